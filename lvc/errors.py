@@ -1,0 +1,54 @@
+"""The errors lvc raises on purpose; anything else that escapes is a bug (exit code 1).
+
+    LvcError
+    ├── UsageError               2  the command or the call makes no sense
+    ├── MediaError               3  a video cannot be read or written; also plain I/O
+    ├── CorruptError             4  a .lvz file is damaged
+    │   └── TruncatedError       4  a .lvz file ends too early
+    ├── UnsupportedError         5  a version, feature or model this lvc does not know
+    ├── OutputExistsError        6  refusing to overwrite
+    ├── LimitError               7  a declared or needed size is over a limit
+    └── RegressionError          8  quality or size got worse than a baseline
+
+`exit_code` is the process exit status documented in the README; 130 is an interrupt.
+"""
+
+from __future__ import annotations
+
+
+class LvcError(Exception):
+    """Base class. `str(e)` reads `what happened — what to do`; the CLI puts the file in front."""
+
+    exit_code = 1
+
+
+class UsageError(LvcError):
+    exit_code = 2
+
+
+class MediaError(LvcError):
+    exit_code = 3
+
+
+class CorruptError(LvcError):
+    exit_code = 4
+
+
+class TruncatedError(CorruptError):
+    pass
+
+
+class UnsupportedError(LvcError):
+    exit_code = 5
+
+
+class OutputExistsError(LvcError):
+    exit_code = 6
+
+
+class LimitError(LvcError):
+    exit_code = 7
+
+
+class RegressionError(LvcError):
+    exit_code = 8
