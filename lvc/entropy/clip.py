@@ -1,0 +1,212 @@
+"""The integer latents of a clip as numpy arrays, their checksum, and the packing `zstd`.
+
+Nothing here depends on a model: a `zstd`-packed file gives its integers to anybody (`formats/lvz.md`, section 8).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from lvc.errors import CorruptError, LimitError, UsageError
+from lvc.limits import DEFAULT, Limits
+from lvc.lvz.geometry import DTYPE_RANGES, KIND_KEY, KIND_PREDICTED, SKIP_PLANE, Geometry, PlaneSpec
+
+__all__ = [
+    "KIND_KEY",
+    "KIND_PREDICTED",
+    "FrameLatents",
+    "Geometry",
+    "PlaneSpec",
+    "check_frames",
+    "latents_crc",
+    "pack_zstd",
+    "unpack_verified",
+    "unpack_zstd",
+]
+
+IntArray = npt.NDArray[Any]
+
+MAX_QUALITY = 10000
+ESCAPE = -128
+DEFAULT_LEVEL = 12
+_HEADER = struct.Struct("<BBH")
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass
+class FrameLatents:
+    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: hundredths, 0..10000.
+
+    `planes` maps a plane's name to an array `[channels, rows, columns]` of the plane's dtype; exactly the planes that
+    frames of this kind carry. Masked positions (where `skip` is 1) are zero.
+    """
+
+    kind: int
+    quality: int
+    planes: dict[str, IntArray] = field(default_factory=dict)
+
+
+def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:
+    """Raises `UsageError` unless the frames are what `geometry` describes: planes, shapes, dtypes, ranges, masks."""
+    for number, frame in enumerate(frames):
+        if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality <= MAX_QUALITY:
+            raise UsageError(f"frame {number}: kind {frame.kind} or quality {frame.quality} is out of range")
+        expected = {p.name for p in geometry.planes if p.present(frame.kind)}
+        if set(frame.planes) != expected:
+            raise UsageError(f"frame {number} has planes {sorted(frame.planes)}, expected {sorted(expected)}")
+        for spec in geometry.planes:
+            if spec.present(frame.kind):
+                _check_plane(number, frame, spec, geometry)
+
+
+def _check_plane(number: int, frame: FrameLatents, spec: PlaneSpec, geometry: Geometry) -> None:
+    values = frame.planes[spec.name]
+    if values.shape != geometry.plane_shape(spec) or values.dtype != np.dtype(spec.dtype):
+        raise UsageError(
+            f"frame {number}, plane {spec.name!r}: {values.dtype}{list(values.shape)}, "
+            f"expected {spec.dtype}{list(geometry.plane_shape(spec))}"
+        )
+    if spec.name == SKIP_PLANE and bool((values > 1).any()):
+        raise UsageError(f"frame {number}: plane 'skip' holds values other than 0 and 1")
+    keep = _kept(frame, spec)
+    if keep is not None and bool(values[:, ~keep].any()):
+        raise UsageError(f"frame {number}, plane {spec.name!r}: a masked value is not zero")
+
+
+def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
+    """`[rows, columns]`, true where values are packed; None means everywhere."""
+    if not spec.masked or frame.kind == KIND_KEY:
+        return None
+    keep: npt.NDArray[np.bool_] = frame.planes[SKIP_PLANE][0] == 0
+    return keep
+
+
+def latents_crc(frames: Sequence[FrameLatents], geometry: Geometry) -> int:
+    """CRC-32 of the canonical serialisation: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
+    crc = 0
+    for frame in frames:
+        crc = zlib.crc32(_HEADER.pack(frame.kind, 0, frame.quality), crc)
+        for spec in geometry.planes:
+            if spec.present(frame.kind):
+                crc = zlib.crc32(np.ascontiguousarray(frame.planes[spec.name], dtype="<i2").data.cast("B"), crc)
+    return crc
+
+
+def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL) -> bytes:
+    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays."""
+    check_frames(frames, geometry)
+    parts = [_HEADER.pack(f.kind, 0, f.quality) for f in frames]
+    for spec in geometry.planes:
+        escapes: list[bytes] = []
+        for frame in frames:
+            if not spec.present(frame.kind):
+                continue
+            values, keep = frame.planes[spec.name], _kept(frame, spec)
+            wide = (values if keep is None else values[:, keep]).astype("<i2").ravel()
+            large = (wide > 127) | (wide <= ESCAPE)
+            parts.append(np.where(large, ESCAPE, wide).astype(np.int8).tobytes())
+            escapes.append(wide[large].tobytes())
+        parts += escapes
+    compressor = zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
+    packed: bytes = compressor.compress(b"".join(parts))
+    return packed
+
+
+def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT) -> list[FrameLatents]:
+    """One zstd frame → `n_frames` latent frames. Raises `CorruptError`, `LimitError`."""
+    raw = _decompress(data, geometry, n_frames, limits)
+    frames = [_frame_header(raw, 4 * i) for i in range(n_frames)]
+    position = 4 * n_frames
+    for spec in geometry.planes:
+        carriers = [f for f in frames if spec.present(f.kind)]
+        masks = [_kept(f, spec) for f in carriers]
+        channels, rows, columns = shape = geometry.plane_shape(spec)
+        counts = [channels * (rows * columns if m is None else int(np.count_nonzero(m))) for m in masks]
+        values, position = _plane_values(raw, position, sum(counts), spec)
+        start = 0
+        for frame, mask, count in zip(carriers, masks, counts, strict=True):
+            part = values[start : start + count]
+            start += count
+            if mask is None:
+                frame.planes[spec.name] = part.reshape(shape).astype(spec.dtype)
+            else:
+                plane = np.zeros(shape, spec.dtype)
+                plane[:, mask] = part.reshape(channels, -1)
+                frame.planes[spec.name] = plane
+    if position != len(raw):
+        raise CorruptError(f"clip holds {len(raw) - position} bytes after its last plane")
+    return frames
+
+
+def unpack_verified(
+    data: bytes, geometry: Geometry, n_frames: int, crc: int, key: bool, limits: Limits = DEFAULT
+) -> list[FrameLatents]:
+    """`unpack_zstd`, then the latents' checksum and the rule that a key clip starts with a key frame."""
+    frames = unpack_zstd(data, geometry, n_frames, limits)
+    if key and frames and frames[0].kind != KIND_KEY:
+        raise CorruptError("a key clip starts with a predicted frame")
+    found = latents_crc(frames, geometry)
+    if found != crc:
+        raise CorruptError(f"latents checksum is {found:08x}, the file says {crc:08x}")
+    return frames
+
+
+def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) -> bytes:
+    """Declared content size and window are checked first: zstandard's own `max_output_size` does not protect."""
+    if n_frames < 1:
+        raise CorruptError("a clip without frames")
+    if n_frames > limits.max_clip_frames:
+        raise LimitError(f"{n_frames} frames in a clip, limit {limits.max_clip_frames}")
+    geometry.check_clip(n_frames, limits)
+    largest = 4 * n_frames + 3 * geometry.max_clip_symbols(n_frames)
+    if data[:4] != _ZSTD_MAGIC:
+        raise CorruptError("clip is not a zstd frame")
+    try:
+        parameters = zstandard.get_frame_parameters(data)
+        size = parameters.content_size
+        if size > largest or size < 4 * n_frames:
+            raise CorruptError(f"zstd frame declares {size} bytes, expected {4 * n_frames} to {largest}")
+        if parameters.window_size > max(1024, 2 * size) or parameters.dict_id:
+            raise CorruptError(f"zstd frame asks for a window of {parameters.window_size} bytes or a dictionary")
+        decompressor = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size))
+        raw: bytes = decompressor.decompress(data, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"zstd frame is damaged ({error})") from error
+    if len(raw) != size:
+        raise CorruptError(f"zstd frame gave {len(raw)} bytes, declared {size}")
+    return raw
+
+
+def _frame_header(raw: bytes, position: int) -> FrameLatents:
+    kind, reserved, quality = _HEADER.unpack_from(raw, position)
+    if kind not in (KIND_KEY, KIND_PREDICTED) or reserved or quality > MAX_QUALITY:
+        raise CorruptError(f"frame header says kind {kind}, reserved {reserved}, quality {quality}")
+    return FrameLatents(kind, quality)
+
+
+def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tuple[npt.NDArray[np.int16], int]:
+    """`count` values of one plane over all frames: int8 bytes, then the escaped ones as int16 LE."""
+    if count > len(raw) - position:
+        raise CorruptError(f"clip ends inside plane {spec.name!r}")
+    values = np.frombuffer(raw, np.int8, count, position).astype(np.int16)
+    position += count
+    escaped = values == ESCAPE
+    n_escapes = int(np.count_nonzero(escaped))
+    if 2 * n_escapes > len(raw) - position:
+        raise CorruptError(f"clip ends inside the escapes of plane {spec.name!r}")
+    large = np.frombuffer(raw, "<i2", n_escapes, position)
+    if bool(((large > ESCAPE) & (large < 128)).any()):
+        raise CorruptError(f"plane {spec.name!r}: a small value is escaped")
+    values[escaped] = large
+    lowest, highest = (0, 1) if spec.name == SKIP_PLANE else DTYPE_RANGES[spec.dtype]
+    if count and (int(values.min()) < lowest or int(values.max()) > highest):
+        raise CorruptError(f"plane {spec.name!r}: a value is outside {lowest}..{highest}")
+    return values, position + 2 * n_escapes

@@ -1,0 +1,139 @@
+"""What one clip's integer latents look like: planes, their shapes, and how many values they hold.
+
+Pure Python integers, so that sizes can be compared with the limits before anything is allocated. The table of planes is
+part of a file's `VSTR` chunk and describes the default codec and a foreign VAE alike (`formats/lvz.md`, section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvc.errors import CorruptError, LimitError, UsageError
+from lvc.limits import Limits
+
+KIND_KEY = 0
+KIND_PREDICTED = 1
+SKIP_PLANE = "skip"
+MAX_PLANES = 64
+MAX_CHANNELS = 65535
+MAX_STRIDE = 65535
+
+DTYPE_RANGES: dict[str, tuple[int, int]] = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
+
+
+@dataclass(frozen=True)
+class PlaneSpec:
+    """One plane of integers per frame, shape `[channels, ceil(padH/stride), ceil(padW/stride)]`.
+
+    `dtype` is `int8`, `int16` or `uint8`; `stride` is in luma samples. `in_key`/`in_predicted` say which kinds of
+    frames carry the plane. `masked`: in predicted frames the values where the plane named `skip` is 1 are zero and not packed.
+    `scale`/`zero` (one per channel, float32 values, or empty) map a value back: `latent = scale[c] * value + zero[c]`.
+    `error_bound` is the largest absolute quantisation error of a latent (float32), 0 if none is promised.
+    """
+
+    name: str
+    dtype: str
+    channels: int
+    stride: int
+    in_key: bool = True
+    in_predicted: bool = True
+    masked: bool = False
+    scale: tuple[float, ...] = ()
+    zero: tuple[float, ...] = ()
+    error_bound: float = 0.0
+
+    def present(self, kind: int) -> bool:
+        return self.in_key if kind == KIND_KEY else self.in_predicted
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Picture size (luma samples) and planes of one video stream.
+
+    The picture is padded to multiples of `align` by repeating its last column and row. `temporal_stride` frames share
+    one *latent frame*, except that the first latent frame of a clip stands for `temporal_lead` frames (1 for causal video
+    VAEs, equal to the stride otherwise); the default codec has 1 and 1. Raises `UsageError` for a table that makes
+    no sense; `CorruptError` is raised instead by the reader, which calls `check_planes` itself.
+    """
+
+    width: int
+    height: int
+    align: int = 16
+    planes: tuple[PlaneSpec, ...] = ()
+    temporal_stride: int = 1
+    temporal_lead: int = 1
+
+    def __post_init__(self) -> None:
+        try:
+            check_geometry(self)
+        except CorruptError as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def padded_width(self) -> int:
+        return -(-self.width // self.align) * self.align
+
+    @property
+    def padded_height(self) -> int:
+        return -(-self.height // self.align) * self.align
+
+    def plane_shape(self, spec: PlaneSpec) -> tuple[int, int, int]:
+        """`(channels, rows, columns)` of a plane."""
+        return spec.channels, -(-self.padded_height // spec.stride), -(-self.padded_width // spec.stride)
+
+    def plane_symbols(self, spec: PlaneSpec) -> int:
+        channels, rows, columns = self.plane_shape(spec)
+        return channels * rows * columns
+
+    def symbols_per_frame(self, kind: int) -> int:
+        """Values in all planes of one latent frame of this kind, masked ones counted."""
+        return sum(self.plane_symbols(p) for p in self.planes if p.present(kind))
+
+    def latent_frames(self, n_frames: int) -> int:
+        """How many latent frames (`FrameLatents`) a clip of `n_frames` video frames has."""
+        if n_frames <= 0:
+            return 0
+        return 1 + -(-max(0, n_frames - self.temporal_lead) // self.temporal_stride)
+
+    def max_clip_symbols(self, latent_frames: int) -> int:
+        return latent_frames * max(self.symbols_per_frame(KIND_KEY), self.symbols_per_frame(KIND_PREDICTED))
+
+    def check_clip(self, latent_frames: int, limits: Limits) -> None:
+        """Raises `LimitError` if a clip of so many latent frames may hold more values than allowed."""
+        symbols = self.max_clip_symbols(latent_frames)
+        if symbols > limits.max_clip_symbols:
+            raise LimitError(f"a clip's {latent_frames} frames have {symbols} values, limit {limits.max_clip_symbols}")
+
+
+def check_geometry(geometry: Geometry) -> None:
+    """Raises `CorruptError` if the numbers break a MUST of the format (limits are checked elsewhere)."""
+    g = geometry
+    if not (1 <= g.width < 1 << 32 and 1 <= g.height < 1 << 32 and 1 <= g.align <= 65535):
+        raise CorruptError(f"picture size {g.width}x{g.height}, align {g.align} is out of range")
+    if not 1 <= g.temporal_stride <= 65535 or not 1 <= g.temporal_lead <= g.temporal_stride:
+        raise CorruptError(f"temporal stride {g.temporal_stride} and lead {g.temporal_lead} do not fit")
+    if len(g.planes) > MAX_PLANES:
+        raise CorruptError(f"{len(g.planes)} planes, at most {MAX_PLANES} are allowed")
+    seen: dict[str, PlaneSpec] = {}
+    for plane in g.planes:
+        _check_plane(plane)
+        if plane.name in seen:
+            raise CorruptError(f"two planes are named {plane.name!r}")
+        if plane.masked:
+            skip = seen.get(SKIP_PLANE)
+            if skip is None or not skip.in_predicted or skip.stride != plane.stride:
+                raise CorruptError(f"plane {plane.name!r} is masked, but no plane 'skip' of its size comes before it")
+        seen[plane.name] = plane
+
+
+def _check_plane(plane: PlaneSpec) -> None:
+    if not plane.name or len(plane.name.encode()) > 255:
+        raise CorruptError("a plane's name is empty or longer than 255 bytes")
+    if plane.dtype not in DTYPE_RANGES:
+        raise CorruptError(f"plane {plane.name!r} has the unknown type {plane.dtype!r}")
+    if not 1 <= plane.channels <= MAX_CHANNELS or not 1 <= plane.stride <= MAX_STRIDE:
+        raise CorruptError(f"plane {plane.name!r}: {plane.channels} channels, stride {plane.stride} is out of range")
+    if plane.name == SKIP_PLANE and (plane.dtype != "uint8" or plane.channels != 1 or plane.masked or plane.in_key):
+        raise CorruptError("plane 'skip' must be one unmasked uint8 channel of predicted frames only")
+    if len(plane.scale) not in (0, plane.channels) or len(plane.zero) != len(plane.scale):
+        raise CorruptError(f"plane {plane.name!r}: scale and zero need one value per channel or none")
