@@ -1,0 +1,199 @@
+"""Quality of decoded 4:2:0 planes against the source's, at the source's resolution, never through RGB.
+
+| metric | definition |
+|---|---|
+| PSNR of a plane | 10·log10(255²/MSE); identical planes count as `IDENTICAL` dB, so that means stay finite |
+| PSNR of a clip | from the MSE pooled over all samples of all frames (FFmpeg's "average"), not a mean of PSNRs |
+| PSNR 6:1:1 | (6·Y + U + V)/8 of the three plane PSNRs: of the clip's for a clip, of the frame's for a frame |
+| SSIM | FFmpeg's filter `ssim`: unweighted 8×8 windows at stride 4, unbiased variance; a clip's: mean of the frames' |
+| MS-SSIM | Wang, Simoncelli, Bovik 2003, luma: 11×11 Gaussian σ 1.5, 5 scales, 2×2 means between; sides ≥ 176 |
+
+Sums of squares are exact: float64 holds every integer below 2**53 (float32 would round them). SSIM's window sums are
+int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which moves it by less than 1e-5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.evaluation.planes import Plane, Planes
+
+IDENTICAL = 100.0
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_MIN_SIDE = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+SSIM_C1 = int(0.01**2 * 255**2 * 64 + 0.5)
+SSIM_C2 = int(0.03**2 * 255**2 * 64 * 63 + 0.5)
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+
+def squared_error(a: Plane, b: Plane) -> int:
+    """Sum of squared differences of two uint8 planes, exact."""
+    if a.shape != b.shape:
+        raise ValueError(f"planes of {a.shape} and {b.shape} cannot be compared")
+    total = 0
+    for top in range(0, a.shape[0], 64):  # bands: the float64 copy stays small and in the cache
+        d = np.subtract(a[top : top + 64], b[top : top + 64], dtype=np.float64).ravel()
+        total += int(np.dot(d, d))
+    return total
+
+
+def psnr(mse: float) -> float:
+    """dB for a mean squared error of 8-bit samples."""
+    return min(IDENTICAL, 10 * math.log10(255**2 / mse)) if mse > 0 else IDENTICAL
+
+
+def weighted_611(y: float, u: float, v: float) -> float:
+    return (6 * y + u + v) / 8
+
+
+def ssim(a: Plane, b: Plane) -> float:
+    """SSIM of two planes, FFmpeg's way. Under 8 rows or columns there is no window: 1.0 if equal, else 0.0."""
+    if a.shape != b.shape:
+        raise ValueError(f"planes of {a.shape} and {b.shape} cannot be compared")
+    rows, columns = a.shape[0] // 4 * 4, a.shape[1] // 4 * 4
+    if rows < 8 or columns < 8:
+        return float(np.array_equal(a, b))
+    # every sum stays below 2**31: 64 times 8 * 8 * 2 * 255**2 is the largest
+    x, y = a[:rows, :columns].astype(np.int32), b[:rows, :columns].astype(np.int32)
+    s1, s2 = _windows(x), _windows(y)
+    squares, cross = _windows(x * x + y * y), _windows(x * y)
+    means = s1 * s2
+    energy = s1 * s1 + s2 * s2
+    variances = squares * 64 - energy
+    covariance = cross * 64 - means
+    top = (2.0 * means + SSIM_C1) * (2.0 * covariance + SSIM_C2)
+    return float(np.mean(top / ((energy + float(SSIM_C1)) * (variances + float(SSIM_C2)))))
+
+
+def _windows(x: I32) -> I32:
+    """Sums over all 8×8 windows at stride 4 of an array whose sides are multiples of 4."""
+    columns = x[:, 0::4] + x[:, 1::4] + x[:, 2::4] + x[:, 3::4]
+    blocks = columns[0::4] + columns[1::4] + columns[2::4] + columns[3::4]
+    pairs: I32 = blocks[:-1] + blocks[1:]
+    windows: I32 = pairs[:, :-1] + pairs[:, 1:]
+    return windows
+
+
+def ms_ssim(a: Plane, b: Plane) -> float | None:
+    """MS-SSIM of two luma planes, or None where a side is under `MS_SSIM_MIN_SIDE`. Negative terms count as 0."""
+    if a.shape != b.shape:
+        raise ValueError(f"planes of {a.shape} and {b.shape} cannot be compared")
+    if min(a.shape) < MS_SSIM_MIN_SIDE:
+        return None
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    product: float = 1.0
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        if scale:
+            x, y = _halve(x), _halve(y)
+        luminance, contrast = _ssim_terms(x, y)
+        last = scale == len(MS_SSIM_WEIGHTS) - 1
+        product *= max(0.0, float(np.mean(luminance * contrast if last else contrast))) ** weight
+    return product
+
+
+def _ssim_terms(x: F32, y: F32) -> tuple[F32, F32]:
+    """The luminance and the contrast-structure term of SSIM at every full 11×11 window."""
+    c1, c2 = np.array([0.01, 0.03], np.float32) ** 2 * np.float32(255**2)
+    # Around the mean of the picture, float32 keeps the variances; the means are put back below.
+    offset = np.float32(128)
+    x, y = np.subtract(x, offset), np.subtract(y, offset)
+    mx, my = _blur(x), _blur(y)
+    variances = _blur(x * x + y * y) - mx * mx - my * my
+    covariance = _blur(x * y) - mx * my
+    contrast: F32 = (2 * covariance + c2) / (variances + c2)
+    mx, my = mx + offset, my + offset
+    luminance: F32 = (2 * mx * my + c1) / (mx * mx + my * my + c1)
+    return luminance, contrast
+
+
+def _blur(x: F32) -> F32:
+    """11-tap Gaussian σ 1.5 down and across, full windows only."""
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = (taps / taps.sum()).astype(np.float32)
+    for axis in (0, 1):
+        length = x.shape[axis] - 10
+        parts = [x[i : i + length] if axis == 0 else x[:, i : i + length] for i in range(11)]
+        total = weights[5] * parts[5]
+        for i in range(5):  # symmetric: six products instead of eleven
+            total += weights[i] * (parts[i] + parts[10 - i])
+        x = total
+    return x
+
+
+def _halve(x: F32) -> F32:
+    rows, columns = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
+    x = x[:rows, :columns]
+    return (x[0::2, 0::2] + x[1::2, 0::2] + x[0::2, 1::2] + x[1::2, 1::2]) * np.float32(0.25)
+
+
+@dataclass(frozen=True)
+class FrameQuality:
+    """One frame's figures: dB, dB, dB, dB, then SSIM of Y/U/V and their mean by area, then MS-SSIM of Y."""
+
+    psnr_y: float
+    psnr_u: float
+    psnr_v: float
+    psnr_611: float
+    ssim_y: float | None = None
+    ssim_all: float | None = None
+    ms_ssim_y: float | None = None
+
+
+@dataclass
+class ClipQuality:
+    """Collects frames with `add`: exact sums and one small record per frame. `ssim`, `multi_scale`: what to measure."""
+
+    ssim: bool = True
+    multi_scale: bool = False
+    frames: list[FrameQuality] = field(default_factory=list)
+    _errors: list[int] = field(default_factory=lambda: [0, 0, 0])
+    _samples: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    def add(self, reference: Planes, decoded: Planes) -> FrameQuality:
+        pairs = ((reference.y, decoded.y), (reference.u, decoded.u), (reference.v, decoded.v))
+        decibels: list[float] = []
+        for i, (a, b) in enumerate(pairs):
+            error = squared_error(a, b)
+            self._errors[i] += error
+            self._samples[i] += a.size
+            decibels.append(psnr(error / a.size))
+        structure = [ssim(a, b) for a, b in pairs] if self.ssim else []
+        areas = [a.size for a, _ in pairs]
+        y, u, v = decibels
+        frame = FrameQuality(
+            y,
+            u,
+            v,
+            weighted_611(y, u, v),
+            structure[0] if structure else None,
+            sum(s * n for s, n in zip(structure, areas, strict=True)) / sum(areas) if structure else None,
+            ms_ssim(reference.y, decoded.y) if self.multi_scale else None,
+        )
+        self.frames.append(frame)
+        return frame
+
+    def clip(self) -> FrameQuality:
+        """The whole clip's figures, pooled as in the table above."""
+        if not self.frames:
+            raise ValueError("no frames to pool")
+        y, u, v = (psnr(e / n) for e, n in zip(self._errors, self._samples, strict=True))
+        means = (self._mean(name) for name in ("ssim_y", "ssim_all", "ms_ssim_y"))
+        return FrameQuality(y, u, v, weighted_611(y, u, v), *means)
+
+    def _mean(self, name: str) -> float | None:
+        values = [getattr(f, name) for f in self.frames]
+        return None if None in values else float(np.mean(values))
+
+
+def compare(reference: Iterable[Planes], decoded: Iterable[Planes], quality: ClipQuality | None = None) -> ClipQuality:
+    """Frame by frame; raises ValueError where one side has more frames than the other."""
+    quality = quality or ClipQuality()
+    for a, b in zip(reference, decoded, strict=True):
+        quality.add(a, b)
+    return quality

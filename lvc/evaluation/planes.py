@@ -1,0 +1,63 @@
+"""8-bit 4:2:0 pictures as numpy planes, and their way in and out of PyAV frames without any colour conversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+NATIVE = ("yuv420p", "yuvj420p")
+
+
+class Planes(Protocol):
+    """Anything with planes y `[H, W]`, u and v `[ceil(H/2), ceil(W/2)]`, uint8."""
+
+    @property
+    def y(self) -> Plane: ...
+    @property
+    def u(self) -> Plane: ...
+    @property
+    def v(self) -> Plane: ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and when it is shown, in units of its clip's time base."""
+
+    y: Plane
+    u: Plane
+    v: Plane
+    pts: int = 0
+
+
+def from_frame(frame: av.VideoFrame, pts: int) -> Picture:
+    """Copies the planes of a yuv420p or yuvj420p frame; the caller converts anything else."""
+    width, height = frame.width, frame.height
+    sizes = ((height, width), *[((height + 1) // 2, (width + 1) // 2)] * 2)
+    y, u, v = (_read_plane(p, *size) for p, size in zip(frame.planes, sizes, strict=True))
+    return Picture(y, u, v, pts)
+
+
+def to_frame(picture: Planes, full_range: bool = False) -> av.VideoFrame:
+    """A yuv420p frame with these planes; pts and time base are left for the caller."""
+    height, width = picture.y.shape
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, values in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
+        rows, columns = values.shape
+        _padded(plane)[:rows, :columns] = values
+    if full_range:
+        frame.color_range = 2  # AVCOL_RANGE_JPEG
+    return frame
+
+
+def _padded(plane: Any) -> Plane:
+    """A view on the plane's memory: all of a row, its padding included."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+
+
+def _read_plane(plane: Any, rows: int, columns: int) -> Plane:
+    return _padded(plane)[:rows, :columns].copy()
