@@ -1,0 +1,124 @@
+"""Where results are written: never over a file by accident, never half a file, nothing left behind.
+
+A result is written beside its target under a hidden temporary name, flushed to the disk and renamed. Whatever goes
+wrong before the rename removes the temporary file. `-` is standard output, and devices and named pipes are written
+directly, because there is nothing to rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from lvc.errors import LvcError, OutputExistsError, UsageError
+
+STREAM = "-"
+
+# Temporary files that exist right now; a second Ctrl-C removes them without waiting for anybody.
+_unfinished: set[Path] = set()
+
+
+def check_output(source: str, target: str, *, force: bool = False) -> None:
+    """Refuse what must not be written, before any work is done and before torch is loaded.
+
+    Raises `OutputExistsError` for an existing file without `force`, `UsageError` for a target that is the source
+    (also through a link), a folder, in a folder that does not exist, or a terminal.
+    """
+    if target == STREAM:
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise _about(target, UsageError("standard output is a terminal — redirect it to a file or a pipe"))
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise _about(target, UsageError("is a folder — name a file in it"))
+    if not path.parent.is_dir():
+        raise _about(target, UsageError("its folder does not exist — create it first"))
+    if not path.exists():
+        return
+    if source != STREAM and os.path.exists(source) and os.path.samefile(source, target):
+        raise _about(target, UsageError("input and output are the same file — choose another output"))
+    if path.is_file() and not force:
+        raise _about(target, OutputExistsError("exists already — choose another output or use --force"))
+
+
+@contextlib.contextmanager
+def publish(target: str, *, force: bool = False) -> Iterator[Path]:
+    """Yield the path to write to; on a clean exit it becomes `target`, on any exception it is removed.
+
+    The temporary name keeps the suffix of the target, because writers of media choose their container by it. A link
+    is followed: what it points to is replaced, the link stays.
+    """
+    final = Path(os.path.realpath(target))
+    if final.exists() and not final.is_file():
+        yield final
+        return
+    temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
+    _unfinished.add(temporary)
+    try:
+        # made here, exclusively, with the permissions that any new file of this user gets
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield temporary
+        _fsync(temporary)
+        if final.exists() and not force:
+            raise _about(target, OutputExistsError("was created meanwhile — choose another output or use --force"))
+        os.replace(temporary, final)
+        _fsync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove every temporary file of this process at once. For the moment before it is ended by force."""
+    for path in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def binary_stdin() -> BinaryIO:
+    """Standard input without Python's buffer, whose lock a blocked reader thread would hold on to at exit."""
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def binary_stdout() -> BinaryIO:
+    return open(sys.stdout.fileno(), "wb", closefd=False)
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """What goes wrong in here is about the file `name`: the command line puts that in front of the message."""
+    try:
+        yield
+    except LvcError as error:
+        _about(name, error)
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, name) from error
+        raise
+
+
+def subject(error: BaseException) -> str | None:
+    """The file that an error is about, as far as it is known."""
+    name = getattr(error, "subject", None) or getattr(error, "filename", None)
+    return None if name is None else os.fsdecode(name)
+
+
+def _about(name: str, error: LvcError) -> LvcError:
+    if subject(error) is None:
+        error.__dict__["subject"] = name
+    return error
+
+
+def _fsync(path: Path) -> None:
+    with contextlib.suppress(OSError):  # folders cannot be opened on Windows, and some file systems know no fsync
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,118 @@
+"""The rooms of lvc and their order: a room imports only from rooms above it, and only the outside packages it may."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "lvc"
+
+# room -> packages from outside the standard library; the order is the order of import
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "limits": set(),
+    "output": set(),
+    "pipeline": set(),
+    "lvz": set(),
+    "entropy": {"numpy", "zstandard", "constriction"},
+    "media": {"av", "numpy"},
+    "models": {"torch", "numpy", "safetensors"},
+    "codec": {"torch", "numpy"},
+    "files": set(),
+    "training": {"torch", "numpy", "safetensors", "av", "rich"},
+    "evaluation": {"torch", "numpy", "av", "rich", "imageio_ffmpeg", "matplotlib"},
+    "cli": {"typer", "rich"},
+    "__init__": set(),
+    "__main__": set(),
+}
+ORDER = list(ROOMS)
+# The version stands in lvc/__init__.py and is everybody's; the public names there are loaded lazily, by name.
+EVERYBODYS = {"__init__"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(line, absolute dotted name) of every import in a file, wherever it stands."""
+    package = ["lvc", *path.relative_to(PACKAGE).parts[:-1]]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            if module == "lvc":
+                found += [(node.lineno, f"lvc.{alias.name}") for alias in node.names]
+            else:
+                found.append((node.lineno, module))
+    return found
+
+
+def inside_target(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) == 1 or not ((PACKAGE / parts[1]).exists() or (PACKAGE / f"{parts[1]}.py").exists()):
+        return "__init__"
+    return parts[1]
+
+
+def complaint(room: str, name: str) -> str | None:
+    top = name.split(".")[0]
+    if top in sys.stdlib_module_names:
+        return None
+    if top != "lvc":
+        return None if top in ROOMS[room] else f"{room} may not import {top}"
+    target = inside_target(name)
+    if target in EVERYBODYS or ORDER.index(target) <= ORDER.index(room):
+        return None
+    return f"{room} stands above {target} and may not import {name}"
+
+
+def test_every_file_belongs_to_a_room() -> None:
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")}
+    assert rooms <= set(ROOMS), "a new room needs a place in ROOMS, and in the README's tree"
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_room_imports_only_from_above(room: str) -> None:
+    complaints = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if room_of(path) == room
+        for line, name in imports(path)
+        if (text := complaint(room, name))
+    ]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_the_second_reader_never_imports_lvc() -> None:
+    for path in (ROOT / "formats").rglob("*.py"):
+        names = {node.split(".")[0] for _, node in _plain_imports(path)}
+        assert names <= {*sys.stdlib_module_names, "zstandard"}, f"{path.name} imports {sorted(names)}"
+
+
+def _plain_imports(path: Path) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.lineno, node.module or "."))
+    return found
+
+
+HEAVY = ["torch", "av", "numpy", "rich.progress", "matplotlib", "safetensors", "zstandard"]
+
+
+@pytest.mark.parametrize("module", ["lvc", "lvc.cli", "lvc.files", "lvc.lvz"])
+def test_start_up_stays_light(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,95 @@
+"""Results are published whole or not at all, and never over a file by accident."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lvc.errors import OutputExistsError, UsageError
+from lvc.output import about, check_output, publish, subject
+
+
+def test_published_on_success_with_ordinary_permissions(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    with publish(str(target)) as path:
+        assert path.parent == target.parent and path.suffix == ".bin"
+        path.write_bytes(b"whole")
+        assert not target.exists()
+    assert target.read_bytes() == b"whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.bin"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_nothing_left_behind(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), publish(str(tmp_path / "out.bin")) as path:
+        path.write_bytes(b"half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_file_survives_a_failed_overwrite(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(ValueError), publish(str(target), force=True) as path:
+        path.write_bytes(b"half")
+        raise ValueError
+    assert target.read_bytes() == b"old"
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "out.bin"
+    with pytest.raises(OutputExistsError), publish(str(target)) as path:
+        path.write_bytes(b"mine")
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real.bin").write_bytes(b"old")
+    (tmp_path / "link.bin").symlink_to("real.bin")
+    with publish(str(tmp_path / "link.bin"), force=True) as path:
+        path.write_bytes(b"new")
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "real.bin").read_bytes() == b"new"
+
+
+def test_device_is_written_directly() -> None:
+    with publish(os.devnull) as path:
+        assert path == Path(os.path.realpath(os.devnull))
+    assert Path(os.devnull).exists()
+
+
+def test_check_output(tmp_path: Path) -> None:
+    source, other = tmp_path / "a.mp4", tmp_path / "b.lvz"
+    source.write_bytes(b"x")
+    other.write_bytes(b"y")
+    (tmp_path / "soft").symlink_to(source)
+    os.link(source, tmp_path / "hard")
+    with pytest.raises(OutputExistsError) as caught:
+        check_output(str(source), str(other))
+    assert subject(caught.value) == str(other)
+    check_output(str(source), str(other), force=True)
+    check_output(str(source), str(tmp_path / "new.lvz"))
+    for same in (source, tmp_path / "soft", tmp_path / "hard"):
+        with pytest.raises(UsageError, match="same file"):
+            check_output(str(source), str(same), force=True)
+    with pytest.raises(UsageError, match="folder"):
+        check_output(str(source), str(tmp_path), force=True)
+    with pytest.raises(UsageError, match="folder"):
+        check_output(str(source), str(tmp_path / "none" / "b.lvz"))
+
+
+def test_about_names_the_file_once() -> None:
+    with pytest.raises(UsageError) as caught, about("outer"), about("inner"):
+        raise UsageError("what — do")
+    assert subject(caught.value) == "inner"
+    with pytest.raises(OSError) as full, about("disk"):
+        raise OSError(28, "No space left on device")
+    assert subject(full.value) == "disk"
