@@ -3,12 +3,14 @@
 Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`),
 which has no container at all, the kindest accounting for the anchor; parameter sets and the encoder's info SEI are in.
 GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF and the number of threads are set.
-Decoding goes through the same file, with FFmpeg's decoder.
+Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
+cut off again: x264 and x265 refuse them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,27 +22,29 @@ import av.error
 from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
-from lvc.evaluation.planes import Picture, Planes, from_frame, to_frame
+from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
+
+os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner past Python's stderr
 
 
 @dataclass(frozen=True)
 class Family:
-    """One encoder library: its name in FFmpeg, the raw format's name, the default preset, its CRF range."""
+    """One encoder library: its name in FFmpeg, the raw format's name, the default preset, the CRFs it takes."""
 
     encoder: str
     container: str
     suffix: str
     preset: str
     crf_range: tuple[float, float]
-    crf_step: float
 
 
 FAMILIES = {
-    "x264": Family("libx264", "h264", ".h264", "medium", (0, 51), 0.25),
-    "x265": Family("libx265", "hevc", ".hevc", "medium", (0, 51), 0.25),
-    "svtav1": Family("libsvtav1", "obu", ".obu", "6", (1, 63), 1),
+    "x264": Family("libx264", "h264", ".h264", "medium", (0, 51)),
+    "x265": Family("libx265", "hevc", ".hevc", "medium", (0, 51)),
+    "svtav1": Family("libsvtav1", "obu", ".obu", "6", (1, 63)),
 }
+CRF_STEP = 0.25  # SVT-AV1's smallest; 0.25 of x264's is about 3 % of the size, so that half of it is within 2 %
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
         with av.open(str(path), "w", format=anchor.family.container) as container:
             stream = _stream(container, video, anchor, crf)
             for index, picture in enumerate(frames):
-                frame = to_frame(picture, video.full_range)
+                frame = to_frame(padded_to_even(picture), video.full_range)
                 frame.pts = getattr(picture, "pts", index)
                 frame.time_base = video.time_base
                 start = time.perf_counter()
@@ -105,54 +109,50 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     return Encoded(path, crf, path.stat().st_size, count, seconds)
 
 
-def decode(path: Path, anchor: Anchor) -> Iterator[Picture]:
-    """The frames of a file written by `encode`, in the order in which they are shown."""
+def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
+    """The frames of a file written by `encode` with the same `video`, in the order in which they are shown."""
     with av.open(str(path), format=anchor.family.container) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = anchor.threads
         for index, frame in enumerate(container.decode(stream)):
-            yield from_frame(frame, index)
+            yield cropped(from_frame(frame, index), video.width, video.height)
 
 
 def at_size(
     write: Callable[[float], Encoded], target_bytes: int, anchor: Anchor, *, tolerance: float = 0.02, start: float = 30
 ) -> Encoded:
-    """The CRF whose file comes nearest to `target_bytes`, by secant steps inside a bracket over log(size).
+    """The CRF whose file comes nearest to `target_bytes`: secant steps over log(size), kept inside a bracket.
 
     `write(crf)` encodes and returns the file's figures; the nearest result is returned even when the CRF grid or range
     does not reach the tolerance: the caller reports `bytes`. The last file written is not always the best.
     """
-    low, high = anchor.family.crf_range  # low CRF: too big; high CRF: too small
-    step = anchor.family.crf_step
-    seen: dict[float, Encoded] = {}
-    crf = min(max(start, low), high)
-    while True:
-        crf = round(crf / step) * step
-        if crf in seen or len(seen) >= 12:
+    first, last = (round(crf / CRF_STEP) for crf in anchor.family.crf_range)
+    seen: dict[int, Encoded] = {}
+    missed: dict[int, float] = {}  # log(size / target) by CRF, counted in steps
+    step = min(max(round(start / CRF_STEP), first), last)
+    while step not in seen and len(seen) < 14:
+        seen[step] = write(step * CRF_STEP)
+        missed[step] = math.log(seen[step].bytes / target_bytes)
+        if abs(missed[step]) <= math.log1p(tolerance / 2):
             break
-        seen[crf] = write(crf)
-        miss = math.log(seen[crf].bytes / target_bytes)
-        if abs(miss) <= math.log1p(tolerance) / 2:
-            break
-        low, high = (max(low, crf), high) if miss > 0 else (low, min(high, crf))
-        crf = _next_crf(seen, target_bytes, low, high, step)
-    return min(seen.values(), key=lambda e: abs(math.log(e.bytes / target_bytes)))
+        step = _next_step(missed, first, last)
+    return seen[min(missed, key=lambda k: abs(missed[k]))]
 
 
-def _next_crf(seen: dict[float, Encoded], target: int, low: float, high: float, step: float) -> float:
-    """Where log(size) meets the target: six CRF steps double the size until two points give the local slope."""
-    points = sorted((crf, math.log(e.bytes / target)) for crf, e in seen.items())
-    nearest = sorted(points, key=lambda p: abs(p[1]))[:2]
-    (crf, miss), slope = nearest[0], -math.log(2) / 6
-    if len(nearest) == 2 and (nearest[1][1] - miss) * (nearest[1][0] - crf) < 0:
-        slope = (nearest[1][1] - miss) / (nearest[1][0] - crf)
-    guess = round((crf - miss / slope) / step) * step
-    inside = [c for c in (guess, guess - step, guess + step) if low < c < high and c not in seen]
-    if inside:
-        return inside[0]
-    middle = round((low + high) / 2 / step) * step
-    return middle if low <= guess <= high else min(max(guess, low), high)
+def _next_step(missed: dict[int, float], first: int, last: int) -> int:
+    """Where log(size) should meet the target, strictly inside what is not ruled out; a seen step if nothing is left."""
+    low = max((k for k, miss in missed.items() if miss > 0), default=None)  # files too big
+    high = min((k for k, miss in missed.items() if miss < 0 and (low is None or k > low)), default=None)
+    if low is not None and high is not None:
+        across = missed[low] / (missed[low] - missed[high])
+        # near an end the secant creeps where the curve bends: keep a tenth of the bracket away from both
+        guess = round(low + (high - low) * min(max(across, 0.1), 0.9))
+        return min(max(guess, low + 1), max(high - 1, low))
+    # six whole CRFs double or halve the size, and a little further to get the target between two points
+    known = low if low is not None else min(missed)
+    guess = known + round(missed[known] * 6 / math.log(2) / CRF_STEP * 1.2) + (1 if low is not None else -1)
+    return min(max(guess, first), last)
 
 
 def _stream(container: av.container.OutputContainer, video: ClipFormat, anchor: Anchor, crf: float) -> VideoStream:
@@ -160,10 +160,11 @@ def _stream(container: av.container.OutputContainer, video: ClipFormat, anchor: 
     match anchor.name:
         case "x265":
             options["x265-params"] = f"pools={anchor.threads}:log-level=error"
-        case "svtav1":
-            options["svtav1-params"] = f"lp={anchor.threads}"
+        case "svtav1":  # FFmpeg's own option crf takes whole numbers only
+            options = {"preset": anchor.preset, "svtav1-params": f"crf={crf:g}:lp={anchor.threads}"}
     stream = cast(VideoStream, container.add_stream(anchor.family.encoder, rate=video.rate, options=options))
-    stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+    stream.width, stream.height = video.width + video.width % 2, video.height + video.height % 2
+    stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = video.time_base
     stream.codec_context.thread_count = anchor.threads
     if video.full_range:

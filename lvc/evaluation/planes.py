@@ -54,6 +54,21 @@ def to_frame(picture: Planes, full_range: bool = False) -> av.VideoFrame:
     return frame
 
 
+def padded_to_even(picture: Planes) -> Planes:
+    """Both sides of luma rounded up to even by repeating the edge; chroma has that size already."""
+    height, width = picture.y.shape
+    if not (height % 2 or width % 2):
+        return picture
+    y = np.pad(picture.y, ((0, height % 2), (0, width % 2)), mode="edge")
+    return Picture(y, picture.u, picture.v, getattr(picture, "pts", 0))
+
+
+def cropped(picture: Picture, width: int, height: int) -> Picture:
+    """The top left corner, in luma samples."""
+    half = (slice((height + 1) // 2), slice((width + 1) // 2))
+    return Picture(picture.y[:height, :width], picture.u[half], picture.v[half], picture.pts)
+
+
 def _padded(plane: Any) -> Plane:
     """A view on the plane's memory: all of a row, its padding included."""
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)

@@ -30,7 +30,7 @@ def points(clip: Path, preset: str, frames: int, max_height: int, work: Path) ->
     found = []
     for crf in range(20, 45, 4):
         file = anchors.encode(pictures, source.format, anchor, crf, work / "anchor.h264")
-        quality = compare(pictures, anchors.decode(file.path, anchor), ClipQuality(ssim=False)).clip()
+        quality = compare(pictures, anchors.decode(file.path, anchor, source.format), ClipQuality(ssim=False)).clip()
         bpp = file.bytes * 8 / (file.frames * source.format.width * source.format.height)
         found.append([crf, round(bpp, 6), round(quality.psnr_611, 4), round(quality.psnr_y, 4)])
     return found

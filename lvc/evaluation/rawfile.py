@@ -1,0 +1,32 @@
+"""Decoded pictures on disk as bare planes, y then u then v, picture after picture: what a worker hands to the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from lvc.evaluation.planes import Picture, Planes
+
+
+def write_picture(file: IO[bytes], picture: Planes) -> None:
+    for plane in (picture.y, picture.u, picture.v):
+        file.write(np.ascontiguousarray(plane).data)
+
+
+def read_pictures(path: Path, width: int, height: int) -> Iterator[Picture]:
+    """All whole pictures of the file. Raises ValueError if it does not end with one."""
+    half = (height + 1) // 2, (width + 1) // 2
+    size, chroma = width * height, half[0] * half[1]
+    with path.open("rb") as file:
+        index = 0
+        while data := file.read(size + 2 * chroma):
+            if len(data) != size + 2 * chroma:
+                raise ValueError(f"{path.name} ends within picture {index}")
+            y = np.frombuffer(data, np.uint8, size).reshape(height, width)
+            u = np.frombuffer(data, np.uint8, chroma, size).reshape(half)
+            v = np.frombuffer(data, np.uint8, chroma, size + chroma).reshape(half)
+            yield Picture(y, u, v, index)
+            index += 1

@@ -1,0 +1,33 @@
+"""The file that every codec of a comparison is given: the source itself, or a lossless copy of what was cut or scaled.
+
+The copy is raw video in NUT, which keeps the time base and costs next to nothing to read. lvc and the anchors so start
+from the same bytes, and reading them is part of everybody's time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+
+from lvc.evaluation.planes import NATIVE, to_frame
+from lvc.evaluation.source import Source
+
+
+def make_reference(clip: Path, work: Path, *, frames: int | None = None, max_height: int | None = None) -> Source:
+    """A Source on `clip`, or on a copy in `work` where the frames are not the file's own. Raises MediaError."""
+    source = Source(clip, frames=frames, max_height=max_height)
+    if frames is None and not source.scaled and source.pix_fmt in NATIVE and clip.suffix != ".yuv":
+        return source
+    path = work / f"reference-{clip.stem}.nut"
+    video = source.format
+    with av.open(str(path), "w", format="nut") as container:
+        stream = container.add_stream("rawvideo", rate=video.rate)
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.codec_context.time_base = video.time_base
+        for picture in source:
+            frame = to_frame(picture, video.full_range)
+            frame.pts, frame.time_base = picture.pts, video.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Source(path)

@@ -1,0 +1,113 @@
+"""One encoding or decoding in a process of its own, so that its time and its memory are its own too.
+
+    python -m lvc.evaluation.worker '{"job": "encode", "codec": "lvc", …}'
+
+The parent is `measure.run_job`. The last line on stdout is the answer as JSON: `frames`, `fps` (steady), `rss` (peak,
+bytes), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare planes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lvc.errors import LvcError
+
+Answer = dict[str, Any]
+
+
+def main(text: str) -> int:
+    job = json.loads(text)
+    try:
+        answer = JOBS[job["codec"] == "lvc", job["job"]](job)
+    except LvcError as e:
+        answer = {"error": str(e), "exit_code": e.exit_code, "kind": type(e).__name__}
+    except Exception as e:  # a worker must answer, whatever happens: the run goes on with the next clip
+        answer = {"error": f"{type(e).__name__}: {e}", "exit_code": 1, "kind": type(e).__name__}
+    print(json.dumps({"rss": peak_rss(), **answer}), flush=True)
+    return 0
+
+
+def peak_rss() -> int:
+    """Peak resident bytes of this process. VmHWM where there is /proc: there, ru_maxrss may be the parent's."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def lvc_encode(job: Answer) -> Answer:
+    from lvc.evaluation.timing import Arrivals
+    from lvc.files import encode_file
+
+    arrivals = Arrivals()
+    result = encode_file(
+        job["src"],
+        job["dst"],
+        audio="none",
+        force=True,
+        threads=job["threads"],
+        progress=lambda frames, *_: arrivals(frames),
+        **job["settings"],
+    )
+    return {"frames": result.frames, "fps": arrivals.steady_fps()}
+
+
+def lvc_decode(job: Answer) -> Answer:
+    from lvc.evaluation.rawfile import write_picture
+    from lvc.evaluation.timing import Arrivals
+    from lvc.files import decode_frames
+
+    arrivals = Arrivals()
+    size = None
+    with open(job["dst"], "wb") as out:
+        for frame in decode_frames(job["src"], threads=job["threads"]):
+            arrivals()
+            size = size or frame.y.shape
+            write_picture(out, frame)
+    return {"frames": len(arrivals.times), "fps": arrivals.steady_fps(), "size": size}
+
+
+def anchor_encode(job: Answer) -> Answer:
+    from lvc.evaluation import anchors
+    from lvc.evaluation.source import Source
+
+    source = Source(job["src"])
+    anchor = anchors.Anchor.parse(job["codec"], job["threads"])
+    done = anchors.encode(source, source.format, anchor, job["settings"]["crf"], Path(job["dst"]))
+    return {"frames": done.frames, "fps": done.frames / done.seconds}
+
+
+def anchor_decode(job: Answer) -> Answer:
+    from lvc.evaluation import anchors
+    from lvc.evaluation.rawfile import write_picture
+    from lvc.evaluation.source import Source
+    from lvc.evaluation.timing import timed
+
+    anchor = anchors.Anchor.parse(job["codec"], job["threads"])
+    spent, frames, size = [0.0], 0, None
+    with open(job["dst"], "wb") as out:
+        for picture in timed(anchors.decode(Path(job["src"]), anchor, Source(job["reference"]).format), spent):
+            frames += 1
+            size = size or picture.y.shape
+            write_picture(out, picture)
+    return {"frames": frames, "fps": frames / spent[0], "size": size}
+
+
+JOBS: dict[tuple[bool, str], Callable[[Answer], Answer]] = {
+    (True, "encode"): lvc_encode,
+    (True, "decode"): lvc_decode,
+    (False, "encode"): anchor_encode,
+    (False, "decode"): anchor_decode,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
