@@ -1,0 +1,22 @@
+"""Video files in and out, through PyAV: frames as planes with exact times, and everything else that a file carries."""
+
+from __future__ import annotations
+
+from lvc.media.logs import silence
+from lvc.media.reader import MediaReader
+from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.media.writer import MediaWriter
+from lvc.media.y4m import Y4mWriter
+
+__all__ = [
+    "Chapter",
+    "CopiedPacket",
+    "CopiedStreamInfo",
+    "Frame",
+    "MediaReader",
+    "MediaWriter",
+    "VideoFormat",
+    "Y4mWriter",
+]
+
+silence()

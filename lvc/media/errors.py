@@ -1,0 +1,37 @@
+"""FFmpeg's errors become lvc's: one line without file names, `what happened — what to do`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import av
+
+from lvc.errors import LvcError, MediaError
+
+# What PyAV raises on purpose: FFmpeg's own errors, and ValueError etc. for what a container cannot hold.
+AV_ERRORS = (av.FFmpegError, ValueError, RuntimeError, NotImplementedError, AssertionError, AttributeError, TypeError)
+
+
+def reason(error: BaseException) -> str:
+    """FFmpeg's own words for an error, lower case and without the file name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = str(text).strip().split("\n")[0][:200]
+    return text[:1].lower() + text[1:]
+
+
+@contextlib.contextmanager
+def media_errors(what: str, advice: str) -> Iterator[None]:
+    """Turn anything that PyAV raises in here into `MediaError`. I/O errors of the system pass through as they are."""
+    try:
+        yield
+    except LvcError:
+        raise
+    except BrokenPipeError:
+        raise
+    except av.FFmpegError as error:
+        raise MediaError(f"{what} ({reason(error)}) — {advice}") from error
+    except OSError:
+        raise
+    except AV_ERRORS as error:
+        raise MediaError(f"{what} ({reason(error)}) — {advice}") from error

@@ -1,0 +1,113 @@
+"""`audio='opus:48k'`: one audio stream decoded and coded again as Opus."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from lvc.errors import UnsupportedError
+from lvc.media.errors import AV_ERRORS, media_errors
+from lvc.media.params import pack_params
+from lvc.media.streams import useful_tags
+from lvc.media.types import CopiedPacket, CopiedStreamInfo
+
+RATE = 48000
+_FRAME = 960  # samples: 20 ms
+
+
+class OpusEncoder:
+    """Takes packets of an audio stream, gives Opus packets of copied stream `number`; times in 1/48000 s."""
+
+    def __init__(self, stream: Any, bits_per_second: int, number: int) -> None:
+        if "libopus" not in av.codecs_available:
+            raise UnsupportedError("this FFmpeg has no Opus encoder — use --audio copy or none")
+        self._stream = stream
+        self._number = number
+        layout = stream.codec_context.layout
+        name = layout.name if "channels" not in layout.name else {1: "mono", 2: "stereo"}.get(layout.nb_channels, "stereo")
+        if layout.nb_channels > 8:
+            name = "stereo"
+        with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
+            self._sink = av.open(io.BytesIO(), "w", format="matroska")
+            self._out = self._sink.add_stream("libopus", rate=RATE, layout=name, bit_rate=bits_per_second)
+            self._sink.start_encoding()
+            self._resampler = av.AudioResampler(format=self._out.codec_context.format, layout=name, rate=RATE)
+            params = pack_params(self._out)
+        tags = useful_tags(stream.metadata)
+        language = tags.pop("language", "")
+        self.info = CopiedStreamInfo(
+            kind="audio",
+            codec="opus",
+            time_base=(1, RATE),
+            language="" if language == "und" else language,
+            sample_rate=RATE,
+            channels=len(av.AudioLayout(name).channels),
+            disposition=int(stream.disposition),
+            metadata=tags,
+            params=params or b"",
+        )
+        self._next: int | None = None  # samples given to the encoder, as a time
+        self._fifo = av.AudioFifo()
+
+    def encode(self, packet: Any, begin: Fraction, note: Callable[[BaseException], None]) -> list[CopiedPacket]:
+        """Decode `packet` and code what it holds, `begin` seconds earlier."""
+        try:
+            frames = self._stream.decode(packet)
+        except EOFError:
+            return []
+        except AV_ERRORS as error:
+            note(error)
+            return []
+        result: list[CopiedPacket] = []
+        for frame in frames:
+            if self._next is None:
+                time = Fraction(frame.pts or 0) * Fraction(frame.time_base or Fraction(1, RATE)) - begin
+                self._next = round(time * RATE)
+            for part in self._resampler.resample(frame):
+                self._write(part)
+            result += self._drain(final=False)
+        return result
+
+    def flush(self) -> list[CopiedPacket]:
+        """The rest of the stream, after its last packet."""
+        if self._next is None:
+            return []
+        try:
+            for frame in self._stream.decode(None):
+                for part in self._resampler.resample(frame):
+                    self._write(part)
+            for part in self._resampler.resample(None):
+                self._write(part)
+        except (EOFError, *AV_ERRORS):
+            pass
+        return self._drain(final=True)
+
+    def _write(self, frame: Any) -> None:
+        frame.pts = None
+        self._fifo.write(frame)
+
+    def _drain(self, final: bool) -> list[CopiedPacket]:
+        assert self._next is not None
+        result: list[CopiedPacket] = []
+        with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
+            while True:
+                frame = self._fifo.read(_FRAME)
+                if frame is None and final:
+                    frame = self._fifo.read(0, partial=True)
+                if frame is None:
+                    break
+                frame.pts, frame.time_base = self._next, Fraction(1, RATE)
+                self._next += frame.samples
+                result += [self._packet(p) for p in self._out.encode(frame)]
+            if final:
+                result += [self._packet(p) for p in self._out.encode(None)]
+        return result
+
+    def _packet(self, packet: Any) -> CopiedPacket:
+        return CopiedPacket(
+            self._number, packet.pts, packet.dts, packet.duration or _FRAME, packet.is_keyframe, bytes(packet)
+        )

@@ -1,0 +1,112 @@
+"""A copied stream's codec parameters as bytes, from which the same stream can be made again.
+
+The bytes are a whole tiny media file with one stream and no content (FFmpeg's own header of it), behind four bytes
+that name its format. Which format: the first that gives back codec, rate, channels and codec data unchanged. Bytes
+that come out of an `.lvz` file are not trusted: bounded size, a fixed list of formats, no access to other files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import av
+
+from lvc.errors import CorruptError
+from lvc.media.errors import AV_ERRORS, reason
+
+MAX_PARAMS = 1 << 20
+
+# tag -> (format to write, format to read, options, a packet is needed for the file to be readable)
+_FORMATS: dict[bytes, tuple[str, str, dict[str, str], bool]] = {
+    b"MOV ": ("mov", "mov", {"movflags": "empty_moov", "strict": "-2"}, False),
+    b"MP4 ": ("mp4", "mov", {"movflags": "empty_moov", "strict": "-2"}, False),
+    b"MKV ": ("matroska", "matroska", {"strict": "-2"}, True),
+    b"NUT ": ("nut", "nut", {"strict": "-2"}, True),
+    b"AVI ": ("avi", "avi", {"strict": "-2"}, True),
+}
+
+
+def codec_name(stream: Any) -> str:
+    """FFmpeg's name of the codec, the same for every decoder of it; empty if FFmpeg cannot decode it."""
+    context = stream.codec_context
+    return "" if context is None else str(context.codec.canonical_name)
+
+
+def _identity(stream: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """(what has to be equal, what should be equal) between a stream and its copy."""
+    context = stream.codec_context
+    must: tuple[Any, ...] = (stream.type, codec_name(stream))
+    should: tuple[Any, ...] = (bytes(context.extradata or b""),)
+    if stream.type == "audio":
+        must += (context.sample_rate, context.layout.nb_channels)
+        should += (context.layout.name if "channels" not in context.layout.name else "", str(context.format.name))
+    return must, should
+
+
+def _write(stream: Any, tag: bytes) -> bytes:
+    name, _, options, needs_packet = _FORMATS[tag]
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=name, container_options=dict(options)) as container:
+        copy = container.add_stream_from_template(stream)
+        container.start_encoding()
+        if needs_packet:
+            packet = av.Packet(b"\0\0\0\0")
+            packet.stream, packet.time_base = copy, copy.time_base
+            packet.pts = packet.dts = 0
+            packet.duration = 1
+            packet.is_keyframe = True
+            container.mux(packet)
+    return tag + buffer.getvalue()
+
+
+def pack_params(stream: Any) -> bytes | None:
+    """The bytes for an audio or subtitle stream of an open container, or None if no format can hold it."""
+    if stream.codec_context is None:
+        return None
+    must, should = _identity(stream)
+    fallback: bytes | None = None
+    for tag in _FORMATS:
+        try:
+            blob = _write(stream, tag)
+            if len(blob) > MAX_PARAMS:
+                continue
+            with open_params(blob) as copy:
+                got_must, got_should = _identity(copy)
+        except (CorruptError, OSError, *AV_ERRORS):
+            continue
+        if got_must == must:
+            if got_should == should:
+                return blob
+            fallback = fallback or blob
+    return fallback
+
+
+@contextlib.contextmanager
+def open_params(blob: bytes) -> Iterator[Any]:
+    """The stream that `pack_params` described, to be used as a template while the context is open.
+
+    Raises `CorruptError` for bytes that are not such a description.
+    """
+    tag = bytes(blob[:4])
+    if tag not in _FORMATS or len(blob) > MAX_PARAMS:
+        raise CorruptError("the description of a copied stream is damaged — decode without it, or use another copy of the file")
+    try:
+        container = av.open(
+            io.BytesIO(blob[4:]),
+            "r",
+            format=_FORMATS[tag][1],
+            container_options={"protocol_whitelist": "", "probesize": str(MAX_PARAMS), "analyzeduration": "0"},
+            metadata_errors="replace",
+        )
+    except (OSError, *AV_ERRORS) as error:
+        raise CorruptError(
+            f"the description of a copied stream is damaged ({reason(error)}) — use another copy of the file"
+        ) from error
+    with container:
+        streams = [s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
+        if len(streams) != 1:
+            raise CorruptError("the description of a copied stream is damaged — use another copy of the file")
+        yield streams[0]

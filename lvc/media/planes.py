@@ -1,0 +1,140 @@
+"""Decoded pictures ↔ planes of 8-bit YUV 4:2:0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from lvc.media.colour import tags_of
+from lvc.media.types import RANGE_FULL, RANGE_LIMITED, Plane
+
+PLANAR = ("yuv420p", "yuvj420p")
+INTERLEAVED = ("nv12", "nv21")
+_GREY = ("gray", "gray8")
+
+_CONVERT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
+
+
+def chroma_size(width: int, height: int) -> tuple[int, int]:
+    return (width + 1) // 2, (height + 1) // 2
+
+
+def empty_planes(width: int, height: int) -> tuple[Plane, Plane, Plane]:
+    """Uninitialised y, u, v in one allocation."""
+    cw, ch = chroma_size(width, height)
+    memory = np.empty(width * height + 2 * cw * ch, dtype=np.uint8)
+    luma, chroma = width * height, cw * ch
+    return (
+        memory[:luma].reshape(height, width),
+        memory[luma : luma + chroma].reshape(ch, cw),
+        memory[luma + chroma :].reshape(ch, cw),
+    )
+
+
+def _rows(plane: Any) -> Plane:
+    """A decoded plane in place, lines padded: uint8 `[rows, line size]`."""
+    view = np.frombuffer(plane, dtype=np.uint8).reshape(-1, abs(plane.line_size))
+    return view[::-1] if plane.line_size < 0 else view
+
+
+class PlaneMaker:
+    """Makes 4:2:0 planes of one size from whatever pictures come in.
+
+    8-bit 4:2:0 of that size is copied as it is. Everything else goes through swscale once; the colour tags that are
+    then true are those of `colour.tags_after`.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self._reformatter = VideoReformatter()
+
+    def planes(self, frame: Any) -> tuple[Plane, Plane, Plane]:
+        same_size = frame.width == self.width and frame.height == self.height
+        name = frame.format.name
+        if same_size and name in PLANAR:
+            return self._copy(frame)
+        if same_size and name in INTERLEAVED:
+            return self._split(frame, swapped=name == "nv21")
+        if same_size and name in _GREY:
+            y, u, v = empty_planes(self.width, self.height)
+            y[:] = _rows(frame.planes[0])[: self.height, : self.width]
+            u[:] = 128
+            v[:] = 128
+            return y, u, v
+        return self._copy(self._convert(frame, same_size))
+
+    def _copy(self, frame: Any) -> tuple[Plane, Plane, Plane]:
+        result = empty_planes(self.width, self.height)
+        for target, plane in zip(result, frame.planes, strict=True):
+            height, width = target.shape
+            target[:] = _rows(plane)[:height, :width]
+        return result
+
+    def _split(self, frame: Any, swapped: bool) -> tuple[Plane, Plane, Plane]:
+        y, u, v = empty_planes(self.width, self.height)
+        y[:] = _rows(frame.planes[0])[: self.height, : self.width]
+        height, width = u.shape
+        chroma = _rows(frame.planes[1])[:height, : 2 * width]
+        first, second = (v, u) if swapped else (u, v)
+        first[:] = chroma[:, 0::2]
+        second[:] = chroma[:, 1::2]
+        return y, u, v
+
+    def _convert(self, frame: Any, same_size: bool) -> Any:
+        shrinks = frame.width * frame.height > self.width * self.height
+        flags = _CONVERT if same_size or not shrinks else _CONVERT & ~Interpolation.BICUBIC | Interpolation.AREA
+        tags = tags_of(frame)
+        options: dict[str, Any] = {}
+        if frame.format.is_rgb or frame.format.name == "pal8":
+            options = {
+                "src_color_range": ColorRange.JPEG,
+                "dst_colorspace": Colorspace.ITU709,
+                "dst_color_range": ColorRange.MPEG,
+            }
+        else:
+            grey = frame.format.name.startswith(("gray", "ya", "mono"))
+            value = tags.color_range or (RANGE_FULL if grey else RANGE_LIMITED)
+            options = {"src_color_range": value, "dst_color_range": value}
+        return self._reformatter.reformat(
+            frame, self.width, self.height, "yuv420p", interpolation=flags, threads=1, **options
+        )
+
+
+def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> Any:
+    """An `av.VideoFrame` (yuv420p) of `width` by `height`, its right and lower edge repeated where the planes are smaller."""
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, source in zip(frame.planes, (y, u, v), strict=True):
+        target = _rows(plane)
+        rows, columns = source.shape
+        target[:rows, :columns] = source
+        if columns < plane.width:
+            target[:rows, columns : plane.width] = source[:, -1:]
+        if rows < plane.height:
+            target[rows : plane.height] = target[rows - 1]
+    return frame
+
+
+def loss_of(pix_fmt: Any) -> str | None:
+    """What is lost when pictures of this `av.VideoFormat` become 8-bit 4:2:0; None if nothing is."""
+    name = pix_fmt.name
+    if name in PLANAR + INTERLEAVED + _GREY:
+        return None
+    losses = []
+    components = pix_fmt.components
+    if pix_fmt.is_rgb or name == "pal8":
+        losses.append("RGB becomes YUV BT.709")
+    if any(component.bits > 8 for component in components):
+        losses.append(f"{max(component.bits for component in components)} bits a sample become 8")
+    colourless = name.startswith(("gray", "ya", "mono"))
+    chroma_full = pix_fmt.is_rgb or name == "pal8" or pix_fmt.chroma_width(64) > 32 or pix_fmt.chroma_height(64) > 32
+    if not colourless and chroma_full:
+        losses.append("chroma becomes half the resolution (4:2:0)")
+    if not colourless and (pix_fmt.chroma_width(64) < 32 or pix_fmt.chroma_height(64) < 32):
+        losses.append("chroma is scaled up to 4:2:0")
+    if any(component.is_alpha for component in components) or name == "pal8":
+        losses.append("transparency is dropped")
+    return f"pixel format {name}: {', '.join(losses) or 'converted to 4:2:0'}"

@@ -1,0 +1,477 @@
+"""A video file → frames and copied packets, in the order of their times."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, BinaryIO, Self, TypeAlias
+
+import av
+import numpy as np
+
+from lvc.errors import LimitError, MediaError, UsageError
+from lvc.limits import DEFAULT, Limits
+from lvc.media.colour import tags_after, tags_of
+from lvc.media.errors import AV_ERRORS, reason
+from lvc.media.logs import chroma_location
+from lvc.media.opus import OpusEncoder
+from lvc.media.orientation import orientation_of
+from lvc.media.planes import PlaneMaker, loss_of
+from lvc.media.scaling import scaled_sar, target_rate, target_size
+from lvc.media.source import open_source
+from lvc.media.streams import PacketClock, chapters_of, choose_video, describe, ratio, useful_tags
+from lvc.media.timing import Cut, FrameClock, at_constant_rate, with_durations
+from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+
+Event: TypeAlias = Any  # av.VideoFrame | av.Packet
+
+_MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
+_MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
+_OVERRUN = 5  # seconds of video behind the end of a cut before the other streams are no longer waited for
+
+
+class MediaReader:
+    """Iterates over `Frame` and `CopiedPacket`, interleaved by time. A context manager; readable once.
+
+    `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
+    closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
+    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles` is
+    `copy` or `none`.
+
+    `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
+    complete when the last frame was read. `frame_count_hint` is None or a good guess.
+
+    Raises `MediaError` for what is no video; damage within a video is decoded around, with a notice.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        resolution: str | None = None,
+        fps: str | int | float | Fraction | None = None,
+        start: float | Fraction | None = None,
+        duration: float | Fraction | None = None,
+        audio: str = "copy",
+        subtitles: str = "copy",
+        threads: int = 0,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        self.notices: list[str] = []
+        self._rate = None if fps is None else target_rate(fps)
+        opus_rate = _opus_rate(audio)
+        if subtitles not in ("copy", "none"):
+            raise UsageError(f"subtitles {subtitles!r} is not understood — use copy or none")
+        for name, value in (("start", start), ("duration", duration)):
+            if value is not None and (value < 0 or (name == "duration" and value == 0)):
+                raise UsageError(f"{name} must be positive — got {value}")
+        self._source = open_source(path, self.notices)
+        try:
+            self._prepare(resolution, start, duration, audio, opus_rate, subtitles, threads, limits)
+        except BaseException:
+            self.close()
+            raise
+
+    # ---------------------------------------------------------------- opening
+
+    def _prepare(
+        self,
+        resolution: str | None,
+        start: float | Fraction | None,
+        duration: float | Fraction | None,
+        audio: str,
+        opus_rate: int | None,
+        subtitles: str,
+        threads: int,
+        limits: Limits,
+    ) -> None:
+        container = self._source.container
+        stream = choose_video(container, self.notices)
+        if stream is None:
+            raise MediaError("has no video stream — name a file with moving pictures")
+        self._stream = stream
+        stream.thread_type = "AUTO"
+        stream.thread_count = threads
+        self._tick = Fraction(stream.time_base)
+
+        kinds = {"audio": audio != "none", "subtitle": subtitles != "none"}
+        copied: list[CopiedStreamInfo] = []
+        self._numbers: dict[int, int] = {}  # index in the file -> number among the copied ones
+        self._clocks: list[PacketClock] = []
+        self._opus: dict[int, OpusEncoder] = {}
+        for other in container.streams:
+            if not kinds.get(other.type, False):
+                continue
+            number = len(copied)
+            if other.type == "audio" and opus_rate is not None and other.codec_context is not None:
+                encoder = OpusEncoder(other, opus_rate, number)
+                copied.append(encoder.info)
+                self._opus[other.index] = encoder
+            else:
+                info = describe(other, self.notices)
+                if info is None:
+                    continue
+                copied.append(info)
+            self._numbers[other.index] = number
+            self._clocks.append(PacketClock())
+        self.copied = tuple(copied)
+        dropped = [s.type for s in container.streams if s.type in ("data", "attachment") and not _is_plumbing(s)]
+        if dropped:
+            self.notices.append(f"{len(dropped)} {' and '.join(sorted(set(dropped)))} stream(s) left out")
+        for other in container.streams:
+            if other.index != stream.index and other.index not in self._numbers:
+                other.discard = 48  # AVDISCARD_ALL
+        self._wanted = [stream, *(s for s in container.streams if s.index in self._numbers)]
+
+        self._cut = self._make_cut(start, duration)
+        self._errors = 0
+        self._first_error = ""
+        self._packets = 0
+        self._late: dict[int, bool] = {}
+        self._give_up = False
+        self._pending: deque[Event] = deque()
+        self._restart()
+        first = self._first_frame()
+        self._describe(first, resolution, limits)
+        self.metadata = useful_tags(container.metadata)
+        self.chapters = self._cut_chapters(chapters_of(container))
+        self.frame_count_hint = self._guess_count()
+
+    def _make_cut(self, start: float | Fraction | None, duration: float | Fraction | None) -> Cut:
+        if start is None and duration is None:
+            return Cut()
+        origin = Fraction(0)
+        if self._stream.start_time is not None:
+            origin = self._stream.start_time * self._tick
+        elif self._source.container.start_time is not None:
+            origin = Fraction(self._source.container.start_time, 1_000_000)
+        first = origin + (Fraction(str(start)) if start else 0)
+        return Cut(
+            begin=first if start else None,
+            end=None if duration is None else first + Fraction(str(duration)),
+        )
+
+    def _restart(self) -> None:
+        """Forget what was read; the container stands somewhere else now."""
+        self._clock = FrameClock(self._tick, _frame_rate(self._stream))
+        self._events = self._read_events()
+        self._pending.clear()
+
+    def _first_frame(self) -> Any:
+        """Read up to the first frame of the range; it and the packets before it wait in `_pending`."""
+        container, cut = self._source.container, self._cut
+        before = False
+        if cut.begin is not None and self._source.seekable:
+            # demuxers may land behind the target: go back further until the first frame lies before it
+            for back in (Fraction(0), Fraction(2), Fraction(20), None):
+                target = 0 if back is None else max(0, int((cut.begin - back) / self._tick))
+                try:
+                    container.seek(target, backward=True, stream=self._stream)
+                except AV_ERRORS:
+                    break
+                self._restart()
+                before, first = self._search()
+                if before or target == 0 or (first is not None and not self._clock.derived and first.pts <= target):
+                    break
+                # a first frame behind the range proves nothing, and neither does the end of the file
+        else:
+            before, first = self._search()
+        if not self._pending:
+            self._restart()
+            before, first = self._search()
+        if first is not None:
+            return first
+        if before:
+            raise MediaError("the range starts behind the end of the video — choose an earlier start")
+        detail = f" ({self._first_error})" if self._first_error else ""
+        raise MediaError(f"no picture could be decoded{detail} — the file is damaged, or not really a video")
+
+    def _search(self) -> tuple[bool, Any | None]:
+        """(whether frames were seen that lie before the range, the first frame of the range)."""
+        before = False
+        for event in self._events:
+            if isinstance(event, av.VideoFrame) and not self._cut.has_begun(event.pts, self._tick):
+                before = True
+                continue
+            self._pending.append(event)
+            if isinstance(event, av.VideoFrame):
+                return before, event
+        return before, None
+
+    def _describe(self, frame: Any, resolution: str | None, limits: Limits) -> None:
+        stream = self._stream
+        rotation, hflip = 0, False
+        for side_data in frame.side_data:
+            if side_data.type.name == "DISPLAYMATRIX":
+                matrix = np.frombuffer(bytes(side_data)[:36], dtype=np.int32).tolist()
+                rotation, hflip, exact = orientation_of(matrix)
+                if not exact:
+                    self.notices.append("the display matrix is no quarter turn: the nearest one is kept")
+        size = (frame.width, frame.height)
+        if resolution is not None:
+            size = target_size(resolution, *size, turned=rotation in (90, 270))
+        if max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels:
+            raise LimitError(f"pictures of {size[0]}x{size[1]} are over the limit — scale them down with --resolution")
+        sar = scaled_sar(Fraction(stream.sample_aspect_ratio or 1), (frame.width, frame.height), size)
+        loss = loss_of(frame.format)
+        self._formats = {frame.format.name}
+        if loss:
+            self.notices.append(loss)
+        if frame.interlaced_frame:
+            self.notices.append("interlaced video: fields stay woven into frames, their order is not kept")
+        tags = tags_after(tags_of(frame), frame.format)
+        rate = self._rate or _frame_rate(stream)
+        self._source_rate = _frame_rate(stream)
+        self._source_size = (frame.width, frame.height)
+        self._maker = PlaneMaker(*size)
+        tick = self._tick if self._rate is None else 1 / self._rate
+        self.video = VideoFormat(
+            width=size[0],
+            height=size[1],
+            time_base=ratio(tick),
+            frame_rate=ratio(rate),
+            sar=ratio(sar),
+            rotation=rotation,
+            hflip=hflip,
+            primaries=tags.primaries,
+            transfer=tags.transfer,
+            matrix=tags.matrix,
+            color_range=tags.color_range,
+            chroma_location=chroma_location(self._source.container, stream.index),
+            source_pix_fmt=frame.format.name,
+        )
+
+    def _cut_chapters(self, chapters: list[Chapter]) -> list[Chapter]:
+        cut, kept = self._cut, []
+        for chapter in chapters:
+            tick = Fraction(*chapter.time_base)
+            start, end = chapter.start, chapter.end
+            if cut.begin is not None:
+                start, end = max(0, start - cut.shift(tick)), end - cut.shift(tick)
+            if cut.end is not None:
+                length = round((cut.end - (cut.begin or 0)) / tick)
+                end = min(end, length)
+            if end > start or (cut == Cut() and end >= start):
+                kept.append(replace(chapter, start=start, end=end))
+        return kept
+
+    def _guess_count(self) -> int | None:
+        stream, cut = self._stream, self._cut
+        seconds: Fraction | None = None
+        if stream.duration is not None:
+            seconds = stream.duration * self._tick
+        elif self._source.container.duration is not None:
+            seconds = Fraction(self._source.container.duration, 1_000_000)
+        count = stream.frames or None
+        if cut.begin is None and cut.end is None and self._rate is None and count:
+            return int(count)
+        if cut.begin is not None or cut.end is not None:
+            begin = cut.begin or Fraction(0)
+            if seconds is None and cut.end is None:
+                return None
+            left = None if seconds is None else max(Fraction(0), seconds - begin)
+            wanted = None if cut.end is None else cut.end - begin
+            seconds = min(x for x in (left, wanted) if x is not None)
+        rate = self._rate or self._source_rate
+        return round(seconds * rate) if seconds is not None and rate else None
+
+    # ---------------------------------------------------------------- reading
+
+    def _read_events(self) -> Iterator[Event]:
+        """Decoded frames and packets to copy, in the order of the file. Goes on behind damaged places."""
+        container, video = self._source.container, self._stream.index
+        in_a_row = 0
+        while not self._give_up:
+            try:
+                for packet in container.demux(self._wanted):
+                    in_a_row = 0
+                    if packet.stream_index != video and packet.stream.index != video:
+                        if packet.size:
+                            yield packet
+                    else:
+                        self._packets += bool(packet.size)
+                        yield from self._decode(packet)
+                    if self._give_up:
+                        break
+                return
+            except (OSError, *AV_ERRORS) as error:
+                self._note_error(error)
+                in_a_row += 1
+                if in_a_row >= _MAX_ERRORS or not isinstance(error, av.error.InvalidDataError):
+                    break
+        yield from self._decode(None)
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            frames: list[Any] = self._stream.decode(packet)
+        except EOFError:
+            return []
+        except AV_ERRORS as error:
+            self._note_error(error)
+            return []
+        for frame in frames:
+            frame.pts = self._clock.stamp(frame.pts, frame.dts, frame.duration)
+        return frames
+
+    def _note_error(self, error: BaseException) -> None:
+        self._errors += 1
+        self._first_error = self._first_error or reason(error)
+
+    def _all_events(self) -> Iterator[Event]:
+        while self._pending:
+            yield self._pending.popleft()
+        yield from self._events
+
+    def __iter__(self) -> Iterator[Frame | CopiedPacket]:
+        self._queue: deque[tuple[Fraction, CopiedPacket]] = deque()
+        tick = self._tick
+        frames: Iterator[Frame] = with_durations(self._frames(), self._clock.step)
+        if self._rate is not None:
+            frames = at_constant_rate(frames, tick, self._rate)
+            tick = 1 / self._rate
+        for frame in frames:
+            now = frame.pts * tick
+            while self._queue and (self._queue[0][0] <= now or len(self._queue) > _MAX_QUEUE):
+                yield self._queue.popleft()[1]
+            yield frame
+        while self._queue:
+            yield self._queue.popleft()[1]
+        self._close_notices()
+
+    def _frames(self) -> Iterator[Frame]:
+        """Frames of the range, times complete; copied packets go into the queue on the way."""
+        cut, tick = self._cut, self._tick
+        shift = cut.shift(tick)
+        over = False
+        corrupt = 0
+        for event in self._all_events():
+            if not isinstance(event, av.VideoFrame):
+                self._enqueue(event, over)
+                if over and self._others_are_late():
+                    self._give_up = True
+                continue
+            pts = event.pts
+            if over or cut.is_over(pts, tick):
+                over = True
+                if self._others_are_late() or (cut.end is not None and pts * tick > cut.end + _OVERRUN):
+                    self._give_up = True
+                continue
+            if not cut.has_begun(pts, tick):
+                continue
+            corrupt += event.is_corrupt
+            self._note_changes(event)
+            try:
+                y, u, v = self._maker.planes(event)
+            except AV_ERRORS as error:
+                self._note_error(error)
+                continue
+            yield Frame(y, u, v, pts - shift, event.duration)
+        for encoder in self._opus.values():
+            self._push(encoder.flush())
+        if corrupt:
+            self.notices.append(f"{corrupt} frame(s) are damaged in the source")
+
+    def _note_changes(self, frame: Any) -> None:
+        size = (frame.width, frame.height)
+        if size != self._source_size:
+            old, self._source_size = self._source_size, size
+            self.notices.append(
+                f"the picture size changes from {old[0]}x{old[1]} to {size[0]}x{size[1]}: "
+                f"scaled to {self.video.width}x{self.video.height}"
+            )
+        if frame.format.name not in self._formats:
+            self._formats.add(frame.format.name)
+            self.notices.append(loss_of(frame.format) or f"the pixel format changes to {frame.format.name}")
+
+    def _enqueue(self, packet: Any, over: bool) -> None:
+        index = packet.stream.index
+        number = self._numbers[index]
+        tick = Fraction(packet.time_base)
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            if self._cut.is_over(time, tick):
+                self._late[index] = True
+                return
+            if not self._cut.has_begun(time + max(0, (packet.duration or 1) - 1), tick):
+                return
+        shift = self._cut.shift(tick)
+        if index in self._opus:
+            self._push(self._opus[index].encode(packet, self._cut.begin or Fraction(0), self._note_error))
+            return
+        copy = self._clocks[number].packet(number, packet, shift)
+        if packet.stream.type == "subtitle" and copy.pts is not None and copy.pts < 0 and self._cut.begin is not None:
+            copy.duration, copy.pts = max(0, copy.duration + copy.pts), 0
+            copy.dts = None if copy.dts is None else max(0, copy.dts)
+        self._push([copy])
+
+    def _push(self, packets: list[CopiedPacket]) -> None:
+        for packet in packets:
+            time = packet.dts if packet.dts is not None else packet.pts
+            tick = Fraction(*self.copied[packet.stream].time_base)
+            seconds = Fraction(0) if time is None else time * tick
+            if time is None and self._queue:
+                seconds = self._queue[-1][0]
+            # streams arrive nearly in order: look for the place from the end
+            position = len(self._queue)
+            while position and self._queue[position - 1][0] > seconds:
+                position -= 1
+            self._queue.insert(position, (seconds, packet))
+
+    def _others_are_late(self) -> bool:
+        return all(self._late.get(s.index, False) for s in self._wanted if s.type == "audio")
+
+    def _close_notices(self) -> None:
+        clock, stream = self._clock, self._stream
+        if self._errors:
+            self.notices.append(f"{self._errors} place(s) of the file could not be read ({self._first_error})")
+        if clock.jumps:
+            self.notices.append(f"times jump back {clock.jumps} time(s): what follows is shifted behind what came before")
+        if clock.moved:
+            self.notices.append(f"{clock.moved} frame(s) had a time not later than the one before: moved up")
+        if clock.derived:
+            self.notices.append(f"{clock.derived} frame(s) had no time: derived from the frame rate")
+        for clock_ in self._clocks:
+            if clock_.jumps:
+                self.notices.append(f"times of a copied stream jump back {clock_.jumps} time(s): shifted")
+        if self._cut == Cut() and stream.frames > self._packets > 0:
+            self.notices.append(f"the file ends early: {self._packets} of {stream.frames} frames are there")
+
+    # ---------------------------------------------------------------- closing
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def _frame_rate(stream: Any) -> Fraction | None:
+    """The average rate, or the guessed one where the average is missing or absurd."""
+    candidates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    sane = [rate for rate in candidates if Fraction(1, 1000) <= rate <= 1000]
+    return Fraction(sane[0]).limit_denominator(1_000_000) if sane else None
+
+
+def _opus_rate(audio: str) -> int | None:
+    """Bits per second of `opus:48k`; None for `copy` and `none`."""
+    if audio in ("copy", "none"):
+        return None
+    name, _, value = audio.partition(":")
+    digits = value.lower().removesuffix("k")
+    if name == "opus" and digits.isdigit():
+        rate = int(digits) * (1000 if value.lower().endswith("k") else 1)
+        if 6000 <= rate <= 510_000:
+            return rate
+    raise UsageError(f"audio {audio!r} is not understood — use copy, none or opus:48k (6k to 510k)")
+
+
+def _is_plumbing(stream: Any) -> bool:
+    """Data streams that only serve a container: chapter text, time code, hint tracks, scene descriptions."""
+    return stream.type == "data" and (getattr(stream, "name", None) in (None, "bin_data", "tmcd"))

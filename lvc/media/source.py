@@ -1,0 +1,162 @@
+"""Opening what the user named: a file, a pipe, a file object, a camera, an address, raw YUV."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from typing import Any, BinaryIO
+
+import av
+
+from lvc.errors import MediaError
+from lvc.media.errors import AV_ERRORS, reason
+
+STDIN = "-"
+_HEAD = 1 << 16
+_BUFFER = 1 << 18
+_RAW_NAME = re.compile(r"(?<!\d)(\d{2,5})x(\d{2,5})(?!\d)(?:[_@-](\d{1,3}(?:\.\d+)?)(?:fps|hz)?(?!\d))?", re.IGNORECASE)
+_RAW_FORMATS = {"yuv": "yuv420p", "i420": "yuv420p", "nv12": "nv12"}
+
+
+class PipeInput:
+    """A stream that cannot be rewound, as PyAV wants to read it: short reads at once, so that live input is not held up.
+
+    `head` are bytes that were read already.
+    """
+
+    def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
+        self._read = getattr(raw, "read1", raw.read)
+        self._head = head
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
+        return self._read(size) or b""
+
+
+def _is_seekable(raw: Any) -> bool:
+    try:
+        return bool(raw.seekable())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _index_comes_last(head: bytes) -> bool:
+    """Whether these first bytes are an MP4 or MOV whose index lies behind its data, which no pipe can serve."""
+    position, brand = 0, False
+    while position + 8 <= len(head):
+        size = int.from_bytes(head[position : position + 4], "big")
+        kind = head[position + 4 : position + 8]
+        if kind in (b"ftyp", b"wide", b"free", b"skip"):
+            brand = True
+        elif kind == b"mdat":
+            return brand or position == 0
+        else:
+            return False
+        if size < 8:
+            return False
+        position += size
+    return False
+
+
+def _from_pipe(raw: BinaryIO, notices: list[str]) -> Any:
+    head = b""
+    while len(head) < _HEAD:
+        part = raw.read(_HEAD - len(head))
+        if not part:
+            break
+        head += part
+        if not head[4:8] == b"ftyp":  # only MP4 and MOV need a longer look
+            break
+    if not head:
+        raise MediaError("the input is empty — check what is piped in")
+    if not _index_comes_last(head):
+        return PipeInput(raw, head)
+    notices.append("MP4 with its index at the end came through a pipe: kept in a temporary file until it is complete")
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the reader
+    spool.write(head)
+    shutil.copyfileobj(raw, spool, 1 << 20)
+    spool.seek(0)
+    return spool
+
+
+def _raw_options(path: str) -> tuple[str, dict[str, str]] | None:
+    """Raw YUV carries no header: its size (and rate) come from its name, as in `cars_320x240_30.yuv`."""
+    extension = path.rpartition(".")[2].lower()
+    if extension not in _RAW_FORMATS:
+        return None
+    match = _RAW_NAME.search(os.path.basename(path))
+    if not match:
+        raise MediaError(
+            "raw YUV without a picture size in its name — name it like clip_320x240_30.yuv (width, height, frame rate)"
+        )
+    return "rawvideo", {
+        "video_size": f"{match.group(1)}x{match.group(2)}",
+        "pixel_format": _RAW_FORMATS[extension],
+        "framerate": match.group(3) or "25",
+    }
+
+
+class Source:
+    """An open input container and what has to be closed with it."""
+
+    def __init__(self, container: Any, owned: list[Any], seekable: bool) -> None:
+        self.container = container
+        self.seekable = seekable
+        self._owned = owned
+
+    def close(self) -> None:
+        self.container.close()
+        for item in self._owned:
+            item.close()
+
+
+def _spelled(path: str) -> tuple[str, str | None, dict[str, str]]:
+    """(what FFmpeg opens, forced format, options) for a path or an address."""
+    if os.path.exists(path):
+        if path.startswith("/dev/video") and stat.S_ISCHR(os.stat(path).st_mode):
+            return path, "v4l2", {}
+        if os.path.isdir(path):
+            raise MediaError("is a folder — name a video file")
+        raw = _raw_options(path)
+        # "file:" keeps FFmpeg from reading a protocol or a number pattern into the name
+        return f"file:{path}", *(raw if raw else (None, {}))
+    if re.match(r"[a-z][a-z0-9+.-]{1,}:", path):
+        return path, None, {}
+    raise MediaError("no such file — check the name")
+
+
+def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str]) -> Source:
+    """Open `path` (a path, an address, `-` for standard input, or a binary file object). Raises `MediaError`."""
+    owned: list[Any] = []
+    target: Any
+    form: str | None = None
+    options: dict[str, str] = {}
+    if isinstance(path, (str, os.PathLike)) and os.fspath(path) != STDIN:
+        target, form, options = _spelled(os.fspath(path))
+        seekable = True
+    else:
+        raw = sys.stdin.buffer if isinstance(path, (str, os.PathLike)) else path
+        seekable = _is_seekable(raw)
+        target = raw if seekable else _from_pipe(raw, notices)
+        if target is not raw and not isinstance(target, PipeInput):
+            seekable = True
+            owned.append(target)
+    try:
+        container = av.open(
+            target, "r", format=form, container_options=options, metadata_errors="replace", buffer_size=_BUFFER
+        )
+    except (OSError, *AV_ERRORS) as error:
+        for item in owned:
+            item.close()
+        if isinstance(error, PermissionError):
+            raise MediaError("permission denied — check who may read it") from error
+        raise MediaError(
+            f"not a video that FFmpeg can read ({reason(error)}) — it may be damaged, cut off, or another kind of file"
+        ) from error
+    return Source(container, owned, seekable)

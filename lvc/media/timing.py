@@ -1,0 +1,105 @@
+"""Times of frames: made complete and strictly increasing, cut to a range, put on a constant grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from lvc.media.types import Frame
+
+_JUMP = Fraction(1, 2)  # seconds: a step back by more is a new timeline, not a slip
+
+
+class FrameClock:
+    """Gives every frame a pts, larger than the one before.
+
+    A missing pts is derived from the dts or the frame rate. A pts that does not grow is moved up by the least; where
+    times jump back by more than half a second (joined recordings), the rest is shifted behind what came before.
+    """
+
+    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
+        self._tick = time_base
+        self.step = max(1, round(1 / (rate * time_base))) if rate else max(1, round(Fraction(1, 25) / time_base))
+        self._last: int | None = None
+        self._shift = 0
+        self.derived = 0
+        self.moved = 0
+        self.jumps = 0
+
+    def stamp(self, pts: int | None, dts: int | None, duration: int) -> int:
+        if pts is None:
+            self.derived += 1
+            expected = 0 if self._last is None else self._last + self.step
+            pts = expected if dts is None or self._last is None else max(dts + self._shift, expected)
+        else:
+            pts += self._shift
+        if self._last is not None and pts <= self._last:
+            if (self._last - pts) * self._tick > _JUMP:
+                correction = self._last + (duration or self.step) - pts
+                self._shift += correction
+                pts += correction
+                self.jumps += 1
+            else:
+                pts = self._last + 1
+                self.moved += 1
+        self._last = pts
+        return pts
+
+
+def with_durations(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
+    """Set each duration to the distance to the next frame; the last keeps its own, or that of the one before."""
+    held: Frame | None = None
+    before = 0
+    for frame in frames:
+        if held is not None:
+            held.duration = before = frame.pts - held.pts
+            yield held
+        held = frame
+    if held is not None:
+        held.duration = held.duration or before or step
+        yield held
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A range of the timeline in seconds: from `begin` (inclusive, None: from the start) to `end` (exclusive, None: all).
+
+    Times are given back relative to `begin`, if there is one.
+    """
+
+    begin: Fraction | None = None
+    end: Fraction | None = None
+
+    def shift(self, tick: Fraction) -> int:
+        """Ticks to take off every time."""
+        return round(self.begin / tick) if self.begin is not None else 0
+
+    def has_begun(self, ticks: int, tick: Fraction) -> bool:
+        # half a tick of tolerance, so that "2.5 s" finds the frame that was rounded to just below it
+        return self.begin is None or (ticks + Fraction(1, 2)) * tick >= self.begin
+
+    def is_over(self, ticks: int, tick: Fraction) -> bool:
+        return self.end is not None and (ticks + Fraction(1, 2)) * tick >= self.end
+
+
+def at_constant_rate(frames: Iterable[Frame], tick: Fraction, rate: Fraction) -> Iterator[Frame]:
+    """Repeat and drop frames so that there is one at every 1/`rate` seconds; the new time base is 1/`rate`."""
+    done: int | None = None
+    last: Frame | None = None
+    for frame in frames:
+        last = frame
+        start = _nearest(frame.pts * tick * rate)
+        stop = _nearest((frame.pts + frame.duration) * tick * rate)
+        if done is not None:
+            start = max(start, done)
+        for number in range(start, stop):
+            yield replace(frame, pts=number, duration=1)
+            done = number + 1
+    if done is None and last is not None:
+        yield replace(last, pts=_nearest(last.pts * tick * rate), duration=1)
+
+
+def _nearest(value: Fraction) -> int:
+    """Halves go up, always, so that a regular pattern stays regular."""
+    return int((value + Fraction(1, 2)).__floor__())

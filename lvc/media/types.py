@@ -1,0 +1,110 @@
+"""What passes between a video file and the rest of lvc: frames, packets, and the description of both.
+
+No PyAV in here, so that a room that only handles frames does not load FFmpeg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Plane: TypeAlias = npt.NDArray[np.uint8]
+Ratio: TypeAlias = tuple[int, int]
+
+# FFmpeg's numbers for "nobody said": AVCOL_PRI/TRC/SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED, AVCHROMA_LOC_UNSPECIFIED
+UNSPECIFIED = 2
+RANGE_UNSPECIFIED = 0
+RANGE_LIMITED = 1
+RANGE_FULL = 2
+CHROMA_UNSPECIFIED = 0
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture, 8-bit YUV 4:2:0, as coded (before rotation and aspect ratio are applied).
+
+    `y` is uint8 `[H, W]`, `u` and `v` are uint8 `[ceil(H/2), ceil(W/2)]`. `pts` and `duration` are in units of the
+    video's `time_base`; `pts` strictly increases from frame to frame. The arrays are the frame's own and contiguous;
+    frames duplicated to keep a frame rate share them, so do not write into them.
+    """
+
+    y: Plane
+    u: Plane
+    v: Plane
+    pts: int
+    duration: int
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """The picture part of a video's description; the same fields as `lvc.lvz.VideoDescriptor`.
+
+    `time_base` in seconds per tick; `frame_rate` is (0, 0) if unknown, an average for a variable rate. `sar` is the
+    sample aspect ratio. To show a picture, mirror it left to right if `hflip`, then turn it clockwise by `rotation`
+    (0, 90, 180 or 270 degrees). `primaries`, `transfer`, `matrix` are ITU-T H.273 code points, `color_range` is 0 unknown,
+    1 limited, 2 full, `chroma_location` is 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
+    """
+
+    width: int
+    height: int
+    time_base: Ratio
+    frame_rate: Ratio = (0, 0)
+    sar: Ratio = (1, 1)
+    rotation: int = 0
+    hflip: bool = False
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
+    color_range: int = RANGE_UNSPECIFIED
+    chroma_location: int = CHROMA_UNSPECIFIED
+    source_pix_fmt: str = "yuv420p"
+
+    @property
+    def seconds_per_tick(self) -> Fraction:
+        return Fraction(*self.time_base)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames per second, or None if unknown."""
+        return Fraction(*self.frame_rate) if all(self.frame_rate) else None
+
+
+@dataclass(frozen=True)
+class CopiedStreamInfo:
+    """A stream that is carried along without decoding. `params` is opaque: `lvc.media` makes the stream again from it."""
+
+    kind: str
+    codec: str
+    time_base: Ratio
+    language: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    disposition: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    params: bytes = b""
+
+
+@dataclass(slots=True)
+class CopiedPacket:
+    """One packet of the copied stream number `stream`, bit for bit; times in that stream's `time_base`."""
+
+    stream: int
+    pts: int | None
+    dts: int | None
+    duration: int
+    is_key: bool
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A named part of the video; `start` and `end` in units of its own `time_base`."""
+
+    start: int
+    end: int
+    time_base: Ratio
+    tags: dict[str, str] = field(default_factory=dict)

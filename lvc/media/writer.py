@@ -1,0 +1,257 @@
+"""Frames and copied packets → a video file that players open."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import av
+from av.codec.context import Flags as CodecFlags
+
+from lvc.errors import MediaError, UsageError
+from lvc.media.containers import ContainerFormat, container_for, iso_options
+from lvc.media.encoders import encoder_for, encoder_options
+from lvc.media.errors import AV_ERRORS, media_errors, reason
+from lvc.media.orientation import matrix_of
+from lvc.media.params import open_params
+from lvc.media.planes import frame_from_planes
+from lvc.media.types import UNSPECIFIED, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+
+_FALLBACK_RATE = Fraction(25)
+_MAX_TICKS = 1 << 62
+
+
+class MediaWriter:
+    """Writes one video file. A context manager; leaving it with an exception closes the file without finishing it.
+
+    `path` is a path or a binary file object (not closed; a pipe gets a fragmented MP4). The container follows from the
+    ending of `path` or from `container` (mp4, mov, mkv, webm). `codec` is h264, hevc, av1 or ffv1 (lossless, mkv only).
+    Frames must come in order of their times; packets in order within their stream.
+
+    What the container or codec cannot hold is left out and named in `notices`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        video: VideoFormat,
+        copied: Sequence[CopiedStreamInfo] = (),
+        metadata: dict[str, str] | None = None,
+        chapters: Sequence[Chapter] = (),
+        *,
+        container: str | None = None,
+        codec: str = "h264",
+        crf: float | None = None,
+        preset: str | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.notices: list[str] = []
+        self.video = video
+        self._format = container_for(path, container)
+        self._encoder = encoder_for(codec)
+        if codec not in self._format.codecs:
+            fitting = ", ".join(self._format.codecs)
+            raise UsageError(f"{self._format.name} cannot hold {codec} — use a codec it holds ({fitting}) or .mkv")
+        self._tick = video.seconds_per_tick
+        self._last: int | None = None
+        self._frames = 0
+        self._closed = False
+        self._templates = ExitStack()
+        tags = dict(metadata or {})
+        options = encoder_options(self._encoder, crf, preset, video.chroma_location)
+        try:
+            with media_errors("the output cannot be set up", "try another container or codec"):
+                self._open(path, copied, tags)
+                self._add_video(options, threads)
+                self._add_copied(copied)
+                self._container.metadata.update(tags)
+                self._add_chapters(chapters)
+        except BaseException:
+            self._templates.close()
+            raise
+
+    # ---------------------------------------------------------------- set-up
+
+    def _open(self, path: str | os.PathLike[str] | BinaryIO, copied: Sequence[CopiedStreamInfo], tags: dict[str, str]) -> None:
+        target: Any = f"file:{os.fspath(path)}" if isinstance(path, (str, os.PathLike)) else path
+        seekable = isinstance(path, (str, os.PathLike)) and not _is_special(os.fspath(path))
+        rewindable = seekable or (not isinstance(path, (str, os.PathLike)) and _seekable(path))
+        options = {"strict": "-2", **self._format.options}
+        if self._format.is_iso:
+            options |= iso_options(self._tick, [c.sample_rate for c in copied], rewindable, set(tags))
+            if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
+                options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
+                options = {key: value for key, value in options.items() if value}
+        self._container = av.open(target, "w", format=self._format.muxer, container_options=options)
+
+    def _add_video(self, options: dict[str, str], threads: int) -> None:
+        video, encoder = self.video, self._encoder
+        width, height = video.width, video.height
+        if encoder.even and (width % 2 or height % 2):
+            width, height = width + width % 2, height + height % 2
+            self.notices.append(
+                f"{encoder.library} writes even sizes only: {video.width}x{video.height} becomes {width}x{height}, "
+                "its edge repeated"
+            )
+        self._coded_size = (width, height)
+        rate = video.rate or _FALLBACK_RATE
+        stream = self._container.add_stream(encoder.library, rate=rate, options=options)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base = self._tick
+        stream.time_base = self._tick
+        context.thread_count = threads
+        context.color_primaries = video.primaries
+        context.color_trc = video.transfer
+        context.colorspace = video.matrix
+        context.color_range = video.color_range
+        if all(video.sar):
+            context.sample_aspect_ratio = Fraction(*video.sar)
+        context.flags |= CodecFlags.frame_duration
+        if encoder.tag and self._format.is_iso:
+            context.codec_tag = encoder.tag
+        matrix = matrix_of(video.rotation, video.hflip, width, height)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        self._stream = stream
+
+    def _add_copied(self, copied: Sequence[CopiedStreamInfo]) -> None:
+        """Make the copied streams again; those that the container refuses are left out with a notice."""
+        self._streams: list[Any | None] = []
+        self._copied = tuple(copied)
+        for info in copied:
+            template = self._templates.enter_context(open_params(info.params))
+            refusal = _refusal(template, self._format)
+            if refusal is not None:
+                self.notices.append(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({refusal})")
+                self._streams.append(None)
+                continue
+            stream = self._container.add_stream_from_template(template)
+            stream.time_base = Fraction(*info.time_base)
+            stream.metadata.clear()
+            stream.metadata.update(info.metadata)
+            if info.language:
+                stream.metadata["language"] = info.language
+            stream.disposition = info.disposition
+            self._streams.append(stream)
+
+    def _add_chapters(self, chapters: Sequence[Chapter]) -> None:
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": chapter.start,
+                    "end": chapter.end,
+                    "time_base": Fraction(*chapter.time_base),
+                    "metadata": dict(chapter.tags),
+                }
+                for number, chapter in enumerate(chapters, 1)
+                if all(chapter.time_base)
+            ]
+        )
+
+    # ---------------------------------------------------------------- writing
+
+    def write(self, item: Frame | CopiedPacket) -> None:
+        """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
+        if isinstance(item, CopiedPacket):
+            self._write_packet(item)
+            return
+        if (self._last is not None and item.pts <= self._last) or abs(item.pts) > _MAX_TICKS:
+            raise MediaError(f"frame time {item.pts} does not follow {self._last} — the source is damaged")
+        self._last = item.pts
+        frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
+        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
+        with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
+            self._container.mux(self._stream.encode(frame))
+        self._frames += 1
+
+    def _write_packet(self, item: CopiedPacket) -> None:
+        if not 0 <= item.stream < len(self._streams):
+            raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
+        stream = self._streams[item.stream]
+        if stream is None:
+            return
+        packet = av.Packet(item.data)
+        packet.stream = stream
+        packet.time_base = Fraction(*self._copied[item.stream].time_base)
+        packet.pts = item.pts
+        packet.dts = item.dts if item.dts is not None else item.pts
+        packet.duration = item.duration
+        packet.is_keyframe = item.is_key
+        try:
+            self._container.mux(packet)
+        except OSError as error:
+            if not isinstance(error, av.FFmpegError):
+                raise
+            raise MediaError(f"the file cannot be written ({reason(error)}) — check the free space") from error
+        except AV_ERRORS as error:
+            info = self._copied[item.stream]
+            self._streams[item.stream] = None
+            self.notices.append(f"{info.kind} {info.codec} is cut short: a packet cannot be written ({reason(error)})")
+
+    # ---------------------------------------------------------------- closing
+
+    def close(self) -> None:
+        """Write what is still in the encoder, and the index. Raises `MediaError` if there was no frame at all."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self._frames:
+                raise MediaError("there is no frame to write — the source holds no pictures in this range")
+            with media_errors("the video cannot be finished", "check the free space and the settings of the codec"):
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+        finally:
+            self._templates.close()
+
+    def abort(self) -> None:
+        """Let go of the file as it is."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._container.close()
+        except (OSError, *AV_ERRORS):
+            pass
+        finally:
+            self._templates.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def _seekable(file: Any) -> bool:
+    try:
+        return bool(file.seekable())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _is_special(path: str) -> bool:
+    """A named pipe or a device, which cannot be rewound."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def _refusal(template: Any, form: ContainerFormat) -> str | None:
+    """Why the container cannot hold the stream; None if it can. Tried out on a header in memory."""
+    try:
+        options = {"strict": "-2"} | ({"movflags": "delay_moov+frag_keyframe"} if form.is_iso else {})
+        with av.open(io.BytesIO(), "w", format=form.muxer, container_options=options) as trial:
+            trial.add_stream_from_template(template)
+            trial.start_encoding()
+    except (OSError, *AV_ERRORS) as error:
+        return reason(error)
+    return None

@@ -1,0 +1,66 @@
+"""Raw pictures as YUV4MPEG2, which encoders and players read from a pipe."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat
+
+_TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
+_RANGES = {RANGE_LIMITED: " XCOLORRANGE=LIMITED", RANGE_FULL: " XCOLORRANGE=FULL"}
+
+
+class Y4mWriter:
+    """Writes frames to any binary file object (not closed). Packets of other streams are ignored.
+
+    The format has one constant frame rate and no rotation; `notices` names what a video loses by that.
+    """
+
+    def __init__(self, file: BinaryIO, video: VideoFormat) -> None:
+        self.notices: list[str] = []
+        self.video = video
+        self._file = file
+        self._next: int | None = None
+        num, den = video.frame_rate if all(video.frame_rate) else (25, 1)
+        if not all(video.frame_rate):
+            self.notices.append("y4m needs a frame rate and none is known: 25 is written")
+        if video.rotation or video.hflip:
+            self.notices.append("y4m has no place for rotation: pictures are written as coded")
+        sar = video.sar if all(video.sar) else (0, 0)
+        header = (
+            f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} Ip A{sar[0]}:{sar[1]} "
+            f"C{_TAGS.get(video.chroma_location, '420jpeg')}{_RANGES.get(video.color_range, '')}\n"
+        )
+        self._header: bytes | None = header.encode("ascii")
+        self._uneven = False
+
+    def write(self, item: Frame | CopiedPacket) -> None:
+        if isinstance(item, CopiedPacket):
+            return
+        if self._header is not None:
+            self._file.write(self._header)
+            self._header = None
+        rate = self.video.rate
+        if self._next is not None and rate is not None and not self._uneven:
+            step = (item.pts - self._next) * self.video.seconds_per_tick * rate
+            if abs(step - 1) > 0.5:
+                self._uneven = True
+                self.notices.append("y4m has one constant frame rate: the varying times of frames are lost")
+        self._next = item.pts
+        self._file.write(b"FRAME\n")
+        for plane in (item.y, item.u, item.v):
+            self._file.write(plane.data if plane.flags.c_contiguous else plane.tobytes())
+
+    def close(self) -> None:
+        if self._header is not None:
+            self._file.write(self._header)
+            self._header = None
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
