@@ -25,7 +25,13 @@ class Encoder:
 ENCODERS: dict[str, Encoder] = {
     "h264": Encoder("libx264", crf=17, max_crf=51, preset="veryfast", even=True),
     "hevc": Encoder(
-        "libx265", crf=18, max_crf=51, preset="ultrafast", even=True, tag="hvc1", options={"x265-params": "log-level=none"}
+        "libx265",
+        crf=18,
+        max_crf=51,
+        preset="ultrafast",
+        even=True,
+        tag="hvc1",
+        options={"x265-params": "log-level=none"},
     ),
     "av1": Encoder("libsvtav1", crf=23, max_crf=63, preset="10", even=True),
     "ffv1": Encoder(

@@ -28,9 +28,9 @@ class OpusEncoder:
         self._stream = stream
         self._number = number
         layout = stream.codec_context.layout
-        name = layout.name if "channels" not in layout.name else {1: "mono", 2: "stereo"}.get(layout.nb_channels, "stereo")
-        if layout.nb_channels > 8:
-            name = "stereo"
+        name = layout.name
+        if "channels" in name or layout.nb_channels > 8:  # an order that nobody named, or more than Opus knows
+            name = "mono" if layout.nb_channels == 1 else "stereo"
         with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
             self._sink = av.open(io.BytesIO(), "w", format="matroska")
             self._out = self._sink.add_stream("libopus", rate=RATE, layout=name, bit_rate=bits_per_second)

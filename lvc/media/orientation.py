@@ -1,7 +1,7 @@
 """The display matrix: how a picture has to be turned and mirrored before it is shown.
 
-FFmpeg hands it over as nine int32, row by row, the last column in 2.30 and the rest in 16.16 fixed point. A point
-`(x, y)` of the coded picture, y down, is shown at `(a*x + c*y + tx, b*x + d*y + ty)` with the rows `(a b u) (c d v) (tx ty w)`.
+FFmpeg hands it over as nine int32, row by row `(a b u) (c d v) (tx ty w)`, the last column in 2.30 and the rest in
+16.16 fixed point. A point `(x, y)` of the coded picture, y down, is shown at `(a*x + c*y + tx, b*x + d*y + ty)`.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def open_params(blob: bytes) -> Iterator[Any]:
     """
     tag = bytes(blob[:4])
     if tag not in _FORMATS or len(blob) > MAX_PARAMS:
-        raise CorruptError("the description of a copied stream is damaged — decode without it, or use another copy of the file")
+        raise CorruptError("the description of a copied stream is damaged — use another copy of the file")
     try:
         container = av.open(
             io.BytesIO(blob[4:]),

@@ -15,7 +15,9 @@ PLANAR = ("yuv420p", "yuvj420p")
 INTERLEAVED = ("nv12", "nv21")
 _GREY = ("gray", "gray8")
 
-_CONVERT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
+_CONVERT = Interpolation.BICUBIC | _EXACT
+_SHRINK = Interpolation.AREA | _EXACT
 
 
 def chroma_size(width: int, height: int) -> tuple[int, int]:
@@ -86,7 +88,7 @@ class PlaneMaker:
 
     def _convert(self, frame: Any, same_size: bool) -> Any:
         shrinks = frame.width * frame.height > self.width * self.height
-        flags = _CONVERT if same_size or not shrinks else _CONVERT & ~Interpolation.BICUBIC | Interpolation.AREA
+        flags = _SHRINK if shrinks and not same_size else _CONVERT
         tags = tags_of(frame)
         options: dict[str, Any] = {}
         if frame.format.is_rgb or frame.format.name == "pal8":
@@ -105,7 +107,7 @@ class PlaneMaker:
 
 
 def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> Any:
-    """An `av.VideoFrame` (yuv420p) of `width` by `height`, its right and lower edge repeated where the planes are smaller."""
+    """An `av.VideoFrame` (yuv420p) of `width` by `height`; where the planes are smaller, their edge is repeated."""
     frame = av.VideoFrame(width, height, "yuv420p")
     for plane, source in zip(frame.planes, (y, u, v), strict=True):
         target = _rows(plane)

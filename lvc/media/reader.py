@@ -27,7 +27,7 @@ from lvc.media.streams import PacketClock, chapters_of, choose_video, describe, 
 from lvc.media.timing import Cut, FrameClock, at_constant_rate, with_durations
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 
-Event: TypeAlias = Any  # av.VideoFrame | av.Packet
+Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
 
 _MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
 _MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
@@ -39,8 +39,8 @@ class MediaReader:
 
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
-    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles` is
-    `copy` or `none`.
+    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles`
+    is `copy` or `none`.
 
     `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
     complete when the last frame was read. `frame_count_hint` is None or a good guess.
@@ -194,11 +194,11 @@ class MediaReader:
         """(whether frames were seen that lie before the range, the first frame of the range)."""
         before = False
         for event in self._events:
-            if isinstance(event, av.VideoFrame) and not self._cut.has_begun(event.pts, self._tick):
+            if _is_frame(event) and not self._cut.has_begun(event.pts, self._tick):
                 before = True
                 continue
             self._pending.append(event)
-            if isinstance(event, av.VideoFrame):
+            if _is_frame(event):
                 return before, event
         return before, None
 
@@ -285,23 +285,22 @@ class MediaReader:
         """Decoded frames and packets to copy, in the order of the file. Goes on behind damaged places."""
         container, video = self._source.container, self._stream.index
         in_a_row = 0
-        while not self._give_up:
+        while in_a_row < _MAX_ERRORS:
             try:
                 for packet in container.demux(self._wanted):
                     in_a_row = 0
-                    if packet.stream_index != video and packet.stream.index != video:
-                        if packet.size:
-                            yield packet
-                    else:
+                    if packet.stream.index == video:
                         self._packets += bool(packet.size)
                         yield from self._decode(packet)
+                    elif packet.size:
+                        yield packet
                     if self._give_up:
-                        break
+                        return
                 return
             except (OSError, *AV_ERRORS) as error:
                 self._note_error(error)
                 in_a_row += 1
-                if in_a_row >= _MAX_ERRORS or not isinstance(error, av.error.InvalidDataError):
+                if not isinstance(error, av.error.InvalidDataError):
                     break
         yield from self._decode(None)
 
@@ -349,7 +348,7 @@ class MediaReader:
         over = False
         corrupt = 0
         for event in self._all_events():
-            if not isinstance(event, av.VideoFrame):
+            if not _is_frame(event):
                 self._enqueue(event, over)
                 if over and self._others_are_late():
                     self._give_up = True
@@ -429,7 +428,7 @@ class MediaReader:
         if self._errors:
             self.notices.append(f"{self._errors} place(s) of the file could not be read ({self._first_error})")
         if clock.jumps:
-            self.notices.append(f"times jump back {clock.jumps} time(s): what follows is shifted behind what came before")
+            self.notices.append(f"times jump back {clock.jumps} time(s): the rest is shifted behind what came before")
         if clock.moved:
             self.notices.append(f"{clock.moved} frame(s) had a time not later than the one before: moved up")
         if clock.derived:
@@ -450,6 +449,10 @@ class MediaReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _is_frame(event: Event) -> bool:
+    return isinstance(event, av.VideoFrame)
 
 
 def _frame_rate(stream: Any) -> Fraction | None:

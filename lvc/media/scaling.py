@@ -15,7 +15,7 @@ def _even(value: Fraction) -> int:
 
 
 def target_size(wanted: str, width: int, height: int, turned: bool = False) -> tuple[int, int]:
-    """The coded size for `WxH`, `Wx`, `xH` or `Np` (N is the shorter side), even, in proportion where a side is left open.
+    """The coded size for `WxH`, `Wx`, `xH` or `Np` (N is the shorter side): even, in proportion where a side is open.
 
     `turned`: the picture is shown turned by 90 or 270 degrees, so that what the user calls width is coded height.
     """

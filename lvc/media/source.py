@@ -23,9 +23,9 @@ _RAW_FORMATS = {"yuv": "yuv420p", "i420": "yuv420p", "nv12": "nv12"}
 
 
 class PipeInput:
-    """A stream that cannot be rewound, as PyAV wants to read it: short reads at once, so that live input is not held up.
+    """A stream that cannot be rewound, as PyAV wants to read it. Short reads are passed on at once, for live input.
 
-    `head` are bytes that were read already.
+    `head` holds bytes that were read already.
     """
 
     def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:

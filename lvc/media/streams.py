@@ -11,7 +11,7 @@ from lvc.media.params import codec_name, pack_params
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Ratio
 
 # They describe the container that the video came in, not the video.
-_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id"}
+_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "duration", "handler_name", "vendor_id"}
 
 
 def ratio(value: Fraction | None) -> Ratio:
@@ -23,7 +23,7 @@ def useful_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in metadata.items()
-        if key.lower() not in _CONTAINER_TAGS and not key.lower().startswith("_statistics") and value != ""
+        if key.lower() not in _CONTAINER_TAGS and not key.lower().startswith(("_statistics", "encoder")) and value != ""
     }
 
 

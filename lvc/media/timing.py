@@ -63,7 +63,7 @@ def with_durations(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
 
 @dataclass(frozen=True)
 class Cut:
-    """A range of the timeline in seconds: from `begin` (inclusive, None: from the start) to `end` (exclusive, None: all).
+    """A range of the timeline in seconds, from `begin` (inclusive) to `end` (exclusive); None is "no bound".
 
     Times are given back relative to `begin`, if there is one.
     """

@@ -45,8 +45,9 @@ class VideoFormat:
 
     `time_base` in seconds per tick; `frame_rate` is (0, 0) if unknown, an average for a variable rate. `sar` is the
     sample aspect ratio. To show a picture, mirror it left to right if `hflip`, then turn it clockwise by `rotation`
-    (0, 90, 180 or 270 degrees). `primaries`, `transfer`, `matrix` are ITU-T H.273 code points, `color_range` is 0 unknown,
-    1 limited, 2 full, `chroma_location` is 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
+    (0, 90, 180 or 270 degrees). `primaries`, `transfer`, `matrix` are ITU-T H.273 code points; `color_range` is 0
+    unknown, 1 limited, 2 full; `chroma_location` is 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left,
+    6 bottom.
     """
 
     width: int
@@ -75,7 +76,7 @@ class VideoFormat:
 
 @dataclass(frozen=True)
 class CopiedStreamInfo:
-    """A stream that is carried along without decoding. `params` is opaque: `lvc.media` makes the stream again from it."""
+    """A stream carried along without decoding. `params` is opaque: `lvc.media` makes the stream again from it."""
 
     kind: str
     codec: str

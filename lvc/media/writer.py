@@ -20,7 +20,7 @@ from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.orientation import matrix_of
 from lvc.media.params import open_params
 from lvc.media.planes import frame_from_planes
-from lvc.media.types import UNSPECIFIED, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 
 _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
@@ -77,7 +77,9 @@ class MediaWriter:
 
     # ---------------------------------------------------------------- set-up
 
-    def _open(self, path: str | os.PathLike[str] | BinaryIO, copied: Sequence[CopiedStreamInfo], tags: dict[str, str]) -> None:
+    def _open(
+        self, path: str | os.PathLike[str] | BinaryIO, copied: Sequence[CopiedStreamInfo], tags: dict[str, str]
+    ) -> None:
         target: Any = f"file:{os.fspath(path)}" if isinstance(path, (str, os.PathLike)) else path
         seekable = isinstance(path, (str, os.PathLike)) and not _is_special(os.fspath(path))
         rewindable = seekable or (not isinstance(path, (str, os.PathLike)) and _seekable(path))
@@ -100,7 +102,7 @@ class MediaWriter:
             )
         self._coded_size = (width, height)
         rate = video.rate or _FALLBACK_RATE
-        stream = self._container.add_stream(encoder.library, rate=rate, options=options)
+        stream: Any = self._container.add_stream(encoder.library, rate=rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = self._tick
