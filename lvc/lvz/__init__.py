@@ -1,0 +1,54 @@
+"""The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
+
+from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec
+from lvc.lvz.reader import LvzReader, Record, clips_only
+from lvc.lvz.records import (
+    PACKET_KEY,
+    PACKING_NAMES,
+    PACKING_RANS,
+    PACKING_ZSTD,
+    Chapter,
+    Clip,
+    CopiedStream,
+    Damage,
+    GopEntry,
+    Header,
+    Index,
+    Metadata,
+    Packet,
+    PacketGroup,
+    PacketsEntry,
+    Summary,
+    Tail,
+    VideoDescriptor,
+)
+from lvc.lvz.writer import LvzWriter
+
+__all__ = [
+    "KIND_KEY",
+    "KIND_PREDICTED",
+    "PACKET_KEY",
+    "PACKING_NAMES",
+    "PACKING_RANS",
+    "PACKING_ZSTD",
+    "Chapter",
+    "Clip",
+    "CopiedStream",
+    "Damage",
+    "Geometry",
+    "GopEntry",
+    "Header",
+    "Index",
+    "LvzReader",
+    "LvzWriter",
+    "Metadata",
+    "Packet",
+    "PacketGroup",
+    "PacketsEntry",
+    "PlaneSpec",
+    "Record",
+    "Summary",
+    "Tail",
+    "VideoDescriptor",
+    "clips_only",
+]

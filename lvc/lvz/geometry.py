@@ -6,6 +6,8 @@ part of a file's `VSTR` chunk and describes the default codec and a foreign VAE 
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 
 from lvc.errors import CorruptError, LimitError, UsageError
@@ -21,14 +23,20 @@ MAX_STRIDE = 65535
 DTYPE_RANGES: dict[str, tuple[int, int]] = {"int8": (-128, 127), "int16": (-32768, 32767), "uint8": (0, 255)}
 
 
+def _float32(value: float) -> float:
+    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return rounded
+
+
 @dataclass(frozen=True)
 class PlaneSpec:
     """One plane of integers per frame, shape `[channels, ceil(padH/stride), ceil(padW/stride)]`.
 
     `dtype` is `int8`, `int16` or `uint8`; `stride` is in luma samples. `in_key`/`in_predicted` say which kinds of
-    frames carry the plane. `masked`: in predicted frames the values where the plane named `skip` is 1 are zero and not packed.
-    `scale`/`zero` (one per channel, float32 values, or empty) map a value back: `latent = scale[c] * value + zero[c]`.
-    `error_bound` is the largest absolute quantisation error of a latent (float32), 0 if none is promised.
+    frames carry the plane. `masked`: in predicted frames the values where the plane named `skip` is 1 are zero and are
+    not packed. `scale`/`zero` (one per channel, or empty) map a value back: `latent = scale[c] * value + zero[c]`.
+    `error_bound` is the largest absolute quantisation error of a latent, 0 if none is promised. The three are rounded
+    to float32 when the object is made, so that what is written is what was there.
     """
 
     name: str
@@ -42,6 +50,15 @@ class PlaneSpec:
     zero: tuple[float, ...] = ()
     error_bound: float = 0.0
 
+    def __post_init__(self) -> None:
+        try:
+            rounded = [_float32(v) for v in (*self.scale, *self.zero, self.error_bound)]
+        except OverflowError as error:
+            raise UsageError(f"plane {self.name!r}: a scale, zero or error bound does not fit a float32") from error
+        object.__setattr__(self, "scale", tuple(rounded[: len(self.scale)]))
+        object.__setattr__(self, "zero", tuple(rounded[len(self.scale) : -1]))
+        object.__setattr__(self, "error_bound", rounded[-1])
+
     def present(self, kind: int) -> bool:
         return self.in_key if kind == KIND_KEY else self.in_predicted
 
@@ -51,9 +68,9 @@ class Geometry:
     """Picture size (luma samples) and planes of one video stream.
 
     The picture is padded to multiples of `align` by repeating its last column and row. `temporal_stride` frames share
-    one *latent frame*, except that the first latent frame of a clip stands for `temporal_lead` frames (1 for causal video
-    VAEs, equal to the stride otherwise); the default codec has 1 and 1. Raises `UsageError` for a table that makes
-    no sense; `CorruptError` is raised instead by the reader, which calls `check_planes` itself.
+    one *latent frame*, except that the first latent frame of a clip stands for `temporal_lead` frames (1 for causal
+    video VAEs, equal to the stride otherwise); the default codec has 1 and 1. Raises `UsageError` for a table that
+    makes no sense (the reader turns that into `CorruptError`).
     """
 
     width: int
@@ -135,5 +152,7 @@ def _check_plane(plane: PlaneSpec) -> None:
         raise CorruptError(f"plane {plane.name!r}: {plane.channels} channels, stride {plane.stride} is out of range")
     if plane.name == SKIP_PLANE and (plane.dtype != "uint8" or plane.channels != 1 or plane.masked or plane.in_key):
         raise CorruptError("plane 'skip' must be one unmasked uint8 channel of predicted frames only")
+    if not all(math.isfinite(v) for v in (*plane.scale, *plane.zero, plane.error_bound)) or plane.error_bound < 0:
+        raise CorruptError(f"plane {plane.name!r}: scale, zero and error bound must be finite, the bound not negative")
     if len(plane.scale) not in (0, plane.channels) or len(plane.zero) != len(plane.scale):
         raise CorruptError(f"plane {plane.name!r}: scale and zero need one value per channel or none")

@@ -1,0 +1,327 @@
+"""Reads `.lvz` files: whole, by time range, or what is left of a damaged one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import BinaryIO, cast
+
+from lvc.errors import CorruptError, LvcError, UsageError
+from lvc.limits import DEFAULT, Limits
+from lvc.lvz import chunks as c
+from lvc.lvz.clips import ClipGroup, unpack_clips
+from lvc.lvz.descriptors import unpack_metadata
+from lvc.lvz.index import TAIL_CHUNK, unpack_index, unpack_tail
+from lvc.lvz.packets import unpack_packets
+from lvc.lvz.records import (
+    Clip,
+    CopiedStream,
+    Damage,
+    GopEntry,
+    Header,
+    Index,
+    IndexEntry,
+    Metadata,
+    MetadataEntry,
+    PacketGroup,
+    PacketsEntry,
+    Summary,
+    Tail,
+    VideoDescriptor,
+)
+from lvc.lvz.salvage import Salvager, spool
+from lvc.lvz.walk import Walker
+
+Record = Clip | PacketGroup
+Seconds = float | Fraction
+
+
+class LvzReader:
+    """Opening reads the descriptors only; the end of a seekable file is read when `index` or `tail` is asked for.
+
+    Strict by default: any damage raises `CorruptError` or `TruncatedError` when it is reached. With `salvage`, damage
+    is listed in `damage` while records are consumed, and only whole GOPs come (`partial_gops`: beginnings of broken
+    ones too). A pipe can be read once. `fileobj` is not closed.
+    """
+
+    def __init__(
+        self, fileobj: BinaryIO, limits: Limits = DEFAULT, salvage: bool = False, *, partial_gops: bool = False
+    ) -> None:
+        self.limits = limits
+        self.salvage = salvage
+        self.damage: list[Damage] = []
+        self._partial_gops = partial_gops
+        if salvage and not fileobj.seekable():
+            fileobj = cast(BinaryIO, spool(fileobj))
+        self._source = c.Source(fileobj, limits)
+        self._consumed = False
+        self._end_read = False
+        self._index: Index | None = None
+        self._tail: Tail | None = None
+        self._late_metadata: Metadata | None = None
+        self._walker: Walker | None = None
+        if salvage:
+            salvager = Salvager(self._source)
+            salvager.read_descriptors()
+            self.header, self.video = cast(Header, salvager.header), cast(VideoDescriptor, salvager.video)
+            self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
+        else:
+            self._walker = Walker(self._source)
+            self._walker.read_descriptors()
+            self.header, self.video = self._walker.header, self._walker.video
+            self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
+
+    header: Header
+    video: VideoDescriptor
+    copied: tuple[CopiedStream, ...]
+
+    @property
+    def index(self) -> Index | None:
+        """The last valid index; None if the file has none, or for a pipe that has not been read to its end."""
+        self._read_end()
+        return self._index
+
+    @property
+    def tail(self) -> Tail | None:
+        """None for a file without a valid end, and for a pipe that has not been read to its end."""
+        self._read_end()
+        return self._tail
+
+    @property
+    def metadata(self) -> Metadata:
+        """The last `mETa`, wherever the index says it is."""
+        self._read_end()
+        return self._late_metadata or self._metadata
+
+    @property
+    def frame_count(self) -> int | None:
+        return None if self.tail is None else self.tail.frame_count
+
+    @property
+    def start_seconds(self) -> Fraction | None:
+        """Time of the first frame, in seconds of the stream's own clock (often, not always, 0)."""
+        return None if self.tail is None else self.tail.start_pts * self.video.seconds_per_tick
+
+    @property
+    def duration_seconds(self) -> Fraction | None:
+        return None if self.tail is None else (self.tail.end_pts - self.tail.start_pts) * self.video.seconds_per_tick
+
+    def _read_end(self) -> None:
+        """Finds `TAIL` and `INDX` from the end. They are a hint: if anything about them is wrong, there are none."""
+        source, size = self._source, self._source.size
+        if self._end_read or size is None:
+            return
+        self._end_read = True
+        back = source.offset
+        try:
+            source.seek(max(0, size - TAIL_CHUNK))
+            end = source.read_chunk()
+            if end is None or end.type != c.TAIL or end.end != size:
+                return
+            tail = unpack_tail(end.payload)
+            if tail.index_offset >= end.offset:
+                return
+            source.seek(tail.index_offset)
+            chunk = source.read_chunk()
+            if chunk is None or chunk.type != c.INDX or chunk.end != end.offset:
+                return
+            self._index, self._tail = unpack_index(chunk.payload, chunk.offset, self.limits), tail
+            last = [e for e in self._index.entries if isinstance(e, MetadataEntry)][-1:]
+            if last:
+                source.seek(last[0].offset)
+                found = source.read_chunk()
+                if found is not None and found.type == c.META:
+                    self._late_metadata = unpack_metadata(found.payload, self.limits)
+        except LvcError:
+            pass
+        finally:
+            source.seek(back)
+
+    def records(self) -> Iterator[Record]:
+        """All clips and packet groups, in file order."""
+        for group in self._groups():
+            if isinstance(group, ClipGroup):
+                yield from group.clips
+            else:
+                yield group
+
+    def _groups(self) -> Iterator[ClipGroup | PacketGroup]:
+        if self.salvage:
+            return self._salvaged()
+        return self._walked(self._fresh_walker())
+
+    def _fresh_walker(self) -> Walker:
+        """The walker that read the descriptors, if nothing happened since; a new one on a seekable file."""
+        walker, self._walker = self._walker, None
+        if self._source.seekable:
+            self._source.seek(0)
+            walker = Walker(self._source)
+            walker.read_descriptors()
+        if walker is None:
+            raise UsageError("a pipe can be read only once")
+        return walker
+
+    def _walked(self, walker: Walker) -> Iterator[ClipGroup | PacketGroup]:
+        groups = walker.records()
+        while True:
+            group = next(groups, None)
+            if group is None:
+                break
+            position = self._source.offset
+            yield group
+            if self._source.offset != position:
+                self._source.seek(position)  # something else was read meanwhile
+        self._index, self._tail, self._late_metadata = walker.index, walker.tail, walker.metadata
+
+    def _salvaged(self) -> Iterator[ClipGroup | PacketGroup]:
+        salvager = Salvager(self._source, self._partial_gops)
+        salvager.read_descriptors()
+        self.damage = salvager.damage
+        yield from salvager.records()
+
+    def records_from(self, seconds_start: Seconds = 0, seconds_end: Seconds | None = None) -> Iterator[Record]:
+        """Clips of the GOPs that show something in `[seconds_start, seconds_end)`, and packets of that time.
+
+        Seconds of the stream's own clock (pts times time base). With an index only those chunks are read; without one
+        the file is scanned. The first clips may lie before the start: decoding has to begin with a key clip.
+        """
+        start = Fraction(seconds_start)
+        end = None if seconds_end is None else Fraction(seconds_end)
+        if not self.salvage and self.index is not None and self.tail is not None:
+            return self._indexed(self.index, self.tail, start, end)
+        return self._scanned(start, end)
+
+    def _packets_wanted(self, stream: int, first: int, last: int, start: Fraction, end: Fraction | None) -> bool:
+        tick = self.copied[stream].seconds_per_tick if stream < len(self.copied) else Fraction(1)
+        return last * tick >= start and (end is None or first * tick < end)
+
+    def _scanned(self, start: Fraction, end: Fraction | None) -> Iterator[Record]:
+        tick = self.video.seconds_per_tick
+        held: list[ClipGroup] = []
+        shown = False
+        for group in self._groups():
+            if isinstance(group, PacketGroup):
+                times = [t for p in group.packets if (t := p.time) is not None]
+                if not times or self._packets_wanted(group.stream, min(times), max(times), start, end):
+                    yield group
+                continue
+            if group.key:
+                held, shown = [], False
+                if end is not None and group.start_pts * tick >= end:
+                    continue
+            elif not held and not shown:
+                continue
+            held.append(group)
+            if shown or max(group.end_pts, group.last_pts + 1) * tick > start:
+                shown = True
+                for part in held:
+                    yield from part.clips
+                held = []
+
+    def _indexed(self, index: Index, tail: Tail, start: Fraction, end: Fraction | None) -> Iterator[Record]:
+        tick = self.video.seconds_per_tick
+        gops = index.gops
+        ends = {a.offset: (b.start_pts, b.first_frame) for a, b in zip(gops, gops[1:], strict=False)}
+        stops = [e.offset for e in index.entries[1:]] + [index.offset]
+        in_gop = False
+        frame = 0
+        for entry, stop in zip(index.entries, stops, strict=True):
+            if isinstance(entry, GopEntry):
+                end_pts, end_frame = ends.get(entry.offset, (max(tail.end_pts, entry.start_pts + 1), tail.frame_count))
+                if in_gop and frame != entry.first_frame:
+                    raise CorruptError(f"GOP before byte {entry.offset} has fewer frames than the index says")
+                in_gop = end_pts * tick > start and (end is None or entry.start_pts * tick < end)
+                frame = entry.first_frame
+                wanted = in_gop
+            elif isinstance(entry, PacketsEntry):
+                wanted = self._packets_wanted(entry.stream, entry.start, entry.end, start, end)
+            else:
+                wanted = False
+            if not wanted and not in_gop:
+                continue
+            for group in self._segment(entry, stop, wanted, in_gop):
+                if isinstance(group, PacketGroup):
+                    yield group
+                    continue
+                if group.first_frame != frame:
+                    raise CorruptError(f"clip with frame {group.first_frame} where the index says {frame}")
+                frame = group.end_frame
+                yield from group.clips
+            if in_gop and frame > end_frame:
+                raise CorruptError("a GOP has more frames than the index says")
+        if in_gop and frame != end_frame:
+            raise CorruptError("the last GOP has fewer frames than TAIL says")
+
+    def _segment(self, entry: IndexEntry, stop: int, first: bool, rest: bool) -> Iterator[ClipGroup | PacketGroup]:
+        """The chunk of an index entry (if `first`) and the clips after it up to byte `stop` (if `rest`)."""
+        source = self._source
+        source.seek(entry.offset)
+        if first:
+            position, group = self._entry_chunk(entry)
+            yield group
+        else:
+            source.skip_chunk()
+            position = source.offset
+        while rest and position < stop:
+            source.seek(position)
+            if source.peek_type() != c.CLIP:
+                source.seek(position)
+                source.skip_chunk()
+                position = source.offset
+                continue
+            chunk = source.read_chunk()
+            if chunk is None:
+                break
+            position = chunk.end
+            group = unpack_clips(chunk.payload, self.video, self.limits)
+            if group.key:
+                raise CorruptError(f"key clip at byte {chunk.offset} is not in the index")
+            yield group
+        if position > stop:
+            raise CorruptError(f"the index points into the middle of a chunk, at byte {stop}")
+
+    def _entry_chunk(self, entry: IndexEntry) -> tuple[int, ClipGroup | PacketGroup]:
+        """Reads the chunk at an entry and compares the two; its end (byte offset) and what it holds."""
+        chunk = self._source.read_chunk()
+        wrong = CorruptError(f"the chunk at byte {entry.offset} is not what the index says")
+        if chunk is None:
+            raise wrong
+        if isinstance(entry, PacketsEntry):
+            if chunk.type != c.PKTS:
+                raise wrong
+            packets = unpack_packets(chunk.payload, self.limits)
+            if packets.stream != entry.stream or packets.stream >= len(self.copied):
+                raise wrong
+            return chunk.end, packets
+        if chunk.type != c.CLIP or not isinstance(entry, GopEntry):
+            raise wrong
+        clips = unpack_clips(chunk.payload, self.video, self.limits)
+        if not clips.key or clips.first_frame != entry.first_frame or clips.start_pts != entry.start_pts:
+            raise wrong
+        return chunk.end, clips
+
+    def verify(self) -> Summary:
+        """Reads everything strictly: every CRC, index, counts, SHA-256. The latents' checksums need the unpacked clips.
+
+        Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
+        """
+        walker = self._fresh_walker()
+        packets = [0] * len(walker.copied)
+        clip_bytes = packet_bytes = 0
+        for group in self._walked(walker):
+            if isinstance(group, ClipGroup):
+                clip_bytes += sum(len(clip.payload) for clip in group.clips)
+            else:
+                packets[group.stream] += len(group.packets)
+                packet_bytes += sum(len(p.data) for p in group.packets)
+        state, tail = walker.state, cast(Tail, walker.tail)
+        gops = sum(isinstance(e, GopEntry) for e in cast(Index, walker.index).entries)
+        return Summary(
+            state.frames, state.clips, gops, tuple(packets), self._source.offset, clip_bytes, packet_bytes,
+            state.start_pts, state.end_pts, tail.sha256.hex(),
+        )  # fmt: skip
+
+
+def clips_only(records: Iterable[Record]) -> Iterator[Clip]:
+    """The clips among records, packets dropped."""
+    return (r for r in records if isinstance(r, Clip))

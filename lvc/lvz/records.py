@@ -1,0 +1,230 @@
+"""What an `.lvz` file says, as plain dataclasses. Field names are those of `formats/lvz.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from lvc.lvz.geometry import Geometry, PlaneSpec
+
+PACKING_ZSTD = 1
+PACKING_RANS = 2
+PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans"}
+STREAM_KINDS = ("audio", "subtitle", "data")
+CHROMAS = (400, 420, 422, 444)
+PACKET_KEY = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """`HEAD`. `model_sha256` is 32 bytes, all zero if the model has no file of weights."""
+
+    model_id: str
+    model_sha256: bytes = bytes(32)
+    created_by: str = ""
+    required_features: int = 0
+    optional_features: int = 0
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class VideoDescriptor:
+    """`VSTR`: the picture, its time base, and the latents.
+
+    `time_base`, `frame_rate`, `sar` are (numerator, denominator); `frame_rate` (0, 0) is unknown. `rotation` is in
+    degrees clockwise, 0..359, applied after `hflip`. Colour fields are H.273 / FFmpeg numbers. `packing`: 1 zstd,
+    2 rans.
+    """
+
+    width: int
+    height: int
+    planes: tuple[PlaneSpec, ...]
+    packing: int
+    align: int = 16
+    time_base: tuple[int, int] = (1, 1000)
+    frame_rate: tuple[int, int] = (0, 0)
+    sar: tuple[int, int] = (1, 1)
+    rotation: int = 0
+    hflip: bool = False
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    color_range: int = 0
+    chroma_location: int = 0
+    bit_depth: int = 8
+    chroma: int = 420
+    source_pix_fmt: str = ""
+    gop_seconds: float = 0.0
+    temporal_stride: int = 1
+    temporal_lead: int = 1
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.width, self.height, self.align, self.planes, self.temporal_stride, self.temporal_lead)
+
+    @property
+    def seconds_per_tick(self) -> Fraction:
+        return Fraction(*self.time_base)
+
+
+@dataclass(frozen=True)
+class CopiedStream:
+    """`CSTR`: a stream whose packets are copied bit for bit. `params` is opaque here (made by `lvc.media`)."""
+
+    kind: str
+    codec: str
+    time_base: tuple[int, int]
+    language: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    disposition: int = 0
+    metadata: dict[str, str] = field(default_factory=dict)
+    params: bytes = b""
+
+    @property
+    def seconds_per_tick(self) -> Fraction:
+        return Fraction(*self.time_base)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """From `start` to `end`, in ticks of `time_base`."""
+
+    start: int
+    end: int
+    time_base: tuple[int, int]
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """`mETa`: tags and chapters of the whole file; a later one replaces an earlier one."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    chapters: tuple[Chapter, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive frames, packed together. Times in ticks of the video's time base; a duration of 0 is unknown.
+
+    `first_frame` counts video frames from 0; `key`: starts a GOP; `latents_crc`: CRC-32 of the integer latents;
+    `payload`: at least one byte, read by the stream's packing.
+    """
+
+    first_frame: int
+    key: bool
+    pts: list[int]
+    durations: list[int]
+    latents_crc: int
+    payload: bytes
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.pts)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet of a copied stream. Times in ticks of its stream; `flags` bit 0: key, the rest as FFmpeg's."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    flags: int
+    data: bytes
+
+    @property
+    def time(self) -> int | None:
+        return self.dts if self.pts is None else self.pts
+
+
+@dataclass(frozen=True)
+class PacketGroup:
+    """`PKTS`: packets of one copied stream, in the source's order. `stream` counts copied streams from 0."""
+
+    stream: int
+    packets: list[Packet]
+
+
+@dataclass(frozen=True)
+class GopEntry:
+    """Where a GOP starts: `offset` in bytes of its first `CLIP` chunk, its first frame and that frame's pts."""
+
+    offset: int
+    first_frame: int
+    start_pts: int
+
+
+@dataclass(frozen=True)
+class PacketsEntry:
+    """Where a `PKTS` chunk is, and the time its packets span, in ticks of that stream."""
+
+    offset: int
+    stream: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class MetadataEntry:
+    offset: int
+
+
+IndexEntry = GopEntry | PacketsEntry | MetadataEntry
+
+
+@dataclass(frozen=True)
+class Index:
+    """`INDX`, entries in file order; `offset` in bytes is its own."""
+
+    offset: int
+    entries: tuple[IndexEntry, ...]
+
+    @property
+    def gops(self) -> list[GopEntry]:
+        return [e for e in self.entries if isinstance(e, GopEntry)]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """`TAIL`: what is known at the end. `end_pts` is the last frame's pts + duration; `sha256` of all earlier bytes."""
+
+    index_offset: int
+    frame_count: int
+    clip_count: int
+    start_pts: int
+    end_pts: int
+    sha256: bytes
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Salvage mode: what was wrong at `offset` (bytes) and has been left out."""
+
+    offset: int
+    reason: str
+
+    def __iter__(self) -> Iterator[int | str]:
+        return iter((self.offset, self.reason))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `LvzReader.verify` counted. Sizes in bytes; `overhead_bytes` is all that is neither clip nor packet."""
+
+    frames: int
+    clips: int
+    gops: int
+    packets: tuple[int, ...]
+    file_bytes: int
+    clip_bytes: int
+    packet_bytes: int
+    start_pts: int
+    end_pts: int
+    sha256: str
+
+    @property
+    def overhead_bytes(self) -> int:
+        return self.file_bytes - self.clip_bytes - self.packet_bytes

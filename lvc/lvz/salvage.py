@@ -1,0 +1,226 @@
+"""Reads what is left of a damaged file: finds the next chunk with a valid CRC, gives whole GOPs, lists the damage."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, BinaryIO
+
+from lvc.errors import CorruptError, LimitError, LvcError
+from lvc.limits import Limits
+from lvc.lvz import chunks as c
+from lvc.lvz.clips import ClipGroup, unpack_clips
+from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_video
+from lvc.lvz.index import unpack_tail
+from lvc.lvz.packets import unpack_packets
+from lvc.lvz.records import CopiedStream, Damage, Header, Metadata, PacketGroup, Tail, VideoDescriptor
+
+MAX_NOTES = 1000
+_WINDOW = 1 << 20
+_TYPES = re.compile(b"|".join(sorted(c.KNOWN_TYPES)))
+
+
+def spool(fileobj: BinaryIO) -> IO[bytes]:
+    """A pipe's bytes in a temporary file, since resynchronising needs to seek."""
+    copy: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the reader
+    while piece := fileobj.read(_WINDOW):
+        copy.write(piece)
+    copy.seek(0)
+    return copy
+
+
+class Salvager:
+    """One pass over a damaged seekable file. `damage` grows while `records` is consumed.
+
+    A GOP is given on when it starts with a key clip and is known to be whole: its last chunk says so, or the next GOP
+    continues its frame count, or a `TAIL` confirms the count. With `partial_gops` the beginning of a GOP up to its
+    first missing clip is given on too. Unknown critical chunks still raise `UnsupportedError`: they are not damage.
+    """
+
+    def __init__(self, source: c.Source, partial_gops: bool = False) -> None:
+        self.source = source
+        self.limits: Limits = source.limits
+        self.partial_gops = partial_gops
+        self.damage: list[Damage] = []
+        self.header: Header | None = None
+        self.video: VideoDescriptor | None = None
+        self.copied: list[CopiedStream] = []
+        self.metadata = Metadata()
+        self.tail: Tail | None = None
+        self._budget = 4 * (source.size or 0) + (64 << 20)
+        self._held: list[int] = []
+        self._held_clips = False
+        self._end_frame = 0
+        self._done_frame = 0
+        self._last_pts: int | None = None
+        self._held_last_pts = 0
+
+    def _note(self, offset: int, reason: object) -> None:
+        if len(self.damage) < MAX_NOTES:
+            self.damage.append(Damage(offset, str(reason)))
+        elif len(self.damage) == MAX_NOTES:
+            self.damage.append(Damage(offset, "more damage from here on, not listed"))
+
+    def good_chunks(self) -> Iterator[c.Chunk]:
+        """Chunks whose CRC is right, in file order; what lies between them is noted as damage."""
+        source, size = self.source, self.source.size or 0
+        source.seek(0)
+        offset: int | None = len(c.SIGNATURE)
+        if source.read(len(c.SIGNATURE)) != c.SIGNATURE:
+            self._note(0, "the signature is damaged")
+            offset = self._resync(0)
+        ends_well = False
+        while offset is not None and offset < size:
+            source.seek(offset)
+            try:
+                chunk = source.read_chunk()
+            except LvcError as error:
+                self._note(offset, error)
+                offset = self._resync(offset + 1)
+                ends_well = False
+                continue
+            if chunk is None:
+                break
+            offset, ends_well = chunk.end, chunk.type == c.TAIL
+            yield chunk
+        if not ends_well:
+            self._note(size, "file ends without a valid INDX and TAIL")
+
+    def _resync(self, start: int) -> int | None:
+        """Offset of the next known chunk with a valid CRC; None if there is none, or the search got too long."""
+        size, step = self.source.size or 0, 256
+        while start < size:
+            self.source.seek(start)
+            window = self.source.read(step)
+            self._budget -= len(window)
+            for match in _TYPES.finditer(window):
+                at = start + match.start()
+                if self._plausible(at):
+                    return at
+                if self._budget <= 0:
+                    self._note(at, "too many false chunk starts, the rest is not searched")
+                    return None
+            if len(window) < step:
+                break
+            start += step - 3
+            step = min(2 * step, _WINDOW)
+        return None
+
+    def _plausible(self, offset: int) -> bool:
+        self.source.seek(offset)
+        try:
+            head = self.source.read_header()
+        except LvcError:
+            return False
+        if head is None or self.source.offset + head[2] + 4 > (self.source.size or 0):
+            return False
+        crc, left = zlib.crc32(head[1]), head[2]
+        while left:
+            piece = self.source.read(min(left, _WINDOW))
+            crc = zlib.crc32(piece, crc)
+            left -= len(piece)
+        self._budget -= head[2] + 64
+        return crc == int.from_bytes(self.source.read(4), "little")
+
+    def read_descriptors(self) -> None:
+        """Finds `HEAD` and `VSTR`, without which nothing can be decoded; raises `CorruptError` if one is lost."""
+        for chunk in self.good_chunks():
+            if chunk.type in (c.CLIP, c.PKTS):
+                break
+            self._read_descriptor(chunk)
+        if self.header is None or self.video is None:
+            raise CorruptError("HEAD or VSTR is lost, nothing can be salvaged")
+        self.damage.clear()
+
+    def _read_descriptor(self, chunk: c.Chunk) -> None:
+        if not c.check_known(chunk):
+            return
+        try:
+            if chunk.type == c.HEAD and self.header is None:
+                self.header = unpack_head(chunk.payload)
+            elif chunk.type == c.VSTR and self.video is None:
+                self.video = unpack_video(chunk.payload, self.limits)
+            elif chunk.type == c.CSTR:
+                number, stream = unpack_copied(chunk.payload, self.limits)
+                if number == len(self.copied):
+                    self.copied.append(stream)
+            elif chunk.type == c.META:
+                self.metadata = unpack_metadata(chunk.payload, self.limits)
+            elif chunk.type == c.TAIL:
+                self.tail = unpack_tail(chunk.payload)
+        except (CorruptError, LimitError) as error:
+            self._note(chunk.offset, error)
+
+    def records(self) -> Iterator[ClipGroup | PacketGroup]:
+        """Whole GOPs and intact packets in file order. Call `read_descriptors` first."""
+        if self.video is None:
+            raise CorruptError("HEAD or VSTR is lost, nothing can be salvaged")
+        for chunk in self.good_chunks():
+            if chunk.type == c.CLIP:
+                try:
+                    group = unpack_clips(chunk.payload, self.video, self.limits)
+                except (CorruptError, LimitError) as error:
+                    self._note(chunk.offset, error)
+                    continue
+                yield from self._clip_chunk(chunk.offset, group)
+            elif chunk.type == c.PKTS:
+                if self._held:
+                    self._held.append(chunk.offset)
+                else:
+                    yield from self._packets(chunk)
+            else:
+                if chunk.type in (c.META, c.TAIL) or chunk.type not in c.KNOWN_TYPES:
+                    self._read_descriptor(chunk)
+                if chunk.type == c.TAIL and self._held_clips and self.tail and self.tail.frame_count == self._end_frame:
+                    yield from self._release(True)
+        yield from self._release(False)
+
+    def _clip_chunk(self, offset: int, group: ClipGroup) -> Iterator[ClipGroup | PacketGroup]:
+        continues = self._held_clips and group.first_frame == self._end_frame and group.start_pts > self._held_last_pts
+        if group.key:
+            yield from self._release(continues)
+            late = self._last_pts is None or group.start_pts > self._last_pts
+            if group.first_frame < self._done_frame or not late:
+                self._note(offset, f"key clip at frame {group.first_frame} repeats what was read before")
+                return
+            self._held_clips = True
+        elif not continues:
+            self._note(offset, f"clips from frame {group.first_frame} on lack the beginning of their GOP")
+            yield from self._release(False)
+            return
+        self._held.append(offset)
+        self._end_frame, self._held_last_pts = group.end_frame, group.last_pts
+        if group.gop_end:
+            yield from self._release(True)
+
+    def _release(self, whole: bool) -> Iterator[ClipGroup | PacketGroup]:
+        """Gives the held chunks on in file order; clips only if their GOP is whole (or partial ones are wanted)."""
+        held, had_clips = self._held, self._held_clips
+        self._held, self._held_clips = [], False
+        if had_clips and not whole:
+            self._note(held[0], f"GOP that starts here lacks its end, from frame {self._end_frame} on")
+        keep = whole or self.partial_gops
+        for offset in held:
+            self.source.seek(offset)
+            chunk = self.source.read_chunk()
+            if chunk is None or self.video is None:
+                continue
+            if chunk.type == c.PKTS:
+                yield from self._packets(chunk)
+            elif keep:
+                group = unpack_clips(chunk.payload, self.video, self.limits)
+                self._last_pts, self._done_frame = group.last_pts, group.end_frame
+                yield group
+
+    def _packets(self, chunk: c.Chunk) -> Iterator[PacketGroup]:
+        try:
+            group = unpack_packets(chunk.payload, self.limits)
+        except (CorruptError, LimitError) as error:
+            self._note(chunk.offset, error)
+            return
+        if group.stream < len(self.copied):
+            yield group
+        else:
+            self._note(chunk.offset, f"packets of stream {group.stream}, whose description is lost")
