@@ -61,7 +61,10 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
     _unfinished.add(temporary)
     try:
         # made here, exclusively, with the permissions that any new file of this user gets
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, target) from error
         yield temporary
         _fsync(temporary)
         if final.exists() and not force:

@@ -1,0 +1,99 @@
+"""`lvc decode`: a `.lvz` file becomes a video that everything plays."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from lvc.cli import values
+from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
+from lvc.output import STREAM, check_output
+
+HELP = """
+Decompress a .lvz to a video.
+
+\b
+Examples:
+  lvc decode holiday.lvz
+  lvc decode holiday.lvz part.mkv --start 1:30 --end 1:45 --codec ffv1
+  lvc decode holiday.lvz - | ffplay -
+"""
+
+
+class VideoCodec(StrEnum):
+    h264 = "h264"
+    hevc = "hevc"
+    av1 = "av1"
+    ffv1 = "ffv1"
+
+
+class Container(StrEnum):
+    mp4 = "mp4"
+    mkv = "mkv"
+    mov = "mov"
+    webm = "webm"
+    y4m = "y4m"
+
+
+def decode(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, or - (stdin).")],
+    output: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."
+        ),
+    ] = None,
+    start: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
+    ] = None,
+    end: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")] = None,
+    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Or after so much.")] = None,
+    codec: Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")] = VideoCodec.h264,
+    crf: Annotated[
+        float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
+    ] = None,
+    container: Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it.")
+    ] = None,
+    force: Force = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    if duration is not None:
+        if end is not None:
+            raise typer.BadParameter("give --end or --duration, not both")
+        end = (start or 0) + duration
+    target = output or default_output(source, ".mp4")
+    report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    with report.job(source):
+        check_output(source, target, force=force)
+        from lvc.files import decode_file
+
+        result = decode_file(
+            source,
+            target,
+            start=start,
+            end=end,
+            codec=codec.value,
+            crf=crf,
+            container=container and container.value,
+            salvage=salvage,
+            model=model,
+            force=force,
+            threads=threads,
+            device=device,
+            progress=report.progress,
+            notice=report.notice,
+        )
+        report.done(result)
+        result.raise_for_damage()

@@ -1,0 +1,92 @@
+"""`lvc encode`: a video becomes a `.lvz` file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from lvc.cli import values
+from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
+from lvc.output import STREAM, check_output
+
+HELP = """
+Compress a video to .lvz.
+
+\b
+Examples:
+  lvc encode holiday.mp4
+  lvc encode holiday.mp4 small.lvz --quality 30 --verify
+  ffmpeg -i rtsp://camera/1 -t 60 -f matroska - | lvc encode - minute.lvz
+"""
+
+
+class Packing(StrEnum):
+    rans = "rans"
+    zstd = "zstd"
+
+
+def encode(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A video, an address that FFmpeg opens, or - (stdin).")],
+    output: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="The .lvz to write, or - (stdout). Default: IN as .lvz.")
+    ] = None,
+    quality: Annotated[
+        float, typer.Option("--quality", "-Q", min=0, max=100, metavar="0-100", help="Higher is better, and larger.")
+    ] = 50,
+    gop: Annotated[
+        float, typer.Option(min=0.01, max=3600, metavar="SECONDS", help="A decoder can start this often.")
+    ] = 10,
+    packing: Annotated[Packing, typer.Option(help="How integers become bytes; rans is denser.")] = Packing.rans,
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE|ID", help="A model; the one that comes with lvc by default.")
+    ] = None,
+    audio: Annotated[
+        str, typer.Option(metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k.")
+    ] = "copy",
+    resolution: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Scale the video first: 1280x720, 720p, x480.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Change the frame rate first: 25, 30000/1001.")
+    ] = None,
+    start: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
+    ] = None,
+    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
+    force: Force = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    target = output or default_output(source, ".lvz")
+    report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    with report.job(source):
+        check_output(source, target, force=force)
+        from lvc.files import encode_file
+
+        result = encode_file(
+            source,
+            target,
+            model=model,
+            quality=quality,
+            gop=gop,
+            packing=packing.value,
+            audio=audio,
+            resolution=resolution,
+            fps=fps,
+            start=start,
+            duration=duration,
+            verify=verify,
+            force=force,
+            threads=threads,
+            device=device,
+            progress=report.progress,
+            notice=report.notice,
+        )
+        report.done(result)

@@ -1,0 +1,33 @@
+"""`lvc info`: what is in a `.lvz`, from its header and its index. Neither torch nor PyAV is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lvc.cli.report import Json, Report, Verbose
+
+HELP = """
+Show what is in .lvz files.
+
+\b
+Examples:
+  lvc info holiday.lvz
+  lvc info *.lvz
+  lvc info --json holiday.lvz | jq .bpp
+"""
+
+
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, or - (stdin).")],
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("info", as_json, verbose=verbose)
+    for file in files:
+        with report.job(file, go_on=True):
+            from lvc.facts import info_file
+
+            report.show(info_file(file))
+    report.finish()

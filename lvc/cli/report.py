@@ -1,0 +1,227 @@
+"""What every command says: progress, notices, results and errors, to a person or as JSON lines.
+
+A command runs its work inside `Report.job`, which turns every exception into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from lvc.errors import LvcError
+from lvc.output import STREAM, subject
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Result(Protocol):
+    """Of a job: `fields` go into JSON, the text is for people."""
+
+    def fields(self) -> dict[str, Any]: ...
+
+
+INTERRUPTED = 130
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress display.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; -vv: a traceback after an error."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        envvar="LVC_THREADS", min=1, max=1024, metavar="N", help="CPU threads; by default as many as there are cores."
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(envvar="LVC_DEVICE", metavar="NAME", help="Where the network runs: cpu, cuda, cuda:1.")
+]
+
+
+class Report:
+    """The voice of one command. `to_stdout`: its result is written to stdout, so JSON lines go to stderr."""
+
+    def __init__(
+        self,
+        command: str,
+        as_json: bool = False,
+        quiet: bool = False,
+        no_progress: bool = False,
+        verbose: int = 0,
+        *,
+        to_stdout: bool = False,
+    ) -> None:
+        self.command = command
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self.exit_code = 0
+        self._file = ""
+        self._show_progress = not (quiet or no_progress or as_json)
+        self._json_to: IO[str] = sys.stderr if to_stdout else sys.stdout
+        self._display: Progress | None = None
+        self._started = 0.0
+        self._shown = 0.0
+
+    @contextlib.contextmanager
+    def job(self, file: str, *, go_on: bool = False) -> Iterator[None]:
+        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves."""
+        self._file = file
+        self._started = time.monotonic()
+        self._shown = self._started
+        try:
+            yield
+            self._clear()
+            return
+        except typer.Exit:
+            self._clear()
+            raise
+        except KeyboardInterrupt as error:
+            self._clear()
+            self.failed(error, INTERRUPTED, "interrupted", INTERRUPTED)
+        except LvcError as error:
+            self._clear()
+            self.failed(error, error.exit_code, str(error))
+        except OSError as error:
+            self._clear()
+            if isinstance(error, BrokenPipeError):
+                # nobody reads any more: keep Python from complaining once more when it flushes at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.failed(error, 3, f"{error.strerror or error} — check the path, its permissions and the free space")
+        except Exception as error:
+            self._clear()
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self.failed(error, 1, f"internal error: {what} — a bug in lvc; -vv shows where")
+        if not go_on:
+            self.finish()
+
+    def failed(self, error: BaseException, code: int, message: str, overall: int | None = None) -> None:
+        """Report an error; the first one decides the exit code of the command, an interrupt ends it at once."""
+        file = subject(error) or self._file
+        self.exit_code = self.exit_code or code
+        if self.as_json:
+            self._json("error", file=file, exit_code=code, kind=type(error).__name__, message=message)
+        shown = {STREAM: "standard input"}.get(file, file)
+        self._line(f"lvc: error: {shown}: {message}")
+        if self.verbose > 1:
+            sys.stderr.write("".join(traceback.format_exception(error)))
+        if overall is not None:
+            raise typer.Exit(overall)
+
+    def finish(self) -> None:
+        """Leave with the first failure's exit code, if there was one."""
+        if self.exit_code:
+            raise typer.Exit(self.exit_code)
+
+    def done(self, result: Result) -> None:
+        """The result: as JSON, or as text for people."""
+        self._clear()
+        if self.as_json:
+            self._json("done", file=self._file, **result.fields())
+        elif not self.quiet:
+            self._line(f"{self._file}: {result}")
+
+    def show(self, result: Result) -> None:
+        """A result that was asked for to be read, and so goes to stdout."""
+        if self.as_json:
+            self._json("done", file=self._file, **result.fields())
+        else:
+            print(_printable(f"{self._file}: {result}"))
+
+    def notice(self, text: str) -> None:
+        """Something the user should know, such as what a conversion lost."""
+        if self.as_json:
+            self._json("notice", file=self._file, message=text)
+        elif not self.quiet:
+            self._line(f"lvc: {self._file}: {text}")
+
+    def detail(self, text: str) -> None:
+        """What only `-v` asks for."""
+        if self.verbose and not self.quiet and not self.as_json:
+            self._line(f"lvc: {text}")
+
+    def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
+        """Called often; shows or prints at most twice a second."""
+        now = time.monotonic()
+        if now - self._shown < 0.5:
+            return
+        self._shown = now
+        fps = frames / (now - self._started)
+        if self.as_json:
+            self._json(
+                "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in,
+                bytes_out=bytes_out, fps=round(fps, 2),
+            )  # fmt: skip
+        elif self._show_progress and sys.stderr.isatty():
+            if self._display is None:
+                self._display = _display()
+                self._display.start()
+                self._display.add_task(os.path.basename(self._file), total=total)
+            ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
+            task = self._display.task_ids[0]
+            self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
+
+    def _json(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, "command": self.command, **fields}, ensure_ascii=False)
+        self._json_to.write(line + "\n")
+        self._json_to.flush()
+
+    def _line(self, text: str) -> None:
+        """One line on stderr, above the progress display if there is one; control characters are spelled out."""
+        safe = _printable(text)
+        if self._display is not None:
+            self._display.console.print(safe, markup=False, highlight=False)
+        else:
+            print(safe, file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def _display() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f} frames"),
+        TextColumn("{task.fields[fps]} fps"),
+        TextColumn("{task.fields[ratio]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def default_output(source: str, suffix: str) -> str:
+    """The output's name when none is given: the input's with another suffix; stdout for stdin.
+
+    What comes from an address is written to the current folder, under the last part of its path.
+    """
+    if source == STREAM:
+        return STREAM
+    if "://" in source:
+        source = os.path.basename(source.split("?")[0].rstrip("/")) or "video"
+    stem, old = os.path.splitext(source)
+    return f"{source}{suffix}" if old == suffix else f"{stem}{suffix}"

@@ -1,0 +1,66 @@
+"""`lvc train`: makes a model from video and photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvc.cli.report import Json, NoProgress, Quiet, Report, Threads, Verbose
+
+HELP = """
+Train a model on video and photographs.
+
+\b
+Examples:
+  lvc train footage/ photos/ --out mine.safetensors --minutes 240
+  lvc train camera7/ --init default.safetensors --out camera7.safetensors --minutes 20
+  lvc train footage/ --out tiny.safetensors --max-steps 20 --batch 2 --crop 128
+
+Killed or interrupted, the same command goes on where it was; --restart begins anew.
+"""
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(metavar="DATA…", help="Folders or files: video and photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The model to write: a .safetensors.")],
+    work: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Frames, log and state. Default: OUT with .work.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0, metavar="N", help="Time to train; earlier runs count.")] = 120,
+    max_steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many steps.")] = None,
+    init: Annotated[Path | None, typer.Option(metavar="FILE", help="Start from this model.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Do not go on from what FOLDER holds.")] = False,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Streams in one step.")] = 8,
+    crop: Annotated[int, typer.Option(min=64, metavar="SIDE", help="A multiple of 64.")] = 192,
+    chain: Annotated[int, typer.Option(min=1, metavar="N", help="Longest run of predicted frames.")] = 16,
+    max_height: Annotated[int, typer.Option(min=64, metavar="ROWS", help="Larger footage is scaled down.")] = 432,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("train", as_json, quiet, no_progress, verbose)
+    with report.job(str(out)):
+        from lvc.training import TrainSettings
+        from lvc.training import train as run
+
+        settings = TrainSettings(
+            data=tuple(data),
+            out=out,
+            work=work or out.with_suffix(".work"),
+            minutes=minutes,
+            max_steps=max_steps,
+            init=init,
+            resume=not restart,
+            batch=batch,
+            crop=crop,
+            chain=chain,
+            max_height=max_height,
+            seed=seed,
+            threads=threads,
+        )
+        run(settings)

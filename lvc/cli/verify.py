@@ -1,0 +1,37 @@
+"""`lvc verify`: is a `.lvz` whole? Every checksum, without the network; `--full` decodes too."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lvc.cli.report import Device, Json, Quiet, Report, Threads, Verbose
+
+HELP = """
+Check that .lvz files are whole.
+
+\b
+Examples:
+  lvc verify holiday.lvz
+  lvc verify --full holiday.lvz
+  lvc verify --json archive/*.lvz
+"""
+
+
+def verify(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, or - (stdin).")],
+    full: Annotated[bool, typer.Option("--full", help="Decode every frame and check the latents too.")] = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("verify", as_json, quiet, verbose=verbose)
+    for file in files:
+        with report.job(file, go_on=True):
+            from lvc.facts import verify_file
+
+            report.show(verify_file(file, full=full, threads=threads, device=device))
+    report.finish()

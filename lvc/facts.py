@@ -1,0 +1,115 @@
+"""What is in a `.lvz`, and whether it is whole. Neither torch nor PyAV is loaded, unless frames are to be decoded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from fractions import Fraction
+from typing import Any
+
+from lvc.errors import UsageError
+from lvc.lvz import PACKING_NAMES, LvzReader, VideoDescriptor
+from lvc.output import STREAM, about, binary_stdin
+from lvc.results import Facts
+
+
+def info_file(path: str) -> Facts:
+    """Header, descriptors and, if the file can be read from its end, index and tail. Raises like `LvzReader`."""
+    with about(path), binary_stdin() if path == STREAM else open(path, "rb") as file:
+        reader = LvzReader(file)
+        header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
+        metadata = reader.metadata
+        size = None if path == STREAM else os.path.getsize(path)
+    seconds = None if tail is None else float((tail.end_pts - tail.start_pts) * video.seconds_per_tick)
+    samples = None if tail is None else tail.frame_count * video.width * video.height
+    values: dict[str, Any] = {
+        "bytes": size,
+        "version": header.version,
+        "created_by": header.created_by,
+        "model": header.model_id,
+        "model_sha256": header.model_sha256.hex(),
+        "complete": tail is not None,
+        "frames": None if tail is None else tail.frame_count,
+        "duration": seconds,
+        "clips": None if tail is None else tail.clip_count,
+        "gops": None if index is None else len(index.gops),
+        "bpp": round(8 * size / samples, 6) if size and samples else None,
+        "bitrate": round(8 * size / seconds) if size and seconds else None,
+        "video": _picture(video),
+        "packing": PACKING_NAMES[video.packing],
+        "gop_seconds": video.gop_seconds,
+        "streams": [
+            {
+                "kind": stream.kind,
+                "codec": stream.codec,
+                "language": stream.language,
+                "sample_rate": stream.sample_rate,
+                "channels": stream.channels,
+            }
+            for stream in reader.copied
+        ],
+        "tags": metadata.tags,
+        "chapters": [
+            {
+                "start": float(chapter.start * Fraction(*chapter.time_base)),
+                "end": float(chapter.end * Fraction(*chapter.time_base)),
+                "title": chapter.tags.get("title", ""),
+            }
+            for chapter in metadata.chapters
+        ],
+    }
+    return Facts(values, _lines(values))
+
+
+def verify_file(path: str, *, full: bool = False, threads: int | None = None, device: str | None = None) -> Facts:
+    """Every checksum, count and rule of the container; `full` decodes every frame too, which checks the latents.
+
+    Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
+    """
+    if full and path == STREAM:
+        raise UsageError("a pipe can be read only once — --full needs a file")
+    with about(path), binary_stdin() if path == STREAM else open(path, "rb") as file:
+        summary = LvzReader(file).verify()
+        decoded = 0
+        if full:
+            from lvc.files import decode_frames
+
+            decoded = sum(1 for _ in decode_frames(path, threads=threads, device=device))
+    text = f"ok, {summary.frames} frames in {summary.gops} groups, {summary.file_bytes:,} bytes"
+    values = {**asdict(summary), "overhead_bytes": summary.overhead_bytes, "decoded": decoded}
+    return Facts(values, text=f"{text}, all decoded" if full else text)
+
+
+def _picture(video: VideoDescriptor) -> dict[str, Any]:
+    """The picture's own fields, ratios as strings; what only the codec reads is left out."""
+    ratios = {name: "{}/{}".format(*getattr(video, name)) for name in ("time_base", "frame_rate", "sar")}
+    colour = ("primaries", "transfer", "matrix", "color_range", "chroma_location", "bit_depth", "chroma")
+    names = ("width", "height", "rotation", "hflip", *colour, "source_pix_fmt")
+    plain = {name: getattr(video, name) for name in names}
+    return {**plain, **ratios}
+
+
+def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """For people: only what is there and not what is usual."""
+    video = values["video"]
+    rate = Fraction(video["frame_rate"]) if not video["frame_rate"].endswith("/0") else None
+    size = f"{video['width']}x{video['height']}" + (f", {float(rate):.5g} fps" if rate else "")
+    turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
+    lines = [("video", size + turned + (", mirrored" if video["hflip"] else ""))]
+    if values["complete"]:
+        counts = f"{values['frames']} frames in {values['clips']} clips, {values['gops']} groups of clips"
+        lines.append(("length", f"{values['duration']:.3f} s, {counts}"))
+    else:
+        lines.append(("length", "unknown: the end of the file was not seen"))
+    if values["bpp"] is not None:
+        rates = f", {values['bitrate'] / 1000:.1f} kbit/s" if values["bitrate"] else ""
+        lines.append(("size", f"{values['bytes']:,} bytes, {values['bpp']:.4f} bpp{rates}"))
+    for stream in values["streams"]:
+        parts = [stream["codec"], f"{stream['sample_rate']} Hz" if stream["sample_rate"] else ""]
+        parts += [f"{stream['channels']} ch" if stream["channels"] else "", stream["language"]]
+        lines.append((stream["kind"], ", ".join(filter(None, parts))))
+    lines += [(name, text) for name, text in values["tags"].items()]
+    lines += [("chapter", f"{c['start']:.3f}–{c['end']:.3f} s {c['title']}".rstrip()) for c in values["chapters"]]
+    lines.append(("model", f"{values['model']} ({values['model_sha256'][:16]}…), packed with {values['packing']}"))
+    lines.append(("made by", f"{values['created_by']}, .lvz version {values['version']}"))
+    return lines

