@@ -3,10 +3,10 @@
 
     scripts/damage.py FILE.lvz [--count 500] [--seed 1] [--verify-only] [--timeout 60]
 
-Half of the trials flip one to four bytes at random places, a quarter cut the end off, a quarter take out, repeat or zero a
-run of bytes. Each damaged file is verified; if that finds nothing, it is decoded and its frames are compared with
-those of the whole file. Trials run in a process that is replaced when it crashes or hangs. At the end the file's first half
-is salvaged: every whole GOP in it must come back, frame by frame as before. Exits 1 on anything unexpected.
+Half of the trials flip one to four bytes at random places, a quarter cut the end off, a quarter take out, repeat or
+zero a run of bytes. Each damaged file is verified; if that finds nothing, it is decoded and its frames are compared
+with those of the whole file. Trials run in a process that is replaced when it crashes or hangs. At the end the file's first
+half is salvaged: every whole GOP in it must come back, frame by frame as before. Exits 1 on anything unexpected.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def try_file(path: Path, whole: list[tuple[int, str]], verify_only: bool) -> str
     try:
         verify_file(str(path))
         if verify_only:
-            return "identical" if not whole else "passed verify"
+            return "PASSED VERIFY"
         return "identical" if frame_hashes(path) == whole else "OTHER FRAMES"
     except LvcError as e:
         return f"clean error/{type(e).__name__}"

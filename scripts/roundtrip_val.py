@@ -6,8 +6,8 @@
 Each clip is encoded with its audio, decoded to a video file by `lvc.files.decode_file`, and compared with the source
 through PyAV alone: number of frames, every pts, rotation, sample aspect ratio, colour tags, SHA-256 of audio packets.
 PSNR is that of `decode_frames` against the source's planes, before any re-encoding. bpp counts the .lvz without the
-bytes of the audio packets, and x264 medium (bare .h264) is given that size. Prints a markdown table; exits 1 if anything
-that must be equal is not.
+bytes of the audio packets, and x264 medium (bare .h264) is given that size. Prints a markdown table; exits 1 if
+anything that must be equal is not.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ def lvc_encode(job: Answer) -> Answer:
         job["src"],
         job["dst"],
         audio="none",
+        subtitles="none",
         force=True,
         threads=job["threads"],
         progress=lambda frames, *_: arrivals(frames),
