@@ -131,6 +131,7 @@ class MediaReader:
         self._errors = 0
         self._first_error = ""
         self._packets = 0
+        self._end = Fraction(0)  # seconds: the latest end of any packet
         self._late: dict[int, bool] = {}
         self._give_up = False
         self._pending: deque[Event] = deque()
@@ -289,6 +290,8 @@ class MediaReader:
             try:
                 for packet in container.demux(self._wanted):
                     in_a_row = 0
+                    if packet.pts is not None:
+                        self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
                     if packet.stream.index == video:
                         self._packets += bool(packet.size)
                         yield from self._decode(packet)
@@ -436,8 +439,18 @@ class MediaReader:
         for clock_ in self._clocks:
             if clock_.jumps:
                 self.notices.append(f"times of a copied stream jump back {clock_.jumps} time(s): shifted")
-        if self._cut == Cut() and stream.frames > self._packets > 0:
+        if self._cut == Cut():
+            self._note_missing_end()
+
+    def _note_missing_end(self) -> None:
+        stream, container = self._stream, self._source.container
+        if "mp4" in container.format.name and stream.frames > self._packets:
             self.notices.append(f"the file ends early: {self._packets} of {stream.frames} frames are there")
+        elif container.duration is not None and container.duration > 0:
+            promised = Fraction(container.duration, 1_000_000)
+            missing = promised - (self._end - Fraction(container.start_time or 0, 1_000_000))
+            if missing > max(Fraction(1), promised / 20):
+                self.notices.append(f"the file ends early: {float(missing):.1f} of {float(promised):.1f} s are missing")
 
     # ---------------------------------------------------------------- closing
 

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import av
-from av.codec.context import Flags as CodecFlags
 
 from lvc.errors import MediaError, UsageError
 from lvc.media.containers import ContainerFormat, container_for, iso_options
@@ -60,6 +59,7 @@ class MediaWriter:
         self._tick = video.seconds_per_tick
         self._last: int | None = None
         self._frames = 0
+        self._milliseconds = not self._format.is_iso  # until a time was rounded
         self._closed = False
         self._templates = ExitStack()
         tags = dict(metadata or {})
@@ -83,7 +83,8 @@ class MediaWriter:
         target: Any = f"file:{os.fspath(path)}" if isinstance(path, (str, os.PathLike)) else path
         seekable = isinstance(path, (str, os.PathLike)) and not _is_special(os.fspath(path))
         rewindable = seekable or (not isinstance(path, (str, os.PathLike)) and _seekable(path))
-        options = {"strict": "-2", **self._format.options}
+        # times before 0 (a codec's priming) stay what they are; shifting all streams would change every frame's time
+        options = {"strict": "-2", "avoid_negative_ts": "disabled", **self._format.options}
         if self._format.is_iso:
             options |= iso_options(self._tick, [c.sample_rate for c in copied], rewindable, set(tags))
             if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
@@ -114,13 +115,16 @@ class MediaWriter:
         context.color_range = video.color_range
         if all(video.sar):
             context.sample_aspect_ratio = Fraction(*video.sar)
-        context.flags |= CodecFlags.frame_duration
         if encoder.tag and self._format.is_iso:
             context.codec_tag = encoder.tag
         matrix = matrix_of(video.rotation, video.hflip, width, height)
         if matrix is not None:
             stream.set_display_matrix(matrix)
         self._stream = stream
+        self._durations: dict[int, int] = {}
+        if not self._format.is_iso and encoder.library in ("ffv1", "libsvtav1") and video.sar[0] != video.sar[1]:
+            # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
+            self.notices.append(f"{encoder.library} in {self._format.name} loses the sample aspect ratio")
 
     def _add_copied(self, copied: Sequence[CopiedStreamInfo]) -> None:
         """Make the copied streams again; those that the container refuses are left out with a notice."""
@@ -167,11 +171,21 @@ class MediaWriter:
         if (self._last is not None and item.pts <= self._last) or abs(item.pts) > _MAX_TICKS:
             raise MediaError(f"frame time {item.pts} does not follow {self._last} — the source is damaged")
         self._last = item.pts
+        if self._milliseconds and (item.pts * self._tick * 1000).denominator != 1:
+            self._milliseconds = False
+            self.notices.append(f"{self._format.name} counts in milliseconds: times are rounded to the nearest")
         frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
         frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
+        self._durations[item.pts] = item.duration
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
-            self._container.mux(self._stream.encode(frame))
+            self._mux_video(frame)
         self._frames += 1
+
+    def _mux_video(self, frame: Any | None) -> None:
+        for packet in self._stream.encode(frame):
+            # not every encoder hands durations on, and the last one decides how long the video is
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            self._container.mux(packet)
 
     def _write_packet(self, item: CopiedPacket) -> None:
         if not 0 <= item.stream < len(self._streams):
@@ -208,7 +222,7 @@ class MediaWriter:
             if not self._frames:
                 raise MediaError("there is no frame to write — the source holds no pictures in this range")
             with media_errors("the video cannot be finished", "check the free space and the settings of the codec"):
-                self._container.mux(self._stream.encode(None))
+                self._mux_video(None)
                 self._container.close()
         finally:
             self._templates.close()
