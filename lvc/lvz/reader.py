@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import BinaryIO, cast
@@ -52,7 +53,9 @@ class LvzReader:
         self.damage: list[Damage] = []
         self._partial_gops = partial_gops
         if salvage and not fileobj.seekable():
-            fileobj = cast(BinaryIO, spool(fileobj))
+            spooled = spool(fileobj)
+            weakref.finalize(self, spooled.close)
+            fileobj = cast(BinaryIO, spooled)
         self._source = c.Source(fileobj, limits)
         self._consumed = False
         self._end_read = False
@@ -187,6 +190,8 @@ class LvzReader:
         """
         start = Fraction(seconds_start)
         end = None if seconds_end is None else Fraction(seconds_end)
+        if end is not None and end <= start:
+            return iter(())
         if not self.salvage and self.index is not None and self.tail is not None:
             return self._indexed(self.index, self.tail, start, end)
         return self._scanned(start, end)
@@ -225,7 +230,7 @@ class LvzReader:
         stops = [e.offset for e in index.entries[1:]] + [index.offset]
         in_gop = False
         frame = 0
-        for entry, stop in zip(index.entries, stops, strict=True):
+        for entry, stop in zip(index.entries, stops, strict=False):
             if isinstance(entry, GopEntry):
                 end_pts, end_frame = ends.get(entry.offset, (max(tail.end_pts, entry.start_pts + 1), tail.frame_count))
                 if in_gop and frame != entry.first_frame:

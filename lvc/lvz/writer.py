@@ -81,6 +81,7 @@ class LvzWriter:
 
         The old `INDX` and `TAIL` stay where they are, without effect. Raises what `LvzReader.verify` raises.
         """
+        fileobj.seek(0)
         walker = Walker(c.Source(fileobj, limits))
         walker.read_descriptors()
         clip_bytes = packet_bytes = 0

@@ -1,0 +1,293 @@
+"""Damaged, cut, forged and newer files: only lvc's own errors, of the right kind; salvage gives whole GOPs."""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from dataclasses import replace
+
+import pytest
+from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
+
+from lvc.errors import CorruptError, LimitError, LvcError, TruncatedError, UnsupportedError
+from lvc.limits import DEFAULT
+from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record
+from lvc.lvz import chunks as c
+from lvc.lvz.clips import ClipGroup, pack_clips
+from lvc.lvz.descriptors import pack_head, pack_video
+from lvc.lvz.packets import pack_packets
+
+SMALL = small_file(2, 2, size=8, chunk_bytes=0)
+
+
+def read_all(data: bytes) -> list[Record]:
+    return list(LvzReader(io.BytesIO(data)).records())
+
+
+def outcome(data: bytes) -> object:
+    try:
+        return read_all(data)
+    except LvcError as error:
+        return type(error)
+
+
+def test_every_flipped_byte_is_noticed() -> None:
+    started = time.monotonic()
+    for position in range(len(SMALL)):
+        for flip in (1, 0x20, 0xFF):
+            damaged = bytearray(SMALL)
+            damaged[position] ^= flip
+            assert isinstance(outcome(bytes(damaged)), type), f"byte {position} ^ {flip:#x} went unnoticed"
+    assert time.monotonic() - started < 60
+
+
+def test_every_cut_is_noticed() -> None:
+    for length in range(len(SMALL)):
+        assert outcome(SMALL[:length]) is TruncatedError, f"cut at {length}"
+        with pytest.raises(TruncatedError):
+            list(LvzReader(Pipe(SMALL[:length])).records())  # type: ignore[arg-type]
+
+
+def test_opening_and_seeking_in_damaged_files() -> None:
+    whole = list(LvzReader(io.BytesIO(SMALL)).records_from(0.1, 0.2))
+    for position in range(len(SMALL)):
+        damaged = bytearray(SMALL)
+        damaged[position] ^= 0x41
+        try:
+            r = LvzReader(io.BytesIO(bytes(damaged)))
+            _ = r.index, r.tail, r.metadata
+            assert list(r.records_from(0.1, 0.2)) == whole or position < 400
+        except LvcError:
+            pass
+
+
+def test_salvage_of_every_flip_and_cut() -> None:
+    good = {(r.first_frame, r.payload, tuple(r.pts)) for r in read_all(SMALL) if isinstance(r, Clip)}
+    for position in range(len(SMALL)):
+        flipped = bytearray(SMALL)
+        flipped[position] ^= 0x10
+        for damaged in (bytes(flipped), SMALL[:position]):
+            try:
+                r = LvzReader(io.BytesIO(damaged), salvage=True)
+                found = [x for x in r.records() if isinstance(x, Clip)]
+            except CorruptError:
+                continue
+            assert r.damage
+            assert {(x.first_frame, x.payload, tuple(x.pts)) for x in found} <= good
+            assert len(found) % 2 == 0, "whole GOPs only"
+
+
+def test_random_garbage() -> None:
+    rng = random.Random(1)
+    for _ in range(300):
+        tail = rng.randbytes(rng.randrange(300))
+        for data in (tail, c.SIGNATURE + tail, SMALL[:300] + tail, SMALL + tail):
+            assert isinstance(outcome(data), type) or not tail
+
+
+def long_file(gops: int = 6) -> tuple[bytes, list[tuple[int, int]]]:
+    """A file of `gops` GOPs of 3 clips and where each GOP's chunks start and end."""
+    data = small_file(gops, 3, size=600, chunk_bytes=700)
+    index = LvzReader(io.BytesIO(data)).index
+    assert index is not None
+    starts = [g.offset for g in index.gops]
+    return data, list(zip(starts, starts[1:] + [index.offset], strict=True))
+
+
+def salvaged(data: bytes) -> tuple[list[int], LvzReader]:
+    r = LvzReader(io.BytesIO(data), salvage=True)
+    return [x.first_frame for x in r.records() if isinstance(x, Clip)], r
+
+
+def test_a_file_cut_in_half_gives_every_whole_gop() -> None:
+    data, spans = long_file()
+    for cut in range(len(data) // 3, len(data), 97):
+        frames, r = salvaged(data[:cut])
+        whole = [n for n, (a, b) in enumerate(spans) if last_clip_end(data, a, b) <= cut]
+        assert frames == [12 * n + 4 * i for n in whole for i in range(3)]
+        assert any(d.offset == cut for d in r.damage)
+
+
+def last_clip_end(data: bytes, start: int, end: int) -> int:
+    source = c.Source(io.BytesIO(data), DEFAULT)
+    source.seek(start)
+    last = start
+    while source.offset < end:
+        chunk = source.read_chunk()
+        assert chunk is not None
+        last = chunk.end if chunk.type == c.CLIP else last
+    return last
+
+
+def test_a_damaged_gop_is_left_out_and_listed() -> None:
+    data, spans = long_file()
+    damaged = bytearray(data)
+    damaged[data.index(b"CLIP", spans[2][0] + 4) + 30] ^= 1
+    frames, r = salvaged(bytes(damaged))
+    assert frames == [12 * n + 4 * i for n in (0, 1, 3, 4, 5) for i in range(3)]
+    assert any(spans[2][0] <= d.offset < spans[2][1] and "CRC" in d.reason for d in r.damage)
+    offset, reason = r.damage[0]
+    assert isinstance(offset, int) and isinstance(reason, str)
+
+
+def test_the_beginning_of_a_broken_gop_on_request() -> None:
+    data, spans = long_file()
+    cut = data[: last_clip_end(data, *spans[5]) - 1]
+    frames = [
+        x.first_frame
+        for x in LvzReader(io.BytesIO(cut), salvage=True, partial_gops=True).records()
+        if isinstance(x, Clip)
+    ]
+    assert frames == list(range(0, 68, 4))
+
+
+def test_inserted_and_removed_bytes_and_repeated_gops() -> None:
+    data, spans = long_file()
+    a, b = spans[3]
+    assert salvaged(data[:a] + b"CLIPjunk" * 50 + data[a:])[0] == list(range(0, 72, 4))
+    assert salvaged(data[: a + 40] + data[a + 41 :])[0] == [*range(0, 36, 4), *range(48, 72, 4)]
+    frames, r = salvaged(data[:b] + data[a:])
+    assert frames == list(range(0, 72, 4)) and any("repeats" in d.reason for d in r.damage)
+
+
+def test_salvage_of_a_pipe_and_without_head() -> None:
+    data, _ = long_file(2)
+    r = LvzReader(Pipe(data[: len(data) - 50]), salvage=True)  # type: ignore[arg-type]
+    assert sum(isinstance(x, Clip) for x in r.records()) == 6
+    with pytest.raises(CorruptError, match="lost"):
+        LvzReader(io.BytesIO(data.replace(b"HEAD", b"HEAX")), salvage=True)
+    wrong_signature = b"\x89LVZ\n\x1a\n" + data[8:]
+    frames, r = salvaged(wrong_signature)
+    assert len(frames) == 6 and "signature" in r.damage[0].reason
+
+
+def test_packets_without_their_stream_are_left_out() -> None:
+    data, _ = long_file(2)
+    frames, r = salvaged(data.replace(b"CSTR", b"CSTX"))
+    assert len(frames) == 6 and r.copied == () and any("description is lost" in d.reason for d in r.damage)
+
+
+def test_salvage_of_hostile_input_ends_soon() -> None:
+    head = small_file(0, 0, audio=False)
+    head = head[: head.index(b"INDX")]
+    started = time.monotonic()
+    lies = b"CLIP\x00\x00\x08\x00" * (1 << 17)
+    _, r = salvaged(head + lies)
+    assert "too many" in r.damage[-2].reason or r.damage
+    tiny = c.pack_chunk(b"abCd", b"") + b"\xff"
+    _, r = salvaged(head + (c.pack_chunk(c.META, b"\0\0") + tiny) * 20000)
+    assert len(r.damage) <= 1001
+    assert time.monotonic() - started < 20
+
+
+def assemble(*chunks: tuple[bytes, bytes], end: bool = False) -> bytes:
+    out = c.SIGNATURE + b"".join(c.pack_chunk(t, p) for t, p in chunks)
+    return out
+
+
+HEAD_CHUNK, VIDEO_CHUNK = (c.HEAD, pack_head(HEADER)), (c.VSTR, pack_video(VIDEO))
+
+
+def clip_chunk(item: Clip) -> tuple[bytes, bytes]:
+    return c.CLIP, pack_clips(ClipGroup([item], False), VIDEO)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "error"),
+    [
+        ([(c.HEAD, pack_head(replace(HEADER, version=2)))], UnsupportedError),
+        ([(c.HEAD, b"\x02\x00 entirely different")], UnsupportedError),
+        ([(c.HEAD, pack_head(replace(HEADER, required_features=2)))], UnsupportedError),
+        ([HEAD_CHUNK, (b"NEWC", b"")], UnsupportedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (b"NEWC", b"")], UnsupportedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (b"neWc", b"")], TruncatedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (b"newC", b"")], UnsupportedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x10" + b"\0" * 20)], UnsupportedError),
+        ([HEAD_CHUNK, (c.VSTR, b"\x09" + pack_video(VIDEO)[1:])], UnsupportedError),
+        ([VIDEO_CHUNK], CorruptError),
+        ([HEAD_CHUNK, clip_chunk(clip(0, True))], CorruptError),
+        ([HEAD_CHUNK, HEAD_CHUNK], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, VIDEO_CHUNK], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\0" * 20)], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, clip_chunk(clip(0, False))], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, clip_chunk(clip(4, True))], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, clip_chunk(clip(0, True)), clip_chunk(clip(0, True))], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.PKTS, pack_packets(PacketGroup(0, [packet(1)])))], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.INDX, b""), (c.INDX, b"")], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.TAIL, b"")], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.INDX, b""), (c.TAIL, bytes(72))], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, HEAD_CHUNK], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.META, b"\x02\x01a\x00\x01a\x00\x00")], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.META, b"\x00\x00\x00")], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x01\x00" + b"\xff" * 8 + b"\x7f\x01" + b"\0" * 30)], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x01\x00\x41\x41" + b"\0" * 30)], LimitError),
+    ],
+)
+def test_the_kind_of_error(chunks: list[tuple[bytes, bytes]], error: type[LvcError]) -> None:
+    with pytest.raises(error) as caught:
+        read_all(assemble(*chunks))
+    assert type(caught.value) is error
+
+
+def test_unknown_ancillary_chunks_are_skipped_anywhere() -> None:
+    out = io.BytesIO()
+    w = LvzWriter(out, HEADER, VIDEO)
+    w._emit(c.pack_chunk(b"neWc", b"?"))
+    w.write_clip(clip(0, True))
+    w.flush()
+    w._emit(c.pack_chunk(b"neWc", b"?" * 100))
+    w.write_clip(clip(4, False))
+    w.close()
+    r = LvzReader(io.BytesIO(out.getvalue()))
+    assert r.verify().frames == 8 and r.index is not None
+    assert len(list(r.records_from(0, 1))) == 2
+    assert salvaged(out.getvalue())[0] == [0, 4]
+
+
+def test_limits_are_checked_before_anything_is_read() -> None:
+    for limits in (
+        replace(DEFAULT, max_side=40),
+        replace(DEFAULT, max_pixels=100),
+        replace(DEFAULT, max_clip_frames=3),
+        replace(DEFAULT, max_clip_symbols=100),
+        replace(DEFAULT, max_index_entries=1),
+        replace(DEFAULT, max_metadata=4),
+        replace(DEFAULT, max_packet=4),
+        replace(DEFAULT, max_streams=0),
+        replace(DEFAULT, max_chunk=60),
+    ):
+        with pytest.raises(LimitError):
+            list(LvzReader(io.BytesIO(SMALL), limits).records())
+
+
+def test_huge_lengths_are_refused_without_reading() -> None:
+    start = assemble(HEAD_CHUNK, VIDEO_CHUNK)
+    for length in (b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff" + b"\xff" * 7 + b"\x7f"):
+        with pytest.raises(LimitError):
+            read_all(start + c.CLIP + length)
+    with pytest.raises(CorruptError, match="without need"):
+        read_all(start + c.CLIP + b"\xff\xff\xff\xff\x05" + b"\0" * 20)
+    with pytest.raises(TruncatedError):
+        read_all(start + c.CLIP + b"\x00\x00\x00\x08")
+
+
+def test_a_transfer_in_text_mode_is_named() -> None:
+    with pytest.raises(CorruptError, match="text mode"):
+        read_all(SMALL.replace(b"\r\n", b"\n"))
+    with pytest.raises(CorruptError, match=r"not an \.lvz"):
+        read_all(b"\x00\x00\x00\x18ftypmp42")
+
+
+def test_flipped_bits_in_a_large_payload_do_not_crash_salvage() -> None:
+    rng = random.Random(3)
+    data, _ = long_file(4)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(rng.randrange(1, 20)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        try:
+            frames, _ = salvaged(bytes(damaged))
+        except LvcError:
+            continue
+        assert len(frames) % 3 == 0 and frames == sorted(frames)
