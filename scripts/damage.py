@@ -5,8 +5,8 @@
 
 Half of the trials flip one to four bytes at random places, a quarter cut the end off, a quarter take out, repeat or
 zero a run of bytes. Each damaged file is verified; if that finds nothing, it is decoded and its frames are compared
-with those of the whole file. Trials run in a process that is replaced when it crashes or hangs. At the end the file's first
-half is salvaged: every whole GOP in it must come back, frame by frame as before. Exits 1 on anything unexpected.
+with those of the whole file. Trials run in a process that is replaced when it crashes or hangs. At the end the file's
+first half is salvaged: every whole GOP in it must come back, frame by frame as before. Exits 1 on anything unexpected.
 """
 
 from __future__ import annotations
