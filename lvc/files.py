@@ -41,7 +41,7 @@ from lvc.lvz import (
 from lvc.media import Chapter as MediaChapter
 from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaReader, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
-from lvc.output import STREAM, about, binary_stdin, binary_stdout, check_output, publish
+from lvc.output import STDOUT, STREAM, about, binary_stdin, binary_stdout, check_output, publish
 from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult, EncodeResult
 
@@ -89,6 +89,7 @@ def encode_file(
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
+    label = STDOUT if target == STREAM else target
     check_output(source, target, force=force)
     if verify and target == STREAM:
         raise UsageError("what went into a pipe cannot be read again to verify it — write a file")
@@ -110,7 +111,7 @@ def encode_file(
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
         count = _Count(_size(source), reader.frame_count_hint, progress)
-        with about(target), _opened_for_writing(path) as file:
+        with about(label), _opened_for_writing(path) as file:
             writer = LvzWriter(file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata)
             records = stack.enter_context(_blamed(_records(items, reader.video, copied, net, settings), source))
             with WriteBehind(_write_to(writer), RECORDS_AHEAD) as sink:
@@ -258,6 +259,7 @@ def decode_file(
     otherwise `CorruptError` is raised. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
+    label = STDOUT if target == STREAM else target
     check_output(source, target, force=force)
     kind = _container(target, container)
     started = time.monotonic()
@@ -268,7 +270,7 @@ def decode_file(
         path = stack.enter_context(_destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
         frames = ticks = 0
-        with about(target), _opened_writer(path, kind, reader, codec, crf, threads) as (writer, written):
+        with about(label), _opened_writer(path, kind, reader, codec, crf, threads) as (writer, written):
             with about(source):
                 net = _model_of(reader, model, device)
             items = stack.enter_context(_blamed(decoding.items(net, threads), source))

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from lvc.errors import LvcError, OutputExistsError, UsageError
 
 STREAM = "-"
+STDOUT = "standard output"  # what messages call it
 
 # Temporary files that exist right now; a second Ctrl-C removes them without waiting for anybody.
 _unfinished: set[Path] = set()
@@ -31,7 +32,7 @@ def check_output(source: str, target: str, *, force: bool = False) -> None:
     """
     if target == STREAM:
         if sys.stdout is not None and sys.stdout.isatty():
-            raise _about(target, UsageError("standard output is a terminal — redirect it to a file or a pipe"))
+            raise _about(STDOUT, UsageError("is a terminal — redirect it to a file or a pipe"))
         return
     path = Path(target)
     if path.is_dir():

@@ -98,10 +98,12 @@ class Report:
             self.failed(error, error.exit_code, str(error))
         except OSError as error:
             self._clear()
+            advice = "check the path, its permissions and the free space"
             if isinstance(error, BrokenPipeError):
-                # nobody reads any more: keep Python from complaining once more when it flushes at exit
+                advice = "whoever read the output has stopped"
+                # keep Python from complaining once more when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.failed(error, 3, f"{error.strerror or error} — check the path, its permissions and the free space")
+            self.failed(error, 3, f"{error.strerror or error} — {advice}")
         except Exception as error:
             self._clear()
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -170,7 +172,7 @@ class Report:
             if self._display is None:
                 self._display = _display()
                 self._display.start()
-                self._display.add_task(os.path.basename(self._file), total=total)
+                self._display.add_task(os.path.basename(self._file), total=total, fps="", ratio="")
             ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
             task = self._display.task_ids[0]
             self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)

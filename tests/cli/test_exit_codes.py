@@ -1,0 +1,143 @@
+"""Every exit code of the README, by real processes, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import Lvc, names
+
+
+def test_0_and_the_default_name(fake: Lvc, carphone: Path) -> None:
+    shutil.copy(carphone, fake.folder / "a.mp4")
+    done = fake("encode", "a.mp4", "--packing", "zstd")
+    assert (done.code, done.out) == (0, b"")
+    assert names(fake.folder) == ["a.lvz", "a.mp4"]
+    assert "120 frames" in done.err and "bpp" in done.err
+
+
+def test_1_is_a_bug_and_vv_shows_where(fake: Lvc, carphone: Path) -> None:
+    done = fake("encode", carphone, "a.lvz", env={"FAKE_DELAY": "not a number"})
+    assert done.code == 1 and "internal error: ValueError" in done.err and "Traceback" not in done.err
+    assert "Traceback" in fake("encode", carphone, "a.lvz", "-vv", env={"FAKE_DELAY": "not a number"}).err
+    assert names(fake.folder) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["encode"],
+        ["encode", "a.mp4", "--quality", "101"],
+        ["encode", "a.mp4", "--packing", "zip"],
+        ["encode", "a.mp4", "--start", "yesterday"],
+        ["encode", "a.mp4", "--no-such-option"],
+        ["decode", "a.lvz", "--end", "2", "--duration", "1"],
+        ["nonsense"],
+    ],
+)
+def test_2_for_what_cannot_be_parsed(lvc: Lvc, args: list[str]) -> None:
+    assert lvc(*args).code == 2
+
+
+def test_2_for_what_makes_no_sense(fake: Lvc, carphone: Path, encoded: Path) -> None:
+    assert fake("encode", carphone, "none/a.lvz").code == 2
+    assert fake("encode", carphone, ".").code == 2
+    assert fake("encode", carphone, "-", "--verify").code == 2
+    assert fake("encode", carphone, "a.lvz", "--resolution", "big").code == 2
+    assert fake("decode", encoded, "a.txt").code == 2
+    assert fake("decode", encoded, "a.mp4", "--start", "100").code == 2
+    assert fake("decode", encoded, "a.mp4", "--start", "2", "--end", "1").code == 2
+    assert names(fake.folder) == []
+
+
+def test_3_for_what_is_no_video(fake: Lvc) -> None:
+    (fake.folder / "a.mp4").write_bytes(b"not a video at all")
+    for name in ("a.mp4", "missing.mp4"):
+        done = fake("encode", name, "a.lvz")
+        assert done.code == 3 and done.err.startswith(f"lvc: error: {name}: ") and "—" in done.err
+    assert fake("info", "missing.lvz").code == 3
+    assert names(fake.folder) == ["a.mp4"]
+
+
+def test_4_for_what_is_damaged(fake: Lvc, encoded: Path) -> None:
+    data = bytearray(encoded.read_bytes())
+    (fake.folder / "cut.lvz").write_bytes(data[: len(data) // 2])
+    data[len(data) // 2] ^= 1
+    (fake.folder / "flipped.lvz").write_bytes(data)
+    for name in ("cut.lvz", "flipped.lvz"):
+        assert fake("verify", name).code == 4
+        done = fake("decode", name, "a.mkv")
+        assert done.code == 4 and done.err.startswith(f"lvc: error: {name}: ")
+    assert fake("verify", encoded, "--full").code == 0
+    assert names(fake.folder) == ["cut.lvz", "flipped.lvz"]
+
+
+def test_5_for_a_model_that_nobody_knows(lvc: Lvc, encoded: Path) -> None:
+    done = lvc("decode", encoded, "a.mkv")
+    assert done.code == 5 and "fake" in done.err
+    assert names(lvc.folder) == []
+
+
+def test_6_before_torch_is_loaded(lvc: Lvc, carphone: Path) -> None:
+    (lvc.folder / "a.lvz").write_bytes(b"precious")
+    began = time.monotonic()
+    done = lvc("encode", carphone, "a.lvz")
+    assert done.code == 6 and "--force" in done.err and done.err.startswith("lvc: error: a.lvz: ")
+    assert time.monotonic() - began < 1.0, "this long, something heavy was imported first"
+    assert (lvc.folder / "a.lvz").read_bytes() == b"precious"
+
+
+def test_force_replaces_but_never_the_input(fake: Lvc, carphone: Path) -> None:
+    shutil.copy(carphone, fake.folder / "a.mp4")
+    (fake.folder / "link.lvz").symlink_to("a.mp4")
+    os.link(fake.folder / "a.mp4", fake.folder / "hard.lvz")
+    (fake.folder / "old.lvz").write_bytes(b"old")
+    for target in ("a.mp4", "link.lvz", "hard.lvz"):
+        assert fake("encode", "a.mp4", target, "--force").code == 2
+    assert (fake.folder / "a.mp4").read_bytes() == carphone.read_bytes()
+    assert fake("encode", "a.mp4", "old.lvz", "--force", "--packing", "zstd").code == 0
+    assert (fake.folder / "old.lvz").read_bytes()[1:4] == b"LVZ"
+
+
+def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
+    assert fake("encode", carphone, "a.lvz", "--resolution", "16000x16000").code == 7
+    assert names(fake.folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, command: str, number: int) -> None:
+    args = ["encode", bunny, "a.lvz", "--packing", "zstd"] if command == "encode" else ["decode", with_sound, "a.mp4"]
+    with fake.start(*args, env={"FAKE_DELAY": "0.3"}) as process:
+        while not names(fake.folder) and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert names(fake.folder)[0].startswith("."), "the result is written under a hidden name"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and b"interrupted" in err and b"Traceback" not in err
+    assert names(fake.folder) == []
+
+
+def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
+    with fake.start("encode", "-", "a.lvz", stdin=-1) as process:
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=15) == 130
+    assert names(fake.folder) == []
+
+
+def test_disk_full_is_an_error_about_the_output(fake: Lvc, carphone: Path) -> None:
+    done = fake("encode", carphone, "/dev/full", "--packing", "zstd")
+    assert done.code == 3 and "/dev/full" in done.err and "No space left" in done.err
+
+
+def test_many_files_go_on_and_the_first_failure_decides(fake: Lvc, encoded: Path) -> None:
+    (fake.folder / "bad.lvz").write_bytes(b"bad")
+    done = fake("verify", "missing.lvz", "bad.lvz", encoded)
+    assert done.code == 3 and done.err.count("lvc: error:") == 2 and "ok, 120 frames" in done.text

@@ -1,0 +1,88 @@
+"""Help, versions and values of options, in process."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lvc import __version__
+from lvc.cli import app
+from lvc.cli.report import default_output
+from lvc.cli.values import seconds
+
+runner = CliRunner()
+COMMANDS = ["encode", "decode", "info", "verify", "train", "eval"]
+
+
+def test_version() -> None:
+    assert runner.invoke(app, ["--version"]).output == f"lvc {__version__}\n"
+
+
+def test_commands() -> None:
+    done = runner.invoke(app, ["--help"])
+    assert done.exit_code == 0
+    assert re.findall(r"^  (\w+)  +[A-Z]", done.output.split("Commands:")[1], re.M) == COMMANDS
+    assert runner.invoke(app, []).exit_code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_leads_with_three_examples(command: str) -> None:
+    done = runner.invoke(app, [command, "-h"])
+    assert done.exit_code == 0
+    lead = done.output.split("Arguments:")[0]
+    assert lead.count(f"lvc {command} ") == 1 + 3
+    assert lead.index("Examples:") < 200
+
+
+@pytest.mark.parametrize("variable", ["LVC_DEVICE", "LVC_THREADS"])
+def test_environment_is_named_in_help(variable: str) -> None:
+    assert variable in runner.invoke(app, ["encode", "--help"], env={"COLUMNS": "200"}).output
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("90", 90), ("90.5", 90.5), ("90s", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("2:00:00", 7200), ("0", 0)],
+)
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:2:3:4", "now", "1:", "nan", "inf", "1e3"])
+def test_bad_times(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("a.mp4", "a.lvz"),
+        ("b/a.tar.mp4", "b/a.tar.lvz"),
+        ("noending", "noending.lvz"),
+        ("a.lvz", "a.lvz.lvz"),
+        ("-", "-"),
+        ("https://example.org/x/film.webm?key=1", "film.lvz"),
+        ("rtsp://camera/", "camera.lvz"),
+    ],
+)
+def test_default_output(source: str, output: str) -> None:
+    assert default_output(source, ".lvz") == output
+
+
+@pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["info"]])
+def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
+    """Under 0.3 s on an idle machine; the bound leaves room for a busy one."""
+    best = 9.0
+    for _ in range(3):
+        began = time.monotonic()
+        files = [str(encoded)] if args == ["info"] else []
+        subprocess.run([sys.executable, "-m", "lvc", *args, *files], stdout=subprocess.DEVNULL, check=True)
+        best = min(best, time.monotonic() - began)
+    assert best < 0.8
