@@ -73,7 +73,7 @@ def audio_bytes(path: Path) -> int:
         return sum(packet.size for packet in container.demux(streams)) if streams else 0
 
 
-def equal_times(a: list[Fraction], b: list[Fraction]) -> str:
+def equal_times(a: list[Fraction], b: list[Fraction], container: str) -> str:
     if len(a) != len(b):
         return "**no**"
     if a == b:
@@ -81,6 +81,8 @@ def equal_times(a: list[Fraction], b: list[Fraction]) -> str:
     if len({x - y for x, y in zip(a, b, strict=True)}) == 1:
         return f"all {float(b[0] - a[0]):+.3f} s"
     worst = max(abs(x - y) for x, y in zip(a, b, strict=True))
+    if worst <= Fraction(1, 2000) and container == "mkv":  # Matroska counts in milliseconds
+        return "to 1 ms"
     return f"**{float(worst) * 1000:.2f} ms**"
 
 
@@ -110,7 +112,7 @@ def row(clip: Path, args: argparse.Namespace, work: Path) -> tuple[list[str], bo
     samples = source.format.width * source.format.height * len(before.times)
     size = lvz.stat().st_size - audio_bytes(source.path)
     theirs, miss = x264_psnr(source, size, work)
-    times = equal_times(before.times, after.times)
+    times = equal_times(before.times, after.times, args.container)
     checks = [before.rotation == after.rotation, before.sar == after.sar, before.colour == after.colour]
     audio = "–" if not before.audio else "yes" if before.audio == after.audio else "**no**"
     same = len(before.times) == len(after.times)

@@ -11,7 +11,10 @@ from lvc.evaluation.metrics import FrameQuality
 
 @dataclass(frozen=True)
 class Point:
-    """`setting` is lvc's quality or an anchor's CRF. `bytes` is the file on disk, `target_bytes` the size to match."""
+    """`setting` is lvc's quality or an anchor's CRF. `bytes` is the file on disk, `target_bytes` the size to match.
+
+    `overhead_bytes`: those of lvc's file that are neither latents nor copied packets.
+    """
 
     clip: str
     codec: str
@@ -20,6 +23,7 @@ class Point:
     height: int = 0
     frames: int = 0
     bytes: int = 0
+    overhead_bytes: int | None = None
     target_bytes: int | None = None
     quality: FrameQuality | None = None
     per_frame: list[FrameQuality] = field(default_factory=list, repr=False)
@@ -44,7 +48,7 @@ class Point:
         if self.error:
             return out | {"error": self.error, "exit_code": self.exit_code}
         out |= {"width": self.width, "height": self.height, "frames": self.frames, "bytes": self.bytes}
-        out |= {"bpp": round(self.bpp, 6), "target_bytes": self.target_bytes}
+        out |= {"bpp": round(self.bpp, 6), "overhead_bytes": self.overhead_bytes, "target_bytes": self.target_bytes}
         if self.quality:
             out |= {k: None if v is None else round(v, 5) for k, v in asdict(self.quality).items()}
         for job, m in (("encode", self.encode), ("decode", self.decode)):
@@ -57,7 +61,7 @@ class Point:
 
 
 FIELDS = (
-    "clip codec setting width height frames bytes bpp target_bytes "
+    "clip codec setting width height frames bytes bpp overhead_bytes target_bytes "
     "psnr_y psnr_u psnr_v psnr_611 ssim_y ssim_all ms_ssim_y "
     "encode_fps encode_fps_process encode_rss decode_fps decode_fps_process decode_rss error exit_code"
 ).split()

@@ -18,6 +18,7 @@ from lvc.evaluation.point import Point
 from lvc.evaluation.rawfile import read_pictures
 from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
+from lvc.facts import verify_file
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def _lvc_point(clip: Path, source: Source, quality: float, plan: Plan, work: Pat
         settings = {**plan.settings, "quality": quality}
         encoded = run_job("encode", "lvc", source.path, path, threads=plan.threads, settings=settings)
         decoded = run_job("decode", "lvc", path, raw, threads=plan.threads)
-        return _judged(point, source, path, raw, plan, encode=encoded, decode=decoded)
+        overhead = verify_file(str(path)).values["overhead_bytes"]
+        return _judged(point, source, path, raw, plan, encode=encoded, decode=decoded, overhead_bytes=overhead)
     except (LvcError, OSError, RuntimeError, ValueError) as e:
         return _failed(point, e)
     finally:

@@ -80,8 +80,6 @@ def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_pat
     assert invoke("broken.mp4", "absent.mp4").exit_code == CorruptError.exit_code
 
 
-@pytest.mark.parametrize(
-    "wrong", [("--anchors", "vp8"), ("--quality", "10,x"), ("--quality", "101"), ("--frames", "0")]
-)
+@pytest.mark.parametrize("wrong", ["--anchors vp8", "--quality 10,x", "--quality 101", "--frames 0"])
 def test_wrong_options_are_usage_errors(wrong: str) -> None:
     assert invoke("a.mp4", *wrong.split()).exit_code == 2
