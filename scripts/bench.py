@@ -61,7 +61,7 @@ def there_and_back(codec: str, clip: Path, work: Path, threads: int, **settings:
     file, raw = work / "coded", work / "decoded.raw"
     done = run_job("encode", codec, clip, file, threads=threads, settings=settings)
     try:
-        back = run_job("decode", codec, file, raw, threads=threads, reference=clip)
+        back = run_job("decode", codec, file, raw, threads=threads, settings=settings, reference=clip)
     finally:
         raw.unlink(missing_ok=True)
     return done, back
@@ -137,7 +137,7 @@ def stages(args: argparse.Namespace) -> None:
             if name == "encode":
                 encode_file(clip, file, audio="none", force=True, **args.settings)
             else:
-                for _ in decode_frames(file):
+                for _ in decode_frames(file, model=args.model):
                     pass
             total = sum(count.values()) or 1
             parts = sorted(count.items(), key=lambda item: -item[1])

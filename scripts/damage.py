@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Damages a .lvz in many ways and counts what becomes of it: a clean error or the same frames, and nothing else.
 
-    scripts/damage.py FILE.lvz [--count 500] [--seed 1] [--verify-only] [--timeout 60]
+    scripts/damage.py FILE.lvz [--count 500] [--seed 1] [--verify-only] [--timeout 60] [--model M]
 
 Half of the trials flip one to four bytes at random places, a quarter cut the end off, a quarter take out, repeat or
 zero a run of bytes. Each damaged file is verified; if that finds nothing, it is decoded and its frames are compared
@@ -46,16 +46,16 @@ def damaged(data: bytes, rng: random.Random) -> tuple[str, bytes]:
             return f"{run} zeros at {at}", data[:at] + bytes(run) + data[at + run :]
 
 
-def frame_hashes(path: Path, *, salvage: bool = False) -> list[tuple[int, str]]:
+def frame_hashes(path: Path, model: str | None, *, salvage: bool = False) -> list[tuple[int, str]]:
     from lvc.files import decode_frames
 
     return [
         (f.pts, hashlib.sha256(b"".join(p.tobytes() for p in (f.y, f.u, f.v))).hexdigest())
-        for f in decode_frames(path, salvage=salvage)
+        for f in decode_frames(path, model=model, salvage=salvage)
     ]
 
 
-def try_file(path: Path, whole: list[tuple[int, str]], verify_only: bool) -> str:
+def try_file(path: Path, whole: list[tuple[int, str]], model: str | None, verify_only: bool) -> str:
     from lvc.errors import LvcError
     from lvc.facts import verify_file
 
@@ -63,16 +63,16 @@ def try_file(path: Path, whole: list[tuple[int, str]], verify_only: bool) -> str
         verify_file(str(path))
         if verify_only:
             return "PASSED VERIFY"
-        return "identical" if frame_hashes(path) == whole else "OTHER FRAMES"
+        return "identical" if frame_hashes(path, model) == whole else "OTHER FRAMES"
     except LvcError as e:
         return f"clean error/{type(e).__name__}"
     except Exception as e:
         return f"BUG {type(e).__name__}: {e}"
 
 
-def serve(pipe: Connection, whole: list[tuple[int, str]], verify_only: bool) -> None:
+def serve(pipe: Connection, *args: Any) -> None:
     while True:
-        pipe.send(try_file(Path(pipe.recv()), whole, verify_only))
+        pipe.send(try_file(Path(pipe.recv()), *args))
 
 
 class Worker:
@@ -105,7 +105,7 @@ class Worker:
         self._process.join()
 
 
-def salvaged_half(data: bytes, whole: list[tuple[int, str]], work: Path) -> str:
+def salvaged_half(data: bytes, whole: list[tuple[int, str]], model: str | None, work: Path) -> str:
     from lvc.lvz import Clip, LvzReader
 
     full, path = work / "full.lvz", work / "half.lvz"
@@ -116,7 +116,7 @@ def salvaged_half(data: bytes, whole: list[tuple[int, str]], work: Path) -> str:
     keys = [c.first_frame for c in clips if c.key]
     # whole GOPs: those that another one follows in the half; what follows the last key is a bonus
     sure = keys[-1] if keys else 0
-    got = frame_hashes(path, salvage=True) if clips else []
+    got = frame_hashes(path, model, salvage=True) if clips else []
     if got != whole[: len(got)] or len(got) < sure:
         return f"FAILED: {len(got)} frames, at least {sure} expected, or other frames"
     return f"{len(got)} of {len(whole)} frames, {len(keys)} GOPs begun, {sure} frames in whole ones; all as before"
@@ -128,14 +128,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--model")
     parser.add_argument("--verify-only", action="store_true", help="do not decode what passes verify")
     args = parser.parse_args()
     data, rng = args.file.read_bytes(), random.Random(args.seed)
-    whole = [] if args.verify_only else frame_hashes(args.file)
+    whole = [] if args.verify_only else frame_hashes(args.file, args.model)
     tally: collections.Counter[str] = collections.Counter()
     bad: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lvc-damage-") as folder:
-        path, worker = Path(folder) / "damaged.lvz", Worker(whole, args.verify_only)
+        path, worker = Path(folder) / "damaged.lvz", Worker(whole, args.model, args.verify_only)
         for _ in range(args.count):
             what, content = damaged(data, rng)
             path.write_bytes(content)
@@ -144,7 +145,7 @@ def main() -> int:
             if content != data and not outcome.startswith(GOOD):
                 bad.append(f"{what}: {outcome}")
         worker.stop()
-        half = salvaged_half(data, whole, Path(folder)) if not args.verify_only else "not tried"
+        half = salvaged_half(data, whole, args.model, Path(folder)) if not args.verify_only else "not tried"
     print(f"{args.file.name}, {len(data):,} bytes, {args.count} trials, seed {args.seed}")
     for outcome, count in tally.most_common():
         print(f"{count:6} {outcome}")

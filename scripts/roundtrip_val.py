@@ -105,9 +105,9 @@ def row(clip: Path, args: argparse.Namespace, work: Path) -> tuple[list[str], bo
     encode_file(source.path, lvz, model=args.model, quality=args.quality, force=True)
     encode_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    quality = compare(source, decode_frames(lvz), ClipQuality()).clip()
+    quality = compare(source, decode_frames(lvz, model=args.model), ClipQuality()).clip()
     decode_seconds = time.perf_counter() - start
-    decode_file(lvz, video, codec="ffv1" if args.container == "mkv" else "h264", force=True)
+    decode_file(lvz, video, codec="ffv1" if args.container == "mkv" else "h264", model=args.model, force=True)
     before, after = look(source.path), look(video)
     samples = source.format.width * source.format.height * len(before.times)
     size = lvz.stat().st_size - audio_bytes(source.path)

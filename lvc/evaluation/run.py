@@ -66,7 +66,7 @@ def _lvc_point(clip: Path, source: Source, quality: float, plan: Plan, work: Pat
     try:
         settings = {**plan.settings, "quality": quality}
         encoded = run_job("encode", "lvc", source.path, path, threads=plan.threads, settings=settings)
-        decoded = run_job("decode", "lvc", path, raw, threads=plan.threads)
+        decoded = run_job("decode", "lvc", path, raw, threads=plan.threads, settings=settings)
         overhead = verify_file(str(path)).values["overhead_bytes"]
         return _judged(point, source, path, raw, plan, encode=encoded, decode=decoded, overhead_bytes=overhead)
     except (LvcError, OSError, RuntimeError, ValueError) as e:

@@ -70,7 +70,7 @@ def lvc_decode(job: Answer) -> Answer:
     arrivals = Arrivals()
     size = None
     with open(job["dst"], "wb") as out:
-        for frame in decode_frames(job["src"], threads=job["threads"]):
+        for frame in decode_frames(job["src"], model=job["settings"].get("model"), threads=job["threads"]):
             arrivals()
             size = size or frame.y.shape
             write_picture(out, frame)
