@@ -63,9 +63,9 @@ def picture(number: int, width: int, height: int) -> np.ndarray:
 def planes_of(frame: Any) -> list[np.ndarray]:
     """The planes of an `av.VideoFrame` with 8-bit samples, without line padding."""
     result = []
-    for plane in frame.planes:
+    for number, plane in enumerate(frame.planes):
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        used = plane.width * (2 if frame.format.name in ("nv12", "nv21") and plane.index else 1)
+        used = plane.width * (2 if frame.format.name in ("nv12", "nv21") and number else 1)
         result.append(rows[: plane.height, :used].copy())
     return result
 
@@ -225,3 +225,68 @@ def _subtitle_packet(stream: Any, codec: str, start: float, end: float, line: st
     packet.duration = round((end - start) * 1000)
     packet.is_keyframe = True
     return packet
+
+
+class Read:
+    """Everything a `MediaReader` gives for `source` (a path or bytes)."""
+
+    def __init__(self, source: Any, **options: Any) -> None:
+        from lvc.media import Frame, MediaReader
+
+        with MediaReader(io.BytesIO(source) if isinstance(source, bytes) else source, **options) as reader:
+            self.items = list(reader)
+        self.reader = reader
+        self.video = reader.video
+        self.copied = reader.copied
+        self.notices = reader.notices
+        self.frames = [item for item in self.items if isinstance(item, Frame)]
+        self.packets = [item for item in self.items if not isinstance(item, Frame)]
+
+    @property
+    def times(self) -> list[Fraction]:
+        return [frame.pts * self.video.seconds_per_tick for frame in self.frames]
+
+    @property
+    def durations(self) -> list[Fraction]:
+        return [frame.duration * self.video.seconds_per_tick for frame in self.frames]
+
+    def stream(self, number: int) -> list[Any]:
+        return [packet for packet in self.packets if packet.stream == number]
+
+    def packet_times(self, number: int) -> list[Fraction]:
+        tick = Fraction(*self.copied[number].time_base)
+        return [packet.pts * tick for packet in self.stream(number)]
+
+    def write(self, target: Any, **options: Any) -> Any:
+        """Everything again into a file; the closed `MediaWriter`."""
+        from lvc.media import MediaWriter
+
+        reader = self.reader
+        with MediaWriter(target, reader.video, reader.copied, reader.metadata, reader.chapters, **options) as writer:
+            for item in self.items:
+                writer.write(item)
+        return writer
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that can be read (or taken) once, from the front, like standard input and output in a pipeline."""
+
+    def __init__(self, data: bytes = b"", chunk: int = 5000) -> None:
+        self._data = io.BytesIO(data)
+        self._chunk = chunk
+        self.taken = io.BytesIO()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(min(size, self._chunk) if size >= 0 else -1)
+
+    def write(self, data: Any) -> int:
+        return self.taken.write(bytes(data))

@@ -164,25 +164,22 @@ class MediaReader:
 
     def _first_frame(self) -> Any:
         """Read up to the first frame of the range; it and the packets before it wait in `_pending`."""
-        container, cut = self._source.container, self._cut
-        before = False
-        if cut.begin is not None and self._source.seekable:
+        cut = self._cut
+        before, first = False, None
+        # streams without times (a bare bitstream) cannot be sought: everything before the range is decoded
+        if cut.begin is not None and self._source.seekable and self._stream.start_time is not None:
             # demuxers may land behind the target: go back further until the first frame lies before it
             for back in (Fraction(0), Fraction(2), Fraction(20), None):
                 target = 0 if back is None else max(0, int((cut.begin - back) / self._tick))
                 try:
-                    container.seek(target, backward=True, stream=self._stream)
+                    self._source.container.seek(target, backward=True, stream=self._stream)
                 except AV_ERRORS:
-                    break
+                    continue
                 self._restart()
                 before, first = self._search()
                 if before or target == 0 or (first is not None and not self._clock.derived and first.pts <= target):
                     break
-                # a first frame behind the range proves nothing, and neither does the end of the file
         else:
-            before, first = self._search()
-        if not self._pending:
-            self._restart()
             before, first = self._search()
         if first is not None:
             return first
@@ -427,7 +424,7 @@ class MediaReader:
         return all(self._late.get(s.index, False) for s in self._wanted if s.type == "audio")
 
     def _close_notices(self) -> None:
-        clock, stream = self._clock, self._stream
+        clock = self._clock
         if self._errors:
             self.notices.append(f"{self._errors} place(s) of the file could not be read ({self._first_error})")
         if clock.jumps:
