@@ -16,6 +16,7 @@ import io
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -101,7 +102,7 @@ def encode_file(
             binary_stdin() if source == STREAM else source,
             resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
         )  # fmt: skip
-        items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD, reader.close))
+        items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         path = stack.enter_context(_destination(target, force))
         from lvc import codec
 
@@ -163,16 +164,18 @@ def _records(
     """Clips, each followed by the packets of its time."""
     from lvc import codec
 
+    arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
     waiting: list[CopiedPacket] = []
 
     def frames() -> Iterator[Frame]:
         for item in items:
             if isinstance(item, CopiedPacket):
-                waiting.append(item)
+                arrived.append(item)
             else:
                 yield item
 
     def packets(end: Fraction | None) -> Iterator[PacketGroup]:
+        waiting.extend(_drained(arrived))
         later = []
         for packet in waiting:
             moment = _moment(packet, copied[packet.stream])
@@ -191,6 +194,11 @@ def _records(
     if not first_frame:
         raise MediaError("no frame could be decoded — it may be damaged, or the range lies behind its end")
     yield from packets(None)
+
+
+def _drained(arrived: deque[CopiedPacket]) -> Iterator[CopiedPacket]:
+    while arrived:
+        yield arrived.popleft()
 
 
 def _moment(packet: CopiedPacket, stream: CopiedStream) -> Fraction | None:
@@ -336,7 +344,7 @@ class _Decoding:
         self.from_zero = from_zero and self.ranged
         self.bytes_read = 0
         self._lost: list[str] = []
-        self._waiting: list[CopiedPacket] = []
+        self._arrived: deque[CopiedPacket] = deque()  # clips may be taken on another thread
         self._origin: int | None = reader.tail.start_pts if reader.tail else None
         self._first: int | None = None
 
@@ -370,10 +378,10 @@ class _Decoding:
             if isinstance(record, PacketGroup):
                 self.bytes_read += sum(len(packet.data) for packet in record.packets)
                 if self.with_packets:
-                    self._waiting += [
+                    self._arrived.extend(
                         CopiedPacket(record.stream, p.pts, p.dts, p.duration, bool(p.flags & PACKET_KEY), p.data)
                         for p in record.packets
-                    ]
+                    )
                 continue
             self.bytes_read += len(record.payload)
             if self._origin is None:
@@ -412,7 +420,7 @@ class _Decoding:
 
     def _packets(self) -> Iterator[CopiedPacket]:
         """What was read meanwhile, trimmed to the range and moved with the frames."""
-        taken, self._waiting = self._waiting, []
+        taken = _drained(self._arrived)
         if not self.from_zero:
             yield from taken
             return

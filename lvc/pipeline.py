@@ -5,12 +5,14 @@
             sink.put(result)
 
 Queues are bounded: memory does not grow. An exception on either thread is raised in the caller, at its next step; an
-exception in the caller (Ctrl-C too) stops both threads before the `with` block is left. A thread that is blocked in a
-read from a pipe cannot be stopped; it is a daemon, and its source is closed by nobody else.
+exception in the caller (Ctrl-C too) stops both threads before the `with` block is left. Stages may be chained: a thread
+that is told to stop while it waits for the stage before it wakes up. Only a thread that is blocked in a read from a
+pipe cannot be stopped; it is a daemon, and its source is closed by nobody else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -36,19 +38,32 @@ class _Stopped(Exception):
     """The other side of a queue went away."""
 
 
+# the flag that stops the running thread, if it is one of a pipeline
+_current = threading.local()
+
+
 class _Worker(Generic[T]):
     """A thread, a bounded queue and a flag that ends both."""
 
     def __init__(self, depth: int, name: str) -> None:
         self._queue: queue.Queue[T | _End | _Failure] = queue.Queue(max(1, depth))
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    def _main(self) -> None:
+        _current.stop = self._stop
+        with contextlib.suppress(_Stopped):
+            self._run()
 
     def _run(self) -> None:
         raise NotImplementedError
 
+    def _stopped(self) -> bool:
+        own: threading.Event | None = getattr(_current, "stop", None)
+        return self._stop.is_set() or (own is not None and own.is_set())
+
     def _put(self, item: T | _End | _Failure) -> None:
-        while not self._stop.is_set():
+        while not self._stopped():
             try:
                 return self._queue.put(item, timeout=_POLL)
             except queue.Full:
@@ -56,7 +71,7 @@ class _Worker(Generic[T]):
         raise _Stopped
 
     def _get(self) -> T | _End | _Failure:
-        while not self._stop.is_set():
+        while not self._stopped():
             try:
                 return self._queue.get(timeout=_POLL)
             except queue.Empty:
@@ -73,33 +88,28 @@ class _Worker(Generic[T]):
 
 
 class ReadAhead(_Worker[T]):
-    """Iterates over `source` on a thread, at most `depth` items ahead; `close` is called there when it is over."""
+    """Iterates over `source` on a thread, at most `depth` items ahead; closes it there if it can be closed."""
 
-    def __init__(self, source: Iterable[T], depth: int, close: Callable[[], object] | None = None) -> None:
+    def __init__(self, source: Iterable[T], depth: int) -> None:
         super().__init__(depth, "lvc-read")
         self._source = source
-        self._close = close
         self._over = False
 
     def _run(self) -> None:
+        end: _End | _Failure = _End()
         try:
             try:
                 for item in self._source:
                     self._put(item)
             finally:
-                if self._close is not None:
-                    self._close()
-            self._put(_End())
+                close = getattr(self._source, "close", None)
+                if close is not None:
+                    close()
         except _Stopped:
-            pass
+            raise
         except BaseException as error:
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        try:
-            self._put(_Failure(error))
-        except _Stopped:
-            pass
+            end = _Failure(error)
+        self._put(end)
 
     def __iter__(self) -> Iterator[T]:
         while not self._over:
@@ -133,7 +143,7 @@ class WriteBehind(_Worker[T]):
                 if not isinstance(item, _Failure):
                     self._write(item)
         except _Stopped:
-            pass
+            raise
         except BaseException as error:
             self._error = error
             self._stop.set()

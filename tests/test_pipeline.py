@@ -22,7 +22,14 @@ def counting(n: int, made: list[int]) -> Iterator[int]:
 def test_order_and_close() -> None:
     closed: list[str] = []
     out: list[int] = []
-    with ReadAhead(range(100), 4, lambda: closed.append(threading.current_thread().name)) as items:
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    with ReadAhead(source(), 4) as items:
         with WriteBehind(out.append, 4) as sink:
             for item in items:
                 sink.put(item)
@@ -71,3 +78,24 @@ def test_caller_error_ends_both_threads(error: type[BaseException]) -> None:
                 if n == 3:
                     raise error
     assert not [t for t in threading.enumerate() if t.name.startswith("lvc-")]
+
+
+def test_chained_stages_end_while_the_first_one_waits() -> None:
+    """As with a camera that sends nothing: Ctrl-C must not wait for its next frame."""
+    camera = threading.Event()
+
+    def first() -> Iterator[int]:
+        yield 1
+        camera.wait(15)
+
+    def second(items: ReadAhead[int]) -> Iterator[int]:
+        yield from items
+
+    began = time.monotonic()
+    with ReadAhead(first(), 2) as reader:
+        with pytest.raises(KeyboardInterrupt):
+            with ReadAhead(second(reader), 2) as middle, ReadAhead(iter(middle), 2) as last:
+                assert next(iter(last)) == 1
+                raise KeyboardInterrupt
+        assert time.monotonic() - began < 5
+        camera.set()
