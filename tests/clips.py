@@ -90,7 +90,7 @@ class Audio:
 
 @dataclass
 class Clip:
-    """A synthetic clip. `pts` in units of `time_base` (default: one a frame); `rotation` counter-clockwise, as in PyAV."""
+    """A synthetic clip. `pts` in units of `time_base` (default: one a frame); `rotation` counter-clockwise."""
 
     size: tuple[int, int] = (64, 48)
     frames: int = 8

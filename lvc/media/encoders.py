@@ -34,9 +34,7 @@ ENCODERS: dict[str, Encoder] = {
         options={"x265-params": "log-level=none"},
     ),
     "av1": Encoder("libsvtav1", crf=23, max_crf=63, preset="10", even=True),
-    "ffv1": Encoder(
-        "ffv1", crf=None, max_crf=0, preset=None, even=False, options={"level": "3", "slicecrc": "1", "slices": "4"}
-    ),
+    "ffv1": Encoder("ffv1", crf=None, max_crf=0, preset=None, even=False, options={"level": "3", "slicecrc": "1"}),
 }
 
 

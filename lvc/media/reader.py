@@ -94,6 +94,7 @@ class MediaReader:
         if stream is None:
             raise MediaError("has no video stream — name a file with moving pictures")
         self._stream = stream
+        self._is_iso = "mp4" in container.format.name
         stream.thread_type = "AUTO"
         stream.thread_count = threads
         self._tick = Fraction(stream.time_base)
@@ -131,6 +132,7 @@ class MediaReader:
         self._errors = 0
         self._first_error = ""
         self._packets = 0
+        self._next_pts: int | None = None  # of the first frame behind the range
         self._end = Fraction(0)  # seconds: the latest end of any packet
         self._late: dict[int, bool] = {}
         self._give_up = False
@@ -328,7 +330,7 @@ class MediaReader:
     def __iter__(self) -> Iterator[Frame | CopiedPacket]:
         self._queue: deque[tuple[Fraction, CopiedPacket]] = deque()
         tick = self._tick
-        frames: Iterator[Frame] = with_durations(self._frames(), self._clock.step)
+        frames: Iterator[Frame] = with_durations(self._frames(), self._clock.step, self._video_end)
         if self._rate is not None:
             frames = at_constant_rate(frames, tick, self._rate)
             tick = 1 / self._rate
@@ -355,6 +357,8 @@ class MediaReader:
                 continue
             pts = event.pts
             if over or cut.is_over(pts, tick):
+                if not over:
+                    self._next_pts = pts - shift
                 over = True
                 if self._others_are_late() or (cut.end is not None and pts * tick > cut.end + _OVERRUN):
                     self._give_up = True
@@ -397,6 +401,8 @@ class MediaReader:
                 return
             if not self._cut.has_begun(time + max(0, (packet.duration or 1) - 1), tick):
                 return
+        if packet.size == 2 and self.copied[number].codec == "mov_text" and bytes(packet) == b"\0\0":
+            return  # MP4 fills the time between subtitles with empty ones; so does the writer
         shift = self._cut.shift(tick)
         if index in self._opus:
             self._push(self._opus[index].encode(packet, self._cut.begin or Fraction(0), self._note_error))
@@ -423,6 +429,16 @@ class MediaReader:
     def _others_are_late(self) -> bool:
         return all(self._late.get(s.index, False) for s in self._wanted if s.type == "audio")
 
+    def _video_end(self) -> int | None:
+        """When the last frame ends. In MP4 its packet does not tell where frames are reordered, the track does."""
+        stream = self._stream
+        if self._next_pts is not None:
+            return self._next_pts
+        complete = stream.frames and self._packets >= stream.frames and not self._clock.jumps
+        if complete and self._is_iso and stream.duration and stream.start_time is not None:
+            return int(stream.start_time + stream.duration) - self._cut.shift(self._tick)
+        return None
+
     def _close_notices(self) -> None:
         clock = self._clock
         if self._errors:
@@ -441,7 +457,7 @@ class MediaReader:
 
     def _note_missing_end(self) -> None:
         stream, container = self._stream, self._source.container
-        if "mp4" in container.format.name and stream.frames > self._packets:
+        if self._is_iso and stream.frames > self._packets:
             self.notices.append(f"the file ends early: {self._packets} of {stream.frames} frames are there")
         elif container.duration is not None and container.duration > 0:
             promised = Fraction(container.duration, 1_000_000)

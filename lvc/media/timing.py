@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -47,8 +47,10 @@ class FrameClock:
         return pts
 
 
-def with_durations(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
-    """Set each duration to the distance to the next frame; the last keeps its own, or that of the one before."""
+def with_durations(frames: Iterable[Frame], step: int, end: Callable[[], int | None]) -> Iterator[Frame]:
+    """Set each duration to the distance to the next frame. The last one lasts until `end()`, asked when it is reached;
+    if nobody knows, it keeps its own duration, or gets that of the one before.
+    """
     held: Frame | None = None
     before = 0
     for frame in frames:
@@ -57,6 +59,9 @@ def with_durations(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
             yield held
         held = frame
     if held is not None:
+        last = end()
+        if last is not None and last > held.pts:
+            held.duration = last - held.pts
         held.duration = held.duration or before or step
         yield held
 

@@ -17,12 +17,14 @@ from lvc.media.containers import ContainerFormat, container_for, iso_options
 from lvc.media.encoders import encoder_for, encoder_options
 from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.orientation import matrix_of
-from lvc.media.params import open_params
+from lvc.media.params import codec_name, open_params
 from lvc.media.planes import frame_from_planes
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 
 _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
+_DESCRIBED_BY_PACKETS = ("ac3", "eac3", "truehd", "mlp")  # MP4 takes their parameters from the first packet
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 class MediaWriter:
@@ -122,6 +124,9 @@ class MediaWriter:
             stream.set_display_matrix(matrix)
         self._stream = stream
         self._durations: dict[int, int] = {}
+        self._held: Any | None = None  # the newest packet of the encoder
+        self._first_pts = self._first_dts = 0
+        self._video_end = -_MAX_TICKS
         if not self._format.is_iso and encoder.library in ("ffv1", "libsvtav1") and video.sar[0] != video.sar[1]:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
             self.notices.append(f"{encoder.library} in {self._format.name} loses the sample aspect ratio")
@@ -137,7 +142,7 @@ class MediaWriter:
                 self.notices.append(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({refusal})")
                 self._streams.append(None)
                 continue
-            stream = self._container.add_stream_from_template(template)
+            stream = _add_copy(self._container, template)
             stream.time_base = Fraction(*info.time_base)
             stream.metadata.clear()
             stream.metadata.update(info.metadata)
@@ -170,6 +175,8 @@ class MediaWriter:
             return
         if (self._last is not None and item.pts <= self._last) or abs(item.pts) > _MAX_TICKS:
             raise MediaError(f"frame time {item.pts} does not follow {self._last} — the source is damaged")
+        if self._last is None:
+            self._first_pts = item.pts
         self._last = item.pts
         if self._milliseconds and (item.pts * self._tick * 1000).denominator != 1:
             self._milliseconds = False
@@ -183,9 +190,21 @@ class MediaWriter:
 
     def _mux_video(self, frame: Any | None) -> None:
         for packet in self._stream.encode(frame):
-            # not every encoder hands durations on, and the last one decides how long the video is
-            packet.duration = self._durations.pop(packet.pts, packet.duration)
-            self._container.mux(packet)
+            # not every encoder hands durations on
+            packet.duration = duration = self._durations.pop(packet.pts, packet.duration)
+            self._video_end = max(self._video_end, packet.pts + duration)
+            if self._held is not None:
+                self._container.mux(self._held)
+            else:
+                self._first_dts = packet.dts
+            self._held = packet
+        if frame is None and self._held is not None:
+            if self._format.is_iso:
+                # MP4 knows the distances between decoding times only; their sum has to be the length of the video
+                length = self._video_end - self._first_pts
+                self._held.duration = max(1, length - (self._held.dts - self._first_dts))
+            self._container.mux(self._held)
+            self._held = None
 
     def _write_packet(self, item: CopiedPacket) -> None:
         if not 0 <= item.stream < len(self._streams):
@@ -261,12 +280,25 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def _add_copy(container: Any, template: Any) -> Any:
+    """A stream like `template`. Channels in an order that nobody named get the usual one, as MP4 demands a name."""
+    stream = container.add_stream_from_template(template)
+    if template.type == "audio" and "channels" in template.codec_context.layout.name:
+        usual = _USUAL_LAYOUTS.get(template.codec_context.layout.nb_channels)
+        if usual is not None:
+            stream.codec_context.layout = usual
+    return stream
+
+
 def _refusal(template: Any, form: ContainerFormat) -> str | None:
     """Why the container cannot hold the stream; None if it can. Tried out on a header in memory."""
+    options = {"strict": "-2"}
+    if form.is_iso:  # the index of a plain MP4 comes at its end, where it would be too late
+        needs_packet = codec_name(template) in _DESCRIBED_BY_PACKETS
+        options["movflags"] = "delay_moov+frag_keyframe" if needs_packet else "empty_moov"
     try:
-        options = {"strict": "-2"} | ({"movflags": "delay_moov+frag_keyframe"} if form.is_iso else {})
         with av.open(io.BytesIO(), "w", format=form.muxer, container_options=options) as trial:
-            trial.add_stream_from_template(template)
+            _add_copy(trial, template)
             trial.start_encoding()
     except (OSError, *AV_ERRORS) as error:
         return reason(error)

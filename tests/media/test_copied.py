@@ -50,12 +50,15 @@ def test_packets_survive(tmp_path: Path, codec: str, container: str) -> None:
     assert writer.notices == []
     assert len(again.stream(0)) == len(first.stream(0)) > 2
     assert digest(again.stream(0)) == digest(first.stream(0))
-    slack = Fraction(1, 1000) if container == "mkv" else 0
+    # Matroska counts in milliseconds; MP4 counts PCM in samples, which repairs what a Matroska source had rounded
+    slack = Fraction(1, 1000) if container == "mkv" or codec == "pcm_s24le" else 0
     pairs = zip(first.packet_times(0), again.packet_times(0), strict=True)
     assert max(abs(a - b) for a, b in pairs) <= slack
     assert again.times == first.times
     before, after = first.copied[0], again.copied[0]
-    assert (after.codec, after.sample_rate, after.channels) == (before.codec, before.sample_rate, before.channels)
+    if (container, codec) != ("mp4", "mp2"):  # MP4 has one number for both, and FFmpeg calls it MP3
+        assert after.codec == before.codec
+    assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels)
     with av.open(str(path)) as playable:
         assert sum(frame.samples for frame in playable.decode(audio=0)) > 0.4 * 48000
 
@@ -88,7 +91,9 @@ def test_several_streams_and_languages(tmp_path: Path) -> None:
     path = tmp_path / "all.mkv"
     assert first.write(path).notices == []
     again = Read(path)
-    assert [(c.kind, c.codec, c.language) for c in again.copied] == [(c.kind, c.codec, c.language) for c in first.copied]
+    assert [(c.kind, c.codec, c.language) for c in again.copied] == [
+        (c.kind, c.codec, c.language) for c in first.copied
+    ]
     for number in range(3):
         assert digest(again.stream(number)) == digest(first.stream(number))
         assert again.packet_times(number) == first.packet_times(number)
@@ -153,7 +158,9 @@ def test_opus_of_a_range() -> None:
 
 
 def test_damaged_descriptions_never_crash() -> None:
-    source = Read(Clip(frames=2, container="matroska", audio=[Audio("aac"), Audio("libopus")], subtitles=[(0, 1, "x")]).bytes())
+    source = Read(
+        Clip(frames=2, container="matroska", audio=[Audio("aac"), Audio("libopus")], subtitles=[(0, 1, "x")]).bytes()
+    )
     rng = random.Random(2)
     for info in source.copied:
         for _ in range(60):
@@ -168,7 +175,9 @@ def test_damaged_descriptions_never_crash() -> None:
                 pass
 
 
-@pytest.mark.parametrize("blob", [b"", b"MOV ", b"XXXX" + b"\0" * 100, b"MKV " + b"\0" * MAX_PARAMS, b"MOV " + b"\0" * 999])
+@pytest.mark.parametrize(
+    "blob", [b"", b"MOV ", b"XXXX" + b"\0" * 100, b"MKV " + b"\0" * MAX_PARAMS, b"MOV " + b"\0" * 999]
+)
 def test_descriptions_that_are_none(blob: bytes) -> None:
     with pytest.raises(CorruptError), open_params(blob):
         pass

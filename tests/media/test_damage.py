@@ -54,7 +54,9 @@ def with_cover(video: bool) -> bytes:
     with av.open(buffer, "w", format="mp4") as out:
         art = out.add_stream_from_template(cover.streams.video[0], opaque=True)
         art.disposition = 1 << 10
-        used = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams if video or s.type != "video"}
+        used = {
+            s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams if video or s.type != "video"
+        }
         for packet in cover.demux():
             if packet.size:
                 packet.stream = art

@@ -7,8 +7,8 @@ import io
 import av
 import numpy as np
 import pytest
-
 from clips import Clip, Read
+
 from lvc.media.orientation import matrix_of, orientation_of
 
 ALL = [(rotation, hflip) for rotation in (0, 90, 180, 270) for hflip in (False, True)]
@@ -44,7 +44,9 @@ def test_matrix_does_what_its_name_says(rotation: int, hflip: bool) -> None:
 def test_matrices_that_are_no_quarter_turn() -> None:
     one = 1 << 16
     assert orientation_of([0] * 9) == (0, False, False)
-    rotation, hflip, exact = orientation_of([int(one * 0.98), int(one * 0.2), 0, int(-one * 0.2), int(one * 0.98), 0, 0, 0, 1])
+    rotation, hflip, exact = orientation_of(
+        [int(one * 0.98), int(one * 0.2), 0, int(-one * 0.2), int(one * 0.98), 0, 0, 0, 1]
+    )
     assert (rotation, hflip, exact) == (0, False, False)
     assert orientation_of([2 * one, 0, 0, 0, 2 * one, 0, 0, 0, 1]) == (0, False, True)
 

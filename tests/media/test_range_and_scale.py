@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import BUNNY, Audio, Clip, Pipe, Read, real_clip
+from clips import BUNNY, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Frame

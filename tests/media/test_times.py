@@ -88,9 +88,8 @@ def test_times_before_zero_survive() -> None:
 
 def test_clock() -> None:
     clock = FrameClock(Fraction(1, 1000), Fraction(25))
-    assert [clock.stamp(*args) for args in [(0, 0, 40), (None, None, 40), (80, 80, 40), (80, None, 40), (79, None, 0)]] == [
-        0, 40, 80, 81, 82,
-    ]  # fmt: skip
+    given = [(0, 0, 40), (None, None, 40), (80, 80, 40), (80, None, 40), (79, None, 0)]
+    assert [clock.stamp(*times) for times in given] == [0, 40, 80, 81, 82]
     assert (clock.derived, clock.moved, clock.jumps) == (1, 2, 0)
     assert clock.stamp(5000, None, 40) == 5000
     assert clock.stamp(100, None, 40) == 5040

@@ -14,12 +14,14 @@ from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.media import MediaWriter, Y4mWriter, encoders
-from lvc.media.containers import container_for
+from lvc.media.containers import CONTAINERS, container_for
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
 
 
-@pytest.mark.parametrize("time_base", [Fraction(1, 25), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 3)])
+@pytest.mark.parametrize(
+    "time_base", [Fraction(1, 25), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 3)]
+)
 @pytest.mark.parametrize("start", [0, 77])
 def test_every_time_comes_back_from_mp4(tmp_path: Path, time_base: Fraction, start: int) -> None:
     source = Read(Clip(frames=7, audio=[Audio("aac")]).bytes())
@@ -39,11 +41,12 @@ def test_every_time_comes_back_from_mp4(tmp_path: Path, time_base: Fraction, sta
 
 @pytest.mark.parametrize(
     ("container", "codec"),
-    [("mp4", "h264"), ("mp4", "hevc"), ("mp4", "av1"), ("mov", "h264"), ("mov", "hevc"), ("mkv", "h264"), ("mkv", "hevc"),
-     ("mkv", "av1"), ("mkv", "ffv1"), ("webm", "av1")],
-)  # fmt: skip
+    [(c.name, codec) for c in CONTAINERS.values() for codec in c.codecs],
+)
 def test_codecs_and_containers(tmp_path: Path, container: str, codec: str) -> None:
-    clip = Clip(pts=VFR, container="matroska", codec="ffv1", time_base=Fraction(1, 1000), last_duration=5, colour=(9, 16, 9, 2))
+    clip = Clip(
+        pts=VFR, container="matroska", codec="ffv1", time_base=Fraction(1, 1000), last_duration=5, colour=(9, 16, 9, 2)
+    )
     source = Read(clip.bytes())
     source.reader.video = replace(source.video, chroma_location=3, rotation=90)
     path = tmp_path / f"clip.{container}"
@@ -249,7 +252,9 @@ def y4m(source: Read) -> tuple[bytes, list[str]]:
 @pytest.mark.parametrize("size", [(64, 48), (175, 143)])
 def test_y4m(location: int, tag: str, size: tuple[int, int]) -> None:
     source = Read(Clip(codec="rawvideo", container="nut", size=size, frames=3).bytes())
-    source.reader.video = replace(source.video, chroma_location=location, color_range=1, sar=(4, 3), frame_rate=(30000, 1001))
+    source.reader.video = replace(
+        source.video, chroma_location=location, color_range=1, sar=(4, 3), frame_rate=(30000, 1001)
+    )
     data, notices = y4m(source)
     header = data.split(b"\n", 1)[0].decode()
     assert header == f"YUV4MPEG2 W{size[0]} H{size[1]} F30000:1001 Ip A4:3 C{tag} XCOLORRANGE=LIMITED"
