@@ -1,7 +1,7 @@
 """What one clip's integer latents look like: planes, their shapes, and how many values they hold.
 
 Pure Python integers, so that sizes can be compared with the limits before anything is allocated. The table of planes is
-part of a file's `VSTR` chunk and describes the default codec and a foreign VAE alike (`formats/lvz.md`, section 6).
+part of a file's `VSTR` chunk and describes the default codec and a foreign VAE alike (`formats/lvz.md`, section 5.2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Payloads of `INDX` and `TAIL`, and the builder that writer and reader share (`formats/lvz.md`, sections 8 and 9).
+"""Payloads of `INDX` and `TAIL`, and the builder that writer and reader share (`formats/lvz.md`, sections 9 and 10).
 
 The index follows from the chunks before it, so that a reader which has walked the file compares it byte for byte.
 """
@@ -30,6 +30,7 @@ class FileState:
     start_pts: int = 0
     last_pts: int = 0
     end_pts: int = 0
+    gop_ended: bool = False
     stream_ends: dict[int, int] = field(default_factory=dict)
 
     def add_clips(self, offset: int, group: ClipGroup) -> None:
@@ -42,11 +43,13 @@ class FileState:
                 raise CorruptError(f"the first clip, at byte {offset}, is not a key clip")
         elif group.start_pts <= self.last_pts:
             raise CorruptError(f"clip at byte {offset} starts before the previous one ends")
+        elif self.gop_ended and not group.key:
+            raise CorruptError(f"clip at byte {offset} continues a GOP that has ended")
         if group.key:
             self._add(GopEntry(offset, group.first_frame, group.start_pts))
         self.frames = group.end_frame
         self.clips += len(group.clips)
-        self.last_pts, self.end_pts = group.last_pts, group.end_pts
+        self.last_pts, self.end_pts, self.gop_ended = group.last_pts, group.end_pts, group.gop_end
 
     def add_packets(self, offset: int, group: PacketGroup) -> None:
         start, end = time_span(group.packets, self.stream_ends.get(group.stream, 0))

@@ -147,8 +147,10 @@ class LvzWriter:
             raise UsageError(f"{len(pts)} frames in a clip, at most {self._limits.max_clip_frames}")
         if len(clip.payload) > self._limits.max_chunk - 4096:
             raise LimitError(f"a clip of {len(clip.payload)} bytes, limit {self._limits.max_chunk - 4096}")
-        if clip.first_frame != self._next_frame or not (clip.key or self._next_frame):
-            raise UsageError(f"clip starts with frame {clip.first_frame}, expected {self._next_frame} (0: a key clip)")
+        if clip.first_frame != self._next_frame:
+            raise UsageError(f"clip starts with frame {clip.first_frame}, expected {self._next_frame}")
+        if not clip.key and (self._next_frame == 0 or (self._state.gop_ended and not self._clips)):
+            raise UsageError("the first clip of a file, or after its end was written, must be a key clip")
         previous = [] if self._last_pts is None else [self._last_pts]
         if any(a >= b for a, b in zip(previous + pts, pts if previous else pts[1:], strict=False)):
             raise UsageError("pts must increase from frame to frame")

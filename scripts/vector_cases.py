@@ -1,0 +1,419 @@
+"""The files of `formats/vectors`: what is in them and what a reader must say. See `make_vectors.py`.
+
+Files are made by `lvc`'s own writer, taken apart into chunks, changed in one place, and framed again with right
+checksums.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import zstandard
+
+from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd
+from lvc.errors import TruncatedError
+from lvc.limits import DEFAULT
+from lvc.lvz import (
+    Chapter,
+    Clip,
+    CopiedStream,
+    Header,
+    LvzWriter,
+    Metadata,
+    Packet,
+    PlaneSpec,
+    VideoDescriptor,
+)
+from lvc.lvz import chunks as c
+from lvc.lvz.index import pack_index, pack_tail, unpack_tail
+from lvc.lvz.walk import Walker
+
+Case = tuple[bytes, str, str | None]  # file, what it shows, error class
+
+HEAD = Header("vector", bytes(range(32)), "make_vectors")
+CODEC_PLANES = (
+    PlaneSpec("skip", "uint8", 1, 16, in_key=False),
+    PlaneSpec("motion", "int16", 2, 8, in_key=False),
+    PlaneSpec("hyper", "int16", 2, 64),
+    PlaneSpec("latent", "int16", 4, 16, masked=True),
+)
+CODEC = VideoDescriptor(
+    40, 24, CODEC_PLANES, 1, time_base=(1, 30000), frame_rate=(30000, 1001), source_pix_fmt="yuv420p", gop_seconds=0.2
+)
+AUDIO = CopiedStream("audio", "pcm_s16le", (1, 8000), "deu", 8000, 1, 1, {"title": "Ton"}, b"\x01\x02\x03")
+SUBTITLE = CopiedStream("subtitle", "subrip", (1, 1000), "eng")
+
+
+def raw_zstd(content: bytes) -> bytes:
+    """A zstd frame of one raw block: single segment, content size declared."""
+    size = len(content)
+    header = b"\x20" + bytes([size]) if size < 256 else b"\x60" + (size - 256).to_bytes(2, "little")
+    return b"\x28\xb5\x2f\xfd" + header + (size << 3 | 1).to_bytes(3, "little") + content
+
+
+def latents(video: VideoDescriptor, kind: int, number: int) -> FrameLatents:
+    """Made by a formula; one value in 17 needs an escape, a third of the blocks is skipped."""
+    frame = FrameLatents(kind, 100 * (number % 101))
+    geometry = video.geometry
+    for p, spec in enumerate(video.planes):
+        if not spec.present(kind):
+            continue
+        shape = geometry.plane_shape(spec)
+        n = np.arange(shape[0] * shape[1] * shape[2], dtype=np.int64) + 13 * number + 5 * p
+        values = n * n % 7 - 3
+        if spec.name == "skip":
+            values = (n % 3 == 0).astype(np.int64)
+        elif spec.dtype == "int16":
+            values = np.where(n % 17 == 0, (n * 97) % 1000 - 500, values)
+        elif spec.dtype == "uint8":
+            values = n % 256
+        plane = values.astype(spec.dtype).reshape(shape)
+        if spec.masked and kind == 1:
+            plane[:, frame.planes["skip"][0] == 1] = 0
+        frame.planes[spec.name] = plane
+    return frame
+
+
+def packed(frames: list[FrameLatents], video: VideoDescriptor) -> bytes:
+    return raw_zstd(zstandard.ZstdDecompressor().decompress(pack_zstd(frames, video.geometry)))
+
+
+def make_clip(video: VideoDescriptor, first: int, count: int, key: bool, pts: list[int] | None = None) -> Clip:
+    n = video.geometry.latent_frames(count)
+    only_keys = not video.planes[-1].in_predicted
+    frames = [latents(video, 0 if only_keys or (key and i == 0) else 1, first + i) for i in range(n)]
+    times = pts or [1001 * (first + i) for i in range(count)]
+    durations = [b - a for a, b in zip(times, times[1:], strict=False)] + [1001]
+    return Clip(first, key, times, durations, latents_crc(frames, video.geometry), packed(frames, video))
+
+
+def packet(number: int) -> Packet:
+    return Packet(800 * number, 800 * number, 800, 1, bytes((number * 5 + i) % 251 for i in range(40)))
+
+
+def write(
+    video: VideoDescriptor,
+    fill: Callable[[LvzWriter], None],
+    copied: tuple[CopiedStream, ...] = (),
+    metadata: Metadata | None = None,
+    head: Header = HEAD,
+    chunk_bytes: int = 16384,
+) -> bytes:
+    out = io.BytesIO()
+    with LvzWriter(out, head, video, copied, metadata, chunk_bytes=chunk_bytes) as w:
+        fill(w)
+    return out.getvalue()
+
+
+def clip_and_packet(w: LvzWriter) -> None:
+    w.write_clip(make_clip(CODEC, 0, 1, True))
+    w.write_packets(0, [packet(0)])
+
+
+def three_gops(w: LvzWriter) -> None:
+    for i in range(5):
+        w.write_clip(make_clip(CODEC, 3 * i, 3, i % 2 == 0))
+
+
+# --- good -------------------------------------------------------------------------------------------------------------
+
+TINY = VideoDescriptor(
+    16, 16, (PlaneSpec("z", "int16", 2, 16),), 1, time_base=(1, 25), frame_rate=(25, 1), chroma=400,
+    source_pix_fmt="gray",
+)  # fmt: skip
+# zstd 1.5.7, level 12, of the content that `make_clip(CODEC, 0, 3, True)` packs
+COMPRESSED = bytes.fromhex(
+    "28b52ffd20c455020092c40b13c0a5d001adeae0f4efba790dabfff255b193528b858336cd5b7a8f6c1a596b6f0316c144b646cf75"
+    "d7d5802bb86a090038c7a0ca5614feec2cc5dcee4645c4b9038cbb8ae204"
+)
+
+
+def tiny() -> bytes:
+    frame = FrameLatents(0, 5000, {"z": np.array([[[7]], [[-300]]], np.int16)})
+    crc = latents_crc([frame], TINY.geometry)
+    item = Clip(0, True, [0], [1], crc, packed([frame], TINY))
+    return write(TINY, lambda w: w.write_clip(item), head=Header("tiny"))
+
+
+def everything() -> bytes:
+    def fill(w: LvzWriter) -> None:
+        for i in range(5):
+            w.write_clip(make_clip(CODEC, 3 * i, 3, i % 2 == 0))
+            w.write_packets(0, [packet(i)])
+            if i == 2:
+                w.write_packets(1, [Packet(100, None, 50, 1, "grüß".encode()), Packet(None, None, 0, 0, b"")])
+                w.flush()
+                w.write_metadata(Metadata({"title": "later"}, (Chapter(-5, 500, (1, 1000), {"title": "one"}),)))
+
+    return write(CODEC, fill, (AUDIO, SUBTITLE), Metadata({"title": "first", "artist": "Ä"}))
+
+
+def variable_rate() -> bytes:
+    video = replace(CODEC, time_base=(1, 1000), frame_rate=(0, 0), rotation=90, hflip=True, sar=(4, 3))
+    clips = [
+        make_clip(video, 0, 3, True, [-40, 0, 33]), make_clip(video, 3, 3, False, [67, 5000, 5001]),
+        make_clip(video, 6, 2, False, [100000, 100040]),
+    ]  # fmt: skip
+    return write(video, lambda w: [w.write_clip(x) for x in clips] and None)
+
+
+def foreign() -> bytes:
+    """A causal video VAE with a stride of 4 in time, quantiser given; and an image-like second plane."""
+    planes = (
+        PlaneSpec("z", "int8", 4, 8, in_predicted=False, scale=(0.5, 1.0, 2.0, 0.1), zero=(0.0, -1.0, 1.0, 0.25)),
+        PlaneSpec("global", "uint8", 1, 64, in_predicted=False, error_bound=0.5),
+    )
+    video = VideoDescriptor(30, 20, planes, 1, 8, (1, 24), (24, 1), temporal_stride=4, temporal_lead=1)
+    clips = [make_clip(video, 0, 9, True, list(range(9))), make_clip(video, 9, 6, True, list(range(9, 15)))]
+    return write(video, lambda w: [w.write_clip(x) for x in clips] and None, head=Header("someone/vae"))
+
+
+def rans() -> bytes:
+    video = replace(CODEC, packing=2)
+    items = [Clip(2 * i, i == 0, [2002 * i, 2002 * i + 1001], [1001] * 2, 99, b"opaque" * (i + 1)) for i in range(2)]
+    return write(video, lambda w: [w.write_clip(x) for x in items] and None)
+
+
+def appended() -> bytes:
+    def fill(w: LvzWriter) -> None:
+        w.write_clip(make_clip(CODEC, 0, 2, True))
+        w.write_packets(0, [packet(0)])
+        w.checkpoint()
+        w.write_clip(make_clip(CODEC, 2, 2, False))
+        w.write_packets(0, [packet(1)])
+
+    out = io.BytesIO(write(CODEC, fill, (AUDIO,)))
+    with LvzWriter.append_to(out) as w:
+        w.write_clip(make_clip(CODEC, 4, 2, True))
+    return out.getvalue()
+
+
+def ancillary() -> bytes:
+    data = write(CODEC, three_gops, chunk_bytes=0)
+    chunks = split(data)
+    private = (b"prIv", b"anything at all")
+    chunks = [chunks[0], private, chunks[1], private, *chunks[2:4], (b"neWa", b""), *chunks[4:-2]]
+    return with_sha([*chunks, (c.INDX, index_of(chunks)), (c.TAIL, split(data)[-1][1])])
+
+
+# --- taking files apart and putting them together again ---------------------------------------------------------------
+
+
+def split(data: bytes) -> list[tuple[bytes, bytes]]:
+    source = c.Source(io.BytesIO(data), DEFAULT)
+    source.seek(8)
+    chunks = []
+    while (chunk := source.read_chunk()) is not None:
+        chunks.append((chunk.type, chunk.payload))
+    return chunks
+
+
+def join(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    return c.SIGNATURE + b"".join(c.pack_chunk(*chunk) for chunk in chunks)
+
+
+def index_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The payload of `INDX` that belongs after these chunks, found by walking them."""
+    walker = Walker(c.Source(io.BytesIO(join(chunks)), DEFAULT))
+    walker.read_descriptors()
+    with contextlib.suppress(TruncatedError):
+        for _ in walker.records():
+            pass
+    return pack_index(walker.state.entries)
+
+
+def edit(data: bytes, chunk_type: bytes, change: Callable[[bytearray], object], which: int = 0) -> bytes:
+    """Changes one chunk's payload and makes the CRC right again; `TAIL`'s SHA-256 as well, unless it is the one."""
+    chunks = split(data)
+    at = [i for i, x in enumerate(chunks) if x[0] == chunk_type][which]
+    payload = bytearray(chunks[at][1])
+    change(payload)
+    chunks[at] = (chunk_type, bytes(payload))
+    return with_sha(chunks) if chunk_type != c.TAIL else join(chunks)
+
+
+def with_sha(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """`TAIL`'s offset and SHA-256 fit; all else is left as it is, wrong or not."""
+    body = join([x for x in chunks if x[0] != c.TAIL])
+    tails = [x[1] for x in chunks if x[0] == c.TAIL]
+    if not tails:
+        return body
+    index_at = max(0, body.rfind(b"INDX"))
+    tail = replace(unpack_tail(tails[-1]), sha256=hashlib.sha256(body).digest(), index_offset=index_at)
+    return body + c.pack_chunk(c.TAIL, pack_tail(tail))
+
+
+def setter(position: int, *values: int) -> Callable[[bytearray], None]:
+    def change(payload: bytearray) -> None:
+        payload[position : position + len(values)] = bytes(values)
+
+    return change
+
+
+def setslice(start: int, stop: int, data: bytes) -> Callable[[bytearray], None]:
+    return lambda payload: payload.__setitem__(slice(start, stop), data)
+
+
+def one_clip(payload: bytes, crc: int = 0, key: bool = True) -> bytes:
+    """A file of `TINY` with one frame whose clip has this payload."""
+    return write(TINY, lambda w: w.write_clip(Clip(0, True, [0], [1], crc, payload)), head=Header("tiny"))
+
+
+# --- all --------------------------------------------------------------------------------------------------------------
+
+
+def good_cases() -> dict[str, Case]:
+    compressed = write(CODEC, lambda w: w.write_clip(compressed_clip()))
+    return {
+        "good-tiny": (tiny(), "one frame, one plane; the worked example of lvz.md", None),
+        "good-empty": (write(CODEC, lambda w: None), "no frame at all", None),
+        "good-three-gops": (write(CODEC, three_gops), "three GOPs, the last one half as long", None),
+        "good-a-chunk-each": (write(CODEC, three_gops, chunk_bytes=0), "the same, a chunk for every clip", None),
+        "good-everything": (everything(), "audio, a subtitle without all times, tags twice, chapters", None),
+        "good-variable-rate": (variable_rate(), "unknown frame rate, negative pts, rotation, mirror", None),
+        "good-foreign-vae": (foreign(), "latents of a video VAE: stride in time, scale and zero, error bound", None),
+        "good-rans": (rans(), "packing rans, which these readers do not unpack", None),
+        "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
+        "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
+        "good-compressed": (compressed, "a zstd frame that is really compressed", None),
+    }
+
+
+def compressed_clip() -> Clip:
+    item = make_clip(CODEC, 0, 3, True)
+    unpack = zstandard.ZstdDecompressor().decompress
+    if unpack(COMPRESSED) != unpack(item.payload):
+        raise SystemExit("COMPRESSED no longer fits make_clip")
+    return replace(item, payload=COMPRESSED)
+
+
+def bad_cases() -> dict[str, Case]:
+    base, small = write(CODEC, three_gops, (AUDIO,)), tiny()
+    sep = write(CODEC, three_gops, chunk_bytes=0)
+    parts = split(sep)
+    head, video, clips, index, tail = parts[0], parts[1], parts[2:-2], parts[-2], parts[-1]
+    content = struct.pack("<BBHbbh", 0, 0, 5000, 7, -128, -300)
+    pkts = write(CODEC, clip_and_packet, (AUDIO,))
+    flipped = bytearray(base)
+    flipped[base.index(b"CLIP") + 60] ^= 4
+    bad, cut = "CorruptError", "TruncatedError"
+    return {
+        "bad-empty": (b"", "no byte at all", cut),
+        "bad-not-lvz": (b"\x00\x00\x00\x18ftypmp42", "another format", bad),
+        "bad-text-mode": (small.replace(b"\r\n", b"\n"), "CR LF became LF on the way", bad),
+        "bad-crc": (bytes(flipped), "one bit of a clip flipped", bad),
+        "bad-type": (base.replace(b"CLIP", b"CL1P"), "a chunk type with a digit", bad),
+        "bad-cut-in-header": (base[: base.index(b"CLIP") + 6], "ends in a chunk header", cut),
+        "bad-cut-in-chunk": (base[: base.index(b"CLIP") + 40], "ends in a clip", cut),
+        "bad-no-end": (base[: base.rindex(b"INDX")], "whole clips, but no INDX and TAIL", cut),
+        "bad-no-tail": (base[: base.rindex(b"TAIL")], "ends after INDX", cut),
+        "bad-trailing": (base + b"?!", "two bytes after TAIL", cut),
+        "bad-trailing-garbage": (base + bytes(16), "zeros after TAIL", bad),
+        "bad-long-length": (
+            small[:8] + c.HEAD + b"\xff\xff\xff\xff" + struct.pack("<Q", 5) + b"abcde" + bytes(4),
+            "64-bit length without need", bad,
+        ),
+        "bad-no-head": (with_sha([video, *clips, index, tail]), "VSTR first", bad),
+        "bad-no-video": (with_sha([head, *clips, index, tail]), "no VSTR", bad),
+        "bad-two-videos": (with_sha([head, video, video, *clips, index, tail]), "VSTR twice", bad),
+        "bad-late-stream": (
+            with_sha([head, video, clips[0], split(base)[2], *clips[1:], index, tail]), "CSTR after a clip", bad,
+        ),
+        "bad-payload-short": (with_sha([head, (c.VSTR, video[1][:-1]), *clips, index, tail]), "VSTR lacks a byte", bad),
+        "bad-payload-long": (
+            with_sha([head, (c.VSTR, video[1] + b"\0"), *clips, index, tail]), "VSTR has a byte more", bad,
+        ),
+        "bad-varint": (edit(small, c.VSTR, setter(1, 0x90, 0x00, 16)), "a varint not in its shortest form", bad),
+        "bad-text": (edit(small, c.HEAD, setter(43, 0xFF)), "model_id is not UTF-8", bad),
+        "bad-mask-without-skip": (
+            edit(base, c.VSTR, lambda p: p.__setitem__(slice(0, None), p.replace(b"skip", b"skap"))),
+            "a masked plane, but none is named skip", bad,
+        ),
+        "bad-first-not-key": (with_sha([head, video, clips[1], index, tail]), "begins with frame 3", bad),
+        "bad-gap": (with_sha([head, video, clips[0], *clips[2:], index, tail]), "a clip is missing", bad),
+        "bad-repeat": (with_sha([head, video, clips[0], *clips, index, tail]), "a clip comes twice", bad),
+        "bad-pts": (one_frame_pts(), "pts go back from one chunk to the next", bad),
+        "bad-gop-goes-on": (edit(sep, c.CLIP, lambda p: p.__setitem__(0, p[0] | 2), 0), "gop_end, but it goes on", bad),
+        "bad-clip-sizes": (edit(small, c.CLIP, setter(7, 0x7F)), "a clip larger than its chunk", bad),
+        "bad-many-clips": (
+            edit(small, c.CLIP, lambda p: p.__setitem__(slice(2, 3), b"\xff\xff\xff\xff\x7f")),
+            "34 billion frames in 30 bytes", bad,
+        ),
+        "bad-stream": (edit(pkts, c.PKTS, setter(0, 1)), "packets of a stream that is not described", bad),
+        "bad-packet-count": (edit(pkts, c.PKTS, setter(1, 0)), "a group without packets", bad),
+        "bad-index-missing": (with_sha([head, video, *clips, tail]), "TAIL without INDX", bad),
+        "bad-index-entry": (edit(base, c.INDX, lambda p: p.__setitem__(1, p[1] + 1)), "an offset is wrong by one", bad),
+        "bad-index-short": (
+            with_sha([head, video, *clips, (c.INDX, index_of([head, video, *clips[:-1]])), tail]),
+            "INDX lacks its last entry", bad,
+        ),
+        "bad-index-not-last": (
+            with_sha([head, video, *clips[:2], (c.INDX, index_of([head, video, *clips[:2]])), *clips[2:], tail]),
+            "INDX, then a clip", bad,
+        ),
+        "bad-tail-count": (edit(base, c.TAIL, setter(8, 16)), "TAIL counts one frame more", bad),
+        "bad-tail-sha256": (edit(base, c.TAIL, lambda p: p.__setitem__(50, p[50] ^ 1)), "SHA-256 is wrong", bad),
+        "bad-latents-crc": (one_clip(raw_zstd(content), 1), "the latents have another checksum", bad),
+        "bad-zstd-magic": (one_clip(b"\0" + raw_zstd(content)[1:]), "no zstd frame", bad),
+        "bad-zstd-size": (one_clip(b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0"),
+                          "declares 1 TiB", bad),  # fmt: skip
+        "bad-zstd-no-size": (one_clip(b"\x28\xb5\x2f\xfd\x00\x00\x41\x00\x00" + content), "declares no size", bad),
+        "bad-zstd-window": (one_clip(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 8) + raw_zstd(content)[6:]),
+                            "a window of 128 MiB", bad),  # fmt: skip
+        "bad-zstd-trailing": (one_clip(raw_zstd(content) + b"x"), "a byte after the zstd frame", bad),
+        "bad-frame-kind": (one_clip(raw_zstd(b"\x02" + content[1:])), "a frame of kind 2", bad),
+        "bad-frame-quality": (one_clip(raw_zstd(b"\0\0\xff\xff" + content[4:])), "quality 65535", bad),
+        "bad-key-kind": (one_clip(raw_zstd(b"\x01" + content[1:])), "a key clip begins with a predicted frame", bad),
+        "bad-escape": (one_clip(raw_zstd(content[:-2] + b"\x05\x00")), "a small value is escaped", bad),
+        "bad-values-short": (one_clip(raw_zstd(content[:-2])), "an escaped value is missing", bad),
+        "bad-values-long": (one_clip(raw_zstd(content + b"\0")), "a byte too many", bad),
+    }  # fmt: skip
+
+
+def many_values(payload: bytearray) -> bytes:
+    return bytes(payload[:1]) + b"\x80\x01\x80\x01" + bytes(payload[3:-2]) + b"\xff\xff\x03\x01"
+
+
+def one_frame_pts() -> bytes:
+    first = write(CODEC, lambda w: w.write_clip(make_clip(CODEC, 0, 2, True, [9000, 9001])))
+    whole = write(CODEC, lambda w: [w.write_clip(make_clip(CODEC, 2 * i, 2, True)) for i in range(2)] and None)
+    a, b = split(first), split(whole)
+    return with_sha([*a[:3], *b[3:]])
+
+
+def other_cases() -> dict[str, Case]:
+    small, base = tiny(), write(CODEC, three_gops, (AUDIO,))
+    parts = split(small)
+    new, big = "UnsupportedError", "LimitError"
+    return {
+        "unsupported-version": (edit(small, c.HEAD, setter(0, 2)), "version 2", new),
+        "unsupported-other-head": (
+            with_sha([(c.HEAD, b"\xff\xff whatever comes then"), *parts[1:]]), "version 65535, another HEAD", new,
+        ),
+        "unsupported-feature": (edit(small, c.HEAD, setter(4, 0x80)), "an unknown required feature", new),
+        "unsupported-critical-chunk": (with_sha([*parts[:2], (b"NEWC", b"?"), *parts[2:]]), "a new chunk", new),
+        "unsupported-reserved-type-bit": (with_sha([*parts[:2], (b"newc", b"?"), *parts[2:]]), "small letter 3", new),
+        "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
+        "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),
+        "unsupported-plane-flag": (edit(small, c.VSTR, setslice(-3, -2, b"\x43")), "a plane's reserved flag", new),
+        "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 2)), "a reserved flag of VSTR", new),
+        "unsupported-clip-flag": (edit(small, c.CLIP, setter(0, 0x13)), "a reserved flag of CLIP", new),
+        "unsupported-stream-kind": (edit(base, c.CSTR, setter(1, 4)), "a copied stream of kind 4", new),
+        "bad-limit-chunk": (
+            small[: small.index(b"CLIP")] + c.CLIP + b"\xfe\xff\xff\xff", "a chunk of 4 GiB is declared", big,
+        ),
+        "bad-limit-side": (edit(small, c.VSTR, setslice(1, 2, b"\xff\xff\x7f")), "width 2^21", big),
+        "bad-limit-frames": (edit(small, c.CLIP, setter(2, 0x7F, 0x7F)), "127 frames in a clip", big),
+        "bad-limit-values": (
+            edit(small, c.VSTR, lambda p: p.__setitem__(slice(None), many_values(p))),
+            "65535 channels at stride 1 of 128x128", big,
+        ),
+    }  # fmt: skip
+
+
