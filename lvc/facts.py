@@ -75,7 +75,7 @@ def verify_file(path: str, *, full: bool = False, threads: int | None = None, de
             from lvc.files import decode_frames
 
             decoded = sum(1 for _ in decode_frames(path, threads=threads, device=device))
-    text = f"ok, {summary.frames} frames in {summary.gops} groups, {summary.file_bytes:,} bytes"
+    text = f"ok, {summary.frames} frames, {_groups(summary.gops)}, {summary.file_bytes:,} bytes"
     values = {**asdict(summary), "overhead_bytes": summary.overhead_bytes, "decoded": decoded}
     return Facts(values, text=f"{text}, all decoded" if full else text)
 
@@ -89,6 +89,10 @@ def _picture(video: VideoDescriptor) -> dict[str, Any]:
     return {**plain, **ratios}
 
 
+def _groups(count: int) -> str:
+    return f"{count} group{'' if count == 1 else 's'} of clips"
+
+
 def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     """For people: only what is there and not what is usual."""
     video = values["video"]
@@ -97,7 +101,7 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
     lines = [("video", size + turned + (", mirrored" if video["hflip"] else ""))]
     if values["complete"]:
-        counts = f"{values['frames']} frames in {values['clips']} clips, {values['gops']} groups of clips"
+        counts = f"{values['frames']} frames in {values['clips']} clips, {_groups(values['gops'])}"
         lines.append(("length", f"{values['duration']:.3f} s, {counts}"))
     else:
         lines.append(("length", "unknown: the end of the file was not seen"))

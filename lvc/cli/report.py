@@ -84,20 +84,18 @@ class Report:
         self._started = time.monotonic()
         self._shown = self._started
         try:
-            yield
-            self._clear()
-            return
+            try:
+                yield
+            finally:
+                self._clear()
         except typer.Exit:
-            self._clear()
             raise
         except KeyboardInterrupt as error:
-            self._clear()
-            self.failed(error, INTERRUPTED, "interrupted", INTERRUPTED)
+            self.failed(error, INTERRUPTED, "interrupted")
+            raise typer.Exit(INTERRUPTED) from None
         except LvcError as error:
-            self._clear()
             self.failed(error, error.exit_code, str(error))
         except OSError as error:
-            self._clear()
             advice = "check the path, its permissions and the free space"
             if isinstance(error, BrokenPipeError):
                 advice = "whoever read the output has stopped"
@@ -105,14 +103,13 @@ class Report:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.failed(error, 3, f"{error.strerror or error} — {advice}")
         except Exception as error:
-            self._clear()
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             self.failed(error, 1, f"internal error: {what} — a bug in lvc; -vv shows where")
         if not go_on:
             self.finish()
 
-    def failed(self, error: BaseException, code: int, message: str, overall: int | None = None) -> None:
-        """Report an error; the first one decides the exit code of the command, an interrupt ends it at once."""
+    def failed(self, error: BaseException, code: int, message: str) -> None:
+        """Report an error. The first one decides the exit code of the command."""
         file = subject(error) or self._file
         self.exit_code = self.exit_code or code
         if self.as_json:
@@ -121,8 +118,6 @@ class Report:
         self._line(f"lvc: error: {shown}: {message}")
         if self.verbose > 1:
             sys.stderr.write("".join(traceback.format_exception(error)))
-        if overall is not None:
-            raise typer.Exit(overall)
 
     def finish(self) -> None:
         """Leave with the first failure's exit code, if there was one."""
@@ -143,6 +138,19 @@ class Report:
             self._json("done", file=self._file, **result.fields())
         else:
             print(_printable(f"{self._file}: {result}"))
+
+    def event(self, fields: dict[str, Any]) -> None:
+        """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
+        if self.as_json:
+            self._json(fields["event"], file=self._file, **{k: v for k, v in fields.items() if k != "event"})
+        elif (
+            fields["event"] == "done"
+            and not self.quiet
+            or self._show_progress
+            and (self.verbose or sys.stderr.isatty())
+        ):
+            figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in fields.items() if k != "event")
+            self._line(f"lvc: {self._file}: {fields['event']}: {figures}")
 
     def notice(self, text: str) -> None:
         """Something the user should know, such as what a conversion lost."""
@@ -168,7 +176,7 @@ class Report:
                 "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in,
                 bytes_out=bytes_out, fps=round(fps, 2),
             )  # fmt: skip
-        elif self._show_progress and sys.stderr.isatty():
+        elif self._on_terminal():
             if self._display is None:
                 self._display = _display()
                 self._display.start()
@@ -176,6 +184,9 @@ class Report:
             ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
             task = self._display.task_ids[0]
             self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
+
+    def _on_terminal(self) -> bool:
+        return self._show_progress and sys.stderr.isatty()
 
     def _json(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, "command": self.command, **fields}, ensure_ascii=False)

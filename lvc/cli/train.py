@@ -45,8 +45,8 @@ def train(
 ) -> None:
     report = Report("train", as_json, quiet, no_progress, verbose)
     with report.job(str(out)):
-        from lvc.training import TrainSettings
-        from lvc.training import train as run
+        from lvc.training.loop import train as run
+        from lvc.training.settings import TrainSettings
 
         settings = TrainSettings(
             data=tuple(data),
@@ -63,4 +63,4 @@ def train(
             seed=seed,
             threads=threads,
         )
-        run(settings)
+        run(settings, report.event)

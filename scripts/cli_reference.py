@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Renews the command line reference in README.md from the commands' own help: python scripts/cli_reference.py
+
+tests/test_docs.py compares the two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from lvc.cli import app
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN, END = "<!-- reference: scripts/cli_reference.py -->\n", "<!-- end of reference -->\n"
+
+
+def reference() -> str:
+    """The help of every command, as markdown, the same on every terminal."""
+    runner = CliRunner(env={"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"})
+    parts = []
+    for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        text = runner.invoke(app, [command, "--help"], prog_name="lvc", terminal_width=110).output
+        parts.append(f"### lvc {command}\n\n```text\n{text.strip()}\n```\n")
+    return "\n" + "\n".join(parts) + "\n"
+
+
+def renewed(readme: str) -> str:
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + reference() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")

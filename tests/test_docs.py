@@ -1,0 +1,121 @@
+"""The README says what is: its commands run, its reference and tables are those of the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lvc import errors
+from lvc.media import MediaReader, MediaWriter
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SET_UP = ("pip ", "git ", "scripts/")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def section(title: str) -> str:
+    return README.split(f"### {title}\n")[1].split("\n#")[0]
+
+
+def commands() -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(SET_UP)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
+    """A folder with holiday.mp4: three seconds, with sound."""
+    folder = tmp_path_factory.mktemp("readme")
+    source = clips / "bigbuckbunny.mp4"
+    with MediaReader(source, resolution="160x90", fps=10, duration=3) as reader:
+        with MediaWriter(folder / "holiday.mp4", reader.video, reader.copied) as writer:
+            for item in reader:
+                writer.write(item)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_commands_run(folder: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    results = {}
+    for command in commands():
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+        results[command] = (done.returncode, done.stderr[-500:] if done.returncode else "")
+    assert len(results) >= 10 and not {c: r for c, r in results.items() if r[0]}
+    code = f"import os; os.chdir({str(folder)!r})\n" + "\n".join(blocks("python"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("(90, 160)") == 5
+    assert not [p.name for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_named_scripts_exist() -> None:
+    for name in re.findall(r"`((?:scripts|formats|docs|tests|lvc|checkpoints)/[\w./]+)", README):
+        assert (ROOT / name).exists() or name == "lvc/checkpoints/", name
+    for name in ("scripts/demo", "scripts/test", "scripts/check", ".ci/run"):
+        assert os.access(ROOT / name, os.X_OK), name
+    first_screen = "\n".join(README.splitlines()[:25])
+    assert "scripts/demo" in first_screen and "scripts/test" in first_screen
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    if spec is None or spec.loader is None:
+        pytest.fail(f"scripts/{name}.py is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_is_what_the_commands_say() -> None:
+    assert _script("cli_reference").renewed(README) == README, "run python scripts/cli_reference.py"
+
+
+def test_examples_of_help_use_options_that_exist() -> None:
+    for command, text in re.findall(r"^### lvc (\w+)\n\n```text\n(.*?)^```", README, re.M | re.S):
+        examples, options = text.split("Arguments:")[0], text.split("Options:")[1]
+        for option in re.findall(r"(?<=\s)--?[a-z][\w-]*", "\n".join(re.findall(rf"lvc {command} .*", examples)[1:])):
+            assert re.search(rf"(?m)^  .*{option}\b", options), f"lvc {command}: {option}"
+
+
+def test_exit_codes() -> None:
+    codes = set(re.findall(r"^\| (\d+) \|", section("Exit codes"), re.M))
+    tree = {c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.LvcError)}
+    assert codes == {str(code) for code in tree | {0, 1, 130}}
+
+
+def test_environment() -> None:
+    named = set(re.findall(r"^\| `(LVC_\w+)`", section("Environment"), re.M))
+    used = {name for path in (ROOT / "lvc").rglob("*.py") for name in re.findall(r"\"(LVC_[A-Z]+)\"", path.read_text())}
+    assert named == used
+
+
+def test_tree_names_every_room() -> None:
+    tree = README.split("## The house")[1]
+    rooms = [p for p in (ROOT / "lvc").iterdir() if p.suffix == ".py" or (p.is_dir() and p.name != "__pycache__")]
+    missing = [p.name for p in rooms if p.name != "checkpoints" and not re.search(rf"(?m)^  {p.name}/? ", tree)]
+    assert not missing
+
+
+def test_no_machine_is_named() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    for name in listed:
+        if name.endswith((".py", ".md", ".toml", ".txt", ".sh")) and not name.startswith("docs/contract"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            assert not re.search(r"(^|[^\w./-])/(work|farm|root|home)/\w", text), name
