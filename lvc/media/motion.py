@@ -35,7 +35,14 @@ def vectors_to_field(vectors: np.ndarray | None, rows: int, cols: int) -> np.nda
     my = np.clip(vectors["motion_y"], -_MAX, _MAX)
     for dy in range(2):
         for dx in range(2):
-            ok = (w > 8 * dx) & (h > 8 * dy) & (left + dx < cols) & (top + dy < rows) & (left + dx >= 0) & (top + dy >= 0)
+            ok = (
+                (w > 8 * dx)
+                & (h > 8 * dy)
+                & (left + dx < cols)
+                & (top + dy < rows)
+                & (left + dx >= 0)
+                & (top + dy >= 0)
+            )
             yy, xx = (top + dy)[ok], (left + dx)[ok]
             field[0, yy, xx], field[1, yy, xx], known[yy, xx] = mx[ok], my[ok], True
     if not known.all():
@@ -56,7 +63,9 @@ class MotionSearch:
         try:
             self._enc = av.CodecContext.create("libx264", "w")
         except (av.FFmpegError, ValueError) as e:
-            raise UnsupportedError("this FFmpeg build has no libx264, which searches motion — install PyAV's wheel") from e
+            raise UnsupportedError(
+                "this FFmpeg build has no libx264, which searches motion — install PyAV's wheel"
+            ) from e
         self._enc.width, self._enc.height, self._enc.pix_fmt = width, height, "yuv420p"
         self._enc.time_base = Fraction(1, 30)
         self._enc.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": f"{crf:.2f}", "x264-params": _PARAMS}
@@ -78,7 +87,9 @@ class MotionSearch:
         """`y` uint8 [H,W], `uv` uint8 [2,H/2,W/2], padded sizes. Yields fields int16 [2,H/8,W/8] as they are ready; the
         first frame's is zero."""
         h, w = y.shape
-        frame = av.VideoFrame.from_ndarray(np.concatenate([y.reshape(-1), uv.reshape(-1)]).reshape(h * 3 // 2, w), "yuv420p")
+        frame = av.VideoFrame.from_ndarray(
+            np.concatenate([y.reshape(-1), uv.reshape(-1)]).reshape(h * 3 // 2, w), "yuv420p"
+        )
         frame.pts = self._n
         self._n += 1
         self._decode(self._enc.encode(frame))

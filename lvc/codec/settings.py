@@ -1,0 +1,52 @@
+"""How a video is coded, and the maps from what a user says to what the model wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..models.config import code_to_level, level_to_code
+
+P_LEVEL_RANGE = (6.5, 14.5)
+INTRA_RAISE = 2.0
+"""A key frame's level above the predicted frames': what it shows is inherited by all that follow."""
+BOOST_EVERY, BOOST = 4, 0.8
+"""Every fourth predicted frame is raised, the others lowered by as much in sum: those in between inherit."""
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing` `rans` or
+    `zstd`, `threads` of the networks (None: all cores). Raises `UsageError`."""
+
+    quality: float = 50.0
+    gop: float = 10.0
+    clip_frames: int = 16
+    packing: str = "rans"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quality <= 100:
+            raise UsageError("quality goes from 0 to 100")
+        if not self.gop > 0:
+            raise UsageError("a group of clips needs a length above 0 seconds")
+        if not 1 <= self.clip_frames <= 64:
+            raise UsageError("a clip holds 1 to 64 frames")
+        if self.packing not in ("rans", "zstd"):
+            raise UsageError("packing is rans or zstd")
+
+    @property
+    def level(self) -> float:
+        """Level of the predicted frames: linear in quality."""
+        low, high = P_LEVEL_RANGE
+        return low + (high - low) * self.quality / 100
+
+    def code(self, since_key: int) -> int:
+        """The u16 `quality` of the frame `since_key` frames after a key frame (0: the key frame itself)."""
+        if since_key == 0:
+            return level_to_code(self.level + INTRA_RAISE)
+        raised = since_key % BOOST_EVERY == 0
+        return level_to_code(self.level + (BOOST if raised else -BOOST / (BOOST_EVERY - 1)))
+
+
+__all__ = ["EncodeSettings", "code_to_level"]

@@ -1,0 +1,202 @@
+"""Frames ↔ clips of packed latents, as generators in constant memory.
+
+encode: frames ─▶ motion (thread) ─▶ networks (caller) ─▶ packing (thread) ─▶ clips
+decode: clips ─▶ unpacking (thread) ─▶ networks (caller) ─▶ frames
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..entropy.clip import FrameLatents, Geometry, latents_crc, pack_zstd, unpack_zstd
+from ..entropy.rans import GopCoder
+from ..errors import CorruptError, UnsupportedError
+from ..limits import DEFAULT, Limits
+from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
+from ..media.motion import MotionSearch
+from ..media.types import Frame, VideoFormat
+from ..models.load import Model
+from ..pipeline import ReadAhead
+from .frames import FrameDecoder, FrameEncoder, Planes
+from .motion_choice import MotionChoice
+from .scales import Scales
+from .settings import EncodeSettings
+
+SEARCH_CRF = 26.0
+AHEAD = 6
+"""Frames or clips that a stage may be ahead of the next."""
+SCENE_CUT = 0.9
+"""A key frame where prediction misses more than this share of what the blocks' own means miss."""
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip ready for the container: `pts` and `durations` per frame, `latents_crc` of the integers in `payload`."""
+
+    key: bool
+    pts: list[int]
+    durations: list[int]
+    latents_crc: int
+    payload: bytes
+
+
+@dataclass
+class _Searched:
+    frame: Frame
+    planes: Planes
+    motion: np.ndarray
+    cut: bool
+
+
+@dataclass
+class _Coded:
+    key: bool
+    latents: FrameLatents
+    frame: Frame
+
+
+def pad_planes(frame: Frame) -> Planes:
+    """A frame's planes with sides made multiples of 16 by repeating the last row and column: y [H,W], uv [2,H/2,W/2]."""
+    h, w = frame.y.shape
+    ph, pw = -h % 16, -w % 16
+    ch, cw = (h + ph) // 2 - frame.u.shape[0], (w + pw) // 2 - frame.u.shape[1]
+    y = np.pad(frame.y, ((0, ph), (0, pw)), mode="edge") if ph or pw else frame.y
+    uv = np.stack([frame.u, frame.v])
+    return y, np.pad(uv, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else uv
+
+
+def _flatness(y: np.ndarray) -> float:
+    """Mean absolute difference of luma from its 8x8 blocks' means: what a crude intra prediction misses."""
+    h, w = y.shape
+    blocks = torch.from_numpy(y).reshape(h // 8, 8, w // 8, 8).transpose(1, 2).reshape(-1, 64).float()
+    return float((blocks - blocks.mean(1, keepdim=True)).abs().mean())
+
+
+def _search(frames: Iterable[Frame], width: int, height: int, price: float) -> Iterator[_Searched]:
+    search, choice = MotionSearch(width, height, SEARCH_CRF), MotionChoice(height, width)
+    waiting: list[tuple[Frame, Planes]] = []
+    before: np.ndarray | None = None
+
+    def settle(field: np.ndarray) -> _Searched:
+        nonlocal before
+        frame, planes = waiting.pop(0)
+        cut = before is None
+        if before is not None:
+            field, missed = choice.choose(before, planes[0], field, price)
+            cut = missed > 4.0 and missed > SCENE_CUT * _flatness(planes[0])
+        if cut:
+            choice.restart()
+        before = planes[0]
+        return _Searched(frame, planes, field, cut)
+
+    for frame in frames:
+        planes = pad_planes(frame)
+        waiting.append((frame, planes))
+        for field in search.push(*planes):
+            yield settle(field)
+    for field in search.flush():
+        yield settle(field)
+
+
+def encode(
+    frames: Iterable[Frame], video: VideoFormat, model: Model, settings: EncodeSettings
+) -> Iterator[EncodedClip]:
+    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts; a key
+    frame starts a new clip."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    geometry = Geometry(video.width, video.height, 16, model.planes)
+    height, width = geometry.padded_height, geometry.padded_width
+    price = 255 / math.sqrt(2**settings.level)
+    ticks = settings.gop * video.time_base[1] / video.time_base[0]
+
+    def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
+        encoder = FrameEncoder(model, height, width)
+        since_key, key_pts = 0, 0
+        for item in items:
+            key = item.cut or item.frame.pts - key_pts >= ticks
+            since_key, key_pts = (0, item.frame.pts) if key else (since_key + 1, key_pts)
+            latents = encoder.encode(item.planes, settings.code(since_key), None if key else item.motion)
+            yield _Coded(key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
+
+    def packed(items: Iterable[list[_Coded]]) -> Iterator[EncodedClip]:
+        coder = GopCoder(geometry, Scales(model), model.tables)
+        for clip in items:
+            latents = [c.latents for c in clip]
+            payload = coder.pack(latents) if settings.packing == "rans" else pack_zstd(latents, geometry)
+            times = [c.frame for c in clip]
+            yield EncodedClip(
+                clip[0].key,
+                [t.pts for t in times],
+                [t.duration for t in times],
+                latents_crc(latents, geometry),
+                payload,
+            )
+
+    with ReadAhead(_search(frames, width, height, price), AHEAD) as searched:
+        with ReadAhead(packed(_clips(coded(searched), settings.clip_frames)), 2) as clips:
+            yield from clips
+
+
+_NOTHING = np.zeros((0, 0), np.uint8)
+
+
+def _clips(frames: Iterable[_Coded], size: int) -> Iterator[list[_Coded]]:
+    clip: list[_Coded] = []
+    for frame in frames:
+        if clip and (frame.key or len(clip) == size):
+            yield clip
+            clip = []
+        clip.append(frame)
+    if clip:
+        yield clip
+
+
+def decode(
+    clips: Iterable[Clip], video: VideoDescriptor, model: Model, threads: int | None = None, limits: Limits = DEFAULT
+) -> Iterator[Frame]:
+    """Clips in order, starting with a key clip → frames. Raises `CorruptError` where the integers do not match their checksum,
+    `UnsupportedError` for planes that are not the model's."""
+    if threads:
+        torch.set_num_threads(threads)
+    geometry = video.geometry
+    if tuple(geometry.planes) != model.planes or geometry.align != 16:
+        raise UnsupportedError("the file's planes are not those of its model — update lvc")
+    packing = PACKING_NAMES.get(video.packing)
+    if packing not in ("rans", "zstd"):
+        raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
+
+    def unpacked() -> Iterator[tuple[Clip, list[FrameLatents]]]:
+        coder: GopCoder | None = None
+        for clip in clips:
+            count = len(clip.pts)
+            geometry.check_clip(count, limits)
+            if packing == "zstd":
+                latents = unpack_zstd(clip.payload, geometry, count, limits)
+            else:
+                if clip.key or coder is None:
+                    coder = GopCoder(geometry, Scales(model), model.tables)
+                latents = coder.unpack(clip.payload, count)
+            if (latents[0].kind == 0) != clip.key:
+                raise CorruptError("a clip's first frame is not of the kind that its header says")
+            if latents_crc(latents, geometry) != clip.latents_crc:
+                raise CorruptError("a clip's latents do not match their checksum")
+            yield clip, latents
+
+    decoder = FrameDecoder(model, geometry.padded_height, geometry.padded_width)
+    with ReadAhead(unpacked(), 2) as items:
+        for clip, latents in items:
+            for frame, pts, duration in zip(latents, clip.pts, clip.durations, strict=True):
+                if frame.kind == 1 and decoder.recon is None:
+                    raise CorruptError("the video starts with a predicted frame")
+                y, uv = decoder.decode(frame)
+                h, w = video.height, video.width
+                yield Frame(
+                    np.ascontiguousarray(y[:h, :w]), *(np.ascontiguousarray(uv[k, : -(-h // 2), : -(-w // 2)]) for k in (0, 1)),
+                    pts, duration,
+                )  # fmt: skip

@@ -1,0 +1,200 @@
+"""Packing `rans`: a clip's integers through the model's integer tables (formats/lvz.md, section "Packing rans").
+
+What a table is chosen by is integers alone: counts of what was coded before, and the indices of the model's integer network
+over hyper-latents, skip flags and the symbols of the frame before and of the first pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import CorruptError
+from .clip import KIND_KEY, KIND_PREDICTED, MAX_QUALITY, FrameLatents, Geometry
+from .coder import Coding, Decoder, Encoder, IntArray, make_table, uniform
+from .fields import FlagCoder, MotionCoder
+
+SKIP, COPY, MOTION, HYPER, LATENT = "skip", "copy", "motion", "hyper", "latent"
+HYPER_LIMIT = 31
+LATENT_LIMIT = 32767
+
+
+class ScaleModel(Protocol):
+    """What the model lends to entropy coding; integers in, integers out."""
+
+    def indices1(self, kind: int, quality: int, hyper: IntArray, past: Past, skip: IntArray) -> tuple[IntArray, Any]:
+        """→ table indices uint8 [M,H,W] for the first pass, and something for `indices2`."""
+
+    def indices2(self, kind: int, hold: Any, first: IntArray) -> IntArray:
+        """`first` int16 [M,H,W]: symbols of the first pass, zeros elsewhere. → indices for the second pass."""
+
+
+@dataclass
+class Past:
+    """What is kept of the frame before: `latent` int16 [M,H,W], `skip` and `copy` uint8 [H,W], `motion`; zeros after a key frame."""
+
+    latent: IntArray
+    skip: IntArray
+    copy: IntArray
+    motion: IntArray
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Integer tables of a model. `latent`: one row of weights per index, symbols -reach..reach then escape; rows are
+    [2·reach+2] long at their front, zeros behind. `reach` [64]. `hyper` [2 kinds, Z, 63]: symbols -31..31."""
+
+    latent: IntArray
+    reach: IntArray
+    hyper: IntArray
+
+    def compile(self) -> CompiledTables:
+        rows = [make_table(self.latent[i, : 2 * int(self.reach[i]) + 2]) if i else None for i in range(len(self.reach))]
+        return CompiledTables(
+            rows, self.reach.astype(np.int64), [[make_table(row) for row in kind] for kind in self.hyper]
+        )
+
+
+@dataclass(frozen=True)
+class CompiledTables:
+    latent: list[Any]
+    reach: IntArray
+    hyper: list[list[Any]]
+
+
+def first_pass(shape: tuple[int, int, int]) -> IntArray:
+    """bool [M,H,W]: a checkerboard, its colours swapped in the second half of the channels."""
+    m, height, width = shape
+    grid = (np.arange(height)[:, None] + np.arange(width)[None]) % 2 == 0
+    return np.concatenate(
+        [np.broadcast_to(grid, (m // 2, height, width)), np.broadcast_to(~grid, (m - m // 2, height, width))]
+    )
+
+
+class GopCoder:
+    """State of one GOP: codes its clips in order, one stream per clip. A key frame starts it afresh."""
+
+    def __init__(self, geometry: Geometry, model: ScaleModel, tables: CompiledTables) -> None:
+        self._geometry, self._model, self._tables = geometry, model, tables
+        shapes = {p.name: geometry.plane_shape(p) for p in geometry.planes}
+        self._latent_shape, self._hyper_shape = shapes[LATENT], shapes[HYPER]
+        self._motion_shape = shapes[MOTION]
+        self._first = first_pass(self._latent_shape)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._skip, self._copy, self._motion = FlagCoder(), FlagCoder(), MotionCoder()
+        flags = np.zeros(self._latent_shape[1:], np.uint8)
+        self._past = Past(np.zeros(self._latent_shape, np.int16), flags, flags, np.zeros(self._motion_shape, np.int16))
+
+    def pack(self, frames: Sequence[FrameLatents]) -> bytes:
+        """The next clip of the GOP → its stream, with the frames' kinds and qualities in front."""
+        head = bytearray()
+        last = -1
+        for f in frames:
+            changed = f.quality != last
+            head.append(f.kind | changed << 1)
+            if changed:
+                head += f.quality.to_bytes(2, "little")
+                last = f.quality
+        encoder = Encoder()
+        for f in frames:
+            self._frame(Coding(encoder), f.kind, f.quality, f.planes)
+        return bytes(head) + encoder.finish()
+
+    def unpack(self, data: bytes, count: int) -> list[FrameLatents]:
+        """The next clip's stream → frames. Raises `CorruptError`."""
+        at, quality, heads = 0, -1, []
+        for _ in range(count):
+            if at >= len(data) or data[at] > 3:
+                raise CorruptError("an entropy-coded clip has a damaged frame header")
+            kind, changed = data[at] & 1, data[at] >> 1
+            at += 1
+            if changed:
+                quality = int.from_bytes(data[at : at + 2], "little")
+                at += 2
+            if not 0 <= quality <= MAX_QUALITY:
+                raise CorruptError("an entropy-coded clip declares an impossible quality")
+            heads.append((kind, quality))
+        decoder = Decoder(data[at:])
+        coding = Coding(decoder)
+        frames = [FrameLatents(k, q, self._frame(coding, k, q, None)) for k, q in heads]
+        decoder.finish()
+        return frames
+
+    def _frame(
+        self, coding: Coding, kind: int, quality: int, planes: dict[str, IntArray] | None
+    ) -> dict[str, IntArray]:
+        """Write `planes`, or read and return them."""
+        out: dict[str, IntArray] = {}
+        given: dict[str, IntArray | None] = dict.fromkeys((SKIP, COPY, MOTION, HYPER, LATENT))
+        given.update(planes or {})
+        skip = copy = np.zeros(self._latent_shape[1:], np.uint8)
+        if kind == KIND_KEY:
+            self._restart()
+        else:
+            skip = self._skip.code(coding, given[SKIP], self._past.skip, None)
+            copy = self._copy.code(coding, given[COPY], self._past.copy, skip)
+            out[SKIP], out[COPY] = skip[None], copy[None]
+            out[MOTION] = self._motion.code(coding, given[MOTION], self._past.motion)
+        out[HYPER] = self._hyper(coding, kind, skip, given[HYPER])
+        if skip.all():
+            out[LATENT] = np.zeros(self._latent_shape, np.int16)
+        else:
+            out[LATENT] = self._latent(coding, kind, quality, out[HYPER], skip, given[LATENT])
+        if kind == KIND_PREDICTED:
+            self._past = Past(out[LATENT], skip, copy, out[MOTION])
+        return out
+
+    def _hyper(self, coding: Coding, kind: int, skip: IntArray, hyper: IntArray | None) -> IntArray:
+        """Hyper-latents, channel by channel; 0 and not written where all blocks below are skipped."""
+        out = np.zeros(self._hyper_shape, np.int16)
+        rows, cols = self._hyper_shape[1:]
+        alive = np.zeros((4 * rows, 4 * cols), bool)
+        alive[: skip.shape[0], : skip.shape[1]] = skip == 0
+        alive = alive.reshape(rows, 4, cols, 4).any((1, 3))
+        count = int(alive.sum())
+        for c, table in enumerate(self._tables.hyper[kind] if count else ()):
+            symbols = None if hyper is None else hyper[c][alive].astype(np.int32) + HYPER_LIMIT
+            out[c][alive] = coding.code(symbols, count, table) - HYPER_LIMIT
+        return out
+
+    def _latent(
+        self, coding: Coding, kind: int, quality: int, hyper: IntArray, skip: IntArray, latent: IntArray | None
+    ) -> IntArray:
+        out = np.zeros(self._latent_shape, np.int16)
+        keep = skip == 0
+        index, hold = self._model.indices1(kind, quality, hyper, self._past, skip)
+        self._pass(coding, index, self._first & keep, latent, out)
+        index = self._model.indices2(kind, hold, out)
+        self._pass(coding, index, ~self._first & keep, latent, out)
+        return out
+
+    def _pass(self, coding: Coding, index: IntArray, where: IntArray, latent: IntArray | None, out: IntArray) -> None:
+        """Symbols at `where` with an index above 0, in order of index, then of place; escapes follow, 16 bits each."""
+        flat_index = index.reshape(-1)
+        places = np.flatnonzero(where.reshape(-1) & (flat_index > 0))
+        at_place = flat_index[places]
+        places = places[np.argsort(at_place, kind="stable")]
+        counts = np.bincount(at_place, minlength=len(self._tables.latent))
+        flat = out.reshape(-1)
+        source = None if latent is None else latent.reshape(-1)[places].astype(np.int32)
+        escaped: list[IntArray] = []
+        start = 0
+        for i in np.flatnonzero(counts).tolist():
+            n, reach = int(counts[i]), int(self._tables.reach[i])
+            symbols = None
+            if source is not None:
+                part = source[start : start + n]
+                symbols = np.where(np.abs(part) > reach, 2 * reach + 1, part + reach)
+            symbols = coding.code(symbols, n, self._tables.latent[i])
+            flat[places[start : start + n]] = symbols - reach
+            escaped.append(places[start : start + n][symbols == 2 * reach + 1])
+            start += n
+        far = np.concatenate(escaped) if escaped else np.zeros(0, np.int64)
+        if len(far):
+            raw = None if latent is None else latent.reshape(-1)[far].astype(np.int32) + 32768
+            flat[far] = (coding.code(raw, len(far), uniform(65536)) - 32768).astype(np.int16)

@@ -1,0 +1,21 @@
+"""Models: their files, their networks, their integer tables. Names load lazily: finding a model needs no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .config import ModelConfig
+from .store import default_model_path, find_model, folders, inspect, resolve
+
+if TYPE_CHECKING:
+    from .load import Model, load_model
+
+__all__ = ["Model", "ModelConfig", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Model", "load_model"):
+        from . import load
+
+        return getattr(load, name)
+    raise AttributeError(name)

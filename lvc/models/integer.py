@@ -1,0 +1,83 @@
+"""The small integer network that chooses probability tables.
+
+Weights are multiples of 1/64 in [-127/64, 127/64], activations integers in [0, 127] (inputs in [-127, 127]), fan-in at
+most 1024: times 64, every partial sum is an integer below 2**24, so float32 holds it exactly, in any order of summation,
+on any device. Rounding is floor(x + 1/2). The table index of a symbol is therefore the same everywhere.
+Off the CPU the 3x3 layer is a matrix product over gathered neighbours, so that no library picks Winograd or FFT.
+In training, rounding passes gradients straight through.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SCALE = 64
+TABLES = 64
+"""Number of probability tables; index 0 means: the symbol is zero and is not written."""
+
+
+def round_ste(x: torch.Tensor) -> torch.Tensor:
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+def clamp_ste(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return x + (x.clamp(low, high) - x).detach()
+
+
+class IntegerConv(nn.Module):
+    """k x k convolution (k 1 or 3, zero padding), float32 holding integers / 64. In and out [B,C,H,W]."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 1) -> None:
+        super().__init__()
+        fan = channels_in * kernel * kernel
+        if fan > 1024:
+            raise ValueError(f"fan-in {fan} over 1024 is not exact in float32")
+        self.kernel = kernel
+        self._frozen: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.weight = nn.Parameter(torch.randn(channels_out, fan) * fan**-0.5)
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+
+    def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and biases as integers, float32."""
+        if self._frozen is not None:
+            return self._frozen
+        w = clamp_ste(round_ste(self.weight * SCALE), -127, 127)
+        return w, clamp_ste(round_ste(self.bias * (16 * SCALE)), -(2**20), 2**20)
+
+    def freeze(self) -> None:
+        """Round once and for all, in float32 and before any change of device or type."""
+        with torch.no_grad():
+            self._frozen = self.integers()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w, b = self.integers()
+        n, c, height, width = x.shape
+        if x.device.type == "cpu":  # oneDNN's direct convolution: sums of products, in some order
+            y = F.conv2d(x, w.reshape(-1, c, self.kernel, self.kernel), b, padding=self.kernel // 2)
+        else:
+            cols = x.reshape(n, c, height * width) if self.kernel == 1 else F.unfold(x, self.kernel, padding=1)
+            y = (torch.matmul(w, cols) + b[:, None]).reshape(n, -1, height, width)
+        return y / SCALE
+
+
+class ScaleNet(nn.Module):
+    """Integer inputs [B,C,H,W] float32 in [-127,127] → table indices [B,M,H,W], integers in [0, 63] as float32."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.first = IntegerConv(inputs, hidden)
+        self.second = IntegerConv(hidden, hidden, 3)
+        self.last = IntegerConv(hidden, outputs)
+        nn.init.normal_(self.last.weight, std=0.02)
+
+    @staticmethod
+    def _activate(x: torch.Tensor) -> torch.Tensor:
+        return round_ste(x).clamp(0, 127)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            h = self._activate(self.first(x))
+            h = self._activate(self.second(h) + h)
+            return clamp_ste(round_ste(self.last(h)), 0, TABLES - 1)

@@ -1,0 +1,106 @@
+"""From a file of weights to networks that are ready to run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+
+from ..entropy.rans import CompiledTables, Tables
+from ..errors import CorruptError, UnsupportedError
+from ..lvz.geometry import PlaneSpec
+from .config import ModelConfig
+from .integer import IntegerConv, ScaleNet
+from .network import Codec, Gains
+from .store import resolve
+
+TABLE_PREFIX = "tables."
+
+
+def planes_of(config: ModelConfig) -> tuple[PlaneSpec, ...]:
+    """The planes of integers that this model's frames have (formats/lvz.md)."""
+    return (
+        PlaneSpec("skip", "uint8", 1, 16, in_key=False),
+        PlaneSpec("copy", "uint8", 1, 16, in_key=False),
+        PlaneSpec("motion", "int16", 2, 8, in_key=False),
+        PlaneSpec("hyper", "int16", config.hyper, 64),
+        PlaneSpec("latent", "int16", config.latent, 16, masked=True),
+    )
+
+
+@dataclass
+class Model:
+    """A loaded model. `codec` runs in `dtype` on `device`, its scale networks in float32 holding integers."""
+
+    id: str
+    sha256: bytes
+    config: ModelConfig
+    codec: Codec
+    tables: CompiledTables
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def planes(self) -> tuple[PlaneSpec, ...]:
+        return planes_of(self.config)
+
+
+def pick_device(name: str | None) -> torch.device:
+    """`name`, else `LVC_DEVICE`, else the CPU. Raises `UnsupportedError` for a device that is not here."""
+    wanted = name or os.environ.get("LVC_DEVICE") or "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise UnsupportedError(f"device {wanted!r} is not available — leave it out to use the CPU") from e
+    return device
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where it is fast (a GPU, or a CPU with AVX-512 bf16 or AMX), else float32."""
+    if device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if device.type != "cpu" or "AVX512" in torch.backends.cpu.get_cpu_capability():
+            return torch.bfloat16
+    return torch.float32
+
+
+def load_model(
+    name: str | os.PathLike[str] | None = None, device: str | None = None, dtype: torch.dtype | None = None
+) -> Model:
+    """Load a model by path or name (None: the default). Raises `UsageError`, `CorruptError`, `UnsupportedError`."""
+    file = resolve(name)
+    try:
+        tensors = load_tensors(file.path.read_bytes())
+        tables = {k[len(TABLE_PREFIX) :]: tensors.pop(k).numpy() for k in list(tensors) if k.startswith(TABLE_PREFIX)}
+        codec = Codec(file.config)
+        codec.load_state_dict({k: v.float() for k, v in tensors.items()})
+        compiled = Tables(**{k: v.astype(np.int64) for k, v in tables.items()}).compile()
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise CorruptError(f"{file.path.name} does not hold the weights its configuration describes") from e
+    target = pick_device(device)
+    kind = dtype or fast_dtype(target)
+    ready(codec, target, kind)
+    return Model(file.config.name, file.sha256, file.config, codec, compiled, target, kind)
+
+
+def ready(codec: Codec, device: torch.device, dtype: torch.dtype) -> None:
+    """Make networks fit to run: integer layers frozen, the rest in `dtype`, channels last."""
+    for module in codec.modules():
+        if isinstance(module, IntegerConv):
+            module.freeze()
+    codec.to(device)
+    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def convert(module: torch.nn.Module) -> None:
+        for child in module.children():
+            if isinstance(child, (ScaleNet, Gains)):
+                continue
+            if isinstance(child, torch.nn.Conv2d):
+                child.to(dtype)
+            convert(child)
+
+    convert(codec)
+    codec.eval().requires_grad_(False)

@@ -1,0 +1,89 @@
+"""Models on disk: safetensors with the configuration in the metadata. No torch until weights are loaded.
+
+A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models and in
+the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CorruptError, UnsupportedError, UsageError
+from .config import ModelConfig
+
+DEFAULT_NAME = "default"
+_MAX_HEADER = 4 * 1024 * 1024
+_MAX_FILE = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that was found: not yet loaded."""
+
+    path: Path
+    sha256: bytes
+    config: ModelConfig
+
+
+def folders() -> list[Path]:
+    """Where models are looked for: the folders of `LVC_MODELS`, then the installed ones, then a source checkout's."""
+    listed = [Path(p) for p in os.environ.get("LVC_MODELS", "").split(os.pathsep) if p]
+    package = Path(__file__).resolve().parent.parent
+    return [p for p in (*listed, package / "checkpoints", package.parent / "checkpoints") if p.is_dir()]
+
+
+def default_model_path() -> Path:
+    """Raises `UnsupportedError` if this installation has none."""
+    for folder in folders():
+        path = folder / f"{DEFAULT_NAME}.safetensors"
+        if path.is_file():
+            return path
+    raise UnsupportedError("no default model is installed — name one with --model")
+
+
+def inspect(path: Path) -> ModelFile:
+    """Read a model's configuration and hash its file. Raises `UsageError` (no such file), `CorruptError`, `UnsupportedError`."""
+    try:
+        size = path.stat().st_size
+        if size > _MAX_FILE:
+            raise UnsupportedError(f"{path.name} is larger than any model of this lvc")
+        data = path.read_bytes()
+    except OSError as e:
+        raise UsageError(f"the model {path} cannot be read ({e.strerror}) — check --model") from e
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
+        raise CorruptError(f"{path.name} is not a safetensors file")
+    try:
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        text = metadata["config"]
+    except (ValueError, KeyError, TypeError) as e:
+        raise UnsupportedError(f"{path.name} holds no lvc model configuration — models are made by lvc train") from e
+    return ModelFile(path, hashlib.sha256(data).digest(), ModelConfig.from_json(text))
+
+
+def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
+    """A model by path, by name among the installed ones, or the default."""
+    if name is None:
+        return inspect(default_model_path())
+    path = Path(name)
+    if path.suffix == ".safetensors" or path.exists():
+        return inspect(path)
+    for folder in folders():
+        if path.name == str(name) and (folder / f"{name}.safetensors").is_file():
+            return inspect(folder / f"{name}.safetensors")
+    raise UsageError(f"there is no model {name!s} — give a .safetensors file or an installed name")
+
+
+def find_model(model_id: str, sha256: bytes) -> Path:
+    """The file of the model that a `.lvz` names. Raises `UnsupportedError` if it is not here."""
+    for folder in folders():
+        for path in sorted(folder.glob("*.safetensors")):
+            if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
+                return path
+    raise UnsupportedError(
+        f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — put it in a folder named by LVC_MODELS"
+    )

@@ -1,0 +1,39 @@
+"""What `lvc train` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """`data`: folders or files of video and photographs; `out`: the checkpoint written at the end and at every save.
+
+    `minutes` of wall time in training itself (a resumed run counts what it did before); `crop` in luma samples (a
+    multiple of 64); `chain` is the longest run of predicted frames; `work` holds the frame cache and the resumable state.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    work: Path
+    minutes: float = 120.0
+    init: Path | None = None
+    resume: bool = True
+    batch: int = 5
+    crop: int = 256
+    groups: int = 4
+    chain: int = 16
+    max_height: int = 432
+    max_frames: int = 120
+    muon_lr: float = 5e-3
+    adam_lr: float = 5e-4
+    decay_from: float = 0.4
+    seed: int = 0
+    threads: int | None = None
+    save_every: float = 240.0
+    log_every: int = 50
+    max_steps: int | None = None
+    config: ModelConfig = field(default_factory=ModelConfig)
