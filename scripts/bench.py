@@ -6,7 +6,8 @@
 CLIP (default: a clip of $LVC_DATA/val) is scaled to 16:9 at each height and repeated to and fro up to N frames,
 then stored once as H.264 at CRF 14, which every encoder reads. Each encoding and decoding is a process of its own;
 figures are steady frames per second with those of the whole process in brackets, and lvc's as a share of each anchor's.
-Anchors get the CRF that meets lvc's size. `--memory` measures peak memory at 1080p for 60 and for 600 frames instead.
+Anchors get the CRF that meets lvc's size. At the end a sampler says where lvc's time goes at 480p. `--memory` measures
+peak memory at 1080p for 60 and for 600 frames instead.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def speed(args: argparse.Namespace) -> None:
 def memory(args: argparse.Namespace) -> None:
     print("| frames at 1080p | encode MiB | decode MiB | enc fps | dec fps |\n|---|---|---|---|---|")
     peaks = []
-    for frames in (60, 600):
+    for frames in args.memory_frames:
         with tempfile.TemporaryDirectory(prefix="lvc-bench-") as folder:
             work = Path(folder)
             scaled(args.clip, 1080, frames, work / "clip.mp4")
@@ -120,28 +121,23 @@ def memory(args: argparse.Namespace) -> None:
 
 
 def stages(args: argparse.Namespace) -> None:
-    """Where the time goes inside lvc, if the codec keeps count (`lvc.codec.stage_seconds`)."""
-    from lvc import codec
-
-    count = getattr(codec, "stage_seconds", None)
-    if count is None:
-        print("\nlvc.codec keeps no count of its stages")
-        return
+    """Where the time goes inside lvc at 480p, thread by thread, by sampling in this process."""
+    from lvc.evaluation.sampling import Sampler
     from lvc.files import decode_frames, encode_file
 
     with tempfile.TemporaryDirectory(prefix="lvc-bench-") as folder:
         clip, file = Path(folder) / "clip.mp4", Path(folder) / "clip.lvz"
         scaled(args.clip, 480, args.frames, clip)
         for name in ("encode", "decode"):
-            count.clear()
-            if name == "encode":
-                encode_file(clip, file, audio="none", force=True, **args.settings)
-            else:
-                for _ in decode_frames(file, model=args.model):
-                    pass
-            total = sum(count.values()) or 1
-            parts = sorted(count.items(), key=lambda item: -item[1])
-            print(f"\n{name} at 480p: " + ", ".join(f"{stage} {seconds / total:.0%}" for stage, seconds in parts))
+            with Sampler() as sampler:
+                if name == "encode":
+                    encode_file(clip, file, audio="none", force=True, threads=args.threads[-1], **args.settings)
+                else:
+                    for _ in decode_frames(file, model=args.model, threads=args.threads[-1]):
+                        pass
+            print(f"\n{name} at 480p, shares of each thread's time:")
+            for thread, parts in sampler.shares().items():
+                print(f"- {thread}: " + ", ".join(f"{place} {share:.0%}" for place, share in parts))
 
 
 def main() -> int:
@@ -156,6 +152,7 @@ def main() -> int:
     parser.add_argument("--quality", type=float, default=50)
     parser.add_argument("--model")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory-frames", type=numbers, default=[60, 600], help="two lengths")
     args = parser.parse_args()
     args.settings = {"quality": args.quality} | ({"model": args.model} if args.model else {})
     if args.memory:

@@ -28,6 +28,7 @@ from lvc.evaluation import anchors
 from lvc.evaluation.metrics import ClipQuality, compare
 from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
+from lvc.evaluation.timing import timed
 from lvc.files import decode_file, decode_frames, encode_file
 
 UNSPECIFIED = {0, 2, 3}  # H.273's "reserved" and "unspecified": nothing was said
@@ -104,9 +105,8 @@ def row(clip: Path, args: argparse.Namespace, work: Path) -> tuple[list[str], bo
     start = time.perf_counter()
     encode_file(source.path, lvz, model=args.model, quality=args.quality, force=True)
     encode_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    quality = compare(source, decode_frames(lvz, model=args.model), ClipQuality()).clip()
-    decode_seconds = time.perf_counter() - start
+    spent = [0.0]
+    quality = compare(source, timed(decode_frames(lvz, model=args.model), spent), ClipQuality()).clip()
     decode_file(lvz, video, codec="ffv1" if args.container == "mkv" else "h264", model=args.model, force=True)
     before, after = look(source.path), look(video)
     samples = source.format.width * source.format.height * len(before.times)
@@ -128,7 +128,7 @@ def row(clip: Path, args: argparse.Namespace, work: Path) -> tuple[list[str], bo
         f"{quality.ssim_y:.4f}",
         f"{theirs:.2f}" + (f" (size {miss:+.0%})" if abs(miss) > 0.02 else ""),
         f"{quality.psnr_611 - theirs:+.2f}",
-        f"{len(before.times) / encode_seconds:.0f} / {len(before.times) / decode_seconds:.0f}",
+        f"{len(before.times) / encode_seconds:.0f} / {len(before.times) / spent[0]:.0f}",
     ]
     return cells, same and all(checks) and "**" not in times + audio
 
