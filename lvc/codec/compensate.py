@@ -50,9 +50,10 @@ def interpolate(
     out: int,
     filters: np.ndarray,
 ) -> torch.Tensor:
-    """Blocks of `out` x `out` samples, int16 [K,out,out] in 0..255, from `padded` uint8 [N,H,W]: block k of image `image[k]` whose first
-    sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of 1/len(filters) sample. Windows beyond
-    the array are moved inside: pad it by more than a block and its filter, and edges go on for ever."""
+    """Blocks of `out` x `out` samples, int16 [K,out,out] in 0..255, from `padded` uint8 [N,H,W]: block k of image
+    `image[k]` whose first sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of
+    1/len(filters) sample. Windows beyond the array are moved inside: pad it by more than a block and its filter, and
+    edges go on for ever."""
     n_img, height, width = padded.shape
     taps, per = filters.shape[1], len(filters)
     size, shift = out + taps - 1, per.bit_length() - 1
@@ -112,7 +113,8 @@ def _plane(ref: np.ndarray, motion: np.ndarray, block: int, ramp: int, filters: 
 
 def compensate(y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict frames. `y` uint8 [N,H,W], `uv` uint8 [N,2,H/2,W/2] with H, W multiples of 16; `motion` int16
-    [N,2,H/8,W/8] (x, y; quarter luma samples; the block at p is predicted from p + motion/4). Returns the same shapes."""
+    [N,2,H/8,W/8] (x, y; quarter luma samples; the block at p is predicted from p + motion/4). Returns the same
+    shapes."""
     n, _, h2, w2 = uv.shape
     if not motion.any():
         return y.copy(), uv.copy()

@@ -24,8 +24,8 @@ INHERIT = 4.0
 COPY_BITS = 1.0
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
 LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
-"""Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by which
-codecs are compared, feels chroma's smaller errors about twice as much."""
+"""Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by
+which codecs are compared, feels chroma's smaller errors about twice as much."""
 
 Planes = tuple[np.ndarray, np.ndarray]
 

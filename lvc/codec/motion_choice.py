@@ -1,8 +1,8 @@
 """Motion chosen by rate and distortion for lvc's own coding of it (`lvc.entropy.fields.MotionCoder`).
 
-The searched field was smoothed for another codec's prediction of vectors. Here every block, in the order in which it will be coded,
-may take the vector that its neighbours predict instead, and a split block may become whole, when the bits saved are
-worth the error added.
+The searched field was smoothed for another codec's prediction of vectors. Here every block, in the order in which it
+will be coded, may take the vector that its neighbours predict instead, and a split block may become whole, when the
+bits saved are worth the error added.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def _bits(d: np.ndarray) -> np.ndarray:
     """About what a vector difference [2,n] costs, in bits."""
     size = np.abs(d).astype(np.float32)
     per = np.where(size == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(size, 1)))
-    return np.where((size == 0).all(0), 0.4, 2.0 + per.sum(0))
+    bits: np.ndarray = np.where((size == 0).all(0), 0.4, 2.0 + per.sum(0))
+    return bits
 
 
 class MotionChoice:
@@ -56,8 +57,8 @@ class MotionChoice:
     def choose(
         self, reference: np.ndarray, frame: np.ndarray, field: np.ndarray, price: float
     ) -> tuple[np.ndarray, float]:
-        """`field` int16 [2,H/8,W/8] → the field to code, and its mean absolute error per sample. `price`: absolute error a
-        bit is worth (255 / sqrt(λ))."""
+        """`field` int16 [2,H/8,W/8] → the field to code, and its mean absolute error per sample. `price`: absolute
+        error a bit is worth (255 / sqrt(λ))."""
         field = field.astype(np.int64)
         ref = pad(reference[None], _MARGIN)
         h8, w8 = field.shape[1:]
@@ -71,7 +72,8 @@ class MotionChoice:
         whole_error = own.copy()
         sy, sx = np.nonzero(split)
         whole_error[sy, sx] = self._errors(ref, now, sy, sx, whole[:, sy, sx])
-        inside = sum(_bits((quads[k] - quads[0]).reshape(2, -1)) for k in (1, 2, 3)).reshape(split.shape) + 2.0
+        inside = np.stack([_bits((quads[k] - quads[0]).reshape(2, -1)) for k in (1, 2, 3)]).sum(0).reshape(split.shape)
+        inside = inside + 2.0
         base = np.zeros((2, self._rows, self._cols), np.int64)
         missed = 0.0
         keep_split = np.zeros(split.shape, bool)

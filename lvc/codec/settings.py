@@ -16,8 +16,8 @@ BOOST_EVERY, BOOST = 4, 0.8
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing` `rans` or
-    `zstd`, `threads` of the networks (None: all cores). Raises `UsageError`."""
+    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
+    `rans` or `zstd`, `threads` of the networks (None: all cores). Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0

@@ -61,7 +61,7 @@ class _Coded:
 
 
 def pad_planes(frame: Frame) -> Planes:
-    """A frame's planes with sides made multiples of 16 by repeating the last row and column: y [H,W], uv [2,H/2,W/2]."""
+    """A frame's planes, sides made multiples of 16 by repeating the last row and column: y [H,W], uv [2,H/2,W/2]."""
     h, w = frame.y.shape
     ph, pw = -h % 16, -w % 16
     ch, cw = (h + ph) // 2 - frame.u.shape[0], (w + pw) // 2 - frame.u.shape[1]
@@ -106,8 +106,8 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float) -> I
 def encode(
     frames: Iterable[Frame], video: VideoFormat, model: Model, settings: EncodeSettings
 ) -> Iterator[EncodedClip]:
-    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts; a key
-    frame starts a new clip."""
+    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
+    a key frame starts a new clip."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     geometry = Geometry(video.width, video.height, 16, model.planes)
@@ -143,6 +143,11 @@ def encode(
             yield from clips
 
 
+def _crop(y: np.ndarray, uv: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    h2, w2 = -(-height // 2), -(-width // 2)
+    return y[:height, :width].copy(), uv[0, :h2, :w2].copy(), uv[1, :h2, :w2].copy()
+
+
 _NOTHING = np.zeros((0, 0), np.uint8)
 
 
@@ -160,8 +165,8 @@ def _clips(frames: Iterable[_Coded], size: int) -> Iterator[list[_Coded]]:
 def decode(
     clips: Iterable[Clip], video: VideoDescriptor, model: Model, threads: int | None = None, limits: Limits = DEFAULT
 ) -> Iterator[Frame]:
-    """Clips in order, starting with a key clip → frames. Raises `CorruptError` where the integers do not match their checksum,
-    `UnsupportedError` for planes that are not the model's."""
+    """Clips in order, starting with a key clip → frames. Raises `CorruptError` where the integers do not match their
+    checksum, `UnsupportedError` for planes that are not the model's."""
     if threads:
         torch.set_num_threads(threads)
     geometry = video.geometry
@@ -195,8 +200,4 @@ def decode(
                 if frame.kind == 1 and decoder.recon is None:
                     raise CorruptError("the video starts with a predicted frame")
                 y, uv = decoder.decode(frame)
-                h, w = video.height, video.width
-                yield Frame(
-                    np.ascontiguousarray(y[:h, :w]), *(np.ascontiguousarray(uv[k, : -(-h // 2), : -(-w // 2)]) for k in (0, 1)),
-                    pts, duration,
-                )  # fmt: skip
+                yield Frame(*_crop(y, uv, video.height, video.width), pts, duration)

@@ -1,8 +1,8 @@
 """One ANS stream (constriction's `AnsCoder`: 32-bit words, 64-bit state, 24-bit probabilities) over integer tables.
 
-A table is a row of integer weights; constriction turns them into 24-bit probabilities with additions and multiplications
-of doubles only, which IEEE 754 fixes, so that every machine gets the same. ANS is a stack: `Encoder` gathers what is to
-be written in reading order and hands it over backwards, in `finish`.
+A table is a row of integer weights; constriction turns them into 24-bit probabilities with additions and
+multiplications of doubles only, which IEEE 754 fixes, so that every machine gets the same. ANS is a stack: `Encoder`
+gathers what is to be written in reading order and hands it over backwards, in `finish`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ IntArray = npt.NDArray[Any]
 
 
 def make_table(weights: IntArray) -> Any:
-    """Integer weights [n], n ≥ 2, all ≥ 0, sum > 0 and below 2**53 → a probability table of the symbols 0..n-1. Weight 0 still
-    can be written, at 24 bits."""
+    """Integer weights [n], n ≥ 2, all ≥ 0, sum > 0 and below 2**53 → a probability table of the symbols 0..n-1.
+    Weight 0 still can be written, at 24 bits."""
     return constriction.stream.model.Categorical(np.asarray(weights, np.float64), lazy=False, perfect=False)
 
 
@@ -123,7 +123,7 @@ class Coding:
         return symbols
 
     def by_context(self, symbols: IntArray | None, contexts: IntArray, model: Adaptive) -> IntArray:
-        """Symbols [n] whose tables are chosen by `contexts` [n]; grouped by context in ascending order, then learned."""
+        """Symbols [n] whose tables are chosen by `contexts` [n]; coded by context in ascending order, then learned."""
         out = np.zeros(len(contexts), np.int32)
         for context in np.flatnonzero(np.bincount(contexts)).tolist() if len(contexts) else []:
             where = np.flatnonzero(contexts == context)

@@ -24,14 +24,15 @@ def _neighbours(a: IntArray, fill: int) -> IntArray:
 
 
 class FlagCoder:
-    """Flags [1,H,W] of predicted frames, two checkerboard passes: which blocks are skipped, which of these are copied."""
+    """Flags [1,H,W] of predicted frames, two checkerboard passes: which blocks are skipped, which of these are
+    copied."""
 
     def __init__(self) -> None:
         self._model = Adaptive(np.full((FLAG_CONTEXTS, 2), 8))
 
     def code(self, coding: Coding, flags: IntArray | None, previous: IntArray, among: IntArray | None) -> IntArray:
-        """`previous` [H,W]: the last frame's flags (zeros after a key frame). `among` [H,W]: where flags are coded, 0 elsewhere;
-        None: everywhere. Returns uint8 [H,W]."""
+        """`previous` [H,W]: the last frame's flags (zeros after a key frame). `among` [H,W]: where flags are coded, 0
+        elsewhere; None: everywhere. Returns uint8 [H,W]."""
         height, width = previous.shape
         colour = (np.arange(height)[:, None] + np.arange(width)[None]) % 2
         where = np.ones(previous.shape, bool) if among is None else among != 0
@@ -49,12 +50,14 @@ class FlagCoder:
 def _spread(vectors: IntArray) -> IntArray:
     """[K,2,n] → class of the largest difference between candidates: 0 none, 1 ≤ 2, 2 ≤ 12, 3 more."""
     s = (vectors.max(0) - vectors.min(0)).max(0)
-    return (s > 0).astype(np.int64) + (s > 2) + (s > 12)
+    classes: IntArray = (s > 0).astype(np.int64) + (s > 2) + (s > 12)
+    return classes
 
 
 class MotionCoder:
-    """Motion fields [2,H8,W8], quarter samples, with a 16/8 quadtree: blocks of 16 in seven passes from coarse to fine, each
-    predicted by the median of its neighbours of earlier passes and of the frame before; then the split ones."""
+    """Motion fields [2,H8,W8], quarter samples, with a 16/8 quadtree: blocks of 16 in seven passes from coarse to
+    fine, each predicted by the median of its neighbours of earlier passes and of the frame before; then the split
+    ones."""
 
     def __init__(self) -> None:
         self._moving = Adaptive(np.array([[8, 8], [8, 8]]))
@@ -148,7 +151,8 @@ class MotionCoder:
 
     def _difference(self, coding: Coding, want: IntArray | None, context: IntArray) -> IntArray:
         """Vector differences [2,n]; `context` [n] of the flag "any difference"."""
-        changed = coding.by_context(None if want is None else want.any(0).astype(np.int64), context, self._changed)
+        flags = None if want is None else np.asarray(want.any(0), np.int64)
+        changed = coding.by_context(flags, context, self._changed)
         at = np.flatnonzero(changed)
         out = np.zeros((2, len(context)), np.int64)
         group = np.minimum(context[at] // 2, 4)

@@ -1,7 +1,7 @@
 """Packing `rans`: a clip's integers through the model's integer tables (formats/lvz.md, section "Packing rans").
 
-What a table is chosen by is integers alone: counts of what was coded before, and the indices of the model's integer network
-over hyper-latents, skip flags and the symbols of the frame before and of the first pass.
+What a table is chosen by is integers alone: counts of what was coded before, and the indices of the model's integer
+network over hyper-latents, skip flags and the symbols of the frame before and of the first pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class ScaleModel(Protocol):
 
 @dataclass
 class Past:
-    """What is kept of the frame before: `latent` int16 [M,H,W], `skip` and `copy` uint8 [H,W], `motion`; zeros after a key frame."""
+    """What is kept of the frame before: `latent` int16 [M,H,W], `skip` and `copy` uint8 [H,W], `motion`; zeros after
+    a key frame."""
 
     latent: IntArray
     skip: IntArray
@@ -153,9 +154,9 @@ class GopCoder:
         """Hyper-latents, channel by channel; 0 and not written where all blocks below are skipped."""
         out = np.zeros(self._hyper_shape, np.int16)
         rows, cols = self._hyper_shape[1:]
-        alive = np.zeros((4 * rows, 4 * cols), bool)
-        alive[: skip.shape[0], : skip.shape[1]] = skip == 0
-        alive = alive.reshape(rows, 4, cols, 4).any((1, 3))
+        coded = np.zeros((4 * rows, 4 * cols), bool)
+        coded[: skip.shape[0], : skip.shape[1]] = skip == 0
+        alive = np.asarray(coded.reshape(rows, 4, cols, 4).any((1, 3)))
         count = int(alive.sum())
         for c, table in enumerate(self._tables.hyper[kind] if count else ()):
             symbols = None if hyper is None else hyper[c][alive].astype(np.int32) + HYPER_LIMIT

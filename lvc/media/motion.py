@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -77,7 +78,7 @@ class MotionSearch:
         self._n = 0
         self._out: deque[np.ndarray] = deque()
 
-    def _decode(self, packets: list[av.Packet]) -> None:
+    def _decode(self, packets: list[Any]) -> None:
         for packet in packets:
             for frame in self._dec.decode(packet):
                 side = frame.side_data.get("MOTION_VECTORS")

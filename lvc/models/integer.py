@@ -1,10 +1,10 @@
 """The small integer network that chooses probability tables.
 
-Weights are multiples of 1/64 in [-127/64, 127/64], activations integers in [0, 127] (inputs in [-127, 127]), fan-in at
-most 1024: times 64, every partial sum is an integer below 2**24, so float32 holds it exactly, in any order of summation,
-on any device. Rounding is floor(x + 1/2). The table index of a symbol is therefore the same everywhere.
-Off the CPU the 3x3 layer is a matrix product over gathered neighbours, so that no library picks Winograd or FFT.
-In training, rounding passes gradients straight through.
+Weights are multiples of 1/64 in [-127/64, 127/64], activations integers in [0, 127] (inputs in [-127, 127]), fan-in
+at most 1024: times 64, every partial sum is an integer below 2**24, so float32 holds it exactly, in any order of
+summation, on any device. Rounding is floor(x + 1/2). The table index of a symbol is therefore the same everywhere.
+Off the CPU the 3x3 layer is a matrix product over gathered neighbours, so that no library picks Winograd or FFT. In
+training, rounding passes gradients straight through.
 """
 
 from __future__ import annotations

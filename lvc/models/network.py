@@ -1,9 +1,10 @@
 """The networks: an intra codec and an inter codec of the same plan, all convolutions at 1/8, latents at 1/16.
 
-A frame is native 4:2:0, sample values v/255 - 1/2, space-to-depth to 96 channels at 1/8 (64 luma, 2 x 16 chroma). The inter
-codec sees the motion-compensated prediction `w` as context and codes what it misses. Symbols are y - mean in units of the
-step Δ(level); the means are float (they move samples), the table of each symbol comes from `ScaleNet` alone.
-A 16x16 block that is skipped has no symbols; the networks may still filter it, unless it is copied: exactly the prediction.
+A frame is native 4:2:0, sample values v/255 - 1/2, space-to-depth to 96 channels at 1/8 (64 luma, 2 x 16 chroma). The
+inter codec sees the motion-compensated prediction `w` as context and codes what it misses. Symbols are y - mean in
+units of the step Δ(level); the means are float (they move samples), the table of each symbol comes from `ScaleNet`
+alone. A 16x16 block that is skipped has no symbols; the networks may still filter it, unless it is copied: exactly
+the prediction.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def checkerboard(height: int, width: int, channels: int, device: torch.device) -
 
 
 class Block(nn.Module):
-    """Depth-wise block of DCVC (Li et al. 2023): 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair. Residual."""
+    """Depth-wise block of DCVC (Li et al. 2023): 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair.
+    Residual."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -68,7 +70,8 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
         u, v = self.f(x).chunk(2, 1)
-        return x + self.g(F.leaky_relu(u, 0.1) * v)
+        out: torch.Tensor = x + self.g(F.leaky_relu(u, 0.1) * v)
+        return out
 
 
 class Gains(nn.Module):
@@ -95,7 +98,8 @@ class Context:
 
 
 class FrameCodec(nn.Module):
-    """One kind of frame. Shapes: patches [B,96,h8,w8], latents [B,M,h16,w16] with h8 = 2·h16, hyper [B,Z,⌈h16/4⌉,⌈w16/4⌉]."""
+    """One kind of frame. Shapes: patches [B,96,h8,w8], latents [B,M,h16,w16] with h8 = 2·h16, hyper
+    [B,Z,⌈h16/4⌉,⌈w16/4⌉]."""
 
     def __init__(self, config: ModelConfig, intra: bool) -> None:
         super().__init__()
@@ -114,6 +118,7 @@ class FrameCodec(nn.Module):
         self.encoder_out = nn.Conv2d(c, m, 2, stride=2)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.encoder_gain, self.latent_gain = Gains(c), Gains(m)
+        # /4: symbols are of the order of tens
         self.hyper_encoder = nn.Sequential(
             nn.Conv2d(m + extra, s, 3, 2, 1), nn.LeakyReLU(0.1), nn.Conv2d(s, z, 3, 2, 1)
         )
@@ -151,7 +156,8 @@ class FrameCodec(nn.Module):
             e = self.encoder_in(torch.cat([(r / (4 * delta)).clamp(-4, 4).to(context.c.dtype), context.c], 1))
         e = self.encoder(e * self.encoder_gain(level).to(e.dtype))
         y = self.encoder_linear(r.to(self.encoder_linear.weight.dtype)).float() / delta + self.encoder_out(e).float()
-        return y * self.latent_gain(level)
+        out: torch.Tensor = y * self.latent_gain(level)
+        return out
 
     def hyper_analysis(self, y: torch.Tensor, context: Context) -> torch.Tensor:
         """y → hyper-latents, not yet rounded, float32."""
@@ -159,7 +165,7 @@ class FrameCodec(nn.Module):
         pad_y, pad_x = -h.shape[2] % 4, -h.shape[3] % 4
         if pad_y or pad_x:
             h = F.pad(h, (0, pad_x, 0, pad_y), mode="replicate")
-        out: torch.Tensor = self.hyper_encoder(h.to(self.hyper_encoder[0].weight.dtype)).float()
+        out: torch.Tensor = self.hyper_encoder(h.to(self.encoder_in.weight.dtype)).float()
         return out.clamp(-31, 31)
 
     def means1(self, z: torch.Tensor, context: Context, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,8 +187,8 @@ class FrameCodec(nn.Module):
     def scale_inputs(
         z: torch.Tensor, previous: torch.Tensor, skip: torch.Tensor, previous_skip: torch.Tensor, code: torch.Tensor
     ) -> torch.Tensor:
-        """Integers that both sides hold → float32 integers in [-127,127], [B, M+Z+3, h16, w16]. `previous`: symbols of the
-        frame before (zeros for none), skips [B,1,h16,w16] 0/1, `code` [B] the frame's quality 0..10000."""
+        """Integers that both sides hold → float32 integers in [-127,127], [B, M+Z+3, h16, w16]. `previous`: symbols
+        of the frame before (zeros for none), skips [B,1,h16,w16] 0/1, `code` [B] the frame's quality 0..10000."""
         height, width = previous.shape[2:]
         up = z.repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :, :height, :width]
         q = torch.floor(code / 79)[:, None, None, None].expand(-1, 1, height, width)
@@ -210,7 +216,8 @@ class FrameCodec(nn.Module):
         f = self.decoder_mix(f)
         f = self.decoder(f * self.decoder_gain(level).to(f.dtype))
         out = self.decoder_out(f).float() * (delta * self.output_gain(level))
-        return out + F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
+        linear: torch.Tensor = F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
+        return out + linear
 
 
 class Codec(nn.Module):

@@ -1,7 +1,7 @@
 """Models on disk: safetensors with the configuration in the metadata. No torch until weights are loaded.
 
-A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models and in
-the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
+A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models
+and in the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def default_model_path() -> Path:
 
 
 def inspect(path: Path) -> ModelFile:
-    """Read a model's configuration and hash its file. Raises `UsageError` (no such file), `CorruptError`, `UnsupportedError`."""
+    """Read a model's configuration and hash its file. Raises `UsageError` (no such file), `CorruptError`,
+    `UnsupportedError`."""
     try:
         size = path.stat().st_size
         if size > _MAX_FILE:
@@ -85,5 +86,6 @@ def find_model(model_id: str, sha256: bytes) -> Path:
             if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
                 return path
     raise UnsupportedError(
-        f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — put it in a folder named by LVC_MODELS"
+        f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — "
+        "put it in a folder named by LVC_MODELS"
     )

@@ -1,8 +1,8 @@
 """One training step's forward pass: what the encoder will do, with gradients where rounding allows.
 
-The loss is λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level. Which blocks are skipped or copied is chosen by
-the encoder's own rules.
-Half of the rate is the additive-noise proxy, half the rounded rate with straight-through gradients.
+The loss is λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level. Which blocks are skipped or
+copied is chosen by the encoder's own rules. Half of the rate is the additive-noise proxy, half the rounded rate with
+straight-through gradients.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Past:
 
 @dataclass
 class StepResult:
-    """`recon` patches float32; per sample [B]: loss, mse (6:1:1), bpp (rounded rate, without flags and motion), coded share."""
+    """`recon` patches float32; per sample [B]: loss, mse (6:1:1), bpp (rounded rate, without flags and motion), coded
+    share."""
 
     loss: torch.Tensor
     mse: torch.Tensor

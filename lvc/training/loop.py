@@ -1,9 +1,9 @@
 """The training loop of `lvc train`.
 
-Groups of streams move through footage frame by frame on their own 8-bit reconstructions, as the encoder does: an intra step,
-then predicted frames, each trained on its own (no gradient crosses frames; the level of the intra frame is raised instead).
-One step is one batch of one group. State is saved every few minutes and after the last step; a step whose gradient is
-not finite is dropped, and nothing that is not finite is ever saved.
+Groups of streams move through footage frame by frame on their own 8-bit reconstructions, as the encoder does: an
+intra step, then predicted frames, each trained on its own (no gradient crosses frames; the level of the intra frame
+is raised instead). One step is one batch of one group. State is saved every few minutes and after the last step; a
+step whose gradient is not finite is dropped, and nothing that is not finite is ever saved.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from safetensors.torch import load_file, save_file
 from ..codec.compensate import compensate
 from ..errors import UnsupportedError, UsageError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
+from ..models.load import TABLE_PREFIX
 from ..models.network import Codec, FrameCodec, from_patches, to_patches
 from .data import CachedClip, open_cache, stream
 from .forward import Past, forward
 from .optimizer import Muon
 from .settings import TrainSettings
 from .start import blocks, pca_start
-from .tables import TABLE_PREFIX, build_tables
+from .tables import build_tables
 
 INTRA_RAISE = 2.0
 INTRA_EVERY = 8
@@ -74,7 +75,7 @@ class Sampler:
 
     def streams(self, length: int) -> list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
         long_enough = [(c, w) for c, w in zip(self.clips, self.weights, strict=True)]
-        out = []
+        out: list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
         while len(out) < self.settings.batch:
             clip = self.rng.choices([c for c, _ in long_enough], cum_weights=[w for _, w in long_enough])[0]
             if len(clip.y) >= length:
@@ -222,9 +223,9 @@ class Trainer:
             self.groups[(self.step - 1) % len(self.groups)] = None
         self.window.append(
             {
-                "intra": float(net.intra), "loss": float(result.loss.detach().mean()), "psnr": float(-10 * torch.log10(result.mse).mean()),
-                "bpp": float(result.bpp.mean()), "coded": float(result.coded.mean()), "norm": norm,
-                "rd": float((torch.exp2(level) * result.mse + result.bpp).mean()),
+                "intra": float(net.intra), "loss": float(result.loss.detach().mean()),
+                "psnr": float(-10 * torch.log10(result.mse).mean()), "bpp": float(result.bpp.mean()),
+                "coded": float(result.coded.mean()), "rd": float((torch.exp2(level) * result.mse + result.bpp).mean()),
             }
         )  # fmt: skip
         return finite

@@ -13,7 +13,8 @@ class TrainSettings:
     """`data`: folders or files of video and photographs; `out`: the checkpoint written at the end and at every save.
 
     `minutes` of wall time in training itself (a resumed run counts what it did before); `crop` in luma samples (a
-    multiple of 64); `chain` is the longest run of predicted frames; `work` holds the frame cache and the resumable state.
+    multiple of 64); `chain` is the longest run of predicted frames; `work` holds the frame cache and the resumable
+    state.
     """
 
     data: tuple[Path, ...]

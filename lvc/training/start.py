@@ -7,8 +7,9 @@ import math
 
 import torch
 
+from ..models.config import LEVEL_MIN
 from ..models.integer import TABLES
-from ..models.network import LEVEL_MIN, PATCH, SIGMA_MIN, SIGMA_RATE, FrameCodec
+from ..models.network import PATCH, SIGMA_MIN, SIGMA_RATE, FrameCodec
 
 MIDDLE_LEVEL = 11.0
 REFERENCE_NOISE = 2e-4
@@ -21,6 +22,10 @@ def blocks(patches: torch.Tensor) -> torch.Tensor:
     return patches.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c)
 
 
+def _set_bias(layer: torch.nn.Module, values: torch.Tensor) -> None:
+    layer.get_parameter("bias").copy_(values)
+
+
 @torch.no_grad()
 def pca_start(net: FrameCodec, rows: torch.Tensor) -> float:
     """`rows` [N,384]: frames (intra) or prediction residuals (inter). Returns the share of variance kept."""
@@ -30,12 +35,13 @@ def pca_start(net: FrameCodec, rows: torch.Tensor) -> float:
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
     values, vectors = values.flip(0).float(), vectors.flip(1)[:, :m].float()
     net.encoder_linear.weight.copy_(vectors.T.reshape(m, PATCH, 2, 2))
-    net.encoder_linear.bias.copy_(-(vectors.T @ mean))  # type: ignore[union-attr]
+    _set_bias(net.encoder_linear, -(vectors.T @ mean))
     net.decoder_linear.weight.copy_(vectors.reshape(PATCH, 2, 2, m).reshape(4 * PATCH, m, 1, 1))
-    net.decoder_linear.bias.copy_(mean.reshape(4 * PATCH))  # type: ignore[union-attr]
-    for layer in (net.encoder_out, net.decoder_out, net.mean_out, net.mean2_out, net.hyper_encoder[2]):
-        layer.weight.mul_(0.02)
-        layer.bias.zero_()
+    _set_bias(net.decoder_linear, mean.reshape(4 * PATCH))
+    last = net.hyper_encoder[2]
+    for layer in (net.encoder_out, net.decoder_out, net.mean_out, net.mean2_out, last):
+        layer.get_parameter("weight").mul_(0.02)
+        layer.get_parameter("bias").zero_()
     variance = values[:m] + (0.0 if net.intra else REFERENCE_NOISE)
     delta = math.sqrt(11.5 / 2**MIDDLE_LEVEL)
     index = ((variance.sqrt() / delta).log() - math.log(SIGMA_MIN)) / SIGMA_RATE

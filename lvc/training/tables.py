@@ -25,7 +25,8 @@ def _gaussian(sigma: float, reach: int) -> np.ndarray:
 
 def integer_row(p: np.ndarray) -> np.ndarray:
     """Probabilities → integer weights, at least 1 each, about `TOTAL` in sum."""
-    return np.maximum(np.round(p / p.sum() * TOTAL), 1).astype(np.int32)
+    weights: np.ndarray = np.maximum(np.round(p / p.sum() * TOTAL), 1).astype(np.int32)
+    return weights
 
 
 def build_tables(
