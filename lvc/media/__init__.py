@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lvc.media.logs import silence
 from lvc.media.reader import MediaReader
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 from lvc.media.writer import MediaWriter
@@ -18,5 +17,3 @@ __all__ = [
     "VideoFormat",
     "Y4mWriter",
 ]
-
-silence()

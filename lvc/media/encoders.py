@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import av
@@ -40,6 +41,7 @@ ENCODERS: dict[str, Encoder] = {
 
 def encoder_for(codec: str) -> Encoder:
     """Raises `UsageError` for an unknown name, `UnsupportedError` for one that this FFmpeg was built without."""
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints to stderr by itself: errors only
     if codec not in ENCODERS:
         raise UsageError(f"codec {codec!r} is not known — use {', '.join(ENCODERS)}")
     encoder = ENCODERS[codec]

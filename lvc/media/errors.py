@@ -9,8 +9,18 @@ import av
 
 from lvc.errors import LvcError, MediaError
 
-# What PyAV raises on purpose: FFmpeg's own errors, and ValueError etc. for what a container cannot hold.
-AV_ERRORS = (av.FFmpegError, ValueError, RuntimeError, NotImplementedError, AssertionError, AttributeError, TypeError)
+# What PyAV raises: FFmpeg's own errors, and Python's for values that it or a container cannot hold.
+AV_ERRORS = (
+    av.FFmpegError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def reason(error: BaseException) -> str:

@@ -17,6 +17,10 @@ from lvc.media.types import CopiedPacket, CopiedStreamInfo
 
 RATE = 48000
 _FRAME = 960  # samples: 20 ms
+_GAP = RATE // 10  # silence in the source that is longer is filled in; shorter is a slip of its clock
+_LONGEST_GAP = RATE * 3600
+# the orders of channels that Opus knows
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 class OpusEncoder:
@@ -27,15 +31,13 @@ class OpusEncoder:
             raise UnsupportedError("this FFmpeg has no Opus encoder — use --audio copy or none")
         self._stream = stream
         self._number = number
-        layout = stream.codec_context.layout
-        name = layout.name
-        if "channels" in name or layout.nb_channels > 8:  # an order that nobody named, or more than Opus knows
-            name = "mono" if layout.nb_channels == 1 else "stereo"
+        name = _LAYOUTS.get(stream.codec_context.layout.nb_channels, "stereo")
         with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
             self._sink = av.open(io.BytesIO(), "w", format="matroska")
             self._out = self._sink.add_stream("libopus", rate=RATE, layout=name, bit_rate=bits_per_second)
             self._sink.start_encoding()
-            self._resampler = av.AudioResampler(format=self._out.codec_context.format, layout=name, rate=RATE)
+            self._layout, self._sample_format = name, self._out.codec_context.format.name
+            self._resampler = av.AudioResampler(format=self._sample_format, layout=name, rate=RATE)
             params = pack_params(self._out)
         tags = useful_tags(stream.metadata)
         language = tags.pop("language", "")
@@ -64,9 +66,13 @@ class OpusEncoder:
             return []
         result: list[CopiedPacket] = []
         for frame in frames:
-            if self._next is None:
-                time = Fraction(frame.pts or 0) * Fraction(frame.time_base or Fraction(1, RATE)) - begin
-                self._next = round(time * RATE)
+            if frame.pts is not None or self._next is None:
+                time = round((Fraction(frame.pts or 0) * Fraction(frame.time_base or Fraction(1, RATE)) - begin) * RATE)
+                if self._next is None:
+                    self._next = time
+                gap = time - (self._next + self._fifo.samples)
+                if _GAP < gap < _LONGEST_GAP:
+                    self._fill(gap)
             for part in self._resampler.resample(frame):
                 self._write(part)
             result += self._drain(final=False)
@@ -89,6 +95,16 @@ class OpusEncoder:
     def _write(self, frame: Any) -> None:
         frame.pts = None
         self._fifo.write(frame)
+
+    def _fill(self, samples: int) -> None:
+        """Silence, so that what follows keeps its time."""
+        while samples > 0:
+            frame = av.AudioFrame(self._sample_format, self._layout, min(samples, RATE))
+            frame.sample_rate = RATE
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            self._write(frame)
+            samples -= frame.samples
 
     def _drain(self, final: bool) -> list[CopiedPacket]:
         assert self._next is not None

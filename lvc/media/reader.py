@@ -15,9 +15,9 @@ import numpy as np
 
 from lvc.errors import LimitError, MediaError, UsageError
 from lvc.limits import DEFAULT, Limits
+from lvc.media.chroma import chroma_location
 from lvc.media.colour import tags_after, tags_of
 from lvc.media.errors import AV_ERRORS, reason
-from lvc.media.logs import chroma_location
 from lvc.media.opus import OpusEncoder
 from lvc.media.orientation import orientation_of
 from lvc.media.planes import PlaneMaker, loss_of
@@ -62,6 +62,9 @@ class MediaReader:
         limits: Limits = DEFAULT,
     ) -> None:
         self.notices: list[str] = []
+        self._pending: deque[Event] = deque()
+        self._events: Iterator[Event] = iter(())
+        self._opus: dict[int, OpusEncoder] = {}
         self._rate = None if fps is None else target_rate(fps)
         opus_rate = _opus_rate(audio)
         if subtitles not in ("copy", "none"):
@@ -93,7 +96,7 @@ class MediaReader:
         stream = choose_video(container, self.notices)
         if stream is None:
             raise MediaError("has no video stream — name a file with moving pictures")
-        self._stream = stream
+        self._stream: Any = stream
         self._is_iso = "mp4" in container.format.name
         stream.thread_type = "AUTO"
         stream.thread_count = threads
@@ -103,7 +106,6 @@ class MediaReader:
         copied: list[CopiedStreamInfo] = []
         self._numbers: dict[int, int] = {}  # index in the file -> number among the copied ones
         self._clocks: list[PacketClock] = []
-        self._opus: dict[int, OpusEncoder] = {}
         for other in container.streams:
             if not kinds.get(other.type, False):
                 continue
@@ -136,7 +138,6 @@ class MediaReader:
         self._end = Fraction(0)  # seconds: the latest end of any packet
         self._late: dict[int, bool] = {}
         self._give_up = False
-        self._pending: deque[Event] = deque()
         self._restart()
         first = self._first_frame()
         self._describe(first, resolution, limits)
@@ -241,7 +242,7 @@ class MediaReader:
             transfer=tags.transfer,
             matrix=tags.matrix,
             color_range=tags.color_range,
-            chroma_location=chroma_location(self._source.container, stream.index),
+            chroma_location=chroma_location(stream),
             source_pix_fmt=frame.format.name,
         )
 
@@ -468,6 +469,13 @@ class MediaReader:
     # ---------------------------------------------------------------- closing
 
     def close(self) -> None:
+        """Let go of the file and of the decoder's threads. What was read about the video stays."""
+        self._give_up = True
+        self._pending.clear()
+        self._events = iter(())
+        self._stream = None
+        self._wanted = []
+        self._opus.clear()
         self._source.close()
 
     def __enter__(self) -> Self:

@@ -102,6 +102,13 @@ def _raw_options(path: str) -> tuple[str, dict[str, str]] | None:
     }
 
 
+def _stdin() -> BinaryIO:
+    """Without Python's buffer, whose lock a blocked reading thread would hold on to at exit."""
+    if sys.stdin is None:
+        raise MediaError("there is no standard input — name a file")
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
 class Source:
     """An open input container and what has to be closed with it."""
 
@@ -141,7 +148,7 @@ def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str]) -> 
         target, form, options = _spelled(os.fspath(path))
         seekable = True
     else:
-        raw = sys.stdin.buffer if isinstance(path, (str, os.PathLike)) else path
+        raw = _stdin() if isinstance(path, (str, os.PathLike)) else path
         seekable = _is_seekable(raw)
         target = raw if seekable else _from_pipe(raw, notices)
         if target is not raw and not isinstance(target, PipeInput):
