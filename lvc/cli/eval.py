@@ -101,11 +101,14 @@ def _results(points: list[Point], verdicts: list[Verdict], plan: Plan, as_json: 
         return
     from rich.console import Console
 
+    from lvc.evaluation.bd import MIN_POINTS
     from lvc.evaluation.table import point_table, verdict_table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(point_table(points))
-    if verdicts:
+    if len(plan.qualities) < MIN_POINTS:
+        console.print(f"\nno BD figures: they need {MIN_POINTS} qualities")
+    elif verdicts:
         console.print()
         console.print(verdict_table(verdicts))
     console.print(f"\n{plan.threads} threads; BD by PCHIP over log rate, PSNR 6:1:1; PSNR pooled over the clip's MSE")

@@ -54,7 +54,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
         rates = [v.rate.value for v in mine if v.rate.value is not None]
         gains = [v.quality.value for v in mine if v.quality.value is not None]
         counts = " and ".join(str(n) for n in dict.fromkeys((len(rates), len(gains))))
-        means = (f"{sum(x) / len(x):+.2f}" if x else "no overlap" for x in (rates, gains))
+        means = (f"{sum(x) / len(x):+.2f}" if x else "–" for x in (rates, gains))
         table.add_row(anchor, f"mean of {counts} of {len(mine)}", *means, style="bold")
     return table
 

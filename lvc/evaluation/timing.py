@@ -8,6 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+MIN_FRAMES = 40
+
 
 class Arrivals:
     """Call it when `count` frames are done (one more by default)."""
@@ -24,10 +26,10 @@ class Arrivals:
         """The slope of frame number over time by least squares; None where it means nothing.
 
         Start-up (imports, loading the model, the first clip) moves the line and not its slope; frames that come in
-        bursts of a clip lie around the line. Fewer than 16 frames say too little.
+        bursts of a clip lie around the line. A few frames fit into the queues of a pipeline and come all at once.
         """
         n = len(self.times)
-        if n < 16:
+        if n < MIN_FRAMES:
             return None
         mean_t, mean_i = sum(self.times) / n, (n - 1) / 2
         spread = sum((i - mean_i) ** 2 for i in range(n))

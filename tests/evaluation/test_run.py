@@ -248,3 +248,12 @@ def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, clip: P
 
 def test_point_without_frames_has_no_size_problem() -> None:
     assert Point("a", "lvc", 50).bpp == 0
+
+
+@pytest.mark.parametrize("name", ["x264:medium", "x265:ultrafast"])
+def test_encoders_are_not_charged_for_writing_about_themselves(name: str, tmp_path: Path) -> None:
+    anchor = anchors.Anchor.parse(name, 1)
+    if not anchors.available(anchor):
+        pytest.skip(f"this FFmpeg has no {anchor.family.encoder}")
+    done = anchors.encode(pictures(1), VIDEO, anchor, 30, tmp_path / "a")
+    assert anchor.name.encode() not in done.path.read_bytes()
