@@ -27,6 +27,22 @@ def _known(value: Any) -> int:
     return int(value) or UNSPECIFIED
 
 
+# what H.273 and FFmpeg have names for; encoders refuse the rest
+_PRIMARIES = frozenset({1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22})
+_TRANSFERS = frozenset({1, *range(4, 19)})
+_MATRICES = frozenset({1, *range(4, 15)})
+
+
+def known_tags(tags: ColourTags) -> ColourTags:
+    """The same, with "unspecified" for numbers that mean nothing (or, as matrix, RGB)."""
+    return ColourTags(
+        primaries=tags.primaries if tags.primaries in _PRIMARIES else UNSPECIFIED,
+        transfer=tags.transfer if tags.transfer in _TRANSFERS else UNSPECIFIED,
+        matrix=tags.matrix if tags.matrix in _MATRICES else UNSPECIFIED,
+        color_range=tags.color_range if tags.color_range in (RANGE_LIMITED, RANGE_FULL) else RANGE_UNSPECIFIED,
+    )
+
+
 def tags_of(frame: Any) -> ColourTags:
     """The tags of a decoded `av.VideoFrame`, before any conversion."""
     full = frame.format.name.startswith("yuvj")

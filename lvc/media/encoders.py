@@ -12,13 +12,17 @@ from lvc.errors import UnsupportedError, UsageError
 
 @dataclass(frozen=True)
 class Encoder:
-    """One FFmpeg encoder. `even`: it can only code even sizes. `crf`: the default and the largest value it takes."""
+    """One FFmpeg encoder. `even`: it can only code even sizes. `crf`: the default and the largest value it takes.
+
+    `max_rate` is in frames per second.
+    """
 
     library: str
     crf: int | None
     max_crf: int
     preset: str | None
     even: bool
+    max_rate: int = 1000
     tag: str | None = None  # in MP4 and MOV
     options: dict[str, str] = field(default_factory=dict)
 
@@ -34,7 +38,7 @@ ENCODERS: dict[str, Encoder] = {
         tag="hvc1",
         options={"x265-params": "log-level=none"},
     ),
-    "av1": Encoder("libsvtav1", crf=23, max_crf=63, preset="10", even=True),
+    "av1": Encoder("libsvtav1", crf=23, max_crf=63, preset="10", even=True, max_rate=240),
     "ffv1": Encoder("ffv1", crf=None, max_crf=0, preset=None, even=False, options={"level": "3", "slicecrc": "1"}),
 }
 
@@ -61,6 +65,6 @@ def encoder_options(encoder: Encoder, crf: float | None, preset: str | None, chr
     chosen = preset or encoder.preset
     if chosen is not None and encoder.preset is not None:
         options["preset"] = chosen
-    if chroma_location:
+    if 1 <= chroma_location <= 6:
         options["chroma_sample_location"] = str(chroma_location)
     return options

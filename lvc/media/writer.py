@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Self
 import av
 
 from lvc.errors import MediaError, UsageError
+from lvc.media.colour import ColourTags, known_tags
 from lvc.media.containers import ContainerFormat, container_for, iso_options
 from lvc.media.encoders import encoder_for, encoder_options
 from lvc.media.errors import AV_ERRORS, media_errors, reason
@@ -23,6 +24,8 @@ from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, Vide
 
 _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
+_MAX_SAR = 65535
+_MAX_INT = (1 << 31) - 1
 _DESCRIBED_BY_PACKETS = ("ac3", "eac3", "truehd", "mlp")  # MP4 takes their parameters from the first packet
 _USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -58,6 +61,8 @@ class MediaWriter:
         if codec not in self._format.codecs:
             fitting = ", ".join(self._format.codecs)
             raise UsageError(f"{self._format.name} cannot hold {codec} — use a codec it holds ({fitting}) or .mkv")
+        if not (0 < video.time_base[0] <= _MAX_INT and 0 < video.time_base[1] <= _MAX_INT):
+            raise MediaError(f"a time base of {video.time_base} makes no sense — the source is damaged")
         self._tick = video.seconds_per_tick
         self._last: int | None = None
         self._frames = 0
@@ -92,7 +97,9 @@ class MediaWriter:
             if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
                 options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
                 options = {key: value for key, value in options.items() if value}
-        self._container = av.open(target, "w", format=self._format.muxer, container_options=options)
+        self._container = av.open(
+            target, "w", format=self._format.muxer, container_options=options, metadata_errors="replace"
+        )
 
     def _add_video(self, options: dict[str, str], threads: int) -> None:
         video, encoder = self.video, self._encoder
@@ -105,17 +112,18 @@ class MediaWriter:
             )
         self._coded_size = (width, height)
         rate = video.rate or _FALLBACK_RATE
+        if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only steers the bit rate; times are each frame's own
+            rate = _FALLBACK_RATE
         stream: Any = self._container.add_stream(encoder.library, rate=rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = self._tick
         stream.time_base = self._tick
         context.thread_count = threads
-        context.color_primaries = video.primaries
-        context.color_trc = video.transfer
-        context.colorspace = video.matrix
-        context.color_range = video.color_range
-        if all(video.sar):
+        colour = known_tags(ColourTags(video.primaries, video.transfer, video.matrix, video.color_range))
+        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+        context.colorspace, context.color_range = colour.matrix, colour.color_range
+        if all(0 < side <= _MAX_SAR for side in video.sar):
             context.sample_aspect_ratio = Fraction(*video.sar)
         if encoder.tag and self._format.is_iso:
             context.codec_tag = encoder.tag
@@ -162,7 +170,8 @@ class MediaWriter:
                     "metadata": dict(chapter.tags),
                 }
                 for number, chapter in enumerate(chapters, 1)
-                if all(chapter.time_base)
+                if all(0 < part <= _MAX_INT for part in chapter.time_base)
+                and -_MAX_TICKS < chapter.start <= chapter.end < _MAX_TICKS
             ]
         )
 
@@ -181,10 +190,10 @@ class MediaWriter:
         if self._milliseconds and (item.pts * self._tick * 1000).denominator != 1:
             self._milliseconds = False
             self.notices.append(f"{self._format.name} counts in milliseconds: times are rounded to the nearest")
-        frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
-        frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
-        self._durations[item.pts] = item.duration
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
+            frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
+            frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
+            self._durations[item.pts] = item.duration
             self._mux_video(frame)
         self._frames += 1
 
@@ -212,14 +221,14 @@ class MediaWriter:
         stream = self._streams[item.stream]
         if stream is None:
             return
-        packet = av.Packet(item.data)
-        packet.stream = stream
-        packet.time_base = Fraction(*self._copied[item.stream].time_base)
-        packet.pts = item.pts
-        packet.dts = item.dts if item.dts is not None else item.pts
-        packet.duration = item.duration
-        packet.is_keyframe = item.is_key
         try:
+            packet = av.Packet(item.data)
+            packet.stream = stream
+            packet.time_base = Fraction(*self._copied[item.stream].time_base)
+            packet.pts = item.pts
+            packet.dts = item.dts if item.dts is not None else item.pts
+            packet.duration = item.duration
+            packet.is_keyframe = item.is_key
             self._container.mux(packet)
         except OSError as error:
             if not isinstance(error, av.FFmpegError):

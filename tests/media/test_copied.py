@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -194,3 +196,23 @@ def test_packets_of_a_stream_that_does_not_exist(tmp_path: Path) -> None:
     source = Read(Clip(frames=2).bytes())
     with pytest.raises(MediaError, match="does not exist"), MediaWriter(tmp_path / "x.mp4", source.video) as writer:
         writer.write(CopiedPacket(3, 0, 0, 1, True, b"x"))
+
+
+def test_opus_keeps_a_gap_of_the_source() -> None:
+    """Half a second of sound, a second of nothing, half a second of sound."""
+    first = Read(Clip(frames=60, container="matroska", audio=[Audio("pcm_s16le"), Audio("pcm_s16le")]).bytes())
+    late = [replace(p, pts=p.pts + 1500, dts=p.dts + 1500) for p in first.stream(0)]
+    buffer = io.BytesIO()
+    reader = first.reader
+    with MediaWriter(buffer, reader.video, reader.copied[:1], container="mkv", preset="ultrafast") as writer:
+        for item in [*first.stream(0), *late, *first.frames]:
+            writer.write(item)
+    times = Read(buffer.getvalue(), audio="opus:48k").packet_times(0)
+    assert 1.9 < times[-1] < 2.1
+
+
+def test_opus_from_surround_with_side_channels() -> None:
+    data = Clip(frames=10, container="matroska", audio=[Audio("ac3", layout="5.1(side)")]).bytes()
+    read = Read(data, audio="opus:128k")
+    assert read.copied[0].channels == 6
+    assert len(read.packets) > 20

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 from clips import BUNNY, Audio, Clip, Read, real_clip
 
+from lvc.media.reader import _frame_rate
+from lvc.media.streams import ratio
 from lvc.media.timing import FrameClock
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
@@ -95,3 +101,34 @@ def test_clock() -> None:
     assert clock.stamp(100, None, 40) == 5040
     assert clock.stamp(140, None, 40) == 5080
     assert clock.jumps == 1
+
+
+def test_standard_input() -> None:
+    """A process of its own: `-` is read without Python's buffer, from a pipe."""
+    data = Clip(frames=6, container="matroska").bytes()
+    code = "from lvc.media import MediaReader; print(len(list(MediaReader('-'))))"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=False, cwd=root)
+    assert (done.stdout.strip(), done.stderr) == (b"6", b"")
+
+
+def test_encoders_are_silent() -> None:
+    code = (
+        "import io, numpy as np; from lvc.media import *\n"
+        "p = np.zeros((64, 64), np.uint8)\n"
+        "for codec in ('h264', 'hevc', 'av1', 'ffv1'):\n"
+        "    with MediaWriter(io.BytesIO(), VideoFormat(64, 64, (1, 25)), container='mkv', codec=codec) as w:\n"
+        "        w.write(Frame(p, p[:32, :32], p[:32, :32], 0, 1))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_unset_rates_are_tested_for_truth() -> None:
+    """PyAV 18 gives None for an unset rate, PyAV 19 an object that is false."""
+    for unset in (None, Fraction(0)):
+        stream = SimpleNamespace(average_rate=unset, guessed_rate=unset)
+        assert _frame_rate(stream) is None
+        assert ratio(unset) == (0, 0)
+        assert _frame_rate(SimpleNamespace(average_rate=unset, guessed_rate=Fraction(25))) == 25

@@ -13,7 +13,7 @@ import pytest
 from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
-from lvc.media import MediaWriter, Y4mWriter, encoders
+from lvc.media import Chapter, MediaWriter, Y4mWriter, encoders
 from lvc.media.containers import CONTAINERS, container_for
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
@@ -287,3 +287,41 @@ def test_pictures_play_everywhere(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
         assert container.streams.video[0].codec_context.pix_fmt in ("yuv420p", "yuvj420p")
+
+
+STRANGE = (0, -1, 3, 14, 22, 255, 1 << 31, 1 << 63, 1 << 64)
+
+
+@pytest.mark.parametrize("name", ["primaries", "transfer", "matrix", "color_range", "chroma_location"])
+def test_tags_without_meaning_are_left_out(tmp_path: Path, name: str) -> None:
+    source = Read(Clip(frames=2).bytes())
+    for value in STRANGE:
+        source.reader.video = replace(source.video, **{name: value})
+        source.write(tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize("name", ["time_base", "frame_rate", "sar"])
+def test_ratios_without_meaning(tmp_path: Path, name: str) -> None:
+    source = Read(Clip(frames=2).bytes())
+    for value in [(a, b) for a in STRANGE for b in STRANGE[:3] + STRANGE[-2:]]:
+        source.reader.video = replace(source.video, **{name: value})
+        try:
+            source.write(tmp_path / "x.mp4", preset="ultrafast")
+        except MediaError:
+            assert name == "time_base"
+
+
+def test_times_and_texts_without_meaning(tmp_path: Path) -> None:
+    source = Read(Clip(frames=2, audio=[Audio("aac", seconds=0.1)]).bytes())
+    for value in STRANGE:
+        for item in (source.frames[0], source.packets[0]):
+            broken = replace(item, pts=value, duration=value)
+            try:
+                with MediaWriter(tmp_path / "x.mkv", source.video, source.copied, {"title": "\ud800\0"}) as writer:
+                    writer.write(broken)
+                    writer.write(source.frames[1])
+            except MediaError:
+                pass
+    source.reader.chapters = [Chapter(5, 1, (1, 1000)), Chapter(0, 1 << 64, (1, 1)), Chapter(0, 9, (0, 0))]
+    source.write(tmp_path / "x.mp4")
+    assert Read(tmp_path / "x.mp4").reader.chapters == []
