@@ -37,7 +37,7 @@ class OpusEncoder:
             self._out = self._sink.add_stream("libopus", rate=RATE, layout=name, bit_rate=bits_per_second)
             self._sink.start_encoding()
             self._layout, self._sample_format = name, self._out.codec_context.format.name
-            self._resampler = av.AudioResampler(format=self._sample_format, layout=name, rate=RATE)
+            self._resampler = self._new_resampler()
             params = pack_params(self._out)
         tags = useful_tags(stream.metadata)
         language = tags.pop("language", "")
@@ -66,17 +66,30 @@ class OpusEncoder:
             return []
         result: list[CopiedPacket] = []
         for frame in frames:
-            if frame.pts is not None or self._next is None:
-                time = round((Fraction(frame.pts or 0) * Fraction(frame.time_base or Fraction(1, RATE)) - begin) * RATE)
-                if self._next is None:
-                    self._next = time
-                gap = time - (self._next + self._fifo.samples)
-                if _GAP < gap < _LONGEST_GAP:
-                    self._fill(gap)
-            for part in self._resampler.resample(frame):
-                self._write(part)
-            result += self._drain(final=False)
-        return result
+            try:
+                self._take(frame, begin)
+            except AV_ERRORS as error:
+                note(error)
+        return self._drain(final=False) if self._next is not None else []
+
+    def _take(self, frame: Any, begin: Fraction) -> None:
+        if frame.pts is not None or self._next is None:
+            time = round((Fraction(frame.pts or 0) * Fraction(frame.time_base or Fraction(1, RATE)) - begin) * RATE)
+            if self._next is None:
+                self._next = time
+            gap = time - (self._next + self._fifo.samples)
+            if _GAP < gap < _LONGEST_GAP:
+                self._fill(gap)
+        try:
+            parts = self._resampler.resample(frame)
+        except ValueError:  # the sound changes its rate or layout
+            self._resampler = self._new_resampler()
+            parts = self._resampler.resample(frame)
+        for part in parts:
+            self._write(part)
+
+    def _new_resampler(self) -> Any:
+        return av.AudioResampler(format=self._sample_format, layout=self._layout, rate=RATE)
 
     def flush(self) -> list[CopiedPacket]:
         """The rest of the stream, after its last packet."""
