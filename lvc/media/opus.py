@@ -64,7 +64,6 @@ class OpusEncoder:
         except AV_ERRORS as error:
             note(error)
             return []
-        result: list[CopiedPacket] = []
         for frame in frames:
             try:
                 self._take(frame, begin)
