@@ -38,7 +38,8 @@ class MotionChoice:
         """Sum of absolute differences of 16x16 blocks [n] with one vector each [2,n], as four 8x8 blocks."""
         y8 = (2 * ys[:, None] + np.array([0, 0, 1, 1])).reshape(-1)
         x8 = (2 * xs[:, None] + np.array([0, 1, 0, 1])).reshape(-1)
-        return self._errors8(ref, now, y8, x8, np.repeat(vectors, 4, 1)).reshape(-1, 4).sum(1)
+        errors: np.ndarray = self._errors8(ref, now, y8, x8, np.repeat(vectors, 4, 1)).reshape(-1, 4).sum(1)
+        return errors
 
     @staticmethod
     def _errors8(ref: np.ndarray, now: torch.Tensor, ys: np.ndarray, xs: np.ndarray, vectors: np.ndarray) -> np.ndarray:

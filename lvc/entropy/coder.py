@@ -13,7 +13,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptError
+from ..errors import CorruptError, UsageError
 
 IntArray = npt.NDArray[Any]
 
@@ -46,10 +46,13 @@ class Encoder:
             self._parts.append((np.ascontiguousarray(symbols, np.int32).reshape(-1), table))
 
     def finish(self) -> bytes:
-        """The stream: little-endian 32-bit words."""
+        """The stream: little-endian 32-bit words. Raises `UsageError` for a symbol that its table does not have."""
         coder = constriction.stream.stack.AnsCoder()
-        for symbols, table in reversed(self._parts):
-            coder.encode_reverse(symbols, table)
+        try:
+            for symbols, table in reversed(self._parts):
+                coder.encode_reverse(symbols, table)
+        except KeyError as e:
+            raise UsageError("a value is outside the range that entropy coding has codes for") from e
         return np.asarray(coder.get_compressed()).astype("<u4").tobytes()
 
 

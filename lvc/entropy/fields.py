@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import UsageError
 from .coder import Adaptive, Coding, IntArray, uniform
 
 FLAG_CONTEXTS = 60
@@ -168,6 +169,8 @@ class MotionCoder:
             size = np.abs(want)
             rest = np.maximum(size - _DIRECT, 1)  # 1, 2..3, 4..7, …
             klass = np.frexp(rest.astype(np.float64))[1] - 1
+            if (klass >= _CLASSES).any():
+                raise UsageError("a motion vector differs from its neighbours by more than there are codes for")
             small = np.where(want == 0, 0, 2 * size - (want > 0))
             symbols = np.where(size <= _DIRECT, small, 1 + 2 * _DIRECT + klass)
             extra = ((rest - (1 << klass)) << 1) | (want < 0)

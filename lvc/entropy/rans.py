@@ -19,6 +19,8 @@ from .fields import FlagCoder, MotionCoder
 
 SKIP, COPY, MOTION, HYPER, LATENT = "skip", "copy", "motion", "hyper", "latent"
 HYPER_LIMIT = 31
+INDICES = 64
+"""Number of tables; index 0 has none: its symbols are 0."""
 LATENT_LIMIT = 32767
 
 
@@ -53,6 +55,15 @@ class Tables:
     hyper: IntArray
 
     def compile(self) -> CompiledTables:
+        """Raises `ValueError` for rows that are no tables."""
+        if self.reach.shape != (INDICES,) or self.latent.ndim != 2 or len(self.latent) != INDICES:
+            raise ValueError(f"{INDICES} tables are needed")
+        if self.hyper.ndim != 3 or len(self.hyper) != 2 or self.hyper.shape[2] != 2 * HYPER_LIMIT + 1:
+            raise ValueError("tables of hyper-latents have the wrong shape")
+        if not (1 <= self.reach.min() and 2 * self.reach.max() + 2 <= self.latent.shape[1]):
+            raise ValueError("a table reaches farther than its row")
+        if self.latent.min() < 0 or self.hyper.min() < 0:
+            raise ValueError("a table has a negative weight")
         rows = [make_table(self.latent[i, : 2 * int(self.reach[i]) + 2]) if i else None for i in range(len(self.reach))]
         return CompiledTables(
             rows, self.reach.astype(np.int64), [[make_table(row) for row in kind] for kind in self.hyper]
@@ -115,6 +126,8 @@ class GopCoder:
             kind, changed = data[at] & 1, data[at] >> 1
             at += 1
             if changed:
+                if at + 2 > len(data):
+                    raise CorruptError("an entropy-coded clip ends inside its frame headers")
                 quality = int.from_bytes(data[at : at + 2], "little")
                 at += 2
             if not 0 <= quality <= MAX_QUALITY:

@@ -1,10 +1,10 @@
 """The small integer network that chooses probability tables.
 
 Weights are multiples of 1/64 in [-127/64, 127/64], activations integers in [0, 127] (inputs in [-127, 127]), fan-in
-at most 1024: times 64, every partial sum is an integer below 2**24, so float32 holds it exactly, in any order of
-summation, on any device. Rounding is floor(x + 1/2). The table index of a symbol is therefore the same everywhere.
-Off the CPU the 3x3 layer is a matrix product over gathered neighbours, so that no library picks Winograd or FFT. In
-training, rounding passes gradients straight through.
+at most 960: times 64, every partial sum, bias included, is an integer below 2**24, so float32 holds it exactly, in any
+order of summation, on any device. Rounding is floor(x + 1/2). The table index of a symbol is therefore the same
+everywhere. Off the CPU the 3x3 layer is a matrix product over gathered neighbours, so that no library picks Winograd
+or FFT. In training, rounding passes gradients straight through.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 SCALE = 64
+MAX_BIAS = 2**20
+MAX_FAN_IN = 960
+"""960·127·127 + 2**20 + 64·127 (the second layer adds its input) is below 2**24; 1024 in place of 960 is not."""
 TABLES = 64
 """Number of probability tables; index 0 means: the symbol is zero and is not written."""
 
@@ -32,8 +35,8 @@ class IntegerConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernel: int = 1) -> None:
         super().__init__()
         fan = channels_in * kernel * kernel
-        if fan > 1024:
-            raise ValueError(f"fan-in {fan} over 1024 is not exact in float32")
+        if fan > MAX_FAN_IN:
+            raise ValueError(f"fan-in {fan} over {MAX_FAN_IN} is not exact in float32")
         self.kernel = kernel
         self._frozen: tuple[torch.Tensor, torch.Tensor] | None = None
         self.weight = nn.Parameter(torch.randn(channels_out, fan) * fan**-0.5)
@@ -44,12 +47,13 @@ class IntegerConv(nn.Module):
         if self._frozen is not None:
             return self._frozen
         w = clamp_ste(round_ste(self.weight * SCALE), -127, 127)
-        return w, clamp_ste(round_ste(self.bias * (16 * SCALE)), -(2**20), 2**20)
+        return w, clamp_ste(round_ste(self.bias * (16 * SCALE)), -MAX_BIAS, MAX_BIAS)
 
     def freeze(self) -> None:
         """Round once and for all, in float32 and before any change of device or type."""
         with torch.no_grad():
-            self._frozen = self.integers()
+            w = torch.floor(self.weight * SCALE + 0.5).clamp(-127, 127)
+            self._frozen = w, torch.floor(self.bias * (16 * SCALE) + 0.5).clamp(-MAX_BIAS, MAX_BIAS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         w, b = self.integers()

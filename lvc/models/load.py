@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from ..entropy.rans import CompiledTables, Tables
@@ -78,7 +79,7 @@ def load_model(
         codec = Codec(file.config)
         codec.load_state_dict({k: v.float() for k, v in tensors.items()})
         compiled = Tables(**{k: v.astype(np.int64) for k, v in tables.items()}).compile()
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as e:
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CorruptError(f"{file.path.name} does not hold the weights its configuration describes") from e
     target = pick_device(device)
     kind = dtype or fast_dtype(target)

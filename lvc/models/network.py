@@ -216,8 +216,8 @@ class FrameCodec(nn.Module):
         f = self.decoder_mix(f)
         f = self.decoder(f * self.decoder_gain(level).to(f.dtype))
         out = self.decoder_out(f).float() * (delta * self.output_gain(level))
-        linear: torch.Tensor = F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
-        return out + linear
+        total: torch.Tensor = out + F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
+        return total
 
 
 class Codec(nn.Module):

@@ -83,8 +83,11 @@ def find_model(model_id: str, sha256: bytes) -> Path:
     """The file of the model that a `.lvz` names. Raises `UnsupportedError` if it is not here."""
     for folder in folders():
         for path in sorted(folder.glob("*.safetensors")):
-            if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
-                return path
+            try:
+                if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
+                    return path
+            except OSError:  # a dangling link, a folder, a file of somebody else: not the one
+                continue
     raise UnsupportedError(
         f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — "
         "put it in a folder named by LVC_MODELS"
