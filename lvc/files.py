@@ -43,7 +43,7 @@ from lvc.media import Chapter as MediaChapter
 from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaReader, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
 from lvc.output import STDOUT, STREAM, about, binary_stdin, binary_stdout, check_output, publish
-from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.results import DecodeResult, EncodeResult
 
 if TYPE_CHECKING:
@@ -98,9 +98,11 @@ def encode_file(
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
-        reader = MediaReader(
-            binary_stdin() if source == STREAM else source,
-            resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
+        reader = in_background(
+            lambda: MediaReader(
+                binary_stdin() if source == STREAM else source,
+                resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
+            )
         )  # fmt: skip
         items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         path = stack.enter_context(_destination(target, force))

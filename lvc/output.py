@@ -8,14 +8,18 @@ directly, because there is nothing to rename.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
+import select
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from lvc.errors import LvcError, OutputExistsError, UsageError
+from lvc.pipeline import told_to_stop
 
 STREAM = "-"
 STDOUT = "standard output"  # what messages call it
@@ -84,9 +88,37 @@ def discard_unfinished() -> None:
             path.unlink(missing_ok=True)
 
 
+class _Stdin(io.RawIOBase):
+    """Standard input that ends when its thread is told to stop, and without the lock of Python's own buffer."""
+
+    def __init__(self) -> None:
+        self._fd = sys.stdin.fileno()
+        self._poll = os.name == "posix"  # elsewhere only sockets can be waited for
+        self._seekable = stat.S_ISREG(os.fstat(self._fd).st_mode)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def readinto(self, buffer: Any, /) -> int:
+        while self._poll and not select.select([self._fd], [], [], 0.1)[0]:
+            if told_to_stop():
+                return 0
+        data = os.read(self._fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def binary_stdin() -> BinaryIO:
-    """Standard input without Python's buffer, whose lock a blocked reader thread would hold on to at exit."""
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    return cast(BinaryIO, _Stdin())
 
 
 def binary_stdout() -> BinaryIO:

@@ -6,8 +6,8 @@
 
 Queues are bounded: memory does not grow. An exception on either thread is raised in the caller, at its next step; an
 exception in the caller (Ctrl-C too) stops both threads before the `with` block is left. Stages may be chained: a thread
-that is told to stop while it waits for the stage before it wakes up. Only a thread that is blocked in a read from a
-pipe cannot be stopped; it is a daemon, and its source is closed by nobody else.
+that is told to stop while it waits for the stage before it wakes up. Only a thread that is blocked outside of Python
+(a camera, an address) cannot be stopped; it is a daemon, and its source is closed by nobody else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 _POLL = 0.1  # seconds between two looks at the stop flag while a queue is full or empty
-_PATIENCE = 10.0  # seconds to wait for a thread that was told to stop
+# seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
+_READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
 
 
 class _Failure:
@@ -35,11 +36,17 @@ class _End:
 
 
 class _Stopped(Exception):
-    """The other side of a queue went away."""
+    """Raised in a thread whose work nobody wants any more."""
 
 
 # the flag that stops the running thread, if it is one of a pipeline
 _current = threading.local()
+
+
+def told_to_stop() -> bool:
+    """Whether the running thread belongs to a pipeline that has ended. For reads that may wait long."""
+    stop: threading.Event | None = getattr(_current, "stop", None)
+    return stop is not None and stop.is_set()
 
 
 class _Worker(Generic[T]):
@@ -59,8 +66,7 @@ class _Worker(Generic[T]):
         raise NotImplementedError
 
     def _stopped(self) -> bool:
-        own: threading.Event | None = getattr(_current, "stop", None)
-        return self._stop.is_set() or (own is not None and own.is_set())
+        return self._stop.is_set() or told_to_stop()
 
     def _put(self, item: T | _End | _Failure) -> None:
         while not self._stopped():
@@ -82,9 +88,9 @@ class _Worker(Generic[T]):
         self._thread.start()
         return self
 
-    def _end(self) -> None:
+    def _end(self, patience: float) -> None:
         self._stop.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(patience)
 
 
 class ReadAhead(_Worker[T]):
@@ -123,7 +129,7 @@ class ReadAhead(_Worker[T]):
             yield item
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._end()
+        self._end(_READER_PATIENCE)
 
 
 class WriteBehind(_Worker[T]):
@@ -166,6 +172,12 @@ class WriteBehind(_Worker[T]):
         except _Stopped:
             pass
         finally:
-            self._end()
+            self._end(_WRITER_PATIENCE)
         if self._error is not None and kind is None:
             raise self._error
+
+
+def in_background(function: Callable[[], T]) -> T:
+    """What `function` gives, run on a thread, so that Ctrl-C is heard while foreign code waits for its input."""
+    with ReadAhead((function() for _ in range(1)), 1) as results:
+        return next(iter(results))

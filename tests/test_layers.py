@@ -16,8 +16,8 @@ PACKAGE = ROOT / "lvc"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
-    "output": set(),
     "pipeline": set(),
+    "output": set(),
     "results": set(),
     "lvz": set(),
     "entropy": {"numpy", "zstandard", "constriction"},

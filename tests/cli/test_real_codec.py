@@ -1,0 +1,126 @@
+"""The command line with the real codec, and a small untrained model: poor pictures, sound bytes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lvc.media import Frame, MediaReader, MediaWriter
+
+from .conftest import Lvc, names
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one model, `tiny`."""
+    import torch
+    from safetensors.torch import save_file
+
+    from lvc.models.config import ModelConfig
+    from lvc.models.network import Codec
+    from lvc.training.tables import build_tables
+
+    config = ModelConfig(
+        name="tiny", latent=16, hyper=8, inter_width=32, inter_encoder_blocks=1, inter_decoder_blocks=1,
+        intra_width=32, intra_encoder_blocks=1, intra_decoder_blocks=1, side=16, scale_hidden=16,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    codec = Codec(config)
+    weights = {**codec.state_dict(), **build_tables(codec)}
+    folder = tmp_path_factory.mktemp("models")
+    save_file(weights, folder / "tiny.safetensors", {"config": config.to_json()})
+    return folder
+
+
+@pytest.fixture
+def tiny(lvc: Lvc, models: Path, monkeypatch: pytest.MonkeyPatch) -> Lvc:
+    monkeypatch.setenv("LVC_MODELS", str(models))
+    return lvc
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory, models: Path, carphone: Path) -> Path:
+    """The first frames of carphone, a key frame every 8."""
+    folder = tmp_path_factory.mktemp("coded")
+    lvc = Lvc(["-m", "lvc"], folder)
+    model = models / "tiny.safetensors"
+    done = lvc("encode", carphone, "a.lvz", "--model", model, "--duration", "0.8", "--gop", "0.25", "--verify")
+    assert done.code == 0 and "verified" in done.err, done.err
+    return folder / "a.lvz"
+
+
+def planes(path: Path) -> list[bytes]:
+    with MediaReader(path) as video:
+        return [item.y.tobytes() + item.u.tobytes() + item.v.tobytes() for item in video if isinstance(item, Frame)]
+
+
+def test_round_trip(tiny: Lvc, coded: Path, carphone: Path) -> None:
+    facts = json.loads(tiny("info", coded, "--json").out)
+    assert (facts["model"], facts["packing"], facts["frames"], facts["gops"]) == ("tiny", "rans", FRAMES, 3)
+    assert tiny("verify", coded, "--full").code == 0
+    assert tiny("decode", coded, "a.mp4").code == 0
+    with MediaReader(tiny.folder / "a.mp4") as back, MediaReader(carphone) as source:
+        times = [[f.pts * r.video.seconds_per_tick for f in r if isinstance(f, Frame)] for r in (back, source)]
+    assert times[0] == times[1][:FRAMES]
+
+
+def test_a_range_gives_the_same_pictures(tiny: Lvc, coded: Path) -> None:
+    assert tiny("decode", coded, "all.mkv", "--codec", "ffv1").code == 0
+    assert tiny("decode", coded, "part.mkv", "--codec", "ffv1", "--start", "0.4", "--end", "0.5").code == 0
+    part = planes(tiny.folder / "part.mkv")
+    assert part == planes(tiny.folder / "all.mkv")[12:15]
+
+
+def test_packing_and_threads_do_not_touch_the_latents(tiny: Lvc, coded: Path, carphone: Path) -> None:
+    options = ["--model", "tiny", "--duration", "0.8", "--gop", "0.25"]
+    assert tiny("encode", carphone, "one.lvz", *options, "--threads", "1").code == 0
+    assert (tiny.folder / "one.lvz").read_bytes() == coded.read_bytes()
+    assert tiny("encode", carphone, "zstd.lvz", *options, "--packing", "zstd").code == 0
+    assert tiny("decode", "zstd.lvz", "zstd.mkv", "--codec", "ffv1").code == 0
+    assert tiny("decode", coded, "rans.mkv", "--codec", "ffv1", "--threads", "1").code == 0
+    assert planes(tiny.folder / "zstd.mkv") == planes(tiny.folder / "rans.mkv")
+
+
+def test_salvage(tiny: Lvc, coded: Path) -> None:
+    data = bytearray(coded.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    (tiny.folder / "bad.lvz").write_bytes(data)
+    assert tiny("decode", "bad.lvz", "a.mkv").code == 4
+    done = tiny("decode", "bad.lvz", "a.mkv", "--salvage", "--json")
+    assert done.code == 4
+    assert [event["frames"] for event in done.events if event["event"] == "done"] == [16]
+    assert names(tiny.folder) == ["a.mkv", "bad.lvz"]
+
+
+def test_without_the_model(lvc: Lvc, coded: Path) -> None:
+    done = lvc("decode", coded, "a.mp4")
+    assert done.code == 5 and "tiny" in done.err
+    assert lvc("encode", coded, "b.lvz", "--model", "nobody").code == 3
+    assert names(lvc.folder) == []
+
+
+@pytest.mark.parametrize("sent", [0.03, 0.7])
+def test_interrupting_a_live_pipe_ends_at_once(tiny: Lvc, carphone: Path, sent: float) -> None:
+    """A camera that has stalled, while FFmpeg looks at its header or when every stage waits for the one before it."""
+    with MediaReader(carphone) as reader, MediaWriter(tiny.folder / "a.mkv", reader.video) as writer:
+        for item in reader:
+            writer.write(item)
+    stream = (tiny.folder / "a.mkv").read_bytes()
+    (tiny.folder / "a.mkv").unlink()
+    with tiny.start("encode", "-", "a.lvz", "--model", "tiny", stdin=-1) as process:
+        assert process.stdin is not None
+        process.stdin.write(stream[: round(len(stream) * sent)])
+        process.stdin.flush()
+        time.sleep(0.5 if sent < 0.1 else 5)
+        assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert time.monotonic() - began < 5
+    assert names(tiny.folder) == []
