@@ -22,6 +22,9 @@ from .integer import TABLES, ScaleNet, round_ste
 PATCH = 96
 ANCHORS = int(LEVEL_MAX - LEVEL_MIN) + 1
 SIGMA_MIN, SIGMA_MAX = 0.06, 256.0
+GATE, LARGEST = 8.0, 16.0
+"""Bounds on a gate, and on the symbols' values where they enter nonlinear layers: without them products of products
+explode on what prediction misses entirely. The linear path takes values of any size."""
 SIGMA_RATE = math.log(SIGMA_MAX / SIGMA_MIN) / (TABLES - 1)
 
 
@@ -70,7 +73,7 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
         u, v = self.f(x).chunk(2, 1)
-        out: torch.Tensor = x + self.g(F.leaky_relu(u, 0.1) * v)
+        out: torch.Tensor = x + self.g(F.leaky_relu(u, 0.1) * v.clamp(-GATE, GATE))
         return out
 
 
@@ -118,7 +121,6 @@ class FrameCodec(nn.Module):
         self.encoder_out = nn.Conv2d(c, m, 2, stride=2)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.encoder_gain, self.latent_gain = Gains(c), Gains(m)
-        # /4: symbols are of the order of tens
         self.hyper_encoder = nn.Sequential(
             nn.Conv2d(m + extra, s, 3, 2, 1), nn.LeakyReLU(0.1), nn.Conv2d(s, z, 3, 2, 1)
         )
@@ -161,7 +163,9 @@ class FrameCodec(nn.Module):
 
     def hyper_analysis(self, y: torch.Tensor, context: Context) -> torch.Tensor:
         """y → hyper-latents, not yet rounded, float32."""
-        h = y / 4 if context.side is None else torch.cat([(y / 4).to(context.side.dtype), context.side], 1)
+        h = y.clamp(-LARGEST, LARGEST) / 4
+        if context.side is not None:
+            h = torch.cat([h.to(context.side.dtype), context.side], 1)
         pad_y, pad_x = -h.shape[2] % 4, -h.shape[3] % 4
         if pad_y or pad_x:
             h = F.pad(h, (0, pad_x, 0, pad_y), mode="replicate")
@@ -178,6 +182,7 @@ class FrameCodec(nn.Module):
 
     def means2(self, p: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Features and the first pass's values (q + mean, 0 elsewhere) → means of the second pass, float32."""
+        known = known.clamp(-4 * LARGEST, 4 * LARGEST)
         out: torch.Tensor = self.mean2_out(
             self.mean2_mix(F.leaky_relu(self.mean2_in(torch.cat([p, known.to(p.dtype)], 1)), 0.1))
         )
@@ -210,7 +215,7 @@ class FrameCodec(nn.Module):
         dtype = self.decoder_in.weight.dtype
         delta = step_size(level)[:, None, None, None]
         n = n * self.inverse_gain(level)
-        f = F.pixel_shuffle(self.decoder_in(n.to(dtype)), 2)
+        f = F.pixel_shuffle(self.decoder_in(n.clamp(-LARGEST, LARGEST).to(dtype)), 2)
         if context.c is not None:
             f = torch.cat([f, context.c.to(f.dtype)], 1)
         f = self.decoder_mix(f)

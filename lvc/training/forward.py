@@ -18,6 +18,8 @@ from ..models.integer import TABLES
 from ..models.network import SIGMA_MIN, SIGMA_RATE, FrameCodec, checkerboard, gaussian_bits
 
 NOISE_SHARE = 0.5
+WORST = 20.0
+"""A sample with a larger loss (a cut inside a chain, which the encoder would code as a key frame) teaches nothing."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ def forward(
     z_rounded = (gaussian_bits(plan.z, z_index) * alive).sum((1, 2, 3))
     z_noisy = (gaussian_bits(plan.z_raw + torch.rand_like(plan.z) - 0.5, z_index) * alive).sum((1, 2, 3))
     rate = (NOISE_SHARE * (noisy + z_noisy) + (1 - NOISE_SHARE) * (rounded + z_rounded)) / pixels
-    loss = (lam * distortion + rate) * (1024 / lam) ** 0.5
+    loss = ((lam * distortion + rate) * (1024 / lam) ** 0.5).clamp(max=WORST)
     error = (x - recon).detach() ** 2
     mse = 0.75 * error[:, :64].mean((1, 2, 3)) + 0.25 * error[:, 64:].mean((1, 2, 3))
     return StepResult(
