@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import av
 
 from lvc.errors import LvcError
 from lvc.evaluation import anchors
+from lvc.evaluation.fairness import usable_cores
 from lvc.evaluation.measure import Measured, run_job
 from lvc.evaluation.source import Source
 
@@ -81,6 +83,9 @@ def shown(m: Measured) -> str:
 
 
 def speed(args: argparse.Namespace) -> None:
+    print(
+        f"{usable_cores()} cores usable, {platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}\n"
+    )
     heads = ["size", "threads", "lvc enc", "lvc dec"]
     for name in ANCHORS:
         heads += [f"{name} enc", "lvc/it", f"{name} dec", "lvc/it"]

@@ -59,8 +59,9 @@ def evaluate(
     with report.job("eval"):
         from lvc.evaluation import run
         from lvc.evaluation.anchors import Anchor
+        from lvc.evaluation.fairness import usable_cores
 
-        count = threads or os.cpu_count() or 1
+        count = threads or usable_cores()
         given = {"model": model, "gop": gop, "packing": packing}
         plan = run.Plan(
             qualities=_numbers(quality),

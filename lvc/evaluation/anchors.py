@@ -24,6 +24,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
+from lvc.evaluation.fairness import ordinary_priority
 from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
 
@@ -95,6 +96,8 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     try:
         with av.open(str(path), "w", format=anchor.family.container) as container:
             stream = _stream(container, video, anchor, crf)
+            container.start_encoding()  # opens the encoder, which now has its threads
+            ordinary_priority()
             plain = BitStreamFilterContext("filter_units=remove_types=6", stream) if anchor.name == "x264" else None
 
             def write(packets: list[Any]) -> None:

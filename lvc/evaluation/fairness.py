@@ -1,0 +1,26 @@
+"""What keeps one codec in a process from helping itself to more of the machine than the others get."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordinary_priority() -> None:
+    """All threads of this process back to the ordinary scheduler.
+
+    SVT-AV1, run by root, makes itself and the thread that opens it real-time (SCHED_FIFO 99): it would run before
+    everything else on the machine, and so would every process started afterwards.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    for task in Path("/proc/self/task").iterdir() if Path("/proc/self/task").is_dir() else ():
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            if os.sched_getscheduler(int(task.name)) != os.SCHED_OTHER:
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
