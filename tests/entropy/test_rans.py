@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rans_reference import RansReader
 from safetensors.numpy import load_file
 from small_models import SMALL, codec, model, model_file
@@ -22,14 +20,6 @@ from lvc.training.tables import build_tables, integer_row
 
 PLANES = planes_of(SMALL)
 SIZES = [(16, 16), (176, 144), (33, 70), (16, 100), (130, 16)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class FakeScales:
