@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import select
 import stat
 import sys
@@ -62,7 +61,7 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
     if final.exists() and not final.is_file():
         yield final
         return
-    temporary = final.with_name(f".{final.stem[:80]}.{secrets.token_hex(4)}.part{final.suffix}")
+    temporary = final.with_name(f".{final.stem[:80]}.{os.urandom(4).hex()}.part{final.suffix}")
     _unfinished.add(temporary)
     try:
         # made here, exclusively, with the permissions that any new file of this user gets

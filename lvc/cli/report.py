@@ -131,6 +131,9 @@ class Report:
             self._json("done", file=self._file, **result.fields())
         elif not self.quiet:
             self._line(f"{self._file}: {result}")
+            if self.verbose:
+                for name, value in result.fields().items():
+                    self._line(f"  {name}: {value}")
 
     def show(self, result: Result) -> None:
         """A result that was asked for to be read, and so goes to stdout."""
@@ -143,12 +146,7 @@ class Report:
         """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
         if self.as_json:
             self._json(fields["event"], file=self._file, **{k: v for k, v in fields.items() if k != "event"})
-        elif (
-            fields["event"] == "done"
-            and not self.quiet
-            or self._show_progress
-            and (self.verbose or sys.stderr.isatty())
-        ):
+        elif not self.quiet and (fields["event"] == "done" or self.verbose or self._on_terminal()):
             figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in fields.items() if k != "event")
             self._line(f"lvc: {self._file}: {fields['event']}: {figures}")
 
@@ -158,11 +156,6 @@ class Report:
             self._json("notice", file=self._file, message=text)
         elif not self.quiet:
             self._line(f"lvc: {self._file}: {text}")
-
-    def detail(self, text: str) -> None:
-        """What only `-v` asks for."""
-        if self.verbose and not self.quiet and not self.as_json:
-            self._line(f"lvc: {text}")
 
     def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
         """Called often; shows or prints at most twice a second."""
@@ -189,7 +182,7 @@ class Report:
         return self._show_progress and sys.stderr.isatty()
 
     def _json(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, "command": self.command, **fields}, ensure_ascii=False)
+        line = json.dumps({"event": event, "command": self.command, **fields})
         self._json_to.write(line + "\n")
         self._json_to.flush()
 
