@@ -56,8 +56,7 @@ def interpolate(
     edges go on for ever."""
     n_img, height, width = padded.shape
     taps, per = filters.shape[1], len(filters)
-    size, shift = out + taps - 1, per.bit_length() - 1
-    lead = taps // 2 - 1
+    size, shift, lead = out + taps - 1, per.bit_length() - 1, taps // 2 - 1
     left = np.clip(xs + (vectors[0] >> shift) - lead, 0, width - size)
     top = np.clip(ys + (vectors[1] >> shift) - lead, 0, height - size)
     windows = np.lib.stride_tricks.as_strided(
@@ -66,12 +65,27 @@ def interpolate(
         padded.strides + padded.strides[1:],
         writeable=False,
     )
-    picked = torch.from_numpy(windows[image, top, left]).to(torch.int16)
-    fx = torch.from_numpy(filters[vectors[0] & (per - 1)]).reshape(-1, taps, 1, 1)
-    fy = torch.from_numpy(filters[vectors[1] & (per - 1)]).reshape(-1, taps, 1, 1)
-    h = picked[:, :, :out] * fx[:, 0]
+    phases = vectors & (per - 1)
+    between = np.flatnonzero(phases.any(0))
+    if len(between) == len(left):
+        return _filter(windows[image, top, left], phases, out, filters)
+    # whole vectors need no filter, and in most footage most are
+    result = torch.from_numpy(windows[image, top, left, lead : lead + out, lead : lead + out]).to(torch.int16)
+    if len(between):
+        picked = windows[image[between], top[between], left[between]]
+        result[torch.from_numpy(between)] = _filter(picked, phases[:, between], out, filters)
+    return result
+
+
+def _filter(picked: np.ndarray, phases: np.ndarray, out: int, filters: np.ndarray) -> torch.Tensor:
+    """Windows uint8 [K,out+taps-1,out+taps-1] → int16 [K,out,out], across and then down, rounded to 8 bits in between."""
+    taps = filters.shape[1]
+    samples = torch.from_numpy(picked).to(torch.int16)
+    fx = torch.from_numpy(filters[phases[0]]).reshape(-1, taps, 1, 1)
+    fy = torch.from_numpy(filters[phases[1]]).reshape(-1, taps, 1, 1)
+    h = samples[:, :, :out] * fx[:, 0]
     for k in range(1, taps):
-        h.addcmul_(picked[:, :, k : k + out], fx[:, k])
+        h.addcmul_(samples[:, :, k : k + out], fx[:, k])
     h.add_(32).bitwise_right_shift_(6)
     v = h[:, :out] * fy[:, 0]
     for k in range(1, taps):

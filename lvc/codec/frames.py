@@ -19,8 +19,6 @@ from ..models.load import Model
 from ..models.network import Context, FrameCodec, checkerboard, from_patches, to_patches
 from .compensate import compensate
 
-INHERIT = 4.0
-"""Weight of distortion in the choice of what a block gets no bits for: what is left is inherited by later frames."""
 COPY_BITS = 1.0
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
 LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
@@ -123,7 +121,7 @@ class FrameEncoder(FrameLoop):
             w = self._patches(prediction)
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
-        plan = plan_symbols(net, y, context, level, predicted=motion is not None)
+        plan = plan_symbols(net, x, w, y, context, level)
         q, mu, _ = quantise(net, y, plan, self._past, self._past_skip, code, self._first)
         r = net.synthesis(q + mu, context, level)
         out: dict[str, np.ndarray] = {}
@@ -152,22 +150,24 @@ class Plan:
     skip: torch.Tensor
 
 
-def plan_symbols(net: FrameCodec, y: torch.Tensor, context: Context, level: torch.Tensor, predicted: bool) -> Plan:
-    """Choose the blocks that get symbols. The gain of a block's symbols is estimated in the latent domain, where the
-    transform is nearly orthonormal, their bits by a fixed curve: 3.5 + 2·log2 |q| for each that is not 0."""
+def plan_symbols(
+    net: FrameCodec, x: torch.Tensor, w: torch.Tensor | None, y: torch.Tensor, context: Context, level: torch.Tensor
+) -> Plan:
+    """Choose the blocks that get symbols: everything is coded once to see what each gains over the prediction; its bits
+    are estimated by a fixed curve, 3.5 + 2·log2 |q| for each symbol that is not 0."""
     size = (y.shape[2], y.shape[3])
     z_raw = net.hyper_analysis(y, context)
     z = round_ste(z_raw)
     p, mu1 = net.means1(z, context, size)
     skip = torch.zeros_like(y[:, :1])
-    if predicted:
+    if w is not None:
         with torch.no_grad():
             q = round_ste(y - mu1)
-            gain = (y**2 - (y - mu1 - q) ** 2) / net.latent_gain(level) ** 2
-            gain = gain.sum(1, keepdim=True) * 11.5  # λ·Δ²
+            r = net.synthesis(q + mu1, context, level)
+            gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
             size_q = q.abs()
             bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
-            skip = (INHERIT * gain <= bits).float()
+            skip = (gain <= bits).float()
             alive = F.max_pool2d(F.pad(1 - skip, (0, -size[1] % 4, 0, -size[0] % 4)), 4)
         z_raw, z = z_raw * alive, z * alive
         p, mu1 = net.means1(z, context, size)
@@ -201,7 +201,7 @@ def choose_copy(
 ) -> torch.Tensor:
     """Of the skipped blocks those that the networks' filter does not improve by more than it is worth: float32 0/1."""
     gain = block_error(x - w) - block_error(x - w - r)
-    return skip * (INHERIT * torch.exp2(level)[:, None, None, None] * gain <= COPY_BITS).float()
+    return skip * (torch.exp2(level)[:, None, None, None] * gain <= COPY_BITS).float()
 
 
 def block_error(patches: torch.Tensor) -> torch.Tensor:

@@ -83,12 +83,10 @@ class MotionChoice:
             guess = np.sort(candidates, 0)[len(candidates) // 2] if len(near) else candidates[-1]
             before, searched, corner = self._last[:, ys, xs], whole[:, ys, xs], quads[0][:, ys, xs]
             vectors = np.stack([guess, before, searched, corner])
-            errors = np.stack(
-                [
-                    self._errors(ref, now, ys, xs, guess), self._errors(ref, now, ys, xs, before),
-                    whole_error[ys, xs], np.where(split[ys, xs], own[ys, xs], np.inf),
-                ]
-            )  # fmt: skip
+            errors = np.stack([whole_error[ys, xs]] * 3 + [np.where(split[ys, xs], own[ys, xs], np.inf)])
+            for k in range(2):  # most candidates are one and the same
+                new = np.flatnonzero((vectors[k] != searched).any(0))
+                errors[k, new] = self._errors(ref, now, ys[new], xs[new], vectors[k][:, new])
             bits = np.stack([_bits(v - guess) for v in vectors])
             bits[3] += inside[ys, xs]
             best, n = np.argmin(errors + price * bits, 0), np.arange(len(ys))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..models.config import code_to_level, level_to_code
 
-P_LEVEL_RANGE = (6.5, 14.5)
-INTRA_RAISE = 2.0
+P_LEVEL_RANGE = (7.0, 15.0)
+INTRA_RAISE = 0.8
 """A key frame's level above the predicted frames': what it shows is inherited by all that follow."""
-BOOST_EVERY, BOOST = 4, 0.8
+BOOST_EVERY, BOOST = 4, 0.6
 """Every fourth predicted frame is raised, the others lowered by as much in sum: those in between inherit."""
 
 

@@ -55,7 +55,7 @@ def forward(
     first = checkerboard(x.shape[2] // 2, x.shape[3] // 2, net.latent, x.device)
     context = net.context(w, level)
     y = net.analysis(x, w, context, level)
-    plan = plan_symbols(net, y, context, level, predicted=w is not None)
+    plan = plan_symbols(net, x, w, y, context, level)
     q, mu, index = quantise(net, y, plan, past.symbols, past.skip, code, first)
     r = net.synthesis(q + mu, context, level)
     if w is None:

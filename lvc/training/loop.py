@@ -34,10 +34,10 @@ from .settings import TrainSettings
 from .start import blocks, pca_start
 from .tables import build_tables
 
-INTRA_RAISE = 2.0
+INTRA_RAISE = 0.8
 INTRA_EVERY = 8
 """One step in so many is intra frames alone."""
-BASE_LEVELS = (6.5, 14.2)
+BASE_LEVELS = (7.0, 15.0)
 Report = Callable[[dict[str, Any]], None]
 
 

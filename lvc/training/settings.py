@@ -26,7 +26,7 @@ class TrainSettings:
     batch: int = 5
     crop: int = 256
     groups: int = 4
-    chain: int = 16
+    chain: int = 32
     max_height: int = 432
     max_frames: int = 120
     muon_lr: float = 5e-3
