@@ -78,7 +78,7 @@ def interpolate(
 
 
 def _filter(picked: np.ndarray, phases: np.ndarray, out: int, filters: np.ndarray) -> torch.Tensor:
-    """Windows uint8 [K,out+taps-1,out+taps-1] → int16 [K,out,out], across and then down, rounded to 8 bits in between."""
+    """Windows uint8 [K,out+taps-1,out+taps-1] → int16 [K,out,out]: across, then down, rounded to 8 bits in between."""
     taps = filters.shape[1]
     samples = torch.from_numpy(picked).to(torch.int16)
     fx = torch.from_numpy(filters[phases[0]]).reshape(-1, taps, 1, 1)

@@ -113,9 +113,13 @@ class GopCoder:
                 head += f.quality.to_bytes(2, "little")
                 last = f.quality
         encoder = Encoder()
+        self.write(frames, encoder)
+        return bytes(head) + encoder.finish()
+
+    def write(self, frames: Sequence[FrameLatents], encoder: Encoder) -> None:
+        """The symbols of the next clip, without the frames' kinds and qualities."""
         for f in frames:
             self._frame(Coding(encoder), f.kind, f.quality, f.planes)
-        return bytes(head) + encoder.finish()
 
     def unpack(self, data: bytes, count: int) -> list[FrameLatents]:
         """The next clip's stream → frames. Raises `CorruptError`."""

@@ -75,16 +75,31 @@ def load_model(
     file = resolve(name)
     try:
         tensors = load_tensors(file.path.read_bytes())
-        tables = {k[len(TABLE_PREFIX) :]: tensors.pop(k).numpy() for k in list(tensors) if k.startswith(TABLE_PREFIX)}
+        tables = {k[len(TABLE_PREFIX) :]: tensors.pop(k) for k in list(tensors) if k.startswith(TABLE_PREFIX)}
         codec = Codec(file.config)
         codec.load_state_dict({k: v.float() for k, v in tensors.items()})
-        compiled = Tables(**{k: v.astype(np.int64) for k, v in tables.items()}).compile()
+        compiled = _compile(tables)
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CorruptError(f"{file.path.name} does not hold the weights its configuration describes") from e
     target = pick_device(device)
     kind = dtype or fast_dtype(target)
     ready(codec, target, kind)
     return Model(file.config.name, file.sha256, file.config, codec, compiled, target, kind)
+
+
+def wrap(codec: Codec, tables: dict[str, torch.Tensor], dtype: torch.dtype | None = None) -> Model:
+    """A model in memory that has no file: a copy of `codec` on the CPU, with `tables` as in a checkpoint."""
+    copy = Codec(codec.config)
+    copy.load_state_dict({k: v.detach().float().cpu() for k, v in codec.state_dict().items()})
+    device = torch.device("cpu")
+    kind = dtype or fast_dtype(device)
+    ready(copy, device, kind)
+    compiled = _compile({k.removeprefix(TABLE_PREFIX): v for k, v in tables.items()})
+    return Model(codec.config.name, bytes(32), codec.config, copy, compiled, device, kind)
+
+
+def _compile(tables: dict[str, torch.Tensor]) -> CompiledTables:
+    return Tables(**{k: v.numpy().astype(np.int64) for k, v in tables.items()}).compile()
 
 
 def ready(codec: Codec, device: torch.device, dtype: torch.dtype) -> None:

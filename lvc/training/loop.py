@@ -20,19 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..codec.compensate import compensate
 from ..errors import UnsupportedError, UsageError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
-from ..models.load import TABLE_PREFIX
+from ..models.load import TABLE_PREFIX, wrap
 from ..models.network import Codec, FrameCodec, from_patches, to_patches
 from .data import CachedClip, open_cache, stream
 from .forward import Past, forward
 from .optimizer import Muon
 from .settings import TrainSettings
 from .start import blocks, pca_start
-from .tables import build_tables
+from .tables import build_tables, count_symbols
 
 INTRA_RAISE = 0.8
 INTRA_EVERY = 8
@@ -74,11 +75,11 @@ class Sampler:
         self.settings, self.rng = settings, rng
 
     def streams(self, length: int) -> list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        long_enough = [(c, w) for c, w in zip(self.clips, self.weights, strict=True)]
+        shortest = min(length, max(len(c.y) for c in self.clips))
         out: list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
         while len(out) < self.settings.batch:
-            clip = self.rng.choices([c for c, _ in long_enough], cum_weights=[w for _, w in long_enough])[0]
-            if len(clip.y) >= length:
+            clip = self.rng.choices(self.clips, cum_weights=self.weights)[0]
+            if len(clip.y) >= shortest:
                 out.append(stream(clip, self.settings.crop, length, self.rng))
         return out
 
@@ -155,7 +156,7 @@ class Trainer:
         try:
             tensors = load_file(path)
             self.model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(TABLE_PREFIX)})
-        except (RuntimeError, OSError) as e:
+        except (SafetensorError, RuntimeError, OSError) as e:
             raise UnsupportedError(
                 f"{path.name} does not fit this model ({str(e)[:80]}) — use a checkpoint of this lvc"
             ) from e
@@ -257,14 +258,23 @@ class Trainer:
         atomic_save(state, self.settings.work / "state.safetensors", meta)
         atomic_save({**weights, **build_tables(self.model)}, self.settings.out, {**meta, "final": str(final)})
 
+    def calibrate(self, clips: list[CachedClip]) -> None:
+        """Write `out` once more, with tables that were counted on footage."""
+        model = wrap(self.model, build_tables(self.model))
+        tables = build_tables(self.model, count_symbols(model, clips, self.settings.seed))
+        meta = {"step": str(self.step), "seconds": str(self.seconds), "config": self.settings.config.to_json()}
+        weights = {k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
+        atomic_save({**weights, **tables}, self.settings.out, {**meta, "final": "True"})
+
     def resume(self) -> bool:
         path = self.settings.work / "state.safetensors"
         if not path.exists():
             return False
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as f:
-            meta = f.metadata() or {}
+        try:
+            with safe_open(path, "pt") as f:
+                meta = f.metadata() or {}
+        except SafetensorError as e:
+            raise UsageError(f"the saved state {path.name} is damaged — use another --work or --no-resume") from e
         if meta.get("config") != self.settings.config.to_json():
             raise UsageError("the saved state is of another model configuration — use another --work or --no-resume")
         tensors = load_file(path)
@@ -338,5 +348,6 @@ def train(settings: TrainSettings, report: Report = lambda line: None) -> Path:
                     saved = now
         finally:
             trainer.save(final=trainer.seconds >= budget)
+        trainer.calibrate(clips)
         tell({"event": "done", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2)})
     return settings.out

@@ -1,19 +1,33 @@
-"""The integer tables that ship with a model: Gaussian rows per index, blended with what was counted on footage."""
+"""The integer tables that ship with a model: Gaussian rows per index, drawn to what was counted on footage."""
 
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..entropy.rans import HYPER_LIMIT
+from ..codec.frames import FrameEncoder
+from ..codec.scales import Scales
+from ..codec.settings import EncodeSettings
+from ..entropy.clip import FrameLatents, Geometry
+from ..entropy.coder import Encoder, IntArray
+from ..entropy.rans import HYPER_LIMIT, GopCoder
 from ..models.integer import TABLES
-from ..models.load import TABLE_PREFIX
+from ..models.load import TABLE_PREFIX, Model
 from ..models.network import SIGMA_MIN, SIGMA_RATE, Codec
+from .data import CachedClip
 
 TOTAL = 1 << 20
 MAX_REACH = 255
+LATENT_PRIOR, HYPER_PRIOR = 2000, 500
+"""What the Gaussian rows are worth, in symbols, beside the counted ones."""
+
+Counts = dict[tuple[str, int, int], np.ndarray]
+"""(`latent`, 0, index) or (`hyper`, kind, channel) → how often each symbol of the table was written."""
 
 
 def _gaussian(sigma: float, reach: int) -> np.ndarray:
@@ -29,29 +43,72 @@ def integer_row(p: np.ndarray) -> np.ndarray:
     return weights
 
 
-def build_tables(
-    codec: Codec, counts: np.ndarray | None = None, hyper_counts: np.ndarray | None = None
-) -> dict[str, torch.Tensor]:
-    """`counts` [64, 2·255+2]: how often -255..255 and farther occurred at each index; `hyper_counts` [2,Z,63].
-    Rows without counts are Gaussian; counted ones are drawn to them by a prior worth 2000 symbols."""
+def build_tables(codec: Codec, counts: Counts | None = None) -> dict[str, torch.Tensor]:
+    """The tensors `tables.*` of a checkpoint. Without `counts` every row is Gaussian."""
+    seen = counts or {}
     reach = np.zeros(TABLES, np.int32)
     rows = np.zeros((TABLES, 2 * MAX_REACH + 2), np.int32)
     for i in range(TABLES):
         sigma = SIGMA_MIN * math.exp(SIGMA_RATE * i)
         reach[i] = min(MAX_REACH, max(2, math.ceil(6 * sigma)))
-        p = _gaussian(sigma, int(reach[i]))
-        if counts is not None:
-            low, high = MAX_REACH - int(reach[i]), MAX_REACH + int(reach[i])
-            seen = np.append(counts[i, low : high + 1], counts[i].sum() - counts[i, low : high + 1].sum())
-            seen[:-1] = (seen[:-1] + seen[-2::-1]) / 2  # symmetric
-            p = p * 2000 + seen
+        p = _gaussian(sigma, int(reach[i])) * LATENT_PRIOR
+        found = seen.get(("latent", 0, i))
+        if found is not None:
+            p[:-1] += (found[:-1] + found[-2::-1]) / 2  # symmetric
+            p[-1] += found[-1]
         rows[i, : len(p)] = integer_row(p)
     hyper = np.zeros((2, codec.config.hyper, 2 * HYPER_LIMIT + 1), np.int32)
-    for kind, net in enumerate((codec.intra, codec.inter)):
-        for c, log_sigma in enumerate(net.hyper_scale.detach().tolist()):
-            p = _gaussian(math.exp(min(max(log_sigma, -3), 5)), HYPER_LIMIT)[:-1] + 1e-6
-            if hyper_counts is not None:
-                p = p * 500 + hyper_counts[kind, c]
-            hyper[kind, c] = integer_row(p)
+    for kind in range(2):
+        for c, log_sigma in enumerate(codec.of(kind).hyper_scale.detach().tolist()):
+            p = (_gaussian(math.exp(min(max(log_sigma, -3), 5)), HYPER_LIMIT)[:-1] + 1e-6) * HYPER_PRIOR
+            hyper[kind, c] = integer_row(p + seen.get(("hyper", kind, c), 0))
     tables = {"latent": rows, "reach": reach, "hyper": hyper}
     return {TABLE_PREFIX + k: torch.from_numpy(v) for k, v in tables.items()}
+
+
+class _Counter(Encoder):
+    """Counts what is written with each of the model's tables instead of writing it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self._names: dict[int, tuple[str, int, int]] = {}
+        self._sizes: dict[tuple[str, int, int], int] = {}
+        for i, table in enumerate(model.tables.latent):
+            if table is not None:
+                self._name(table, ("latent", 0, i), 2 * int(model.tables.reach[i]) + 2)
+        for kind, tables in enumerate(model.tables.hyper):
+            for c, table in enumerate(tables):
+                self._name(table, ("hyper", kind, c), 2 * HYPER_LIMIT + 1)
+        self.counts: Counts = {}
+
+    def _name(self, table: Any, name: tuple[str, int, int], size: int) -> None:
+        self._names[id(table)], self._sizes[name] = name, size
+
+    def put(self, symbols: IntArray, table: Any) -> None:
+        name = self._names.get(id(table))
+        if name is not None and symbols.size:
+            found = np.bincount(symbols.reshape(-1), minlength=self._sizes[name])
+            self.counts[name] = self.counts.get(name, 0) + found
+
+
+def count_symbols(
+    model: Model, clips: Sequence[CachedClip], seed: int = 0, frames: int = 10, draws: int = 120
+) -> Counts:
+    """Code short stretches of training footage at random qualities and count the symbols written with each table."""
+    rng = random.Random(seed)
+    counter = _Counter(model)
+    for _ in range(draws):
+        clip = rng.choice(clips)
+        height, width = clip.y.shape[1:]
+        geometry = Geometry(width, height, 16, model.planes)
+        settings = EncodeSettings(quality=rng.uniform(0, 100))
+        first = rng.randrange(max(1, len(clip.y) - frames))
+        encoder = FrameEncoder(model, height, width)
+        coder = GopCoder(geometry, Scales(model), model.tables)
+        latents: list[FrameLatents] = []
+        for i in range(min(frames, len(clip.y) - first)):
+            planes = (np.ascontiguousarray(clip.y[first + i]), np.ascontiguousarray(clip.uv[first + i]))
+            motion = np.ascontiguousarray(clip.motion[0, first + i]) if i else None
+            latents.append(encoder.encode(planes, settings.code(i), motion))
+        coder.write(latents, counter)
+    return counter.counts
