@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -76,13 +76,18 @@ def test_default_output(source: str, output: str) -> None:
     assert default_output(source, ".lvz") == output
 
 
+def cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["info"]])
 def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
-    """Under 0.3 s on an idle machine; the bound leaves room for a busy one."""
+    """Under 0.3 s on an idle machine. Processor time is measured, and the bound is wide, since tests share theirs."""
     best = 9.0
     for _ in range(3):
-        began = time.monotonic()
+        before = cpu_seconds()
         files = [str(encoded)] if args == ["info"] else []
         subprocess.run([sys.executable, "-m", "lvc", *args, *files], stdout=subprocess.DEVNULL, check=True)
-        best = min(best, time.monotonic() - began)
-    assert best < 0.8
+        best = min(best, cpu_seconds() - before)
+    assert best < 0.6

@@ -1,0 +1,84 @@
+"""What both directions need: where to write, whom to blame, which model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lvc.errors import UnsupportedError
+from lvc.lvz import CopiedStream, LvzReader
+from lvc.media import CopiedPacket
+from lvc.output import STREAM, about, binary_stdin, publish
+
+if TYPE_CHECKING:
+    from lvc.models import Model
+
+Progress = Callable[[int, int, int, int | None], object]
+"""Called with frames done, bytes in, bytes out and the expected number of frames (None: unknown)."""
+Notice = Callable[[str], object]
+PathLike = str | os.PathLike[str]
+T = TypeVar("T")
+
+FRAMES_AHEAD = 24
+RECORDS_AHEAD = 4
+
+
+@contextlib.contextmanager
+def destination(target: str, force: bool) -> Iterator[Path | None]:
+    """Where to write so that `target` appears at once and whole; None is standard output."""
+    if target == STREAM:
+        yield None
+    else:
+        with publish(target, force=force) as path:
+            yield path
+
+
+@contextlib.contextmanager
+def blamed(items: Iterator[T], name: str) -> Iterator[Iterator[T]]:
+    """`items`, whose errors are about the file `name` and not about the one that is written; closed in good order."""
+
+    def labelled() -> Generator[T]:
+        with about(name):
+            yield from items
+
+    with contextlib.closing(labelled()) as result:
+        yield result
+
+
+def size_of(path: str) -> int | None:
+    return os.path.getsize(path) if os.path.isfile(path) else None
+
+
+@contextlib.contextmanager
+def opened(source: str, salvage: bool = False) -> Iterator[LvzReader]:
+    with binary_stdin() if source == STREAM else open(source, "rb") as file:
+        yield LvzReader(file, salvage=salvage, partial_gops=True)
+
+
+def drained(arrived: deque[CopiedPacket]) -> Iterator[CopiedPacket]:
+    while arrived:
+        yield arrived.popleft()
+
+
+def moment_of(packet: CopiedPacket, stream: CopiedStream) -> Fraction | None:
+    """When a packet plays, in seconds."""
+    ticks = packet.dts if packet.pts is None else packet.pts
+    return None if ticks is None else ticks * stream.seconds_per_tick
+
+
+def model_of(reader: LvzReader, name: str | None, device: str | None) -> Model:
+    """The model that a file was made with: the one named, which has to match, or the one that is found."""
+    from lvc import models
+
+    header = reader.header
+    if name is None:
+        return models.load_model(models.find_model(header.model_id, header.model_sha256), device)
+    model = models.load_model(name, device)
+    if model.sha256 != header.model_sha256:
+        raise UnsupportedError(f"was made with the model {header.model_id}, not with {name} — name the right one")
+    return model

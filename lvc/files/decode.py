@@ -1,0 +1,289 @@
+"""A `.lvz` becomes a video, or frames."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from lvc.errors import CorruptError, UsageError
+from lvc.files.common import (
+    FRAMES_AHEAD,
+    RECORDS_AHEAD,
+    Notice,
+    PathLike,
+    Progress,
+    blamed,
+    destination,
+    drained,
+    model_of,
+    moment_of,
+    opened,
+    size_of,
+)
+from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
+from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
+from lvc.media.containers import container_for
+from lvc.output import STDOUT, STREAM, about, binary_stdout, check_output
+from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.results import DecodeResult
+
+if TYPE_CHECKING:
+    from lvc.models import Model
+
+Y4M = "y4m"
+
+
+def decode_file(
+    source: PathLike,
+    target: PathLike,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str = "h264",
+    crf: float | None = None,
+    container: str | None = None,
+    salvage: bool = False,
+    model: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> DecodeResult:
+    """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
+
+    A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
+    otherwise `CorruptError` is raised. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    """
+    source, target = os.fspath(source), os.fspath(target)
+    label = STDOUT if target == STREAM else target
+    check_output(source, target, force=force)
+    kind = _container(target, container)
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(about(source))
+        reader = stack.enter_context(opened(source, salvage))
+        decoding = _Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True)
+        path = stack.enter_context(destination(target, force))
+        total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
+        frames = ticks = 0
+        with about(label), _opened_writer(path, kind, reader, codec, crf, threads) as (writer, written):
+            with about(source):
+                net = model_of(reader, model, device)
+            items = stack.enter_context(blamed(decoding.items(net, threads), source))
+            with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
+                for item in items:
+                    sink.put(item)
+                    if isinstance(item, Frame):
+                        frames += 1
+                        ticks += item.duration
+                        if progress is not None:
+                            progress(frames, decoding.bytes_read, written(), total)
+        bytes_out = written()
+        if notice is not None:
+            for text in [*writer.notices, *(f"left out: {text}" for text in decoding.damage)]:
+                notice(text)
+    return DecodeResult(
+        target, frames, reader.video.width, reader.video.height, float(ticks * reader.video.seconds_per_tick),
+        size_of(source), bytes_out, time.monotonic() - started,
+        damage=tuple(decoding.damage),
+    )  # fmt: skip
+
+
+def decode_frames(
+    source: PathLike,
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    salvage: bool = False,
+    model: str | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Iterator[Frame]:
+    """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
+    source = os.fspath(source)
+    with about(source), opened(source, salvage) as reader:
+        decoding = _Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
+        for item in decoding.items(model_of(reader, model, device), threads):
+            if isinstance(item, Frame):
+                yield item
+
+
+class _Decoding:
+    """A `.lvz` on its way to frames and packets: the range that is wanted, and what had to be left out."""
+
+    def __init__(
+        self,
+        reader: LvzReader,
+        start: float | None,
+        end: float | None,
+        salvage: bool,
+        *,
+        with_packets: bool,
+        from_zero: bool,
+    ) -> None:
+        self.reader = reader
+        self.ranged = start is not None or end is not None
+        self.start = Fraction(start or 0).limit_denominator(1_000_000)
+        self.end = None if end is None else Fraction(end).limit_denominator(1_000_000)
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise UsageError("the range is empty — it has to end after its start")
+        self.salvage = salvage
+        self.with_packets = with_packets
+        self.from_zero = from_zero and self.ranged
+        self.bytes_read = 0
+        self._lost: list[str] = []
+        self._arrived: deque[CopiedPacket] = deque()  # clips may be taken on another thread
+        self._origin: int | None = reader.tail.start_pts if reader.tail else None
+        self._first: int | None = None
+
+    @property
+    def damage(self) -> list[str]:
+        return [f"byte {d.offset}: {d.reason}" for d in self.reader.damage] + self._lost
+
+    def items(self, model: Model, threads: int | None) -> Iterator[Frame | CopiedPacket]:
+        """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
+        if self.ranged:
+            origin = (self._origin or 0) * self.reader.video.seconds_per_tick
+            records = self.reader.records_from(origin + self.start, None if self.end is None else origin + self.end)
+        else:
+            records = self.reader.records()
+        with ReadAhead(records, RECORDS_AHEAD) as ahead:
+            for frame in self._frames(self._clips(ahead), model, threads):
+                if self.ranged and not self._wanted(frame.pts):
+                    continue
+                if self._first is None:
+                    self._first = frame.pts
+                yield replace(frame, pts=frame.pts - self._first) if self.from_zero else frame
+                yield from self._packets()
+            if self._first is None:
+                if self.damage:
+                    raise CorruptError("nothing could be saved — get another copy of the file")
+                raise UsageError("no frame lies in that range — lvc info shows its length")
+            yield from self._packets()
+
+    def _clips(self, records: Iterable[Clip | PacketGroup]) -> Iterator[Clip]:
+        for record in records:
+            if isinstance(record, PacketGroup):
+                self.bytes_read += sum(len(packet.data) for packet in record.packets)
+                if self.with_packets:
+                    self._arrived.extend(
+                        CopiedPacket(record.stream, p.pts, p.dts, p.duration, bool(p.flags & PACKET_KEY), p.data)
+                        for p in record.packets
+                    )
+                continue
+            self.bytes_read += len(record.payload)
+            if self._origin is None:
+                self._origin = record.pts[0]
+            if self.end is None or self._seconds(record.pts[0]) < self.end:
+                yield record
+
+    def _frames(self, clips: Iterator[Clip], model: Model, threads: int | None) -> Iterator[Frame]:
+        from lvc import codec
+
+        video = self.reader.video
+        if not self.salvage:
+            yield from codec.decode(clips, video, model, threads=threads)
+            return
+        # one group at a time: what is broken in one does not reach the next
+        group = itertools.count()
+        number = 0
+
+        def number_of(clip: Clip) -> int:
+            nonlocal number
+            number = next(group) if clip.key else number
+            return number
+
+        for _, gop in itertools.groupby(clips, number_of):
+            try:
+                yield from codec.decode(gop, video, model, threads=threads)
+            except CorruptError as error:
+                self._lost.append(str(error))
+
+    def _seconds(self, pts: int) -> Fraction:
+        return (pts - (self._origin or 0)) * self.reader.video.seconds_per_tick
+
+    def _wanted(self, pts: int) -> bool:
+        moment = self._seconds(pts)
+        return self.start <= moment and (self.end is None or moment < self.end)
+
+    def _packets(self) -> Iterator[CopiedPacket]:
+        """What was read meanwhile, trimmed to the range and moved with the frames."""
+        taken = drained(self._arrived)
+        if not self.from_zero:
+            yield from taken
+            return
+        tick = self.reader.video.seconds_per_tick
+        begin = (self._first or 0) * tick
+        stop = None if self.end is None else self.end + (self._origin or 0) * tick
+        for packet in taken:
+            stream = self.reader.copied[packet.stream]
+            moment = moment_of(packet, stream)
+            if moment is None or (begin <= moment and (stop is None or moment < stop)):
+                moved = round(begin / stream.seconds_per_tick)
+                pts = None if packet.pts is None else packet.pts - moved
+                dts = None if packet.dts is None else packet.dts - moved
+                yield replace(packet, pts=pts, dts=dts)
+
+
+def _container(target: str, wanted: str | None) -> str:
+    """`y4m` or the name of what `MediaWriter` writes. Raises `UsageError`."""
+    if wanted is None and target == STREAM:
+        return Y4M
+    ending = wanted or Path(target).suffix.lower().removeprefix(".")
+    return Y4M if ending == Y4M else container_for(target, wanted).name
+
+
+@contextlib.contextmanager
+def _opened_writer(
+    path: Path | None, kind: str, reader: LvzReader, codec: str, crf: float | None, threads: int | None
+) -> Iterator[tuple[MediaWriter | Y4mWriter, Callable[[], int]]]:
+    """A writer of video, and how many bytes it has written."""
+    video = VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
+    copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
+    metadata = reader.metadata
+    with contextlib.ExitStack() as stack:
+        writer: MediaWriter | Y4mWriter
+        stdout = _Counted(stack.enter_context(binary_stdout())) if path is None else None
+        if kind == Y4M:
+            file = stack.enter_context(path.open("wb")) if path is not None else stdout
+            writer = Y4mWriter(cast(BinaryIO, file), video)
+            if copied:
+                writer.notices.append("y4m holds no sound and no subtitles: they are left out — a .mkv keeps them")
+        else:
+            # a path, because FFmpeg opens it a second time to move an MP4's index to its front
+            writer = MediaWriter(
+                path or cast(BinaryIO, stdout), video, copied, metadata.tags,
+                [Chapter(**vars(chapter)) for chapter in metadata.chapters],
+                container=kind, codec=codec, crf=crf, threads=threads or 0,
+            )  # fmt: skip
+        stack.enter_context(writer)
+        yield writer, lambda: os.path.getsize(path) if path is not None else cast(_Counted, stdout).bytes
+
+
+class _Counted(io.RawIOBase):
+    """A stream that is only written forward, and counts its bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.bytes += memoryview(data).nbytes
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()

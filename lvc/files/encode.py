@@ -1,0 +1,220 @@
+"""A video becomes a `.lvz`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from lvc import __version__
+from lvc.errors import CorruptError, MediaError, UsageError
+from lvc.files.common import (
+    FRAMES_AHEAD,
+    RECORDS_AHEAD,
+    Notice,
+    PathLike,
+    Progress,
+    blamed,
+    destination,
+    drained,
+    moment_of,
+    size_of,
+)
+from lvc.lvz import (
+    PACKET_KEY,
+    PACKING_NAMES,
+    Chapter,
+    Clip,
+    CopiedStream,
+    Header,
+    LvzReader,
+    LvzWriter,
+    Metadata,
+    Packet,
+    PacketGroup,
+    VideoDescriptor,
+)
+from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
+from lvc.output import STDOUT, STREAM, about, binary_stdin, binary_stdout, check_output
+from lvc.pipeline import ReadAhead, WriteBehind, in_background
+from lvc.results import EncodeResult
+
+if TYPE_CHECKING:
+    from lvc.codec import EncodeSettings
+    from lvc.models import Model
+
+
+def encode_file(
+    source: PathLike,
+    target: PathLike,
+    *,
+    model: str | None = None,
+    quality: float = 50,
+    gop: float = 10.0,
+    packing: str = "rans",
+    audio: str = "copy",
+    subtitles: str = "copy",
+    resolution: str | None = None,
+    fps: str | Fraction | None = None,
+    start: float | None = None,
+    duration: float | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    force: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> EncodeResult:
+    """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
+
+    Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    """
+    source, target = os.fspath(source), os.fspath(target)
+    label = STDOUT if target == STREAM else target
+    check_output(source, target, force=force)
+    if verify and target == STREAM:
+        raise UsageError("what went into a pipe cannot be read again to verify it — write a file")
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(about(source))
+        reader = in_background(
+            lambda: MediaReader(
+                binary_stdin() if source == STREAM else source,
+                resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
+            )
+        )  # fmt: skip
+        items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
+        path = stack.enter_context(destination(target, force))
+        from lvc import codec, models
+
+        net = models.load_model(model, device)
+        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
+        video = _describe(reader.video, net, settings)
+        copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
+        metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
+        count = _Count(size_of(source), reader.frame_count_hint, progress)
+        with about(label), _opened_for_writing(path) as file:
+            writer = LvzWriter(file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata)
+            records = stack.enter_context(blamed(_records(items, reader.video, copied, net, settings), source))
+            with WriteBehind(_write_to(writer), RECORDS_AHEAD) as sink:
+                for record in records:
+                    sink.put(record)
+                    count.add(record, writer.bytes_written)
+            writer.close()
+        for text in reader.notices:
+            if notice is not None:
+                notice(text)
+        if verify and path is not None:
+            with about(target):
+                _verify_written(path, count, net, threads)
+    return EncodeResult(
+        target, count.frames, video.width, video.height, float(count.ticks * video.seconds_per_tick),
+        size_of(source), writer.bytes_written, time.monotonic() - started,
+        model=net.id, video_bytes=writer.clip_bytes, verified=verify,
+    )  # fmt: skip
+
+
+class _Count:
+    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the latents."""
+
+    def __init__(self, bytes_in: int | None, frames_hint: int | None, progress: Progress | None) -> None:
+        self.frames = self.ticks = 0
+        self.clips: list[tuple[int, int]] = []
+        self._bytes_in, self._hint, self._progress = bytes_in, frames_hint, progress
+
+    def add(self, record: Clip | PacketGroup, bytes_out: int) -> None:
+        if isinstance(record, PacketGroup):
+            return
+        self.frames += record.n_frames
+        self.ticks += sum(record.durations)
+        self.clips.append((record.n_frames, record.latents_crc))
+        if self._progress is not None:
+            total = max(self._hint, self.frames) if self._hint else None
+            # what of the source was read is only known from how far its frames have come
+            bytes_in = (self._bytes_in or 0) * self.frames // total if total else 0
+            self._progress(self.frames, bytes_in, bytes_out, total)
+
+
+def _records(
+    items: Iterable[Frame | CopiedPacket],
+    video: VideoFormat,
+    copied: list[CopiedStream],
+    model: Model,
+    settings: EncodeSettings,
+) -> Iterator[Clip | PacketGroup]:
+    """Clips, each followed by the packets of its time."""
+    from lvc import codec
+
+    arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
+    waiting: list[CopiedPacket] = []
+
+    def frames() -> Iterator[Frame]:
+        for item in items:
+            if isinstance(item, CopiedPacket):
+                arrived.append(item)
+            else:
+                yield item
+
+    def packets(end: Fraction | None) -> Iterator[PacketGroup]:
+        waiting.extend(drained(arrived))
+        later = []
+        for packet in waiting:
+            moment = moment_of(packet, copied[packet.stream])
+            if end is None or moment is None or moment < end:
+                flags = PACKET_KEY if packet.is_key else 0
+                yield PacketGroup(packet.stream, [Packet(packet.pts, packet.dts, packet.duration, flags, packet.data)])
+            else:
+                later.append(packet)
+        waiting[:] = later
+
+    first_frame = 0
+    for clip in codec.encode(frames(), video, model, settings):
+        yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload)
+        first_frame += len(clip.pts)
+        yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
+    if not first_frame:
+        raise MediaError("no frame could be decoded — it may be damaged, or the range lies behind its end")
+    yield from packets(None)
+
+
+def _write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
+    def write(record: Clip | PacketGroup) -> None:
+        if isinstance(record, Clip):
+            writer.write_clip(record)
+        else:
+            writer.write_packets(record.stream, record.packets)
+
+    return write
+
+
+def _describe(video: VideoFormat, model: Model, settings: EncodeSettings) -> VideoDescriptor:
+    packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
+    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop)
+
+
+def _verify_written(path: Path, count: _Count, model: Model, threads: int | None) -> None:
+    """Decode `path` to the end; its clips must be the ones that went in. Raises `CorruptError`."""
+    from lvc import codec
+
+    seen: list[tuple[int, int]] = []
+
+    def clips(reader: LvzReader) -> Iterator[Clip]:
+        for record in reader.records():
+            if isinstance(record, Clip):
+                seen.append((record.n_frames, record.latents_crc))
+                yield record
+
+    with path.open("rb") as file:
+        reader = LvzReader(file)
+        frames = sum(1 for _ in codec.decode(clips(reader), reader.video, model, threads=threads))
+    if frames != count.frames or seen != count.clips:
+        raise CorruptError("what was written does not decode to what went in — try again, and check disk and memory")
+
+
+def _opened_for_writing(path: Path | None) -> BinaryIO:
+    return binary_stdout() if path is None else path.open("wb")
