@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -31,14 +32,23 @@ class Done:
         return [json.loads(line) for line in self.out.decode().splitlines()]
 
 
+class Process(subprocess.Popen[bytes]):
+    """Does not outlive the test, however that ends."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, tb)
+
+
 class Lvc:
     def __init__(self, program: list[str], folder: Path) -> None:
         self.program = [sys.executable, *program]
         self.folder = folder
 
-    def start(self, *args: object, **kwargs: Any) -> subprocess.Popen[bytes]:
+    def start(self, *args: object, **kwargs: Any) -> Process:
         env = {**os.environ, **kwargs.pop("env", {})}
-        return subprocess.Popen(
+        return Process(
             [*self.program, *map(str, args)], cwd=self.folder, env=env,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs,
         )  # fmt: skip
