@@ -107,8 +107,8 @@ def count_symbols(
         coder = GopCoder(geometry, Scales(model), model.tables)
         latents: list[FrameLatents] = []
         for i in range(min(frames, len(clip.y) - first)):
-            planes = (np.ascontiguousarray(clip.y[first + i]), np.ascontiguousarray(clip.uv[first + i]))
-            motion = np.ascontiguousarray(clip.motion[0, first + i]) if i else None
+            planes = (np.array(clip.y[first + i]), np.array(clip.uv[first + i]))  # copies: torch wants to own them
+            motion = np.array(clip.motion[0, first + i]) if i else None
             latents.append(encoder.encode(planes, settings.code(i), motion))
         coder.write(latents, counter)
     return counter.counts

@@ -271,11 +271,13 @@ def test_integer_rows_are_valid() -> None:
 
 def test_counts_from_footage_shape_the_tables() -> None:
     net = codec("sane")
-    counts = np.zeros((64, 2 * 255 + 2), np.int64)
-    counts[20, 255], counts[20, 258], counts[20, 400] = 50_000, 50_000, 1000
-    hyper_counts = np.zeros((2, SMALL.hyper, 63), np.int64)
-    hyper_counts[1, 2, 40] = 10**6
-    made = {k.removeprefix("tables."): v.numpy() for k, v in build_tables(net, counts, hyper_counts).items()}
+    plain_reach = build_tables(net)["tables.reach"].numpy()
+    counts = np.zeros(2 * int(plain_reach[20]) + 2)
+    counts[plain_reach[20]], counts[plain_reach[20] + 3], counts[-1] = 50_000, 50_000, 1000
+    hyper_counts = np.zeros(63)
+    hyper_counts[40] = 10**6
+    found = build_tables(net, {("latent", 0, 20): counts, ("hyper", 1, 2): hyper_counts})
+    made = {k.removeprefix("tables."): v.numpy() for k, v in found.items()}
     plain = build_tables(net)["tables.latent"].numpy()
     r = int(made["reach"][20])
     row = made["latent"][20, : 2 * r + 2]
