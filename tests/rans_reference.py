@@ -111,7 +111,7 @@ START = [32, 16, 16, 16, 16, 12, 12, 12, 10, 8, 6, 4, 2, 1, 1, 1, 1, 1]
 @dataclass
 class GopState:
     skip_rows: list[Counts] = field(default_factory=lambda: [Counts([8, 8]) for _ in range(60)])
-    copy_rows: list[Counts] = field(default_factory=lambda: [Counts([8, 8]) for _ in range(60)])
+    copy_rows: list[Counts] = field(default_factory=lambda: [Counts([8, 248]) for _ in range(60)])
     moving: list[Counts] = field(default_factory=lambda: [Counts([8, 8]) for _ in range(2)])
     changed: list[Counts] = field(default_factory=lambda: [Counts([8, 8]) for _ in range(13)])
     split: list[Counts] = field(default_factory=lambda: [Counts([24, 8]) for _ in range(4)])

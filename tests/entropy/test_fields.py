@@ -30,14 +30,14 @@ def flag_sequence(rng: np.random.Generator, grid: tuple[int, int], count: int) -
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_flags_come_back_and_match_the_reference(grid: tuple[int, int]) -> None:
     frames = flag_sequence(np.random.default_rng(sum(grid)), grid, 15)
-    encoder, coder = Encoder(), FlagCoder()
+    encoder, coder = Encoder(), FlagCoder((8, 8))
     before = np.zeros(grid, np.uint8)
     for n, (flags, among) in enumerate(frames):
         out = coder.code(Coding(encoder), flags[None], before, among if n % 4 == 0 else None)
         assert np.array_equal(out, flags) and out.dtype == np.uint8
         before = flags
     data = encoder.finish()
-    decoder, coder, before = Decoder(data), FlagCoder(), np.zeros(grid, np.uint8)
+    decoder, coder, before = Decoder(data), FlagCoder((8, 8)), np.zeros(grid, np.uint8)
     stream, rows, plain = reference.Stream(data), reference.GopState().skip_rows, before
     for n, (flags, among) in enumerate(frames):
         before = coder.code(Coding(decoder), None, before, among if n % 4 == 0 else None)
@@ -49,7 +49,7 @@ def test_flags_come_back_and_match_the_reference(grid: tuple[int, int]) -> None:
 
 
 def flag_bytes(flags: np.ndarray, count: int) -> int:
-    encoder, coder, before = Encoder(), FlagCoder(), np.zeros_like(flags)
+    encoder, coder, before = Encoder(), FlagCoder((8, 8)), np.zeros_like(flags)
     for _ in range(count):
         before = coder.code(Coding(encoder), flags[None], before, None)
     return len(encoder.finish())
@@ -189,7 +189,7 @@ def test_random_bytes_give_fields_or_corrupt() -> None:
     rng = np.random.default_rng(11)
     for n in range(120):
         decoder, coder = Decoder(rng.bytes(4 * (n % 40)) + b"\1\0\0\1"), MotionCoder()
-        flagger, before = FlagCoder(), np.zeros((2, 6, 10), np.int16)
+        flagger, before = FlagCoder((8, 8)), np.zeros((2, 6, 10), np.int16)
         skip = np.zeros((3, 5), np.uint8)
         try:
             for _ in range(6):

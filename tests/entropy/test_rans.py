@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rans_reference import RansReader
+from rans_reference import GopState, RansReader
 from safetensors.numpy import load_file
 from small_models import SMALL, codec, model, model_file
 
@@ -318,3 +320,22 @@ def test_first_pass_is_a_checkerboard_with_swapped_halves() -> None:
 def test_planes_are_those_of_the_contract() -> None:
     assert [p.name for p in PLANES] == ["skip", "copy", "motion", "hyper", "latent"]
     assert PLANES[0] == PlaneSpec("skip", "uint8", 1, 16, in_key=False)
+
+
+def test_the_format_names_the_starts_that_are_used() -> None:
+    """The table "Adaptive tables" of formats/lvz.md, against the reference and against lvc."""
+    text = (Path(__file__).resolve().parents[2] / "formats" / "lvz.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+ \| [\d, ]+|\d+ \| the same) \|$", text, re.M))
+    said = {name: (int(value.split(" | ")[0]), value.split(" | ")[1]) for name, value in rows.items()}
+    said["dy"] = (said["dy"][0], said["dx"][1])
+    state, gop = GopState(), GopCoder(Geometry(16, 16, 16, PLANES), FakeScales(), TABLES)
+    motion = gop._motion
+    for name, plain, real in (
+        ("skip_flag", state.skip_rows, gop._skip._model), ("copy_flag", state.copy_rows, gop._copy._model),
+        ("moving", state.moving, motion._moving), ("changed", state.changed, motion._changed),
+        ("split", state.split, motion._split), ("dx", state.x, motion._x), ("dy", state.y, motion._y),
+    ):  # fmt: skip
+        number, start = said[name]
+        counts = [int(c) for c in start.split(", ")]
+        assert [r.row for r in plain] == [counts] * number, name
+        assert real.counts[:number].tolist() == [counts] * number, name
