@@ -19,6 +19,8 @@ from ..models.load import Model
 from ..models.network import Context, FrameCodec, checkerboard, from_patches, to_patches
 from .compensate import compensate
 
+CODED_BITS = 3.0
+"""What a block with symbols costs beside those that are not 0."""
 COPY_BITS = 1.0
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
 LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
@@ -167,7 +169,7 @@ def plan_symbols(
             gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
             size_q = q.abs()
             bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
-            skip = (gain <= bits).float()
+            skip = (gain <= bits + CODED_BITS).float()
             alive = F.max_pool2d(F.pad(1 - skip, (0, -size[1] % 4, 0, -size[0] % 4)), 4)
         z_raw, z = z_raw * alive, z * alive
         p, mu1 = net.means1(z, context, size)

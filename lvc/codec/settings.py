@@ -8,10 +8,8 @@ from ..errors import UsageError
 from ..models.config import code_to_level, level_to_code
 
 P_LEVEL_RANGE = (7.0, 15.0)
-INTRA_RAISE = 0.8
+INTRA_RAISE = 1.2
 """A key frame's level above the predicted frames': what it shows is inherited by all that follow."""
-BOOST_EVERY, BOOST = 4, 0.6
-"""Every fourth predicted frame is raised, the others lowered by as much in sum: those in between inherit."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,9 @@ class EncodeSettings:
         low, high = P_LEVEL_RANGE
         return low + (high - low) * self.quality / 100
 
-    def code(self, since_key: int) -> int:
-        """The u16 `quality` of the frame `since_key` frames after a key frame (0: the key frame itself)."""
-        if since_key == 0:
-            return level_to_code(self.level + INTRA_RAISE)
-        raised = since_key % BOOST_EVERY == 0
-        return level_to_code(self.level + (BOOST if raised else -BOOST / (BOOST_EVERY - 1)))
+    def code(self, key: bool) -> int:
+        """The u16 `quality` of a key frame or a predicted one."""
+        return level_to_code(self.level + (INTRA_RAISE if key else 0.0))
 
 
 __all__ = ["EncodeSettings", "code_to_level"]

@@ -30,8 +30,9 @@ from .settings import EncodeSettings
 SEARCH_CRF = 26.0
 AHEAD = 6
 """Frames or clips that a stage may be ahead of the next."""
-SCENE_CUT = 0.9
-"""A key frame where prediction misses more than this share of what the blocks' own means miss."""
+SCENE_CUT = (6.0, 0.9)
+"""A key frame where prediction misses more than the first figure (mean absolute error of luma) plus the second's share of
+what the blocks' own means miss."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Searched:
     frame: Frame
     planes: Planes
     motion: np.ndarray
-    cut: bool
+    key: bool
 
 
 @dataclass
@@ -77,22 +78,25 @@ def _flatness(y: np.ndarray) -> float:
     return float((blocks - blocks.mean(1, keepdim=True)).abs().mean())
 
 
-def _search(frames: Iterable[Frame], width: int, height: int, price: float) -> Iterator[_Searched]:
+def _search(frames: Iterable[Frame], width: int, height: int, price: float, ticks: float) -> Iterator[_Searched]:
+    """Frames with their motion; key frames at scene cuts and every `ticks` of the time base."""
     search, choice = MotionSearch(width, height, SEARCH_CRF), MotionChoice(height, width)
     waiting: list[tuple[Frame, Planes]] = []
     before: np.ndarray | None = None
+    key_pts = 0
 
     def settle(field: np.ndarray) -> _Searched:
-        nonlocal before
+        nonlocal before, key_pts
         frame, planes = waiting.pop(0)
-        cut = before is None
+        key = before is None or frame.pts - key_pts >= ticks
         if before is not None:
             field, missed = choice.choose(before, planes[0], field, price)
-            cut = missed > 4.0 and missed > SCENE_CUT * _flatness(planes[0])
-        if cut:
+            key = key or missed > SCENE_CUT[0] + SCENE_CUT[1] * _flatness(planes[0])
+        if key:
+            key_pts = frame.pts
             choice.restart()
         before = planes[0]
-        return _Searched(frame, planes, field, cut)
+        return _Searched(frame, planes, field, key)
 
     for frame in frames:
         planes = pad_planes(frame)
@@ -117,12 +121,9 @@ def encode(
 
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
         encoder = FrameEncoder(model, height, width)
-        since_key, key_pts = 0, 0
         for item in items:
-            key = item.cut or item.frame.pts - key_pts >= ticks
-            since_key, key_pts = (0, item.frame.pts) if key else (since_key + 1, key_pts)
-            latents = encoder.encode(item.planes, settings.code(since_key), None if key else item.motion)
-            yield _Coded(key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
+            latents = encoder.encode(item.planes, settings.code(item.key), None if item.key else item.motion)
+            yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
 
     def packed(items: Iterable[list[_Coded]]) -> Iterator[EncodedClip]:
         coder = GopCoder(geometry, Scales(model), model.tables)
@@ -138,7 +139,7 @@ def encode(
                 payload,
             )
 
-    with ReadAhead(_search(frames, width, height, price), AHEAD) as searched:
+    with ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched:
         with ReadAhead(packed(_clips(coded(searched), settings.clip_frames)), 2) as clips:
             yield from clips
 

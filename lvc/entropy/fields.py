@@ -28,8 +28,9 @@ class FlagCoder:
     """Flags [1,H,W] of predicted frames, two checkerboard passes: which blocks are skipped, which of these are
     copied."""
 
-    def __init__(self) -> None:
-        self._model = Adaptive(np.full((FLAG_CONTEXTS, 2), 8))
+    def __init__(self, start: tuple[int, int]) -> None:
+        """`start`: counts of 0 and 1 that every context begins with."""
+        self._model = Adaptive(np.tile(start, (FLAG_CONTEXTS, 1)))
 
     def code(self, coding: Coding, flags: IntArray | None, previous: IntArray, among: IntArray | None) -> IntArray:
         """`previous` [H,W]: the last frame's flags (zeros after a key frame). `among` [H,W]: where flags are coded, 0

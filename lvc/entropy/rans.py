@@ -98,7 +98,7 @@ class GopCoder:
         self._restart()
 
     def _restart(self) -> None:
-        self._skip, self._copy, self._motion = FlagCoder(), FlagCoder(), MotionCoder()
+        self._skip, self._copy, self._motion = FlagCoder((8, 8)), FlagCoder((8, 248)), MotionCoder()
         flags = np.zeros(self._latent_shape[1:], np.uint8)
         self._past = Past(np.zeros(self._latent_shape, np.int16), flags, flags, np.zeros(self._motion_shape, np.int16))
 

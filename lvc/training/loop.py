@@ -35,7 +35,7 @@ from .settings import TrainSettings
 from .start import blocks, pca_start
 from .tables import build_tables, count_symbols
 
-INTRA_RAISE = 0.8
+INTRA_RAISE = 1.2
 INTRA_EVERY = 8
 """One step in so many is intra frames alone."""
 BASE_LEVELS = (7.0, 15.0)

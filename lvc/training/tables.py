@@ -109,6 +109,6 @@ def count_symbols(
         for i in range(min(frames, len(clip.y) - first)):
             planes = (np.array(clip.y[first + i]), np.array(clip.uv[first + i]))  # copies: torch wants to own them
             motion = np.array(clip.motion[0, first + i]) if i else None
-            latents.append(encoder.encode(planes, settings.code(i), motion))
+            latents.append(encoder.encode(planes, settings.code(i == 0), motion))
         coder.write(latents, counter)
     return counter.counts
