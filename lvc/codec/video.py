@@ -30,9 +30,9 @@ from .settings import EncodeSettings
 SEARCH_CRF = 26.0
 AHEAD = 6
 """Frames or clips that a stage may be ahead of the next."""
-SCENE_CUT = (6.0, 0.9)
-"""A key frame where prediction misses more than the first figure (mean absolute error of luma) plus the second's share of
-what the blocks' own means miss."""
+SCENE_CUT = (4.0, 0.9)
+"""A key frame where prediction misses more than the first figure (mean absolute error of luma) and more than the second's
+share of what the blocks' own means miss."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float, tick
         key = before is None or frame.pts - key_pts >= ticks
         if before is not None:
             field, missed = choice.choose(before, planes[0], field, price)
-            key = key or missed > SCENE_CUT[0] + SCENE_CUT[1] * _flatness(planes[0])
+            key = key or missed > max(SCENE_CUT[0], SCENE_CUT[1] * _flatness(planes[0]))
         if key:
             key_pts = frame.pts
             choice.restart()
