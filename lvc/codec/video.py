@@ -31,7 +31,7 @@ SEARCH_CRF = 26.0
 AHEAD = 6
 """Frames or clips that a stage may be ahead of the next."""
 SCENE_CUT = (4.0, 0.9)
-"""A key frame where prediction misses more than the first figure (mean absolute error of luma) and more than the second's
+"""A key frame where prediction misses more than the first figure (mean absolute luma error) and more than the second's
 share of what the blocks' own means miss."""
 
 
