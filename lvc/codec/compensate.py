@@ -110,8 +110,7 @@ def _plane(ref: np.ndarray, motion: np.ndarray, block: int, ramp: int, filters: 
         pad(ref, margin), image, by * block + (margin - half), bx * block + (margin - half), vectors, out, filters
     )
     v = v.reshape(n_img, rows, cols, out, out)
-    v *= _ramp(rows, block, ramp)[None, :, None, :, None]
-    v *= _ramp(cols, block, ramp)[None, None, :, None, :]
+    v *= _ramp(rows, block, ramp)[None, :, None, :, None] * _ramp(cols, block, ramp)[None, None, :, None, :]
     canvas = torch.zeros((n_img, height + 2 * block, width + 2 * block), dtype=torch.int16)
     for py in range(2):  # blocks of equal parity are 2·block apart and do not overlap each other
         for px in range(2):

@@ -16,7 +16,7 @@ from ..entropy.rans import COPY, HYPER, LATENT, LATENT_LIMIT, MOTION, SKIP
 from ..models.config import code_to_level
 from ..models.integer import clamp_ste, round_ste
 from ..models.load import Model
-from ..models.network import Context, FrameCodec, checkerboard, from_patches, to_patches
+from ..models.network import PATCH, Context, FrameCodec, checkerboard, from_patches
 from .compensate import compensate
 
 CODED_BITS = 3.0
@@ -40,9 +40,14 @@ class FrameLoop:
         self._first = checkerboard(height // 16, width // 16, model.config.latent, model.device)
 
     def _patches(self, planes: Planes) -> torch.Tensor:
-        y = torch.from_numpy(planes[0]).to(self.model.device)[None, None]
-        uv = torch.from_numpy(planes[1]).to(self.model.device)[None]
-        return to_patches(y, uv).float().mul_(1 / 255).sub_(0.5)
+        h8, w8 = self.height // 8, self.width // 8
+        joint = np.empty((h8, w8, PATCH), np.uint8)  # `to_patches` of bytes, in two copies
+        luma = planes[0].reshape(h8, 8, w8, 8).transpose(0, 2, 1, 3)
+        chroma = planes[1].reshape(2, h8, 4, w8, 4).transpose(1, 3, 0, 2, 4)
+        joint[:, :, :64].reshape(h8, w8, 8, 8)[...] = luma
+        joint[:, :, 64:].reshape(h8, w8, 2, 4, 4)[...] = chroma
+        samples = torch.from_numpy(joint).to(self.model.device).permute(2, 0, 1)[None]
+        return samples.float().mul_(1 / 255).sub_(0.5)
 
     def predict(self, motion: np.ndarray) -> Planes:
         """The prediction from the last reconstruction by `motion` int16 [2,H/8,W/8]."""
@@ -124,7 +129,7 @@ class FrameEncoder(FrameLoop):
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level)
-        q, mu, _ = quantise(net, y, plan, self._past, self._past_skip, code, self._first)
+        q, mu, tables = quantise(net, y, plan, self._past, self._past_skip, code, self._first)
         r = net.synthesis(q + mu, context, level)
         out: dict[str, np.ndarray] = {}
         copy = None
@@ -137,7 +142,7 @@ class FrameEncoder(FrameLoop):
         out[HYPER] = plan.z[0].to(torch.int16).cpu().numpy()
         out[LATENT] = q[0].to(torch.int16).cpu().numpy()
         self._finish(r, w, copy, prediction)
-        return FrameLatents(kind, quality, out)
+        return FrameLatents(kind, quality, out, tables[0].to(torch.uint8).cpu().numpy())
 
 
 @dataclass

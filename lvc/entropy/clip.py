@@ -52,6 +52,8 @@ class FrameLatents:
     kind: int
     quality: int
     planes: dict[str, IntArray] = field(default_factory=dict)
+    tables: IntArray | None = None
+    """Not part of the latents: the table index of each symbol of plane `latent`, uint8, if the encoder knows them."""
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:

@@ -119,7 +119,7 @@ class GopCoder:
     def write(self, frames: Sequence[FrameLatents], encoder: Encoder) -> None:
         """The symbols of the next clip, without the frames' kinds and qualities."""
         for f in frames:
-            self._frame(Coding(encoder), f.kind, f.quality, f.planes)
+            self._frame(Coding(encoder), f.kind, f.quality, f.planes, f.tables)
 
     def unpack(self, data: bytes, count: int) -> list[FrameLatents]:
         """The next clip's stream → frames. Raises `CorruptError`."""
@@ -144,9 +144,14 @@ class GopCoder:
         return frames
 
     def _frame(
-        self, coding: Coding, kind: int, quality: int, planes: dict[str, IntArray] | None
+        self,
+        coding: Coding,
+        kind: int,
+        quality: int,
+        planes: dict[str, IntArray] | None,
+        tables: IntArray | None = None,
     ) -> dict[str, IntArray]:
-        """Write `planes`, or read and return them."""
+        """Write `planes`, or read and return them. `tables`: the indices, where they are known already."""
         out: dict[str, IntArray] = {}
         given: dict[str, IntArray | None] = dict.fromkeys((SKIP, COPY, MOTION, HYPER, LATENT))
         given.update(planes or {})
@@ -162,7 +167,7 @@ class GopCoder:
         if skip.all():
             out[LATENT] = np.zeros(self._latent_shape, np.int16)
         else:
-            out[LATENT] = self._latent(coding, kind, quality, out[HYPER], skip, given[LATENT])
+            out[LATENT] = self._latent(coding, kind, quality, out[HYPER], skip, given[LATENT], tables)
         if kind == KIND_PREDICTED:
             self._past = Past(out[LATENT], skip, copy, out[MOTION])
         return out
@@ -181,10 +186,21 @@ class GopCoder:
         return out
 
     def _latent(
-        self, coding: Coding, kind: int, quality: int, hyper: IntArray, skip: IntArray, latent: IntArray | None
+        self,
+        coding: Coding,
+        kind: int,
+        quality: int,
+        hyper: IntArray,
+        skip: IntArray,
+        latent: IntArray | None,
+        tables: IntArray | None,
     ) -> IntArray:
         out = np.zeros(self._latent_shape, np.int16)
         keep = skip == 0
+        if tables is not None:
+            self._pass(coding, tables, self._first & keep, latent, out)
+            self._pass(coding, tables, ~self._first & keep, latent, out)
+            return out
         index, hold = self._model.indices1(kind, quality, hyper, self._past, skip)
         self._pass(coding, index, self._first & keep, latent, out)
         index = self._model.indices2(kind, hold, out)
