@@ -119,7 +119,8 @@ class OpusEncoder:
             samples -= frame.samples
 
     def _drain(self, final: bool) -> list[CopiedPacket]:
-        assert self._next is not None
+        if self._next is None:
+            raise RuntimeError("nothing was put in")
         result: list[CopiedPacket] = []
         with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
             while True:
