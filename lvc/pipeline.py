@@ -13,6 +13,7 @@ that is told to stop while it waits for the stage before it wakes up. Only a thr
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +22,15 @@ from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
+
 _POLL = 0.1  # seconds between two looks at the stop flag while a queue is full or empty
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Failure:

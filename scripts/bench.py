@@ -25,9 +25,9 @@ import av
 
 from lvc.errors import LvcError
 from lvc.evaluation import anchors
-from lvc.evaluation.fairness import usable_cores
 from lvc.evaluation.measure import Measured, run_job
 from lvc.evaluation.source import Source
+from lvc.pipeline import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LVC_DATA", ROOT.parent / "shared" / "data"))

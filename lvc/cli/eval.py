@@ -59,7 +59,7 @@ def evaluate(
     with report.job("eval"):
         from lvc.evaluation import run
         from lvc.evaluation.anchors import Anchor
-        from lvc.evaluation.fairness import usable_cores
+        from lvc.pipeline import usable_cores
 
         count = threads or usable_cores()
         given = {"model": model, "gop": gop, "packing": packing}

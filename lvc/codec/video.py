@@ -21,7 +21,7 @@ from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
 from ..media.motion import MotionSearch
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
-from ..pipeline import ReadAhead
+from ..pipeline import ReadAhead, usable_cores
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
 from .scales import Scales
@@ -112,8 +112,8 @@ def encode(
 ) -> Iterator[EncodedClip]:
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
     a key frame starts a new clip."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    # motion and packing keep a core busy; a network that spreads over it too waits for it at every layer
+    torch.set_num_threads(settings.threads or max(1, usable_cores() - 1))
     geometry = Geometry(video.width, video.height, 16, model.planes)
     height, width = geometry.padded_height, geometry.padded_width
     price = 255 / math.sqrt(2**settings.level)
@@ -168,8 +168,7 @@ def decode(
 ) -> Iterator[Frame]:
     """Clips in order, starting with a key clip → frames. Raises `CorruptError` where the integers do not match their
     checksum, `UnsupportedError` for planes that are not the model's."""
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or usable_cores())
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes are not those of its model — update lvc")

@@ -7,11 +7,6 @@ import os
 from pathlib import Path
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def ordinary_priority() -> None:
     """All threads of this process back to the ordinary scheduler.
 
