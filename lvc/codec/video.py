@@ -139,9 +139,12 @@ def encode(
                 payload,
             )
 
-    with ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched:
-        with ReadAhead(packed(_clips(coded(searched), settings.clip_frames)), 2) as clips:
-            yield from clips
+    with (
+        ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched,
+        ReadAhead(coded(searched), AHEAD) as latents,
+        ReadAhead(packed(_clips(latents, settings.clip_frames)), 1) as clips,
+    ):
+        yield from clips
 
 
 def _crop(y: np.ndarray, uv: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
