@@ -5,7 +5,6 @@ output is used. (docs/decisions/001-motion-search.md has the measurements.)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -76,13 +75,12 @@ class MotionSearch:
         self._dec.thread_count = 1
         self._dec.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: a frame comes out as soon as it is whole
         self._n = 0
-        self._out: deque[np.ndarray] = deque()
 
-    def _decode(self, packets: list[Any]) -> None:
+    def _decode(self, packets: list[Any]) -> Iterator[np.ndarray]:
         for packet in packets:
             for frame in self._dec.decode(packet):
                 side = frame.side_data.get("MOTION_VECTORS")
-                self._out.append(vectors_to_field(None if side is None else side.to_ndarray(), self.rows, self.cols))
+                yield vectors_to_field(None if side is None else side.to_ndarray(), self.rows, self.cols)
 
     def push(self, y: np.ndarray, uv: np.ndarray) -> Iterator[np.ndarray]:
         """`y` uint8 [H,W], `uv` uint8 [2,H/2,W/2], padded sizes. Yields fields int16 [2,H/8,W/8] as they are ready; the
@@ -93,14 +91,7 @@ class MotionSearch:
         )
         frame.pts = self._n
         self._n += 1
-        self._decode(self._enc.encode(frame))
-        while self._out:
-            yield self._out.popleft()
+        yield from self._decode(self._enc.encode(frame))
 
     def flush(self) -> Iterator[np.ndarray]:
-        self._decode(self._enc.encode(None))
-        for frame in self._dec.decode(None):
-            side = frame.side_data.get("MOTION_VECTORS")
-            self._out.append(vectors_to_field(None if side is None else side.to_ndarray(), self.rows, self.cols))
-        while self._out:
-            yield self._out.popleft()
+        yield from self._decode([*self._enc.encode(None), None])

@@ -165,10 +165,9 @@ def stream(
     Ends with the clip or after `length` frames."""
     frames, height, width = clip.y.shape
     reverse, flip, variant = rng.random() < 0.5, rng.random() < 0.5, rng.randrange(2)
-    stride = 1
     top, left = rng.randrange(0, height - crop + 1, 16), rng.randrange(0, width - crop + 1, 16)
     first = rng.randrange(max(1, frames - length + 1))
-    for i in range(first, min(frames, first + length), stride):
+    for i in range(first, min(frames, first + length)):
         t = frames - 1 - i if reverse else i
         y = clip.y[t, top : top + crop, left : left + crop]
         uv = clip.uv[t, :, top // 2 : (top + crop) // 2, left // 2 : (left + crop) // 2]

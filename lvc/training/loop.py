@@ -244,17 +244,22 @@ class Trainer:
 
     # --- state ---
 
-    def save(self, final: bool = False) -> None:
-        """Weights to `out`, everything needed to go on to `work/state.safetensors`; both through a rename."""
+    def _checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """Weights, all finite, and the metadata of a file that holds them."""
         weights = {k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
         if not all(bool(torch.isfinite(v).all()) for v in weights.values()):
             raise FloatingPointError("weights are not finite; the last good checkpoint is kept")
+        meta = {"step": str(self.step), "seconds": str(self.seconds), "config": self.settings.config.to_json()}
+        return weights, meta
+
+    def save(self, final: bool = False) -> None:
+        """Weights to `out`, everything needed to go on to `work/state.safetensors`; both through a rename."""
+        weights, meta = self._checkpoint()
         state = {f"model.{k}": v for k, v in weights.items()}
         for i, optimizer in enumerate(self.optimizers):
             for j, slots in optimizer.state_dict()["state"].items():
                 for key, value in slots.items():
                     state[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).detach().contiguous().clone()
-        meta = {"step": str(self.step), "seconds": str(self.seconds), "config": self.settings.config.to_json()}
         atomic_save(state, self.settings.work / "state.safetensors", meta)
         atomic_save({**weights, **build_tables(self.model)}, self.settings.out, {**meta, "final": str(final)})
 
@@ -262,8 +267,7 @@ class Trainer:
         """Write `out` once more, with tables that were counted on footage."""
         model = wrap(self.model, build_tables(self.model))
         tables = build_tables(self.model, count_symbols(model, clips, self.settings.seed))
-        meta = {"step": str(self.step), "seconds": str(self.seconds), "config": self.settings.config.to_json()}
-        weights = {k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
+        weights, meta = self._checkpoint()
         atomic_save({**weights, **tables}, self.settings.out, {**meta, "final": "True"})
 
     def resume(self) -> bool:
