@@ -95,7 +95,8 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: None, tmp_path: Path) 
     assert {(p.frames, p.width, p.height) for p in points} == {(10, 96, 64)}
     for lvc, anchor in zip(points[::2], points[1::2], strict=True):
         assert anchor.target_bytes == lvc.bytes
-        assert abs(anchor.size_match or 1) < 0.2  # a tiny clip: one CRF step is several per cent
+        # A clip this small: one step of CRF is several per cent.
+        assert anchor.size_match is not None and abs(anchor.size_match) < 0.2
         assert lvc.quality and anchor.quality and len(lvc.per_frame) == 10
     (verdict,) = run.verdicts(points)
     assert verdict.rate.value is not None and verdict.rate.value > 0  # ultrafast needs more bits than medium
