@@ -148,7 +148,7 @@ class Payload:
 # --- section 3: chunks ------------------------------------------------------------------------------------------------
 
 SIGNATURE = bytes.fromhex("89 4C 56 5A 0D 0A 1A 0A")
-KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "INDX", "TAIL")
+KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "INDX", "TAIL")
 
 
 class File:
@@ -310,6 +310,14 @@ def read_meta(data):
         meta["chapters"].append(chapter)
     p.end()
     return meta
+
+
+def read_orig(data):
+    limit(len(data), MAX_METADATA, "oRIG size")
+    p = Payload(data)
+    origin = {"source_bytes": p.uvarint(), "source_sha256": p.bytes(32).hex(), "settings": p.tags()}
+    p.end()
+    return origin
 
 
 # --- section 6: CLIP --------------------------------------------------------------------------------------------------
@@ -503,7 +511,7 @@ def read_file(handle, report=lambda *fields: None):
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = index = tail = None
+    head = video = meta = origin = index = tail = None
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
     start_pts = last_pts = end_pts = 0
@@ -536,6 +544,10 @@ def read_file(handle, report=lambda *fields: None):
             meta = read_meta(payload)
             entries.append((offset, "metadata"))
             report(offset, name, f"{len(meta['tags'])} tags, {len(meta['chapters'])} chapters")
+        elif name == "oRIG":
+            need(video is not None and not in_records and origin is None, "oRIG is out of place")
+            origin = read_orig(payload)
+            report(offset, name, f"{origin['source_bytes']} bytes, {len(origin['settings'])} settings")
         elif name == "CLIP":
             group = read_clips(payload, video)
             first = group["clips"][0]
@@ -587,7 +599,7 @@ def read_file(handle, report=lambda *fields: None):
     if not at_end:
         raise TruncatedError("file does not end with TAIL")
     return {
-        "head": head, "video": video, "streams": streams, "metadata": meta,
+        "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,

@@ -26,6 +26,7 @@ from lvc.lvz import (
     Header,
     LvzWriter,
     Metadata,
+    Origin,
     Packet,
     PlaneSpec,
     VideoDescriptor,
@@ -202,6 +203,14 @@ def ancillary() -> bytes:
     return with_sha([*chunks, (c.INDX, index_of(chunks)), (c.TAIL, split(data)[-1][1])])
 
 
+def with_origin() -> bytes:
+    out = io.BytesIO()
+    origin = Origin(123_456_789, hashlib.sha256(b"source").digest(), {"gop": "10", "quality": "50", "start": "1.5"})
+    with LvzWriter(out, HEAD, CODEC, (AUDIO,), Metadata({"title": "x"}), origin=origin) as w:
+        clip_and_packet(w)
+    return out.getvalue()
+
+
 # --- taking files apart and putting them together again ---------------------------------------------------------------
 
 
@@ -281,8 +290,12 @@ def good_cases() -> dict[str, Case]:
         "good-rans": (rans(), "packing rans, which these readers do not unpack", None),
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
+        "good-origin": (with_origin(), "what the file was made from", None),
         "good-compressed": (compressed, "a zstd frame that is really compressed", None),
     }
+
+
+ORIGIN = (c.ORIG, b"\x05" + bytes(range(32)) + b"\x00")
 
 
 def compressed_clip() -> Clip:
@@ -321,6 +334,11 @@ def bad_cases() -> dict[str, Case]:
         ),
         "bad-no-head": (with_sha([video, *clips, index, tail]), "VSTR first", bad),
         "bad-no-video": (with_sha([head, *clips, index, tail]), "no VSTR", bad),
+        "bad-two-origins": (with_sha([head, video, ORIGIN, ORIGIN, *clips, index, tail]), "oRIG twice", bad),
+        "bad-late-origin": (with_sha([head, video, *clips, ORIGIN, index, tail]), "oRIG behind clips", bad),
+        "bad-origin-short": (
+            with_sha([head, video, (c.ORIG, ORIGIN[1][:20]), *clips, index, tail]), "oRIG ends in its hash", bad,
+        ),
         "bad-two-videos": (with_sha([head, video, video, *clips, index, tail]), "VSTR twice", bad),
         "bad-late-stream": (
             with_sha([head, video, clips[0], split(base)[2], *clips[1:], index, tail]), "CSTR after a clip", bad,
@@ -415,5 +433,3 @@ def other_cases() -> dict[str, Case]:
             "65535 channels at stride 1 of 128x128", big,
         ),
     }  # fmt: skip
-
-

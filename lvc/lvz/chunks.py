@@ -15,17 +15,18 @@ from lvc.limits import Limits
 SIGNATURE = b"\x89LVZ\r\n\x1a\n"
 VERSION = 1
 
-HEAD, VSTR, CSTR, CLIP, PKTS, META, INDX, TAIL = (
+HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL = (
     b"HEAD",
     b"VSTR",
     b"CSTR",
     b"CLIP",
     b"PKTS",
     b"mETa",
+    b"oRIG",
     b"INDX",
     b"TAIL",
 )
-KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, INDX, TAIL))
+KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL))
 LONG_LENGTH = 0xFFFFFFFF
 _CASE_BIT = 0x20
 _PIECE = 1 << 20

@@ -1,4 +1,4 @@
-"""Payloads of `HEAD`, `VSTR`, `CSTR` and `mETa` (`formats/lvz.md`, section 5)."""
+"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa` and `oRIG` (`formats/lvz.md`, section 5)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lvc.lvz.records import (
     CopiedStream,
     Header,
     Metadata,
+    Origin,
     VideoDescriptor,
 )
 
@@ -228,6 +229,20 @@ def unpack_metadata(payload: bytes, limits: Limits) -> Metadata:
         chapters.append(Chapter(start, end, time_base, _unpack_tags(r)))
     r.end()
     return Metadata(tags, tuple(chapters))
+
+
+def pack_origin(origin: Origin) -> bytes:
+    if len(origin.source_sha256) != 32:
+        raise UsageError("a SHA-256 has 32 bytes")
+    return f.uvarint(origin.source_bytes) + origin.source_sha256 + _pack_tags(origin.settings)
+
+
+def unpack_origin(payload: bytes, limits: Limits) -> Origin:
+    _check_metadata_size("oRIG", payload, limits)
+    r = f.Fields(payload, "oRIG")
+    origin = Origin(r.uvarint(), r.take(32), _unpack_tags(r))
+    r.end()
+    return origin
 
 
 def _check_metadata_size(name: str, payload: bytes, limits: Limits) -> None:

@@ -24,6 +24,7 @@ from lvc.lvz.records import (
     IndexEntry,
     Metadata,
     MetadataEntry,
+    Origin,
     PacketGroup,
     PacketsEntry,
     Summary,
@@ -68,15 +69,18 @@ class LvzReader:
             salvager.read_descriptors()
             self.header, self.video = cast(Header, salvager.header), cast(VideoDescriptor, salvager.video)
             self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
+            self.origin = salvager.origin
         else:
             self._walker = Walker(self._source)
             self._walker.read_descriptors()
             self.header, self.video = self._walker.header, self._walker.video
             self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
+            self.origin = self._walker.origin
 
     header: Header
     video: VideoDescriptor
     copied: tuple[CopiedStream, ...]
+    origin: Origin | None
 
     @property
     def index(self) -> Index | None:

@@ -106,6 +106,15 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """`oRIG`: what the file was made from: size and SHA-256 of the source's bytes, and the settings of the encoder."""
+
+    source_bytes: int
+    source_sha256: bytes
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Clip:
     """Consecutive frames, packed together. Times in ticks of the video's time base; a duration of 0 is unknown.
 

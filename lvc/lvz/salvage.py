@@ -12,10 +12,10 @@ from lvc.errors import CorruptError, LimitError, LvcError
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
-from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_video
+from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_origin, unpack_video
 from lvc.lvz.index import unpack_tail
 from lvc.lvz.packets import unpack_packets
-from lvc.lvz.records import CopiedStream, Damage, Header, Metadata, PacketGroup, Tail, VideoDescriptor
+from lvc.lvz.records import CopiedStream, Damage, Header, Metadata, Origin, PacketGroup, Tail, VideoDescriptor
 
 MAX_NOTES = 1000
 _WINDOW = 1 << 20
@@ -48,6 +48,7 @@ class Salvager:
         self.video: VideoDescriptor | None = None
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
+        self.origin: Origin | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
         self._held: list[int] = []
@@ -148,6 +149,8 @@ class Salvager:
                     self.copied.append(stream)
             elif chunk.type == c.META:
                 self.metadata = unpack_metadata(chunk.payload, self.limits)
+            elif chunk.type == c.ORIG:
+                self.origin = unpack_origin(chunk.payload, self.limits)
             elif chunk.type == c.TAIL:
                 self.tail = unpack_tail(chunk.payload)
         except (CorruptError, LimitError) as error:

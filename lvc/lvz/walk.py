@@ -9,10 +9,10 @@ from lvc.errors import CorruptError, TruncatedError
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
-from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_video
+from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_origin, unpack_video
 from lvc.lvz.index import FileState, pack_index, unpack_index, unpack_tail
 from lvc.lvz.packets import unpack_packets
-from lvc.lvz.records import CopiedStream, Header, Index, Metadata, PacketGroup, Tail, VideoDescriptor
+from lvc.lvz.records import CopiedStream, Header, Index, Metadata, Origin, PacketGroup, Tail, VideoDescriptor
 
 RECORD_TYPES = (c.CLIP, c.PKTS, c.INDX, c.TAIL)
 
@@ -28,6 +28,7 @@ class Walker:
         self.limits: Limits = source.limits
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
+        self.origin: Origin | None = None
         self.state = FileState(self.limits.max_index_entries)
         self.index: Index | None = None
         self.tail: Tail | None = None
@@ -67,6 +68,10 @@ class Walker:
             if number != len(self.copied):
                 raise CorruptError(f"copied stream {number} is described where {len(self.copied)} is expected")
             self.copied.append(stream)
+        elif chunk.type == c.ORIG:
+            if self.origin is not None:
+                raise CorruptError(f"a second oRIG, at byte {chunk.offset}")
+            self.origin = unpack_origin(chunk.payload, self.limits)
         else:
             self._add_metadata(chunk)
 

@@ -17,15 +17,17 @@ from lvc.lvz.descriptors import (
     pack_copied,
     pack_head,
     pack_metadata,
+    pack_origin,
     pack_video,
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_origin,
     unpack_video,
 )
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
-from lvc.lvz.records import Clip, CopiedStream, Header, Metadata, Packet, PacketGroup, VideoDescriptor
+from lvc.lvz.records import Clip, CopiedStream, Header, Metadata, Origin, Packet, PacketGroup, VideoDescriptor
 from lvc.lvz.walk import Walker
 
 CHUNK_BYTES = 16384
@@ -49,6 +51,7 @@ class LvzWriter:
         copied: Sequence[CopiedStream] = (),
         metadata: Metadata | None = None,
         *,
+        origin: Origin | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -69,6 +72,9 @@ class LvzWriter:
         self._packet_sizes = [0] * len(self.copied)
         self._closed = False
         chunks = self._checked_descriptors()
+        if origin is not None:
+            chunks.append((c.ORIG, pack_origin(origin)))
+            unpack_origin(chunks[-1][1], limits)
         self._emit(c.SIGNATURE)
         for chunk_type, payload in chunks:
             self._emit(c.pack_chunk(chunk_type, payload))
