@@ -29,6 +29,7 @@ from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, Vide
 
 Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
 
+_STILLS = ("png", "apng", "mjpeg", "webp", "tiff", "bmp", "jpeg2000", "jpegxl")
 _MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
 _MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
 _OVERRUN = 5  # seconds of video behind the end of a cut before the other streams are no longer waited for
@@ -206,12 +207,15 @@ class MediaReader:
     def _describe(self, frame: Any, resolution: str | None, limits: Limits) -> None:
         stream = self._stream
         rotation, hflip = 0, False
-        for side_data in frame.side_data:
-            if side_data.type.name == "DISPLAYMATRIX":
-                matrix = np.frombuffer(bytes(side_data)[:36], dtype=np.int32).tolist()
-                rotation, hflip, exact = orientation_of(matrix)
-                if not exact:
-                    self.notices.append("the display matrix is no quarter turn: the nearest one is kept")
+        if stream.codec_context.name in _STILLS:
+            rotation = -frame.rotation % 360  # their side data (ICC, EXIF) crash PyAV when they are looked at
+        else:
+            for side_data in frame.side_data:
+                if side_data.type.name == "DISPLAYMATRIX":
+                    matrix = np.frombuffer(bytes(side_data)[:36], dtype=np.int32).tolist()
+                    rotation, hflip, exact = orientation_of(matrix)
+                    if not exact:
+                        self.notices.append("the display matrix is no quarter turn: the nearest one is kept")
         size = (frame.width, frame.height)
         if resolution is not None:
             size = target_size(resolution, *size, turned=rotation in (90, 270))
