@@ -16,6 +16,21 @@
 from __future__ import annotations
 
 
+def explained(error: BaseException) -> tuple[int, str]:
+    """The exit code of any error, and one line that says what happened and what to do."""
+    if isinstance(error, LvcError):
+        return error.exit_code, str(error)
+    if isinstance(error, OSError):
+        advice = "check the path, its permissions and the free space"
+        if isinstance(error, BrokenPipeError):
+            advice = "whoever read the output has stopped"
+        return 3, f"{error.strerror or error} — {advice}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return 1, f"internal error: {what} — a bug in lvc; -vv shows where"
+
+
 class LvcError(Exception):
     """Base class. `str(e)` reads `what happened — what to do`; the CLI puts the file in front."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvc.errors import UsageError
 from lvc.lvz import PACKING_NAMES, LvzReader, VideoDescriptor
 from lvc.output import STREAM, about, binary_stdin
 from lvc.results import Facts
+
+if TYPE_CHECKING:
+    from lvc.models import Model
 
 
 def info_file(path: str) -> Facts:
@@ -61,7 +64,14 @@ def info_file(path: str) -> Facts:
     return Facts(values, _lines(values))
 
 
-def verify_file(path: str, *, full: bool = False, threads: int | None = None, device: str | None = None) -> Facts:
+def verify_file(
+    path: str,
+    *,
+    full: bool = False,
+    model: Model | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Facts:
     """Every checksum, count and rule of the container; `full` decodes every frame too, which checks the latents.
 
     Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
@@ -74,7 +84,7 @@ def verify_file(path: str, *, full: bool = False, threads: int | None = None, de
         if full:
             from lvc.files import decode_frames
 
-            decoded = sum(1 for _ in decode_frames(path, threads=threads, device=device))
+            decoded = sum(1 for _ in decode_frames(path, model=model, threads=threads, device=device))
     text = f"ok, {summary.frames} frames, {_groups(summary.gops)}, {summary.file_bytes:,} bytes"
     values = {**asdict(summary), "overhead_bytes": summary.overhead_bytes, "decoded": decoded}
     return Facts(values, text=f"{text}, all decoded" if full else text)

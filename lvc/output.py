@@ -2,7 +2,8 @@
 
 A result is written beside its target under a hidden temporary name, flushed to the disk and renamed. Whatever goes
 wrong before the rename removes the temporary file. `-` is standard output, and devices and named pipes are written
-directly, because there is nothing to rename.
+directly, because there is nothing to rename. A temporary file is locked by the process that writes it, and the lock
+goes with that process: what a killed one left behind can be told from what is being written (`abandoned`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -22,6 +25,12 @@ from lvc.pipeline import told_to_stop
 
 STREAM = "-"
 STDOUT = "standard output"  # what messages call it
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked
+    fcntl = None
 
 # Temporary files that exist right now; a second Ctrl-C removes them without waiting for anybody.
 _unfinished: set[Path] = set()
@@ -61,14 +70,19 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
     if final.exists() and not final.is_file():
         yield final
         return
-    temporary = final.with_name(f".{final.stem[:80]}.{os.urandom(4).hex()}.part{final.suffix}")
+    temporary = final.with_name(_temporary_name(final))
     _unfinished.add(temporary)
+    handle = -1
     try:
         # made here, exclusively, with the permissions that any new file of this user gets
         try:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except OSError as error:
             raise OSError(error.errno, error.strerror, target) from error
+        lock(handle)
+        if os.name != "posix":  # an open file cannot be renamed there
+            os.close(handle)
+            handle = -1
         yield temporary
         _fsync(temporary)
         if final.exists() and not force:
@@ -78,6 +92,51 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         _unfinished.discard(temporary)
+        if handle >= 0:
+            os.close(handle)
+
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+
+
+def _temporary_name(final: Path) -> str:
+    """Short enough for any file system, whatever the letters of the target cost in bytes."""
+    stem = final.stem
+    while len(os.fsencode(stem)) > 80:
+        stem = stem[:-1]
+    suffix = final.suffix if len(final.suffix) <= 8 else ""
+    return f".{stem}.{os.urandom(4).hex()}.part{suffix}"
+
+
+def lock(handle: int) -> bool:
+    """Whether the open file now is this process's alone, until it is closed or the process ends in whatever way.
+
+    True also where there are no locks, so that single jobs work everywhere.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        return True
+    return True
+
+
+def abandoned(path: Path) -> bool:
+    """Whether `path` is a temporary file of `publish` whose process is gone. Never where there are no locks."""
+    if fcntl is None or not _TEMPORARY.fullmatch(path.name):
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        # made a moment ago and not yet locked: not abandoned
+        return time.time() - os.fstat(handle).st_ctime > 2 and lock(handle)
+    finally:
+        os.close(handle)
 
 
 def discard_unfinished() -> None:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from lvc.errors import LvcError
+from lvc.errors import explained
 from lvc.output import STREAM, subject
 
 if TYPE_CHECKING:
@@ -91,20 +91,13 @@ class Report:
         except typer.Exit:
             raise
         except KeyboardInterrupt as error:
-            self.failed(error, INTERRUPTED, "interrupted")
+            self.failed(error, *explained(error))
             raise typer.Exit(INTERRUPTED) from None
-        except LvcError as error:
-            self.failed(error, error.exit_code, str(error))
-        except OSError as error:
-            advice = "check the path, its permissions and the free space"
+        except Exception as error:
             if isinstance(error, BrokenPipeError):
-                advice = "whoever read the output has stopped"
                 # keep Python from complaining once more when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.failed(error, 3, f"{error.strerror or error} — {advice}")
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self.failed(error, 1, f"internal error: {what} — a bug in lvc; -vv shows where")
+            self.failed(error, *explained(error))
         if not go_on:
             self.finish()
 

@@ -71,14 +71,21 @@ def moment_of(packet: CopiedPacket, stream: CopiedStream) -> Fraction | None:
     return None if ticks is None else ticks * stream.seconds_per_tick
 
 
-def model_of(reader: LvzReader, name: str | None, device: str | None) -> Model:
+def loaded(model: str | Model | None, device: str | None) -> Model:
+    """The model itself; a name is loaded (None: the default)."""
+    from lvc import models
+
+    return model if isinstance(model, models.Model) else models.load_model(model, device)
+
+
+def model_of(reader: LvzReader, name: str | Model | None, device: str | None) -> Model:
     """The model that a file was made with: the one named, which has to match, or the one that is found."""
     from lvc import models
 
     header = reader.header
     if name is None:
         return models.load_model(models.find_model(header.model_id, header.model_sha256), device)
-    model = models.load_model(name, device)
+    model = loaded(name, device)
     if model.sha256 != header.model_sha256:
-        raise UnsupportedError(f"was made with the model {header.model_id}, not with {name} — name the right one")
+        raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")
     return model

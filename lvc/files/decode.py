@@ -52,7 +52,7 @@ def decode_file(
     crf: float | None = None,
     container: str | None = None,
     salvage: bool = False,
-    model: str | None = None,
+    model: str | Model | None = None,
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
@@ -105,7 +105,7 @@ def decode_frames(
     end: float | None = None,
     *,
     salvage: bool = False,
-    model: str | None = None,
+    model: str | Model | None = None,
     threads: int | None = None,
     device: str | None = None,
 ) -> Iterator[Frame]:

@@ -22,6 +22,7 @@ from lvc.files.common import (
     blamed,
     destination,
     drained,
+    loaded,
     moment_of,
     size_of,
 )
@@ -35,6 +36,7 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    Origin,
     Packet,
     PacketGroup,
     VideoDescriptor,
@@ -53,7 +55,7 @@ def encode_file(
     source: PathLike,
     target: PathLike,
     *,
-    model: str | None = None,
+    model: str | Model | None = None,
     quality: float = 50,
     gop: float = 10.0,
     packing: str = "rans",
@@ -67,10 +69,13 @@ def encode_file(
     device: str | None = None,
     force: bool = False,
     verify: bool = False,
+    origin: Origin | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
     """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
+
+    `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
@@ -86,20 +91,23 @@ def encode_file(
             lambda: MediaReader(
                 binary_stdin() if source == STREAM else source,
                 resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
+                threads=threads or 0,
             )
         )  # fmt: skip
         items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         path = stack.enter_context(destination(target, force))
-        from lvc import codec, models
+        from lvc import codec
 
-        net = models.load_model(model, device)
+        net = loaded(model, device)
         settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
         video = _describe(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
         count = _Count(size_of(source), reader.frame_count_hint, progress)
         with about(label), _opened_for_writing(path) as file:
-            writer = LvzWriter(file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata)
+            writer = LvzWriter(
+                file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata, origin=origin
+            )
             records = stack.enter_context(blamed(_records(items, reader.video, copied, net, settings), source))
             with WriteBehind(_write_to(writer), RECORDS_AHEAD) as sink:
                 for record in records:
