@@ -1,5 +1,6 @@
 """The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
 
+from lvc.lvz.features import FeatureTrack
 from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec
 from lvc.lvz.reader import LvzReader, Record, clips_only
 from lvc.lvz.records import (
@@ -36,6 +37,7 @@ __all__ = [
     "Clip",
     "CopiedStream",
     "Damage",
+    "FeatureTrack",
     "Geometry",
     "GopEntry",
     "Header",

@@ -27,6 +27,7 @@ HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL = (
     b"TAIL",
 )
 KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL))
+FEAT = b"fEAT"  # not among the known ones: who does not search passes over it
 LONG_LENGTH = 0xFFFFFFFF
 _CASE_BIT = 0x20
 _PIECE = 1 << 20

@@ -12,6 +12,7 @@ from lvc.limits import DEFAULT, Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
 from lvc.lvz.descriptors import unpack_metadata
+from lvc.lvz.features import FeatureTrack, find_features
 from lvc.lvz.index import TAIL_CHUNK, unpack_index, unpack_tail
 from lvc.lvz.packets import unpack_packets
 from lvc.lvz.records import (
@@ -99,6 +100,17 @@ class LvzReader:
         """The last `mETa`, wherever the index says it is."""
         self._read_end()
         return self._late_metadata or self._metadata
+
+    @property
+    def features(self) -> FeatureTrack | None:
+        """What the frames show, if the file has it and can be read from its end. Few bytes are read, no clip."""
+        index, source = self.index, self._source
+        if index is None:
+            return None
+        back = source.offset
+        found = find_features(source, index.entries[-1].offset, index.offset) if index.entries else None
+        source.seek(back)
+        return found
 
     @property
     def frame_count(self) -> int | None:

@@ -25,6 +25,7 @@ from lvc.lvz.descriptors import (
     unpack_origin,
     unpack_video,
 )
+from lvc.lvz.features import FeatureTrack, pack_features
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
 from lvc.lvz.records import Clip, CopiedStream, Header, Metadata, Origin, Packet, PacketGroup, VideoDescriptor
@@ -70,6 +71,7 @@ class LvzWriter:
         self._last_pts: int | None = None
         self._packets: list[list[Packet]] = [[] for _ in copied]
         self._packet_sizes = [0] * len(self.copied)
+        self._features: bytes | None = None
         self._closed = False
         chunks = self._checked_descriptors()
         if origin is not None:
@@ -203,6 +205,11 @@ class LvzWriter:
         self._state.add_metadata(self.bytes_written)
         self._emit(c.pack_chunk(c.META, payload))
 
+    def write_features(self, track: FeatureTrack) -> None:
+        """What the frames show, kept until the next `INDX` and written right before it."""
+        self._check_open()
+        self._features = pack_features(track)
+
     def flush(self) -> None:
         """Writes what is held back (live recording); costs some bytes."""
         self._check_open()
@@ -257,6 +264,8 @@ class LvzWriter:
         self.packet_bytes += sum(len(p.data) for p in packets)
 
     def _write_end(self) -> None:
+        if self._features is not None:
+            self._emit(c.pack_chunk(c.FEAT, self._features))
         index_offset = self.bytes_written
         self._emit(c.pack_chunk(c.INDX, pack_index(self._state.entries)))
         self._emit(c.pack_chunk(c.TAIL, pack_tail(self._state.tail(index_offset, self._digest.digest()))))
