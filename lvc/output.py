@@ -15,7 +15,6 @@ import re
 import select
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -70,16 +69,8 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
     if final.exists() and not final.is_file():
         yield final
         return
-    temporary = final.with_name(_temporary_name(final))
-    _unfinished.add(temporary)
-    handle = -1
+    temporary, handle = _made_and_locked(final, target)
     try:
-        # made here, exclusively, with the permissions that any new file of this user gets
-        try:
-            handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, target) from error
-        lock(handle)
         if os.name != "posix":  # an open file cannot be renamed there
             os.close(handle)
             handle = -1
@@ -94,6 +85,24 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
         _unfinished.discard(temporary)
         if handle >= 0:
             os.close(handle)
+
+
+def _made_and_locked(final: Path, target: str) -> tuple[Path, int]:
+    """A new temporary file for `final`, open and locked. `target` is what the user calls it."""
+    while True:
+        temporary = final.with_name(_temporary_name(final))
+        _unfinished.add(temporary)
+        # made here, exclusively, with the permissions that any new file of this user gets
+        try:
+            handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except OSError as error:
+            _unfinished.discard(temporary)
+            raise OSError(error.errno, error.strerror, target) from error
+        lock(handle)
+        if temporary.exists():
+            return temporary, handle
+        os.close(handle)  # somebody cleared it up before it was locked
+        _unfinished.discard(temporary)
 
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
@@ -133,8 +142,7 @@ def abandoned(path: Path) -> bool:
     except OSError:
         return False
     try:
-        # made a moment ago and not yet locked: not abandoned
-        return time.time() - os.fstat(handle).st_ctime > 2 and lock(handle)
+        return lock(handle)
     finally:
         os.close(handle)
 

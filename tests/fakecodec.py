@@ -107,13 +107,17 @@ def find_model(model_id: str, sha256: bytes) -> str:
     return model_id
 
 
+def resolve(name: str | None = None) -> Model:
+    return load_model(name)
+
+
 def install() -> None:
     """Put this codec in place of the real one, before anything imports that."""
     import lvc
 
     for name, members in (
         ("codec", {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings}),
-        ("models", {"load_model": load_model, "find_model": find_model, "Model": Model}),
+        ("models", {"load_model": load_model, "find_model": find_model, "resolve": resolve, "Model": Model}),
     ):
         module = ModuleType(f"lvc.{name}")
         vars(module).update(members)
@@ -121,9 +125,11 @@ def install() -> None:
         setattr(lvc, name, module)
 
 
+if __name__ in ("__main__", "__mp_main__"):  # the workers of a folder job load this file under the second name
+    install()
+    PACKING_NAMES[2] = "rans"
+
 if __name__ == "__main__":
     from lvc.cli import main
 
-    install()
-    PACKING_NAMES[2] = "rans"
     main()

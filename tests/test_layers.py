@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "codec": {"torch", "numpy"},
     "files": set(),
     "facts": set(),
+    "jobs": set(),
     "training": {"torch", "numpy", "safetensors", "av", "rich"},
     "evaluation": {"torch", "numpy", "av", "rich", "imageio_ffmpeg", "matplotlib"},
     "cli": {"typer", "rich"},

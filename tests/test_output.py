@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lvc.errors import OutputExistsError, UsageError
-from lvc.output import about, check_output, publish, subject
+from lvc.output import abandoned, about, check_output, publish, subject
 
 
 def test_published_on_success_with_ordinary_permissions(tmp_path: Path) -> None:
@@ -93,3 +93,21 @@ def test_about_names_the_file_once() -> None:
     with pytest.raises(OSError) as full, about("disk"):
         raise OSError(28, "No space left on device")
     assert subject(full.value) == "disk"
+
+
+def test_what_a_killed_process_left_is_told_from_what_is_written(tmp_path: Path) -> None:
+    with publish(str(tmp_path / "a.lvz")) as path:
+        assert path.name.startswith(".a.") and not abandoned(path)
+        left = path.with_name(path.name.replace(".a.", ".b."))
+        left.touch()
+        assert abandoned(left)
+        for other in (".b.0123.part.lvz", "b.01234567.part.lvz", ".b.01234567.lvz"):
+            (tmp_path / other).touch()
+            assert not abandoned(tmp_path / other)
+
+
+@pytest.mark.parametrize("name", ["é" * 125 + ".lvz", "n" * 255, "a." + "x" * 250, "日" * 83 + ".mp4"])
+def test_long_names(tmp_path: Path, name: str) -> None:
+    with publish(str(tmp_path / name)) as path:
+        path.write_bytes(b"x")
+    assert [p.name for p in tmp_path.iterdir()] == [name]

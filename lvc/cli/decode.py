@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import values
+from lvc.cli import folders, values
+from lvc.cli.folders import DryRun, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
 from lvc.output import STREAM, check_output
 
@@ -18,6 +19,7 @@ Decompress a .lvz to a video.
 Examples:
   lvc decode holiday.lvz
   lvc decode holiday.lvz part.mkv --start 1:30 --end 1:45 --codec ffv1
+  lvc decode coded/ --output-dir videos/ --container mkv
   lvc decode holiday.lvz - | ffplay -
 """
 
@@ -38,12 +40,10 @@ class Container(StrEnum):
 
 
 def decode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, or - (stdin).")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, a folder, or - (stdin).")],
     output: Annotated[
         str | None,
-        typer.Argument(
-            metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."
-        ),
+        typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."),
     ] = None,
     start: Annotated[
         Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
@@ -61,6 +61,11 @@ def decode(
     model: Annotated[
         str | None, typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it.")
     ] = None,
+    output_dir: OutputDir = None,
+    jobs: Jobs = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    watch: Watch = False,
     force: Force = False,
     threads: Threads = None,
     device: Device = None,
@@ -73,27 +78,34 @@ def decode(
         if end is not None:
             raise typer.BadParameter("give --end or --duration, not both")
         end = (start or 0) + duration
+    settings: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "codec": codec.value,
+        "crf": crf,
+        "container": container and container.value,
+        "salvage": salvage,
+        "model": model,
+        "device": device,
+    }
+    if folders.is_folder(source):
+        report = Report("decode", as_json, quiet, no_progress, verbose)
+        with report.job(source):
+            folders.run_folder(
+                report, source, "decode", settings, output=output, output_dir=output_dir,
+                suffix=f".{container.value if container else 'mp4'}", jobs=jobs, threads=threads, resume=resume,
+                force=force, dry_run=dry_run, watch=watch,
+            )  # fmt: skip
+        return
     target = output or default_output(source, ".mp4")
     report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     with report.job(source):
+        folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
         check_output(source, target, force=force)
         from lvc.files import decode_file
 
         result = decode_file(
-            source,
-            target,
-            start=start,
-            end=end,
-            codec=codec.value,
-            crf=crf,
-            container=container and container.value,
-            salvage=salvage,
-            model=model,
-            force=force,
-            threads=threads,
-            device=device,
-            progress=report.progress,
-            notice=report.notice,
+            source, target, **settings, force=force, threads=threads, progress=report.progress, notice=report.notice
         )
         report.done(result)
         result.raise_for_damage()

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import values
+from lvc.cli import folders, values
+from lvc.cli.folders import DryRun, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
 from lvc.output import STREAM, check_output
 
@@ -18,6 +19,7 @@ Compress a video to .lvz.
 Examples:
   lvc encode holiday.mp4
   lvc encode holiday.mp4 small.lvz --quality 30 --verify
+  lvc encode videos/ --output-dir coded/ --jobs 4 --resume
   ffmpeg -i rtsp://camera/1 -t 60 -f matroska - | lvc encode - minute.lvz
 """
 
@@ -28,7 +30,7 @@ class Packing(StrEnum):
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A video, an address that FFmpeg opens, or - (stdin).")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A video, a folder, an address of FFmpeg, or - (stdin).")],
     output: Annotated[
         str | None, typer.Argument(metavar="OUT", help="The .lvz to write, or - (stdout). Default: IN as .lvz.")
     ] = None,
@@ -56,6 +58,11 @@ def encode(
     ] = None,
     duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
+    output_dir: OutputDir = None,
+    jobs: Jobs = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    watch: Watch = False,
     force: Force = False,
     threads: Threads = None,
     device: Device = None,
@@ -64,29 +71,35 @@ def encode(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
+    settings: dict[str, Any] = {
+        "model": model,
+        "quality": quality,
+        "gop": gop,
+        "packing": packing.value,
+        "audio": audio,
+        "resolution": resolution,
+        "fps": fps,
+        "start": start,
+        "duration": duration,
+        "verify": verify,
+        "device": device,
+    }
+    if folders.is_folder(source):
+        report = Report("encode", as_json, quiet, no_progress, verbose)
+        with report.job(source):
+            folders.run_folder(
+                report, source, "encode", settings, output=output, output_dir=output_dir, suffix=".lvz", jobs=jobs,
+                threads=threads, resume=resume, force=force, dry_run=dry_run, watch=watch,
+            )  # fmt: skip
+        return
     target = output or default_output(source, ".lvz")
     report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     with report.job(source):
+        folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
         check_output(source, target, force=force)
         from lvc.files import encode_file
 
         result = encode_file(
-            source,
-            target,
-            model=model,
-            quality=quality,
-            gop=gop,
-            packing=packing.value,
-            audio=audio,
-            resolution=resolution,
-            fps=fps,
-            start=start,
-            duration=duration,
-            verify=verify,
-            force=force,
-            threads=threads,
-            device=device,
-            progress=report.progress,
-            notice=report.notice,
+            source, target, **settings, force=force, threads=threads, progress=report.progress, notice=report.notice
         )
         report.done(result)

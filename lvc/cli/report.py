@@ -20,6 +20,7 @@ from lvc.errors import explained
 from lvc.output import STREAM, subject
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
 
@@ -74,6 +75,7 @@ class Report:
         self._show_progress = not (quiet or no_progress or as_json)
         self._json_to: IO[str] = sys.stderr if to_stdout else sys.stdout
         self._display: Progress | None = None
+        self._console: Console | None = None
         self._started = 0.0
         self._shown = 0.0
 
@@ -103,14 +105,36 @@ class Report:
 
     def failed(self, error: BaseException, code: int, message: str) -> None:
         """Report an error. The first one decides the exit code of the command."""
-        file = subject(error) or self._file
-        self.exit_code = self.exit_code or code
-        if self.as_json:
-            self._json("error", file=file, exit_code=code, kind=type(error).__name__, message=message)
-        shown = {STREAM: "standard input"}.get(file, file)
-        self._line(f"lvc: error: {shown}: {message}")
+        self.file_failed(subject(error) or self._file, code, type(error).__name__, message)
         if self.verbose > 1:
             sys.stderr.write("".join(traceback.format_exception(error)))
+
+    def file_failed(self, file: str, code: int, kind: str, message: str) -> None:
+        """Report the error of one file, which happened elsewhere."""
+        self.exit_code = self.exit_code or code
+        if self.as_json:
+            self._json("error", file=file, exit_code=code, kind=kind, message=message)
+        shown = {STREAM: "standard input"}.get(file, file)
+        self._line(f"lvc: error: {_one_line(shown)}: {message}")
+
+    def file_done(self, file: str, fields: dict[str, Any], number: str, text: str) -> None:
+        """One file of many is done; `number` says how many that makes."""
+        if self.as_json:
+            self._json("done", file=file, **fields)
+        elif not self.quiet:
+            self._line(f"{number}{_one_line(f'{file}: {text}')}")
+
+    def file_progress(self, file: str, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
+        """One file of many is in work. People see it in the table."""
+        if self.as_json:
+            self._json("progress", file=file, frames=frames, frames_total=total, bytes_in=bytes_in, bytes_out=bytes_out)
+
+    def summary(self, file: str, fields: dict[str, Any], text: str) -> None:
+        """The end of a job of many files."""
+        if self.as_json:
+            self._json("summary", file=file, **fields)
+        elif not self.quiet:
+            self._line(f"{file}: {text}")
 
     def finish(self) -> None:
         """Leave with the first failure's exit code, if there was one."""
@@ -123,7 +147,7 @@ class Report:
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         elif not self.quiet:
-            self._line(f"{self._file}: {result}")
+            self._line(f"{_one_line(self._file)}: {result}")
             if self.verbose:
                 for name, value in result.fields().items():
                     self._line(f"  {name}: {value}")
@@ -139,16 +163,16 @@ class Report:
         """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
         if self.as_json:
             self._json(fields["event"], file=self._file, **{k: v for k, v in fields.items() if k != "event"})
-        elif not self.quiet and (fields["event"] == "done" or self.verbose or self._on_terminal()):
+        elif not self.quiet and (fields["event"] == "done" or self.verbose or self.shows_progress):
             figures = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in fields.items() if k != "event")
             self._line(f"lvc: {self._file}: {fields['event']}: {figures}")
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, file: str | None = None) -> None:
         """Something the user should know, such as what a conversion lost."""
         if self.as_json:
-            self._json("notice", file=self._file, message=text)
+            self._json("notice", file=file or self._file, message=text)
         elif not self.quiet:
-            self._line(f"lvc: {self._file}: {text}")
+            self._line(f"lvc: {_one_line(file or self._file)}: {text}")
 
     def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
         """Called often; shows or prints at most twice a second."""
@@ -162,7 +186,7 @@ class Report:
                 "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in,
                 bytes_out=bytes_out, fps=round(fps, 2),
             )  # fmt: skip
-        elif self._on_terminal():
+        elif self.shows_progress:
             if self._display is None:
                 self._display = _display()
                 self._display.start()
@@ -171,8 +195,18 @@ class Report:
             task = self._display.task_ids[0]
             self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
 
-    def _on_terminal(self) -> bool:
+    @property
+    def shows_progress(self) -> bool:
         return self._show_progress and sys.stderr.isatty()
+
+    @contextlib.contextmanager
+    def above(self, console: Console) -> Iterator[None]:
+        """Lines are printed above what is displayed on `console` meanwhile."""
+        self._console = console
+        try:
+            yield
+        finally:
+            self._console = None
 
     def _json(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, "command": self.command, **fields})
@@ -182,8 +216,9 @@ class Report:
     def _line(self, text: str) -> None:
         """One line on stderr, above the progress display if there is one; control characters are spelled out."""
         safe = _printable(text)
-        if self._display is not None:
-            self._display.console.print(safe, markup=False, highlight=False)
+        console = self._console if self._display is None else self._display.console
+        if console is not None:
+            console.print(safe, markup=False, highlight=False, soft_wrap=True)
         else:
             print(safe, file=sys.stderr, flush=True)
 
@@ -191,6 +226,11 @@ class Report:
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+
+def _one_line(name: str) -> str:
+    """A file's name, which may hold anything, on one line."""
+    return name.replace("\n", "\\n")
 
 
 def _printable(text: str) -> str:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lvc.cli.report import Device, Json, Quiet, Report, Threads, Verbose
+from lvc.cli import folders
+from lvc.cli.folders import Jobs
+from lvc.cli.report import Device, Json, NoProgress, Quiet, Report, Threads, Verbose
 
 HELP = """
 Check that .lvz files are whole.
@@ -15,22 +17,28 @@ Check that .lvz files are whole.
 Examples:
   lvc verify holiday.lvz
   lvc verify --full holiday.lvz
-  lvc verify --json archive/*.lvz
+  lvc verify archive/ --jobs 4 --json
 """
 
 
 def verify(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, or - (stdin).")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, folders, or - (stdin).")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame and check the latents too.")] = False,
+    jobs: Jobs = None,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    report = Report("verify", as_json, quiet, verbose=verbose)
+    report = Report("verify", as_json, quiet, no_progress, verbose)
     for file in files:
         with report.job(file, go_on=True):
+            if folders.is_folder(file):
+                settings = {"full": full, "device": device}
+                folders.run_folder(report, file, "verify", settings, jobs=jobs, threads=threads)
+                continue
             from lvc.facts import verify_file
 
             report.show(verify_file(file, full=full, threads=threads, device=device))

@@ -85,7 +85,7 @@ def _from_pipe(raw: BinaryIO, notices: list[str]) -> Any:
     return spool
 
 
-def _raw_options(path: str) -> tuple[str, dict[str, str]] | None:
+def raw_options(path: str) -> tuple[str, dict[str, str]] | None:
     """Raw YUV carries no header: its size (and rate) come from its name, as in `cars_320x240_30.yuv`."""
     extension = path.rpartition(".")[2].lower()
     if extension not in _RAW_FORMATS:
@@ -130,7 +130,7 @@ def _spelled(path: str) -> tuple[str, str | None, dict[str, str]]:
             return path, "v4l2", {}
         if os.path.isdir(path):
             raise MediaError("is a folder — name a video file")
-        raw = _raw_options(path)
+        raw = raw_options(path)
         # "file:" keeps FFmpeg from reading a protocol or a number pattern into the name
         return f"file:{path}", *(raw if raw else (None, {}))
     if re.match(r"[a-z][a-z0-9+.-]{1,}:", path):

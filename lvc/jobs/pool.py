@@ -1,0 +1,143 @@
+"""Workers of a folder job as processes of their own: each loads the model once and gets its share of the cores.
+
+A worker that dies (killed, out of memory, a crash in a codec) costs the file that it was at; another takes its place.
+If this process dies, by whatever, its workers end at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing import connection
+from types import TracebackType
+from typing import Any, Self
+
+from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
+from lvc.jobs.work import Worker
+
+_PATIENCE = 10.0  # seconds that a worker has to leave in good order
+
+
+class _Process:
+    """A worker's process, the pipe to it, and what it is at."""
+
+    def __init__(self, job: Job, threads: int) -> None:
+        # spawned, not forked: PyAV and torch have threads, which a fork does not copy
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_main, args=(theirs, job, threads), name="lvc-worker", daemon=True)
+        self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+class Pool:
+    """`jobs` workers, started when there is work for them. A context manager; leaving it ends them."""
+
+    def __init__(self, job: Job, jobs: int, threads: int) -> None:
+        """`threads`: cores for all workers together."""
+        self._job = job
+        self._jobs = jobs
+        self._threads = max(1, threads // jobs)
+        self._workers: list[_Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.process.terminate()  # all at once, then wait for each
+        for worker in self._workers:
+            worker.end()
+
+    @property
+    def free(self) -> int:
+        return self._jobs - self.running
+
+    @property
+    def running(self) -> int:
+        return sum(worker.task is not None for worker in self._workers)
+
+    def start(self, task: Task) -> None:
+        """Hand a file to a free worker."""
+        for dead in [w for w in self._workers if w.task is None and not w.process.is_alive()]:
+            dead.end()
+            self._workers.remove(dead)
+        idle = next((worker for worker in self._workers if worker.task is None), None)
+        if idle is None:
+            idle = _Process(self._job, self._threads)
+            self._workers.append(idle)
+        idle.task = task
+        # a worker that dies now is noticed by `wait`
+        with contextlib.suppress(OSError):
+            idle.pipe.send(task)
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What has happened, after `seconds` at most."""
+        sources: list[Any] = [worker.pipe for worker in self._workers if worker.task is not None]
+        events: list[Event] = []
+        for pipe in connection.wait(sources, seconds):
+            worker = next(w for w in self._workers if w.pipe is pipe)
+            try:
+                event: Event = worker.pipe.recv()
+            except (EOFError, OSError):
+                event = self._died(worker)
+            if isinstance(event, Outcome):
+                worker.task = None
+            events.append(event)
+        return events
+
+    def _died(self, worker: _Process) -> Outcome:
+        worker.end()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        if worker.task is None:
+            raise RuntimeError("a worker without work spoke")
+        return Outcome(
+            worker.task,
+            Status.failed,
+            f"its worker {how} — is there enough memory? Fewer --jobs need less",
+            {},
+            3,
+            "WorkerDied",
+        )
+
+
+def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
+    """What a worker does: tasks in, progress and outcomes out, until the pipe ends or SIGTERM comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the first one decides
+    signal.signal(signal.SIGTERM, _interrupted)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = Worker(job, threads)
+
+    def report(progress: Progress) -> None:
+        pipe.send(progress)
+
+    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        while True:
+            pipe.send(worker.do(pipe.recv(), report))
+    os._exit(0)  # threads that are blocked in foreign code would keep it
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

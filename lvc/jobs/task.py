@@ -1,0 +1,81 @@
+"""What a folder job is made of, and what comes back of each of its files. Everything here can be pickled."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Stamp = tuple[int, int, int]
+Command = Literal["encode", "decode", "verify"]
+
+
+class Status(StrEnum):
+    """`busy`: another run is at this file right now; it is asked for again later."""
+
+    done = "done"
+    skipped = "skipped"
+    failed = "failed"
+    busy = "busy"
+    planned = "planned"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every file. `settings` are keyword arguments of `encode_file`, `decode_file` or `verify_file`.
+
+    `resume` skips outputs that are whole and were made of the same bytes in the same way; `force` makes every output
+    again; without either an existing output is an error of its file.
+    """
+
+    command: Command
+    settings: dict[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file. `before`: what stood in the output's place when the job was planned."""
+
+    source: str
+    target: str
+    before: Stamp | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of a file in work: frames done, expected (None: unknown), bytes read and written so far."""
+
+    task: Task
+    frames: int
+    total: int | None
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended. `text` is for people, `fields` for machines; `kind` names the class of an error."""
+
+    task: Task
+    status: Status
+    text: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+    kind: str = ""
+    notices: tuple[str, ...] = ()
+
+
+Event = Progress | Outcome
+
+
+def stamp(path: str) -> Stamp | None:
+    """Changes whenever another file takes the place of this one; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

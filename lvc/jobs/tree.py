@@ -1,0 +1,130 @@
+"""The files of a folder that a job is about, and where their outputs go: the same tree below another folder.
+
+Videos are known by their content, not by their names. Hidden files and folders are left out, and so are the folder of
+the outputs and everything that is no file (sockets, pipes, devices). Links are followed; a folder that contains itself
+by a link is entered once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lvc.errors import UsageError
+from lvc.jobs.task import Command, Task, stamp
+from lvc.lvz.chunks import SIGNATURE
+
+# What people name videos: such a file that cannot be read is an error, any other one is just no video.
+_VIDEO_NAMES = (
+    ".3g2 .3gp .asf .avi .flv .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .obu .ogv "
+    ".ts .vob .webm .wmv .y4m"
+).split()
+_MAX_NAME = 255  # bytes, of every file system in use
+
+
+@dataclass
+class Tree:
+    """What a folder holds: files for the job, by their path, and how many others."""
+
+    files: list[str]
+    others: int
+
+
+def find(root: str, command: Command, without: str | None = None) -> Tree:
+    """The files below `root` that `command` works on, sorted; nothing below the folder `without`."""
+    tree = Tree([], 0)
+    for path in walk(root, without):
+        if is_wanted(path, command):
+            tree.files.append(path)
+        else:
+            tree.others += 1
+    return tree
+
+
+def walk(root: str, without: str | None = None) -> Iterator[str]:
+    """Every visible regular file below `root`, in order of names."""
+    if not os.path.isdir(root):
+        raise UsageError("is not a folder — name one")
+    # a folder of outputs that holds the sources too, or is theirs, cannot be left out
+    excluded = os.path.realpath(without) if without is not None else ""
+    if excluded == os.path.realpath(root):
+        excluded = ""
+    yield from _walk(root, excluded, ())
+
+
+def _walk(folder: str, excluded: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    here = os.stat(folder)
+    identity = here.st_dev, here.st_ino
+    if identity in above or (excluded and os.path.realpath(folder) == excluded):
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except PermissionError:
+        if above:
+            return
+        raise
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        try:
+            mode = entry.stat().st_mode
+        except OSError:  # a link that leads nowhere: whoever opens it says so
+            yield entry.path
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _walk(entry.path, excluded, (*above, identity))
+        elif stat.S_ISREG(mode):
+            yield entry.path
+
+
+def is_wanted(path: str, command: Command) -> bool:
+    """Whether the job is about this file: a video to encode, or a `.lvz`."""
+    if command != "encode":
+        return _starts_like_lvz(path) or path.endswith(".lvz")
+    if _starts_like_lvz(path):
+        return False
+    from lvc.media.probe import is_video
+
+    found = is_video(path)
+    return os.path.splitext(path)[1].lower() in _VIDEO_NAMES if found is None else found
+
+
+def _starts_like_lvz(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SIGNATURE)) == SIGNATURE
+    except OSError:
+        return False
+
+
+def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list[Task]:
+    """Each file with its output: the same name with `suffix`, below `output_dir`.
+
+    Where two names of a folder differ in their endings alone, the ending stays: `a.mp4` and `a.mov` become
+    `a.mp4.lvz` and `a.mov.lvz`.
+    """
+    files = list(files)
+    plain = {path: os.path.splitext(path)[0] + suffix for path in files}
+    count = Counter(plain.values())
+    result = []
+    for path in files:
+        target = plain[path] if count[plain[path]] == 1 else path + suffix
+        target = os.path.join(output_dir, os.path.relpath(target, root))
+        result.append(Task(path, _short_enough(target, suffix), None))
+    return [Task(task.source, task.target, stamp(task.target)) for task in result]
+
+
+def _short_enough(path: str, suffix: str) -> str:
+    """A name that is too long for a file system ends in a hash of itself instead."""
+    folder, name = os.path.split(path)
+    if len(os.fsencode(name)) <= _MAX_NAME:
+        return path
+    end = f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{suffix}"
+    stem = name.removesuffix(suffix)
+    while len(os.fsencode(stem + end)) > _MAX_NAME:
+        stem = stem[:-1]
+    return os.path.join(folder, stem + end)

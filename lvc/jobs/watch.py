@@ -1,0 +1,64 @@
+"""A folder that files arrive in: each one becomes work when it has stopped growing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from lvc.jobs import tree
+from lvc.jobs.task import Command, Stamp, Task, stamp
+
+
+class Watcher:
+    """Looks at `root` again and again; `__call__` gives the files that have been as they are for `settle` seconds.
+
+    A file that is written again becomes work again. Looking is all it does: no service of one operating system is
+    needed, and network folders work too.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        output_dir: str,
+        command: Command,
+        plan: Callable[[list[str]], list[Task]],
+        settle: float = 2.0,
+        every: float = 1.0,
+    ) -> None:
+        self._root, self._output_dir, self._command, self._plan = root, output_dir, command, plan
+        self._settle, self._every = settle, every
+        self._seen: dict[str, tuple[Stamp, float]] = {}
+        self._handled: dict[str, Stamp] = {}
+        self._wanted: dict[str, bool] = {}
+        self._next = 0.0
+
+    def __call__(self) -> list[Task]:
+        now = time.monotonic()
+        if now < self._next:
+            return []
+        self._next = now + self._every
+        ready = []
+        here = set()
+        for path in tree.walk(self._root, self._output_dir):
+            found = stamp(path)
+            if found is None:
+                continue
+            here.add(path)
+            before, since = self._seen.get(path, (None, now))
+            if before != found:
+                self._seen[path], since = (found, now), now
+            if now - since >= self._settle and self._handled.get(path) != found:
+                self._handled[path] = found
+                self._wanted[path] = tree.is_wanted(path, self._command)
+                if self._wanted[path]:
+                    ready.append(path)
+        for gone in set(self._seen) - here:
+            for known in (self._seen, self._handled, self._wanted):
+                known.pop(gone, None)
+        if not ready:
+            return []
+        # names are given with all that is there in mind, so that no two files want one output
+        tasks = self._plan(sorted(path for path, wanted in self._wanted.items() if wanted))
+        chosen = {os.fspath(path) for path in ready}
+        return [task for task in tasks if task.source in chosen]
