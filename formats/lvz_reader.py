@@ -148,7 +148,7 @@ class Payload:
 # --- section 3: chunks ------------------------------------------------------------------------------------------------
 
 SIGNATURE = bytes.fromhex("89 4C 56 5A 0D 0A 1A 0A")
-KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "INDX", "TAIL")
+KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "INDX", "TAIL")
 
 
 class File:
@@ -238,7 +238,7 @@ def read_plane(p):
 def read_vstr(data):
     p = Payload(data)
     v = {"packing": p.u8()}
-    known(v["packing"] in (1, 2), f"packing {v['packing']}")
+    known(v["packing"] in (1, 2, 3), f"packing {v['packing']}")
     v["width"], v["height"], v["align"] = p.uvarint(1 << 32), p.uvarint(1 << 32), p.uvarint(1 << 16)
     v["time_base"], v["frame_rate"], v["sar"] = p.ratio(), p.ratio(), p.ratio()
     v["rotation"] = p.uvarint(360)
@@ -274,7 +274,8 @@ def read_vstr(data):
     limit(max(pad_w, pad_h), MAX_SIDE, "side")
     limit(pad_w * pad_h, MAX_PIXELS, "pixels")
     for plane in v["planes"]:
-        plane["area"] = -(-pad_w // plane["stride"]) * -(-pad_h // plane["stride"])
+        plane["rows"], plane["columns"] = -(-pad_h // plane["stride"]), -(-pad_w // plane["stride"])
+        plane["area"] = plane["rows"] * plane["columns"]
     v["symbols"] = max(
         sum(q["area"] * q["channels"] for q in v["planes"] if q[kind]) for kind in ("in_key", "in_predicted")
     )
@@ -318,6 +319,36 @@ def read_orig(data):
     origin = {"source_bytes": p.uvarint(), "source_sha256": p.bytes(32).hex(), "settings": p.tags()}
     p.end()
     return origin
+
+
+def read_ltnt(data, video):
+    limit(len(data), MAX_METADATA, "LTNT size")
+    p = Payload(data)
+    code, flags = p.u8(), p.u8()
+    known(1 <= code <= 3 and flags < 4, "LTNT element or flag")
+    exponent = p.svarint() if flags & 2 else None
+    need(exponent is None or -160 <= exponent <= 160, "exponent")
+    shapes = {(q["channels"], q["rows"], q["columns"]) for q in video["planes"]}
+    need(len(shapes) == 1 and all(q["in_key"] for q in video["planes"]), "planes are not those of tensors")
+    need((len(video["planes"]) == 1) == (exponent is None), "number of planes")
+    channels, rows, columns = shapes.pop()
+    need(video["packing"] != 3 or channels <= 1024, "channels")
+    tensors = {"element": ("bfloat16", "float16", "float32")[code - 1], "exponent": exponent, "samples": []}
+    tensors["matrix"] = p.floats(channels * channels) if flags & 1 else []
+    coding = p.blob()
+    limit(len(coding), 1 << 22, "parameters of packing")
+    for _ in range(p.uvarint(p.left() + 1)):
+        s = {"name": p.text(), "axes": p.text()}
+        s["frames"], s["rows"], s["columns"] = (p.uvarint(1 << 32) for _ in range(3))
+        letters = sorted(s["axes"].replace("N", "").replace("T", "", 1))
+        need(len(s["axes"]) <= 8 and letters == ["C", "H", "W"], "axes")
+        need(min(s["frames"], s["rows"], s["columns"]) >= 1, "size of a tensor")
+        need(s["rows"] <= rows and s["columns"] <= columns, "tensor larger than the planes")
+        need(s["frames"] == 1 or "T" in s["axes"], "frames without an axis")
+        s["tags"] = p.tags()
+        tensors["samples"].append(s)
+    p.end()
+    return tensors
 
 
 # --- section 6: CLIP --------------------------------------------------------------------------------------------------
@@ -511,7 +542,7 @@ def read_file(handle, report=lambda *fields: None):
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = origin = index = tail = None
+    head = video = meta = origin = tensors = index = tail = None
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
     start_pts = last_pts = end_pts = 0
@@ -523,6 +554,7 @@ def read_file(handle, report=lambda *fields: None):
         need(not after_index or name == "TAIL", "INDX without TAIL")
         in_records = in_records or name in ("CLIP", "PKTS", "INDX", "TAIL")
         need(not in_records or video is not None, "no VSTR before the first record")
+        need(not in_records or video["packing"] != 3 or tensors is not None, "packing field without LTNT")
         if not is_known(name):
             report(offset, name, f"unknown, {len(payload)} bytes")
         elif name == "HEAD":
@@ -548,6 +580,10 @@ def read_file(handle, report=lambda *fields: None):
             need(video is not None and not in_records and origin is None, "oRIG is out of place")
             origin = read_orig(payload)
             report(offset, name, f"{origin['source_bytes']} bytes, {len(origin['settings'])} settings")
+        elif name == "LTNT":
+            need(video is not None and not in_records and tensors is None, "LTNT is out of place")
+            tensors = read_ltnt(payload, video)
+            report(offset, name, f"{len(tensors['samples'])} tensors of {tensors['element']}")
         elif name == "CLIP":
             group = read_clips(payload, video)
             first = group["clips"][0]
@@ -600,6 +636,7 @@ def read_file(handle, report=lambda *fields: None):
         raise TruncatedError("file does not end with TAIL")
     return {
         "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
+        "tensors": tensors,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,
@@ -636,7 +673,7 @@ def main(arguments):
         for name, value in result["counts"].items():
             print(f"{name}: {value}")
         if result["video"]["packing"] != 1:
-            print("latents: packed with rans, which needs the model; their checksums were not compared")
+            print("latents: packed with rans or field, which this reader cannot decode; not compared")
     return 0
 
 

@@ -5,6 +5,7 @@ from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec
 from lvc.lvz.reader import LvzReader, Record, clips_only
 from lvc.lvz.records import (
     PACKET_KEY,
+    PACKING_FIELD,
     PACKING_NAMES,
     PACKING_RANS,
     PACKING_ZSTD,
@@ -24,12 +25,14 @@ from lvc.lvz.records import (
     Tail,
     VideoDescriptor,
 )
+from lvc.lvz.tensors import Sample, TensorSet
 from lvc.lvz.writer import LvzWriter
 
 __all__ = [
     "KIND_KEY",
     "KIND_PREDICTED",
     "PACKET_KEY",
+    "PACKING_FIELD",
     "PACKING_NAMES",
     "PACKING_RANS",
     "PACKING_ZSTD",
@@ -51,8 +54,10 @@ __all__ = [
     "PacketsEntry",
     "PlaneSpec",
     "Record",
+    "Sample",
     "Summary",
     "Tail",
+    "TensorSet",
     "VideoDescriptor",
     "clips_only",
 ]

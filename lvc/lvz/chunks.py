@@ -15,7 +15,7 @@ from lvc.limits import Limits
 SIGNATURE = b"\x89LVZ\r\n\x1a\n"
 VERSION = 1
 
-HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL = (
+HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, INDX, TAIL = (
     b"HEAD",
     b"VSTR",
     b"CSTR",
@@ -23,10 +23,11 @@ HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL = (
     b"PKTS",
     b"mETa",
     b"oRIG",
+    b"LTNT",
     b"INDX",
     b"TAIL",
 )
-KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, INDX, TAIL))
+KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, INDX, TAIL))
 FEAT = b"fEAT"  # not among the known ones: who does not search passes over it
 LONG_LENGTH = 0xFFFFFFFF
 _CASE_BIT = 0x20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
 
 from lvc.errors import LimitError, UnsupportedError, UsageError
 from lvc.limits import Limits
@@ -183,7 +182,7 @@ def pack_copied(number: int, stream: CopiedStream) -> bytes:
             f.uvarint(stream.sample_rate),
             f.uvarint(stream.channels),
             f.uvarint(stream.disposition),
-            _pack_tags(stream.metadata),
+            f.pack_tags(stream.metadata),
             f.blob(stream.params),
         )
     )
@@ -200,7 +199,7 @@ def unpack_copied(payload: bytes, limits: Limits) -> tuple[int, CopiedStream]:
         raise UnsupportedError(f"copied stream of the unknown kind {kind} — use a newer lvc")
     codec, time_base, language = r.text(), _ratio(r), r.text()
     sample_rate, channels, disposition = r.uvarint(U32), r.uvarint(U32), r.uvarint(U32)
-    metadata, params = _unpack_tags(r), r.blob()
+    metadata, params = r.tags(), r.blob()
     r.end()
     if min(time_base) < 1:
         raise r.bad(f"time base {time_base} is not a ratio")
@@ -210,23 +209,23 @@ def unpack_copied(payload: bytes, limits: Limits) -> tuple[int, CopiedStream]:
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    parts = [_pack_tags(metadata.tags), f.uvarint(len(metadata.chapters))]
+    parts = [f.pack_tags(metadata.tags), f.uvarint(len(metadata.chapters))]
     for chapter in metadata.chapters:
         parts += [f.svarint(chapter.start), f.svarint(chapter.end), *map(f.uvarint, chapter.time_base)]
-        parts.append(_pack_tags(chapter.tags))
+        parts.append(f.pack_tags(chapter.tags))
     return b"".join(parts)
 
 
 def unpack_metadata(payload: bytes, limits: Limits) -> Metadata:
     _check_metadata_size("mETa", payload, limits)
     r = f.Fields(payload, "mETa")
-    tags = _unpack_tags(r)
+    tags = r.tags()
     chapters = []
     for _ in range(r.uvarint(1 + r.left)):
         start, end, time_base = r.svarint(), r.svarint(), _ratio(r)
         if min(time_base) < 1:
             raise r.bad(f"a chapter's time base {time_base} is not a ratio")
-        chapters.append(Chapter(start, end, time_base, _unpack_tags(r)))
+        chapters.append(Chapter(start, end, time_base, r.tags()))
     r.end()
     return Metadata(tags, tuple(chapters))
 
@@ -234,13 +233,13 @@ def unpack_metadata(payload: bytes, limits: Limits) -> Metadata:
 def pack_origin(origin: Origin) -> bytes:
     if len(origin.source_sha256) != 32:
         raise UsageError("a SHA-256 has 32 bytes")
-    return f.uvarint(origin.source_bytes) + origin.source_sha256 + _pack_tags(origin.settings)
+    return f.uvarint(origin.source_bytes) + origin.source_sha256 + f.pack_tags(origin.settings)
 
 
 def unpack_origin(payload: bytes, limits: Limits) -> Origin:
     _check_metadata_size("oRIG", payload, limits)
     r = f.Fields(payload, "oRIG")
-    origin = Origin(r.uvarint(), r.take(32), _unpack_tags(r))
+    origin = Origin(r.uvarint(), r.take(32), r.tags())
     r.end()
     return origin
 
@@ -248,20 +247,3 @@ def unpack_origin(payload: bytes, limits: Limits) -> Origin:
 def _check_metadata_size(name: str, payload: bytes, limits: Limits) -> None:
     if len(payload) > limits.max_metadata:
         raise LimitError(f"{name} has {len(payload)} bytes, limit {limits.max_metadata}")
-
-
-def _pack_tags(tags: Mapping[str, str]) -> bytes:
-    parts = [f.uvarint(len(tags))]
-    for key, value in tags.items():
-        parts += [f.text(key), f.text(value)]
-    return b"".join(parts)
-
-
-def _unpack_tags(r: f.Fields) -> dict[str, str]:
-    tags: dict[str, str] = {}
-    for _ in range(r.uvarint(1 + r.left)):
-        key = r.text()
-        if key in tags:
-            raise r.bad(f"the tag {key!r} comes twice")
-        tags[key] = r.text()
-    return tags

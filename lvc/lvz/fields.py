@@ -7,7 +7,7 @@ an `svarint` is the same of `2n` for `n >= 0` and `-2n - 1` for `n < 0`. See `fo
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lvc.errors import CorruptError, UsageError
 
@@ -93,6 +93,15 @@ class Fields:
     def blob(self) -> bytes:
         return self.take(self.uvarint())
 
+    def tags(self) -> dict[str, str]:
+        tags: dict[str, str] = {}
+        for _ in range(self.uvarint(1 + self.left)):
+            key = self.text()
+            if key in tags:
+                raise self.bad(f"the tag {key!r} comes twice")
+            tags[key] = self.text()
+        return tags
+
     def ints(self, count: int) -> list[int]:
         """`count` integers as base, width and bits; the caller has bounded `count`. Values are within int64."""
         base, width = self.svarint(), self.u8()
@@ -162,6 +171,13 @@ def text(value: str) -> bytes:
 
 def blob(data: bytes) -> bytes:
     return uvarint(len(data)) + data
+
+
+def pack_tags(tags: Mapping[str, str]) -> bytes:
+    parts = [uvarint(len(tags))]
+    for key, value in tags.items():
+        parts += [text(key), text(value)]
+    return b"".join(parts)
 
 
 def ints(values: Sequence[int]) -> bytes:

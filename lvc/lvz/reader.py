@@ -33,6 +33,7 @@ from lvc.lvz.records import (
     VideoDescriptor,
 )
 from lvc.lvz.salvage import Salvager, spool
+from lvc.lvz.tensors import TensorSet
 from lvc.lvz.walk import Walker
 
 Record = Clip | PacketGroup
@@ -65,23 +66,27 @@ class LvzReader:
         self._tail: Tail | None = None
         self._late_metadata: Metadata | None = None
         self._walker: Walker | None = None
+        self._gops: list[tuple[GopEntry, int]] | None = None
         if salvage:
             salvager = Salvager(self._source)
             salvager.read_descriptors()
             self.header, self.video = cast(Header, salvager.header), cast(VideoDescriptor, salvager.video)
             self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
             self.origin = salvager.origin
+            self.tensors = salvager.tensors
         else:
             self._walker = Walker(self._source)
             self._walker.read_descriptors()
             self.header, self.video = self._walker.header, self._walker.video
             self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
             self.origin = self._walker.origin
+            self.tensors = self._walker.tensors
 
     header: Header
     video: VideoDescriptor
     copied: tuple[CopiedStream, ...]
     origin: Origin | None
+    tensors: TensorSet | None
 
     @property
     def index(self) -> Index | None:
@@ -211,6 +216,18 @@ class LvzReader:
         if not self.salvage and self.index is not None and self.tail is not None:
             return self._indexed(self.index, self.tail, start, end)
         return self._scanned(start, end)
+
+    def gop(self, number: int) -> list[Clip]:
+        """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
+        index, tail = self.index, self.tail
+        if index is None or tail is None:
+            raise CorruptError("the file has no valid index — it may be cut off, or still be written")
+        if self._gops is None:
+            gops = index.gops
+            self._gops = list(zip(gops, [*(g.offset for g in gops[1:]), index.offset], strict=True))
+        entry, stop = self._gops[number]
+        groups = [g for g in self._segment(entry, stop, True, True) if isinstance(g, ClipGroup)]
+        return [clip for group in groups for clip in group.clips]
 
     def _packets_wanted(self, stream: int, first: int, last: int, start: Fraction, end: Fraction | None) -> bool:
         tick = self.copied[stream].seconds_per_tick if stream < len(self.copied) else Fraction(1)

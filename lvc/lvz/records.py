@@ -10,7 +10,8 @@ from lvc.lvz.geometry import Geometry, PlaneSpec
 
 PACKING_ZSTD = 1
 PACKING_RANS = 2
-PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans"}
+PACKING_FIELD = 3
+PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans", PACKING_FIELD: "field"}
 STREAM_KINDS = ("audio", "subtitle", "data")
 CHROMAS = (400, 420, 422, 444)
 PACKET_KEY = 1
@@ -34,7 +35,7 @@ class VideoDescriptor:
 
     `time_base`, `frame_rate`, `sar` are (numerator, denominator); `frame_rate` (0, 0) is unknown. `rotation` is in
     degrees clockwise, 0..359, applied after `hflip`. Colour fields are H.273 / FFmpeg numbers. `packing`: 1 zstd,
-    2 rans.
+    2 rans, 3 field.
     """
 
     width: int

@@ -16,6 +16,7 @@ from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unp
 from lvc.lvz.index import unpack_tail
 from lvc.lvz.packets import unpack_packets
 from lvc.lvz.records import CopiedStream, Damage, Header, Metadata, Origin, PacketGroup, Tail, VideoDescriptor
+from lvc.lvz.tensors import TensorSet, unpack_tensors
 
 MAX_NOTES = 1000
 _WINDOW = 1 << 20
@@ -49,6 +50,7 @@ class Salvager:
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
         self.origin: Origin | None = None
+        self.tensors: TensorSet | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
         self._held: list[int] = []
@@ -151,6 +153,8 @@ class Salvager:
                 self.metadata = unpack_metadata(chunk.payload, self.limits)
             elif chunk.type == c.ORIG:
                 self.origin = unpack_origin(chunk.payload, self.limits)
+            elif chunk.type == c.LTNT and self.video is not None:
+                self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
             elif chunk.type == c.TAIL:
                 self.tail = unpack_tail(chunk.payload)
         except (CorruptError, LimitError) as error:

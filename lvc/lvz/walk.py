@@ -12,7 +12,18 @@ from lvc.lvz.clips import ClipGroup, unpack_clips
 from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_origin, unpack_video
 from lvc.lvz.index import FileState, pack_index, unpack_index, unpack_tail
 from lvc.lvz.packets import unpack_packets
-from lvc.lvz.records import CopiedStream, Header, Index, Metadata, Origin, PacketGroup, Tail, VideoDescriptor
+from lvc.lvz.records import (
+    PACKING_FIELD,
+    CopiedStream,
+    Header,
+    Index,
+    Metadata,
+    Origin,
+    PacketGroup,
+    Tail,
+    VideoDescriptor,
+)
+from lvc.lvz.tensors import TensorSet, unpack_tensors
 
 RECORD_TYPES = (c.CLIP, c.PKTS, c.INDX, c.TAIL)
 
@@ -29,6 +40,7 @@ class Walker:
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
         self.origin: Origin | None = None
+        self.tensors: TensorSet | None = None
         self.state = FileState(self.limits.max_index_entries)
         self.index: Index | None = None
         self.tail: Tail | None = None
@@ -57,6 +69,8 @@ class Walker:
                 seen_video = seen_video or chunk.type == c.VSTR
                 self._read_descriptor(chunk)
             chunk.feed(self.digest)
+        if seen_video and self.tensors is None and self.video.packing == PACKING_FIELD and chunk_type is not None:
+            raise CorruptError("packing field without LTNT")
         if not seen_video:
             raise TruncatedError("file ends before VSTR") if chunk_type is None else CorruptError("no VSTR")
 
@@ -72,6 +86,10 @@ class Walker:
             if self.origin is not None:
                 raise CorruptError(f"a second oRIG, at byte {chunk.offset}")
             self.origin = unpack_origin(chunk.payload, self.limits)
+        elif chunk.type == c.LTNT:
+            if self.tensors is not None:
+                raise CorruptError(f"a second LTNT, at byte {chunk.offset}")
+            self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
         else:
             self._add_metadata(chunk)
 

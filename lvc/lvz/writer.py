@@ -29,6 +29,7 @@ from lvc.lvz.features import FeatureTrack, pack_features
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
 from lvc.lvz.records import Clip, CopiedStream, Header, Metadata, Origin, Packet, PacketGroup, VideoDescriptor
+from lvc.lvz.tensors import TensorSet, pack_tensors, unpack_tensors
 from lvc.lvz.walk import Walker
 
 CHUNK_BYTES = 16384
@@ -53,6 +54,7 @@ class LvzWriter:
         metadata: Metadata | None = None,
         *,
         origin: Origin | None = None,
+        tensors: TensorSet | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -77,6 +79,12 @@ class LvzWriter:
         if origin is not None:
             chunks.append((c.ORIG, pack_origin(origin)))
             unpack_origin(chunks[-1][1], limits)
+        if tensors is not None:
+            chunks.append((c.LTNT, pack_tensors(tensors)))
+            try:
+                unpack_tensors(chunks[-1][1], video, limits)
+            except CorruptError as error:
+                raise UsageError(f"what is said of the tensors breaks the format's rules — {error}") from error
         self._emit(c.SIGNATURE)
         for chunk_type, payload in chunks:
             self._emit(c.pack_chunk(chunk_type, payload))
