@@ -17,6 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
     "pipeline": set(),
+    "remote": {"fsspec"},
     "output": set(),
     "results": set(),
     "lvz": set(),

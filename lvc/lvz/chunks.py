@@ -93,6 +93,12 @@ class Source:
             self.size = max(0, fileobj.seek(0, 2) - self.base)
             fileobj.seek(self.base)
 
+    def announce(self, spans: list[tuple[int, int]]) -> None:
+        """Tells a file that has to fetch its bytes which of them are going to be read: `[start, end)`, ascending."""
+        will_read = getattr(self.file, "will_read", None)
+        if will_read is not None:
+            will_read([(self.base + start, self.base + end) for start, end in spans])
+
     def seek(self, offset: int) -> None:
         self.file.seek(self.base + offset)
         self.offset = offset

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import BinaryIO, cast
 
-from lvc.errors import CorruptError, LvcError, UsageError
+from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
@@ -68,6 +68,7 @@ class LvzReader:
         self._walker: Walker | None = None
         self._gops: list[tuple[GopEntry, int]] | None = None
         if salvage:
+            self._source.announce([(0, self._source.size or 0)])
             salvager = Salvager(self._source)
             salvager.read_descriptors()
             self.header, self.video = cast(Header, salvager.header), cast(VideoDescriptor, salvager.video)
@@ -118,6 +119,11 @@ class LvzReader:
         return found
 
     @property
+    def size(self) -> int | None:
+        """Bytes of the file; None for a pipe."""
+        return self._source.size
+
+    @property
     def frame_count(self) -> int | None:
         return None if self.tail is None else self.tail.frame_count
 
@@ -145,6 +151,7 @@ class LvzReader:
             tail = unpack_tail(end.payload)
             if tail.index_offset >= end.offset:
                 return
+            source.announce([(tail.index_offset, end.offset)])
             source.seek(tail.index_offset)
             chunk = source.read_chunk()
             if chunk is None or chunk.type != c.INDX or chunk.end != end.offset:
@@ -156,7 +163,7 @@ class LvzReader:
                 found = source.read_chunk()
                 if found is not None and found.type == c.META:
                     self._late_metadata = unpack_metadata(found.payload, self.limits)
-        except LvcError:
+        except (CorruptError, UnsupportedError, LimitError):
             pass
         finally:
             source.seek(back)
@@ -178,6 +185,7 @@ class LvzReader:
         """The walker that read the descriptors, if nothing happened since; a new one on a seekable file."""
         walker, self._walker = self._walker, None
         if self._source.seekable:
+            self._source.announce([(0, self._source.size or 0)])
             self._source.seek(0)
             walker = Walker(self._source)
             walker.read_descriptors()
@@ -198,13 +206,16 @@ class LvzReader:
         self._index, self._tail, self._late_metadata = walker.index, walker.tail, walker.metadata
 
     def _salvaged(self) -> Iterator[ClipGroup | PacketGroup]:
+        self._source.announce([(0, self._source.size or 0)])
         salvager = Salvager(self._source, self._partial_gops)
         salvager.read_descriptors()
         self.damage = salvager.damage
         yield from salvager.records()
 
-    def records_from(self, seconds_start: Seconds = 0, seconds_end: Seconds | None = None) -> Iterator[Record]:
-        """Clips of the GOPs that show something in `[seconds_start, seconds_end)`, and packets of that time.
+    def records_from(
+        self, seconds_start: Seconds = 0, seconds_end: Seconds | None = None, *, packets: bool = True
+    ) -> Iterator[Record]:
+        """Clips of the GOPs that show something in `[seconds_start, seconds_end)`, and `packets` of that time.
 
         Seconds of the stream's own clock (pts times time base). With an index only those chunks are read; without one
         the file is scanned. The first clips may lie before the start: decoding has to begin with a key clip.
@@ -214,8 +225,9 @@ class LvzReader:
         if end is not None and end <= start:
             return iter(())
         if not self.salvage and self.index is not None and self.tail is not None:
-            return self._indexed(self.index, self.tail, start, end)
-        return self._scanned(start, end)
+            return self._indexed(self.index, self.tail, start, end, packets)
+        records = self._scanned(start, end)
+        return records if packets else clips_only(records)
 
     def gop(self, number: int) -> list[Clip]:
         """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
@@ -226,6 +238,7 @@ class LvzReader:
             gops = index.gops
             self._gops = list(zip(gops, [*(g.offset for g in gops[1:]), index.offset], strict=True))
         entry, stop = self._gops[number]
+        self._source.announce([(entry.offset, stop)])
         groups = [g for g in self._segment(entry, stop, True, True) if isinstance(g, ClipGroup)]
         return [clip for group in groups for clip in group.clips]
 
@@ -256,10 +269,13 @@ class LvzReader:
                     yield from part.clips
                 held = []
 
-    def _indexed(self, index: Index, tail: Tail, start: Fraction, end: Fraction | None) -> Iterator[Record]:
+    def _indexed(
+        self, index: Index, tail: Tail, start: Fraction, end: Fraction | None, packets: bool
+    ) -> Iterator[Record]:
         tick = self.video.seconds_per_tick
         gops = index.gops
         ends = {a.offset: (b.start_pts, b.first_frame) for a, b in zip(gops, gops[1:], strict=False)}
+        self._source.announce(self._spans(index, tail, start, end))
         stops = [e.offset for e in index.entries[1:]] + [index.offset]
         in_gop = False
         frame = 0
@@ -272,7 +288,7 @@ class LvzReader:
                 frame = entry.first_frame
                 wanted = in_gop
             elif isinstance(entry, PacketsEntry):
-                wanted = self._packets_wanted(entry.stream, entry.start, entry.end, start, end)
+                wanted = packets and self._packets_wanted(entry.stream, entry.start, entry.end, start, end)
             else:
                 wanted = False
             if not wanted and not in_gop:
@@ -289,6 +305,18 @@ class LvzReader:
                 raise CorruptError("a GOP has more frames than the index says")
         if in_gop and frame != end_frame:
             raise CorruptError("the last GOP has fewer frames than TAIL says")
+
+    def _spans(self, index: Index, tail: Tail, start: Fraction, end: Fraction | None) -> list[tuple[int, int]]:
+        """Where the GOPs of a range lie, in bytes; a GOP that ends where the next begins shares a span with it."""
+        tick = self.video.seconds_per_tick
+        gops = index.gops
+        ends = [(gop.offset, gop.start_pts) for gop in gops[1:]] + [(index.offset, tail.end_pts)]
+        spans: list[tuple[int, int]] = []
+        for gop, (stop, end_pts) in zip(gops, ends, strict=False):
+            if max(end_pts, gop.start_pts + 1) * tick > start and (end is None or gop.start_pts * tick < end):
+                joined = bool(spans) and spans[-1][1] == gop.offset
+                spans[-1:] = [(spans[-1][0], stop)] if joined else [*spans[-1:], (gop.offset, stop)]
+        return spans
 
     def _segment(self, entry: IndexEntry, stop: int, first: bool, rest: bool) -> Iterator[ClipGroup | PacketGroup]:
         """The chunk of an index entry (if `first`) and the clips after it up to byte `stop` (if `rest`)."""

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from lvc.errors import CorruptError, LimitError, LvcError
+from lvc.errors import CorruptError, LimitError
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
@@ -79,7 +79,7 @@ class Salvager:
             source.seek(offset)
             try:
                 chunk = source.read_chunk()
-            except LvcError as error:
+            except (CorruptError, LimitError) as error:
                 self._note(offset, error)
                 offset = self._resync(offset + 1)
                 ends_well = False
@@ -115,7 +115,7 @@ class Salvager:
         self.source.seek(offset)
         try:
             head = self.source.read_header()
-        except LvcError:
+        except (CorruptError, LimitError):
             return False
         if head is None or self.source.offset + head[2] + 4 > (self.source.size or 0):
             return False

@@ -1,0 +1,37 @@
+"""Opening what is far away, for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, cast
+
+from lvc.remote.addresses import is_http
+from lvc.remote.filesystems import FsspecStore
+from lvc.remote.http import HttpStore, HttpStream
+from lvc.remote.store import RangeFile, Shared
+
+Notice = Callable[[str], object]
+NO_RANGES = "the server sends no parts of files: it is read from its beginning to its end"
+
+
+def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Shared | HttpStream:
+    """The file at an address, for several readers; a stream from a web server that gives no ranges.
+
+    `options` are the file system's (fsspec); of HTTP, `headers` and `timeout` in seconds. Raises `MediaError`,
+    `UsageError`.
+    """
+    if not is_http(address):
+        return Shared(FsspecStore(address, options))
+    store = HttpStore(address, **(options or {}))
+    first = store.first()
+    return Shared(store, first) if isinstance(first, bytes) else HttpStream(store, first)
+
+
+def open_remote(address: str, notice: Notice | None = None, options: Mapping[str, Any] | None = None) -> BinaryIO:
+    """A file object: seekable and with a `size`, or, with a notice, a stream where the server gives no ranges."""
+    opened = open_shared(address, options)
+    if isinstance(opened, Shared):
+        return cast(BinaryIO, RangeFile(opened, owns=True))
+    if notice is not None:
+        notice(NO_RANGES)
+    return cast(BinaryIO, opened)

@@ -1,0 +1,60 @@
+"""Writing to an address, streamed: what is there appears when it is whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from lvc.errors import OutputExistsError, UsageError
+from lvc.remote.addresses import is_http
+from lvc.remote.filesystems import asked, file_system, told
+
+
+def check_target(address: str, *, force: bool = False) -> None:
+    """Refuse what must not be written. Raises `OutputExistsError`, `UsageError`, `MediaError`."""
+    if is_http(address):
+        raise UsageError("nothing can be written to a web server — use a file, or an address like s3://bucket/name")
+    fs, path = file_system(address)
+    if asked(lambda: fs.isdir(path)) and not asked(lambda: fs.isfile(path)):
+        raise UsageError("is a folder — name a file in it")
+    if not force and asked(lambda: fs.exists(path)):
+        raise OutputExistsError("exists already — choose another output or use --force")
+
+
+@contextlib.contextmanager
+def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
+    """A stream to write to. A clean exit makes it the file at `address`; any exception drops what was sent."""
+    # an instance of its own: a transaction is a state of the file system, and instances are shared
+    fs, path = file_system(address, skip_instance_cache=True)
+    transaction = fs.transaction
+    transaction.start()
+    try:
+        file = told(lambda: fs.open(path, "wb"))
+        yield cast(BinaryIO, _Forward(file))
+        told(file.close)
+        if not force:
+            check_target(address)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            transaction.complete(commit=False)
+        raise
+    told(lambda: transaction.complete(commit=True))
+
+
+class _Forward(io.RawIOBase):
+    """A stream that only goes forward, whatever the file under it can; closing it is the upload's business."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def write(self, data: Any, /) -> int:
+        told(lambda: self._file.write(data))
+        return memoryview(data).nbytes
