@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from lvc.errors import UsageError
 from lvc.lvz import PACKING_NAMES, LvzReader, VideoDescriptor
-from lvc.output import STREAM, about, binary_stdin
+from lvc.output import STREAM, about, opened_input
 from lvc.results import Facts
 
 if TYPE_CHECKING:
     from lvc.models import Model
 
 
-def info_file(path: str) -> Facts:
+def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Facts:
     """Header, descriptors and, if the file can be read from its end, index and tail. Raises like `LvzReader`."""
-    with about(path), binary_stdin() if path == STREAM else open(path, "rb") as file:
+    with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
         metadata = reader.metadata
-        size = None if path == STREAM else os.path.getsize(path)
+        size = None if path == STREAM else reader.size
     seconds = None if tail is None else float((tail.end_pts - tail.start_pts) * video.seconds_per_tick)
     samples = None if tail is None else tail.frame_count * video.width * video.height
     values: dict[str, Any] = {
@@ -78,7 +78,7 @@ def verify_file(
     """
     if full and path == STREAM:
         raise UsageError("a pipe can be read only once — --full needs a file")
-    with about(path), binary_stdin() if path == STREAM else open(path, "rb") as file:
+    with about(path), opened_input(path) as file:
         summary = LvzReader(file).verify()
         decoded = 0
         if full:

@@ -15,12 +15,13 @@ import re
 import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from lvc.errors import LvcError, OutputExistsError, UsageError
 from lvc.pipeline import told_to_stop
+from lvc.remote.addresses import is_address
 
 STREAM = "-"
 STDOUT = "standard output"  # what messages call it
@@ -41,6 +42,14 @@ def check_output(source: str, target: str, *, force: bool = False) -> None:
     Raises `OutputExistsError` for an existing file without `force`, `UsageError` for a target that is the source
     (also through a link), a folder, in a folder that does not exist, or a terminal.
     """
+    if is_address(target):
+        from lvc.remote.upload import check_target
+
+        with about(target):
+            if source == target:
+                raise UsageError("input and output are the same file — choose another output")
+            check_target(target, force=force)
+        return
     if target == STREAM:
         if sys.stdout is not None and sys.stdout.isatty():
             raise _about(STDOUT, UsageError("is a terminal — redirect it to a file or a pipe"))
@@ -181,6 +190,24 @@ class _Stdin(io.RawIOBase):
         data = os.read(self._fd, len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+@contextlib.contextmanager
+def opened_input(
+    source: str, notice: Callable[[str], object] | None = None, *, whole: bool = False
+) -> Iterator[BinaryIO]:
+    """What is read: a file, an address, or standard input for `-`. `notice` is told what an address cannot do;
+    `whole`: all of it will be read, so that an address is asked for much at a time."""
+    if source == STREAM:
+        opened = binary_stdin()
+    elif is_address(source):
+        from lvc.remote.open import open_remote
+
+        opened = open_remote(source, notice, whole=whole)
+    else:
+        opened = open(source, "rb")  # noqa: SIM115 - closed below
+    with opened:
+        yield opened
 
 
 def binary_stdin() -> BinaryIO:

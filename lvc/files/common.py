@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from lvc.errors import UnsupportedError
 from lvc.lvz import CopiedStream, LvzReader
 from lvc.media import CopiedPacket
-from lvc.output import STREAM, about, binary_stdin, publish
+from lvc.output import STDOUT, STREAM, about, binary_stdout, opened_input, publish
+from lvc.remote.addresses import is_address
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -29,10 +30,16 @@ RECORDS_AHEAD = 4
 
 
 @contextlib.contextmanager
-def destination(target: str, force: bool) -> Iterator[Path | None]:
-    """Where to write so that `target` appears at once and whole; None is standard output."""
+def destination(target: str, force: bool) -> Iterator[Path | BinaryIO]:
+    """Where to write so that `target` appears at once and whole; a stream for standard output and for an address."""
     if target == STREAM:
-        yield None
+        with about(STDOUT), binary_stdout() as stream:
+            yield stream
+    elif is_address(target):
+        from lvc.remote.upload import upload
+
+        with about(target), upload(target, force=force) as stream:
+            yield stream
     else:
         with publish(target, force=force) as path:
             yield path
@@ -51,12 +58,13 @@ def blamed(items: Iterator[T], name: str) -> Iterator[Iterator[T]]:
 
 
 def size_of(path: str) -> int | None:
+    """Bytes of a file on this machine; None for anything else."""
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
 @contextlib.contextmanager
-def opened(source: str, salvage: bool = False) -> Iterator[LvzReader]:
-    with binary_stdin() if source == STREAM else open(source, "rb") as file:
+def opened(source: str, salvage: bool = False, notice: Notice | None = None) -> Iterator[LvzReader]:
+    with opened_input(source, notice) as file:
         yield LvzReader(file, salvage=salvage, partial_gops=True)
 
 

@@ -27,12 +27,11 @@ from lvc.files.common import (
     model_of,
     moment_of,
     opened,
-    size_of,
 )
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
-from lvc.output import STDOUT, STREAM, about, binary_stdout, check_output
+from lvc.output import STDOUT, STREAM, about, check_output
 from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult
 
@@ -71,7 +70,7 @@ def decode_file(
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
-        reader = stack.enter_context(opened(source, salvage))
+        reader = stack.enter_context(opened(source, salvage, notice))
         decoding = _Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True)
         path = stack.enter_context(destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
@@ -94,7 +93,7 @@ def decode_file(
                 notice(text)
     return DecodeResult(
         target, frames, reader.video.width, reader.video.height, float(ticks * reader.video.seconds_per_tick),
-        size_of(source), bytes_out, time.monotonic() - started,
+        None if source == STREAM else reader.size, bytes_out, time.monotonic() - started,
         damage=tuple(decoding.damage),
     )  # fmt: skip
 
@@ -245,7 +244,7 @@ def _container(target: str, wanted: str | None) -> str:
 
 @contextlib.contextmanager
 def _opened_writer(
-    path: Path | None, kind: str, reader: LvzReader, codec: str, crf: float | None, threads: int | None
+    target: Path | BinaryIO, kind: str, reader: LvzReader, codec: str, crf: float | None, threads: int | None
 ) -> Iterator[tuple[MediaWriter | Y4mWriter, Callable[[], int]]]:
     """A writer of video, and how many bytes it has written."""
     video = VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
@@ -253,21 +252,21 @@ def _opened_writer(
     metadata = reader.metadata
     with contextlib.ExitStack() as stack:
         writer: MediaWriter | Y4mWriter
-        stdout = _Counted(stack.enter_context(binary_stdout())) if path is None else None
+        path, stream = (target, None) if isinstance(target, Path) else (None, _Counted(target))
         if kind == Y4M:
-            file = stack.enter_context(path.open("wb")) if path is not None else stdout
+            file = stack.enter_context(path.open("wb")) if path is not None else stream
             writer = Y4mWriter(cast(BinaryIO, file), video)
             if copied:
                 writer.notices.append("y4m holds no sound and no subtitles: they are left out — a .mkv keeps them")
         else:
             # a path, because FFmpeg opens it a second time to move an MP4's index to its front
             writer = MediaWriter(
-                path or cast(BinaryIO, stdout), video, copied, metadata.tags,
+                path or cast(BinaryIO, stream), video, copied, metadata.tags,
                 [Chapter(**vars(chapter)) for chapter in metadata.chapters],
                 container=kind, codec=codec, crf=crf, threads=threads or 0,
             )  # fmt: skip
         stack.enter_context(writer)
-        yield writer, lambda: os.path.getsize(path) if path is not None else cast(_Counted, stdout).bytes
+        yield writer, lambda: os.path.getsize(path) if path is not None else cast(_Counted, stream).bytes
 
 
 class _Counted(io.RawIOBase):

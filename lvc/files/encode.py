@@ -42,8 +42,9 @@ from lvc.lvz import (
     VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
-from lvc.output import STDOUT, STREAM, about, binary_stdin, binary_stdout, check_output
+from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
+from lvc.remote.addresses import is_address, is_stored
 from lvc.results import EncodeResult
 
 if TYPE_CHECKING:
@@ -82,14 +83,14 @@ def encode_file(
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force)
-    if verify and target == STREAM:
-        raise UsageError("what went into a pipe cannot be read again to verify it — write a file")
+    if verify and (target == STREAM or is_address(target)):
+        raise UsageError("what went into a stream cannot be read again before it is published — write a file")
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = in_background(
             lambda: MediaReader(
-                binary_stdin() if source == STREAM else source,
+                stack.enter_context(opened_input(source, whole=True)) if source == STREAM or is_stored(source) else source,
                 resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
                 threads=threads or 0,
             )
@@ -117,7 +118,7 @@ def encode_file(
         for text in reader.notices:
             if notice is not None:
                 notice(text)
-        if verify and path is not None:
+        if verify and isinstance(path, Path):
             with about(target):
                 _verify_written(path, count, net, threads)
     return EncodeResult(
@@ -224,5 +225,6 @@ def _verify_written(path: Path, count: _Count, model: Model, threads: int | None
         raise CorruptError("what was written does not decode to what went in — try again, and check disk and memory")
 
 
-def _opened_for_writing(path: Path | None) -> BinaryIO:
-    return binary_stdout() if path is None else path.open("wb")
+def _opened_for_writing(target: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+    """`destination` closes a stream of its own."""
+    return target.open("wb") if isinstance(target, Path) else contextlib.nullcontext(target)

@@ -7,6 +7,10 @@ import re
 # also fsspec's chains: simplecache::s3://bucket/key
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+._-]*::)*([a-z][a-z0-9+._-]+)://", re.IGNORECASE)
 _HTTP = ("http", "https")
+_OF_FFMPEG = frozenset(
+    {*_HTTP, "file", "ftp", "hls", "mms", "mmsh", "mmst", "pipe", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtp", "rtsp"}
+    | {"rtsps", "srt", "tcp", "tls", "udp", "unix"}
+)
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -22,6 +26,12 @@ def is_address(name: str) -> bool:
 
 def is_http(name: str) -> bool:
     return protocol_of(name) in _HTTP
+
+
+def is_stored(name: str) -> bool:
+    """Whether a video at this address is fetched by lvc, and not by FFmpeg, which knows nothing of it."""
+    protocol = protocol_of(name)
+    return protocol is not None and protocol not in _OF_FFMPEG
 
 
 def without_secrets(address: str) -> str:

@@ -27,11 +27,19 @@ def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Share
     return Shared(store, first) if isinstance(first, bytes) else HttpStream(store, first)
 
 
-def open_remote(address: str, notice: Notice | None = None, options: Mapping[str, Any] | None = None) -> BinaryIO:
-    """A file object: seekable and with a `size`, or, with a notice, a stream where the server gives no ranges."""
+def open_remote(
+    address: str, notice: Notice | None = None, options: Mapping[str, Any] | None = None, *, whole: bool = False
+) -> BinaryIO:
+    """A file object: a `RangeFile`, or, with a notice, a stream where the server gives no ranges.
+
+    `whole`: all of it will be read.
+    """
     opened = open_shared(address, options)
     if isinstance(opened, Shared):
-        return cast(BinaryIO, RangeFile(opened, owns=True))
+        file = RangeFile(opened, owns=True)
+        if whole:
+            file.will_read([(0, file.size)])
+        return cast(BinaryIO, file)
     if notice is not None:
         notice(NO_RANGES)
     return cast(BinaryIO, opened)
