@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lvc.cli.report import Json, NoProgress, Quiet, Report, Threads, Verbose
-from lvc.errors import LvcError, UsageError
+from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.errors import LvcError, RegressionError, UsageError
+from lvc.output import check_output, publish
 
 if TYPE_CHECKING:
+    from lvc.evaluation.plan import Plan
     from lvc.evaluation.point import Point
-    from lvc.evaluation.run import Plan, Verdict
 
 HELP = """
 Encode and decode real files; measure quality, size and speed beside classical encoders.
@@ -24,105 +26,179 @@ Encode and decode real files; measure quality, size and speed beside classical e
 \b
 Examples:
   lvc eval holiday.mp4
-  lvc eval clips/*.mp4 --frames 96 --max-height 480 --anchors x264:medium,svtav1:6
-  lvc eval holiday.mp4 --model mine.safetensors --quality 30,50,70,90 --csv points.csv
+  lvc eval clips/*.mp4 --frames 96 --anchors x264:medium,x265:medium,svtav1:6 --report report.html --resume
+  lvc eval clips/*.mp4 --baseline regression.json
 
-PSNR and SSIM are those of the 4:2:0 planes at the source's size. bpp counts every byte of the file on disk, audio
-left out. Anchors are bare elementary streams at the encoder's own GOP, at the CRF that meets lvc's size within 2 %
-(≠: none does). Speeds are frames per second in the steady state and, in brackets, of the whole process with its start.
+All metrics are those of the 4:2:0 planes at the source's size. bpp counts every byte of the file on disk, audio left
+out. Anchors are bare elementary streams at the encoder's own GOP, at the CRF that meets lvc's size within 2 % (≠: none
+does). Speeds are frames per second in the steady state and, in brackets, of the whole process with its start.
 """
 
 
 def evaluate(
     clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Videos; bare .yuv as name_352x288_30.yuv.")],
     model: Annotated[
-        str | None, typer.Option(metavar="FILE|ID", help="A model; the one that comes with lvc by default.")
+        list[str] | None,
+        typer.Option(metavar="FILE|ID", help="A model, or several; the one that comes with lvc by default."),
     ] = None,
-    quality: Annotated[str, typer.Option("--quality", "-Q", metavar="LIST", help="lvc's points.")] = "20,40,60,80",
+    qualities: Annotated[
+        str, typer.Option("--qualities", "--quality", "-Q", metavar="LIST", help="lvc's points.")
+    ] = "20,40,60,80",
     anchors: Annotated[
-        str, typer.Option(metavar="LIST", help="CODEC:PRESET of x264, x265, svtav1; none for lvc alone.")
-    ] = "x264:medium",
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="CODEC:PRESET of x264, x265, svtav1, vvc; none for lvc alone, as with --baseline. "
+            "[default: x264:medium]",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(metavar="LIST", help="Of psnr, ssim, ms-ssim, vmaf; all: what is installed.")
+    ] = "all",
     frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N frames.")] = None,
     max_height: Annotated[int | None, typer.Option(min=16, metavar="ROWS", help="Scale down to this first.")] = None,
     gop: Annotated[float | None, typer.Option(min=0.01, metavar="SECONDS", help="lvc's GOP.")] = None,
     packing: Annotated[str | None, typer.Option(metavar="rans|zstd", help="lvc's packing.")] = None,
-    ms_ssim: Annotated[bool, typer.Option("--ms-ssim", help="Measure MS-SSIM too (slow).")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every point as CSV.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Points at a time; speeds suffer.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished points, and do not measure them again.")
+    ] = False,
+    work: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where --resume keeps them. Default: lvc-eval.work.")
+    ] = None,
+    report: Annotated[str | None, typer.Option(metavar="FILE", help="Write curves and pictures as one page.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write every point as CSV.")] = None,
     per_frame: Annotated[bool, typer.Option("--per-frame", help="With --json: every frame's quality.")] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Exit with 8 if lvc got worse than FILE says.")
+    ] = None,
+    tolerance_bpp: Annotated[str, typer.Option(metavar="SHARE", help="So many more bits are no regression.")] = "1%",
+    tolerance_psnr: Annotated[float, typer.Option(min=0, metavar="DB", help="So much less PSNR 6:1:1 is none.")] = 0.05,
+    update_baseline: Annotated[bool, typer.Option("--update-baseline", help="Write --baseline anew.")] = False,
+    force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    report = Report("eval", as_json, quiet, no_progress, verbose)
-    with report.job("eval"):
+    voice = Report("eval", as_json, quiet, no_progress, verbose)
+    with voice.job("eval"), contextlib.ExitStack() as stack:
+        for target in (report, csv):
+            if target is not None:
+                check_output("", target, force=force)
+        if update_baseline and baseline is None:
+            raise UsageError("--update-baseline needs --baseline FILE")
+        from lvc.evaluation import baseline as gate
+        from lvc.evaluation import plan as planning
         from lvc.evaluation import run
-        from lvc.evaluation.anchors import Anchor
+        from lvc.evaluation.store import Store
         from lvc.pipeline import usable_cores
 
-        count = threads or usable_cores()
-        given = {"model": model, "gop": gop, "packing": packing}
-        plan = run.Plan(
-            qualities=_numbers(quality),
-            anchors=[Anchor.parse(a, count) for a in anchors.split(",") if a and a != "none"],
+        cores = planning.threads_of_a_job(threads, jobs, usable_cores())
+        names = ("none" if baseline else "x264:medium") if anchors is None else anchors
+        wanted, left_out = planning.parse_metrics(metrics)
+        plan = planning.Plan(
+            qualities=planning.parse_qualities(qualities),
+            anchors=planning.parse_anchors(names, cores),
+            models=model or [None],
             frames=frames,
             max_height=max_height,
-            multi_scale=ms_ssim,
-            threads=count,
-            settings={k: v for k, v in given.items() if v is not None},
+            metrics=wanted,
+            threads=cores,
+            jobs=jobs,
+            pictures=bool(report or resume or work),
+            settings={k: v for k, v in {"gop": gop, "packing": packing}.items() if v is not None},
         )
-    points: list[Point] = []
-    for clip in clips:
-        with report.job(clip, go_on=True), _status(clip, quiet or no_progress or as_json) as show:
-            for point in run.evaluate(Path(clip), plan):
+        tolerance = gate.Tolerance(gate.parse_tolerance(tolerance_bpp), tolerance_psnr)
+        before = gate.read(baseline, plan) if baseline and not update_baseline else None
+        if baseline and len(plan.models) > 1:
+            raise UsageError("a baseline is one model's — give one --model")
+        paths = planning.labels([Path(clip) for clip in clips])
+        if left_out:
+            voice.notice(left_out)
+        if resume or work:
+            folder = work or planning.default_store()
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lvc-eval-store-")))
+        store, points = Store(folder), []
+        bar = not (quiet or no_progress or as_json) and sys.stderr.isatty()
+        with contextlib.closing(run.evaluate(paths, plan, store)) as measuring, _progress(bar, plan, paths) as show:
+            for point in measuring:
                 points.append(point)
                 show(point)
                 if point.error:
-                    where = f"{point.codec} at {point.setting:g}: " if point.width else ""
-                    report.failed(LvcError(point.error), point.exit_code, where + point.error)
+                    _failed(voice, point)
                 elif as_json:
                     _line("point", **point.record(per_frame))
-    with report.job("eval", go_on=True):
-        if csv is not None:
-            from lvc.evaluation.table import write_csv
+                elif verbose:
+                    voice.notice(f"{point.clip}: {point.codec} {point.setting:g}: {point.bpp:.4f} bpp")
+        points = run.in_order(points, paths, plan)
+        with voice.job("eval", go_on=True):
+            _write(points, plan, store, csv, report, force)
+            if baseline and update_baseline:
+                gate.write(baseline, points, plan)
+            worse = gate.complaints(points, before, tolerance) if before else []
+        if not (quiet and baseline):
+            _results(points, plan, as_json)
+        for clip, text in worse:
+            with voice.job(clip, go_on=True):
+                raise RegressionError(f"{text} — if that is meant, {gate.RENEW}")
+    voice.finish()
 
-            with csv.open("w", newline="") as file:
-                write_csv(file, points)
-        _results(points, run.verdicts(points), plan, as_json)
-    report.finish()
+
+def _failed(voice: Report, point: Point) -> None:
+    where = f"{point.codec} at {point.at:g}: " if point.width else ""
+    with voice.job(point.clip, go_on=True):
+        voice.failed(LvcError(point.error), point.exit_code, where + point.error)
 
 
-def _results(points: list[Point], verdicts: list[Verdict], plan: Plan, as_json: bool) -> None:
+def _write(points: list[Point], plan: Plan, store: Any, csv: str | None, report: str | None, force: bool) -> None:
+    if csv is not None:
+        from lvc.evaluation.table import write_csv
+
+        with publish(csv, force=force) as path, path.open("w", newline="", encoding="utf-8") as file:
+            write_csv(file, points)
+    if report is not None:
+        from lvc.evaluation.report import page
+
+        with publish(report, force=force) as path:
+            path.write_text(page(points, plan, store), encoding="utf-8")
+
+
+def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
+    from lvc.evaluation.verdicts import verdicts
+    from lvc.evaluation.versions import versions
+
+    found = verdicts(points)
+    by = versions(list(plan.anchors))
     if as_json:
-        for v in verdicts:
-            rate, gain = v.rate, v.quality
-            _line("verdict", clip=v.clip, anchor=v.anchor, bd_rate=rate.value, bd_psnr=gain.value, note=rate.note)
-        _line("done", points=len(points), failed=sum(bool(p.error) for p in points), threads=plan.threads)
+        for v in found:
+            pair = {"clip": v.clip, "codec": v.codec, "anchor": v.anchor, "metric": v.metric}
+            _line("verdict", **pair, bd_rate=v.rate.value, bd_quality=v.quality.value, note=v.rate.note)
+        failed = sum(bool(p.error) for p in points)
+        _line("done", points=len(points), failed=failed, threads=plan.threads, jobs=plan.jobs, versions=by)
         return
     from rich.console import Console
 
     from lvc.evaluation.bd import MIN_POINTS
-    from lvc.evaluation.table import point_table, verdict_table
+    from lvc.evaluation.table import means_table, point_table, verdict_table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     console.print(point_table(points))
+    if len({p.clip for p in points}) > 1:
+        console.print()
+        console.print(means_table(points))
     if len(plan.qualities) < MIN_POINTS:
         console.print(f"\nno BD figures: they need {MIN_POINTS} qualities")
-    elif verdicts:
+    elif found:
         console.print()
-        console.print(verdict_table(verdicts))
-    console.print(f"\n{plan.threads} threads; BD by PCHIP over log rate, PSNR 6:1:1; PSNR pooled over the clip's MSE")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        values = [float(x) for x in text.split(",")]
-    except ValueError:
-        values = [-1.0]
-    if not all(0 <= v <= 100 for v in values):
-        raise UsageError(f"--quality {text!r} is no list of numbers from 0 to 100 — write it as 20,40,60,80")
-    return values
+        console.print(verdict_table(found))
+    console.print(
+        f"\n{plan.threads} threads, {plan.jobs} at a time; BD by PCHIP over log rate, (MS-)SSIM in dB; "
+        "PSNR pooled over the clip's MSE"
+    )
+    console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 
 
 def _line(event: str, **fields: Any) -> None:
@@ -130,13 +206,30 @@ def _line(event: str, **fields: Any) -> None:
 
 
 @contextlib.contextmanager
-def _status(clip: str, silent: bool) -> Any:
-    """On a terminal: which clip is at work, and the last point that came of it."""
-    if silent or not sys.stderr.isatty():
+def _progress(shown: bool, plan: Plan, paths: dict[Path, str]) -> Iterator[Any]:
+    """On a terminal: a bar over all points, which clip came last, and the time that is left."""
+    if not shown:
         yield lambda point: None
         return
     from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    name = os.path.basename(clip)
-    with Console(stderr=True).status(f"{name} …") as status:
-        yield lambda p: status.update(f"{name}: {p.codec} {p.setting:g} {p.error or f'{p.bpp:.4f} bpp'} …")
+    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    text = TextColumn("{task.description}", markup=False)
+    with Progress(text, *columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("points", total=plan.points_per_clip * len(paths))
+
+        def show(point: Point) -> None:
+            what = point.error or f"{point.bpp:.4f} bpp"
+            # a clip that cannot be opened is one point that stands for all of its
+            bar.update(task, description=f"{point.clip}: {point.codec} {point.setting:g}: {what}"[:60])
+            bar.advance(task, 1 if point.width else plan.points_per_clip)
+
+        yield show

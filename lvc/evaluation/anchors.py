@@ -1,9 +1,10 @@
-"""Classical encoders as users run them, through PyAV's own libx264, libx265 and libsvtav1.
+"""Classical encoders as users run them: PyAV's own libx264, libx265 and libsvtav1, and VVenC of the extra.
 
-Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`),
-which has no container at all, the kindest accounting for the anchor. Also in its favour, the SEI in which x264 and x265
-write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder needs it.
-GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF and the number of threads are set.
+Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`,
+`.266`), which has no container at all, the kindest accounting for the anchor. Also in its favour, the SEI in which x264
+and x265 write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder
+needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF and the number of threads are
+set. How many key frames that gave is counted when the file is decoded.
 Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
 cut off again: x264 and x265 refuse them.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
+from lvc.evaluation import ffmpeg, vvc
 from lvc.evaluation.fairness import ordinary_priority
 from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
@@ -33,21 +35,25 @@ os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner 
 
 @dataclass(frozen=True)
 class Family:
-    """One encoder library: its name in FFmpeg, the raw format's name, the default preset, the CRFs it takes."""
+    """One encoder library: its name in FFmpeg, the raw format's name, the default preset, the CRFs it takes.
+
+    `step` is the finest step of the CRF that makes sense: 0.25 of x264's is about 3 % of the size.
+    """
 
     encoder: str
     container: str
     suffix: str
     preset: str
     crf_range: tuple[float, float]
+    step: float = 0.25
 
 
 FAMILIES = {
     "x264": Family("libx264", "h264", ".h264", "medium", (0, 51)),
     "x265": Family("libx265", "hevc", ".hevc", "medium", (0, 51)),
     "svtav1": Family("libsvtav1", "obu", ".obu", "6", (1, 63)),
+    "vvc": Family("libvvenc", "vvc", ".266", "medium", (0, 63), step=1),  # a QP: VVenC has no CRF
 }
-CRF_STEP = 0.25  # SVT-AV1's smallest; 0.25 of x264's is about 3 % of the size, so that half of it is within 2 %
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,22 @@ class Encoded:
     seconds: float
 
 
-def available(anchor: Anchor) -> bool:
-    return anchor.family.encoder in av.codecs_available
+def why_not(anchor: Anchor) -> str | None:
+    """None where the anchor's encoder is there, else what is missing and what to do."""
+    if anchor.name == "vvc":
+        return ffmpeg.why_not("encoder", anchor.family.encoder)
+    if anchor.family.encoder in av.codecs_available:
+        return None
+    return f"this FFmpeg has no {anchor.family.encoder} — leave it out of --anchors"
 
 
 def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: float, path: Path) -> Encoded:
     """Writes `path`. Frames need `pts` in `video.time_base`, or are numbered. Raises UnsupportedError, MediaError."""
-    if not available(anchor):
-        raise UnsupportedError(f"{anchor}: this FFmpeg has no {anchor.family.encoder} — leave it out of --anchors")
+    if missing := why_not(anchor):
+        raise UnsupportedError(f"{anchor}: {missing}")
+    if anchor.name == "vvc":
+        count, seconds = vvc.encode(frames, video, anchor.preset, crf, path, anchor.threads)
+        return Encoded(path, crf, path.stat().st_size, count, seconds)
     seconds, count = 0.0, 0
     try:
         with av.open(str(path), "w", format=anchor.family.container) as container:
@@ -120,38 +134,49 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     return Encoded(path, crf, path.stat().st_size, count, seconds)
 
 
-def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
-    """The frames of a file written by `encode` with the same `video`, in the order in which they are shown."""
+def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tuple[Picture, bool]]:
+    """The frames of a file written by `encode` with the same `video`, as they are shown, and which are key frames."""
     with av.open(str(path), format=anchor.family.container) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = anchor.threads
         for index, frame in enumerate(container.decode(stream)):
-            yield cropped(from_frame(frame, index), video.width, video.height)
+            ten_bits = frame.format.name == "yuv420p10le"
+            picture = vvc.from_frame10(frame, index) if ten_bits else from_frame(frame, index)
+            yield cropped(picture, video.width, video.height), frame.key_frame
 
 
 def at_size(
-    write: Callable[[float], Encoded], target_bytes: int, anchor: Anchor, *, tolerance: float = 0.02, start: float = 30
-) -> Encoded:
+    size_of: Callable[[float], int],
+    target_bytes: int,
+    family: Family,
+    *,
+    tolerance: float = 0.02,
+    start: float = 30,
+    known: Mapping[float, int] | None = None,
+) -> float:
     """The CRF whose file comes nearest to `target_bytes`: secant steps over log(size), kept inside a bracket.
 
-    `write(crf)` encodes and returns the file's figures; the nearest result is returned even when the CRF grid or range
-    does not reach the tolerance: the caller reports `bytes`. The last file written is not always the best.
+    `size_of(crf)` encodes and returns the size; `known` sizes are not asked for again. The nearest CRF is returned even
+    when the grid or range does not reach the tolerance: the caller reports the size.
     """
-    first, last = (round(crf / CRF_STEP) for crf in anchor.family.crf_range)
-    seen: dict[int, Encoded] = {}
-    missed: dict[int, float] = {}  # log(size / target) by CRF, counted in steps
-    step = min(max(round(start / CRF_STEP), first), last)
-    while step not in seen and len(seen) < 14:
-        seen[step] = write(step * CRF_STEP)
-        missed[step] = math.log(seen[step].bytes / target_bytes)
-        if abs(missed[step]) <= math.log1p(tolerance / 2):
-            break
-        step = _next_step(missed, first, last)
-    return seen[min(missed, key=lambda k: abs(missed[k]))]
+    first, last = (round(crf / family.step) for crf in family.crf_range)
+    # log(size / target) by CRF, counted in steps
+    missed = {round(crf / family.step): math.log(size / target_bytes) for crf, size in (known or {}).items()}
+    asked: set[int] = set()
+    while True:
+        best = min(missed, key=lambda k: abs(missed[k]), default=None)
+        if best is not None and abs(missed[best]) <= math.log1p(tolerance / 2):
+            return best * family.step
+        step = _next_step(missed, first, last, family.step) if missed else round(start / family.step)
+        step = min(max(step, first), last)
+        if step in missed or len(asked) == 14:
+            return (best if best is not None else step) * family.step
+        asked.add(step)
+        missed[step] = math.log(size_of(step * family.step) / target_bytes)
 
 
-def _next_step(missed: dict[int, float], first: int, last: int) -> int:
+def _next_step(missed: dict[int, float], first: int, last: int, width: float) -> int:
     """Where log(size) should meet the target, strictly inside what is not ruled out; a seen step if nothing is left."""
     low = max((k for k, miss in missed.items() if miss > 0), default=None)  # files too big
     high = min((k for k, miss in missed.items() if miss < 0 and (low is None or k > low)), default=None)
@@ -162,7 +187,7 @@ def _next_step(missed: dict[int, float], first: int, last: int) -> int:
         return min(max(guess, low + 1), max(high - 1, low))
     # six whole CRFs double or halve the size, and a little further to get the target between two points
     known = low if low is not None else min(missed)
-    guess = known + round(missed[known] * 6 / math.log(2) / CRF_STEP * 1.2) + (1 if low is not None else -1)
+    guess = known + round(missed[known] * 6 / math.log(2) / width * 1.2) + (1 if low is not None else -1)
     return min(max(guess, first), last)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,43 +26,80 @@ KINDS = (UsageError, MediaError, CorruptError, UnsupportedError, OutputExistsErr
 
 @dataclass(frozen=True)
 class Measured:
-    """`fps`: steady state. `fps_process`: frames over the wall time of the process, its start and imports included."""
+    """`fps`: steady state. `fps_process`: frames over the wall time of the process, its start and imports included.
+
+    `macs`: multiply-accumulates of the networks for a frame. `key_frames`: how many a decoder met.
+    """
 
     frames: int
     fps: float | None
     fps_process: float
     rss: int
     size: tuple[int, int] | None = None
+    macs: float | None = None
+    key_frames: int | None = None
 
 
-def run_job(
-    job: str,
-    codec: str,
-    src: Path,
-    dst: Path,
-    *,
-    threads: int,
-    settings: dict[str, Any] | None = None,
-    reference: Path | None = None,
-) -> Measured:
-    """`job` is encode or decode, `codec` is lvc or an anchor. Raises the worker's LvcError, RuntimeError if it died."""
-    order = {"job": job, "codec": codec, "src": str(src), "dst": str(dst), "threads": threads}
-    order |= {"settings": settings or {}, "reference": str(reference or "")}
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "lvc.evaluation.worker", json.dumps(order)], capture_output=True, text=True, check=False
-    )
-    wall = time.perf_counter() - start
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{codec} {job} died with status {done.returncode}: {last}")
-    answer = json.loads(lines[-1])
-    if "error" in answer:
-        raise error_of(answer["exit_code"], answer["error"])
-    height, width = answer.get("size") or (0, 0)
-    size = (width, height) if width else None
-    return Measured(answer["frames"], answer["fps"], answer["frames"] / wall, answer["rss"], size)
+class Workers:
+    """The processes of one run, on any number of threads; `stop` ends them, and no further one starts."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+    def ask(self, order: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        """One job's answer and its process's wall time. Raises the worker's LvcError, RuntimeError if it died."""
+        name = f"{order['codec']} {order['job']}"
+        command = [sys.executable, "-m", "lvc.evaluation.worker", json.dumps(order)]
+        start = time.perf_counter()
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError(f"{name} was not begun")
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self._running.add(process)
+        try:
+            with process:
+                out, err = process.communicate()
+        finally:
+            self._running.discard(process)
+        wall = time.perf_counter() - start
+        lines = out.strip().splitlines()
+        if process.returncode or not lines:
+            last = (err.strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"{name} died with status {process.returncode}: {last}")
+        answer = json.loads(lines[-1])
+        if "error" in answer:
+            raise error_of(answer["exit_code"], answer["error"])
+        return answer, wall
+
+    def measure(
+        self,
+        job: str,
+        codec: str,
+        src: Path,
+        dst: Path,
+        *,
+        threads: int,
+        settings: dict[str, Any] | None = None,
+        reference: Path | None = None,
+    ) -> Measured:
+        """`job` is encode or decode, `codec` is lvc or an anchor. Raises as `ask` does."""
+        order = {"job": job, "codec": codec, "src": str(src), "dst": str(dst), "threads": threads}
+        answer, wall = self.ask(order | {"settings": settings or {}, "reference": str(reference or "")})
+        height, width = answer.get("size") or (0, 0)
+        frames = answer["frames"]
+        macs = answer["macs"] / frames if answer.get("macs") and frames else None
+        return Measured(
+            frames, answer["fps"], frames / wall, answer["rss"], (width, height) if width else None, macs,
+            answer.get("key_frames"),
+        )  # fmt: skip
 
 
 def error_of(exit_code: int, message: str) -> Exception:

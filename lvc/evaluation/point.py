@@ -13,24 +13,37 @@ from lvc.evaluation.metrics import FrameQuality
 class Point:
     """`setting` is lvc's quality or an anchor's CRF. `bytes` is the file on disk, `target_bytes` the size to match.
 
-    `overhead_bytes`: those of lvc's file that are neither latents nor copied packets.
+    `at`: the quality of lvc that the point belongs to. `model`: id and start of the hash of lvc's model,
+    `overhead_bytes` those of its file that are neither latents nor copied packets. `rate`: pictures a second. `jobs`:
+    how many points were measured at a time, and slowed each other down. `pictures`: names of files in the run's store,
+    by frame; `original`: under which name those of the source are there.
     """
 
     clip: str
     codec: str
     setting: float
+    at: float = 0
     width: int = 0
     height: int = 0
+    rate: float = 0
     frames: int = 0
     bytes: int = 0
     overhead_bytes: int | None = None
     target_bytes: int | None = None
+    model: str = ""
     quality: FrameQuality | None = None
     per_frame: list[FrameQuality] = field(default_factory=list, repr=False)
     encode: Measured | None = None
     decode: Measured | None = None
+    jobs: int = 1
+    pictures: dict[str, str] = field(default_factory=dict, repr=False)
+    original: str = ""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def is_lvc(self) -> bool:
+        return self.codec.split(":")[0] == "lvc"
 
     @property
     def bpp(self) -> float:
@@ -44,28 +57,55 @@ class Point:
 
     def record(self, per_frame: bool = False) -> dict[str, Any]:
         """Flat, for JSON lines and CSV; absent figures are None."""
-        out: dict[str, Any] = {"clip": self.clip, "codec": self.codec, "setting": self.setting}
+        out: dict[str, Any] = {"clip": self.clip, "codec": self.codec, "setting": self.setting, "at": self.at}
         if self.error:
             return out | {"error": self.error, "exit_code": self.exit_code}
         out |= {"width": self.width, "height": self.height, "frames": self.frames, "bytes": self.bytes}
         out |= {"bpp": round(self.bpp, 6), "overhead_bytes": self.overhead_bytes, "target_bytes": self.target_bytes}
+        out |= {"model": self.model or None, "jobs": self.jobs}
         if self.quality:
             out |= {k: None if v is None else round(v, 5) for k, v in asdict(self.quality).items()}
         for job, m in (("encode", self.encode), ("decode", self.decode)):
             if m:
                 out |= {f"{job}_fps": _rounded(m.fps), f"{job}_fps_process": _rounded(m.fps_process)}
                 out |= {f"{job}_rss": m.rss}
+                out |= {f"{job}_gmac_per_frame": None if m.macs is None else _rounded(m.macs / 1e9, 4)}
+                out |= {f"{job}_kmac_per_pixel": _rounded(self.kmacs_per_pixel(m), 3)}
+        if self.decode:
+            out["key_frames"] = self.decode.key_frames
         if per_frame:
             out["per_frame"] = [asdict(f) for f in self.per_frame]
         return out
 
+    def kmacs_per_pixel(self, measured: Measured | None) -> float | None:
+        """Thousands of multiply-accumulates for a luma sample of the source."""
+        if measured is None or measured.macs is None:
+            return None
+        return measured.macs / (self.width * self.height) / 1000
+
+    def stored(self) -> dict[str, Any]:
+        """All of it, for `restored`."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, values: dict[str, Any]) -> Point:
+        """Raises TypeError for what another version of lvc has stored."""
+        quality = values["quality"] and FrameQuality(**values["quality"])
+        frames = [FrameQuality(**frame) for frame in values["per_frame"]]
+        encode, decode = (
+            m and Measured(**{**m, "size": m["size"] and tuple(m["size"])})
+            for m in (values["encode"], values["decode"])
+        )
+        return cls(**{**values, "quality": quality, "per_frame": frames, "encode": encode, "decode": decode})
+
 
 FIELDS = (
-    "clip codec setting width height frames bytes bpp overhead_bytes target_bytes "
-    "psnr_y psnr_u psnr_v psnr_611 ssim_y ssim_all ms_ssim_y "
-    "encode_fps encode_fps_process encode_rss decode_fps decode_fps_process decode_rss error exit_code"
+    "clip codec setting at width height frames bytes bpp overhead_bytes target_bytes model jobs "
+    "psnr_y psnr_u psnr_v psnr_611 ssim_y ssim_all ms_ssim_y vmaf "
+    "encode_fps encode_fps_process encode_rss encode_gmac_per_frame encode_kmac_per_pixel "
+    "decode_fps decode_fps_process decode_rss decode_gmac_per_frame decode_kmac_per_pixel key_frames error exit_code"
 ).split()
 
 
-def _rounded(fps: float | None) -> float | None:
-    return None if fps is None else round(fps, 2)
+def _rounded(figure: float | None, places: int = 2) -> float | None:
+    return None if figure is None else round(figure, places)

@@ -2,139 +2,235 @@
 
 from __future__ import annotations
 
+import queue
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lvc.errors import LvcError, MediaError
-from lvc.evaluation import anchors
+from lvc.evaluation import anchors, pictures
 from lvc.evaluation.anchors import Anchor
-from lvc.evaluation.bd import Delta, bd_quality, bd_rate
-from lvc.evaluation.measure import run_job
-from lvc.evaluation.metrics import ClipQuality
+from lvc.evaluation.measure import Measured, Workers
+from lvc.evaluation.metrics import FrameQuality
+from lvc.evaluation.plan import Codec, Plan, codecs
 from lvc.evaluation.point import Point
-from lvc.evaluation.rawfile import read_pictures
 from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
+from lvc.evaluation.store import Store, hash_of_code, hash_of_file, key_of
+from lvc.evaluation.versions import encoder_version
 from lvc.facts import verify_file
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure. `settings` go to `lvc.files.encode_file` as they are (model, packing, gop …)."""
-
-    qualities: Sequence[float] = (20, 40, 60, 80)
-    anchors: Sequence[Anchor] = ()
-    frames: int | None = None
-    max_height: int | None = None
-    multi_scale: bool = False
-    threads: int = 2
-    settings: dict[str, Any] = field(default_factory=dict)
+EXPECTED = (LvcError, OSError, RuntimeError, ValueError)
+Failure = LvcError | OSError | RuntimeError | ValueError
 
 
-def evaluate(clip: Path, plan: Plan) -> Iterator[Point]:
-    """All points of one clip: for each quality lvc's, then each anchor's at the size of lvc's file.
+def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[Point]:
+    """All points of the clips (path → name) as they are finished; with one job in order, clip by clip.
 
-    A failure becomes a Point with `error` and does not stop the others. Without lvc's size there is nothing to match,
-    so an anchor is skipped where lvc failed.
+    For each quality that is lvc's point of every model, then each anchor's at the size of the first model's file. A
+    failure becomes a Point with `error` and does not stop the others; a clip that cannot be read gives one such Point.
+    Raises UsageError, UnsupportedError for models. Leaving early ends the processes.
     """
-    with tempfile.TemporaryDirectory(prefix="lvc-eval-") as folder:
-        work = Path(folder)
+    models = codecs(plan.models)
+    workers = Workers()
+    done: queue.SimpleQueue[Point | BaseException | None] = queue.SimpleQueue()
+
+    def work(clip: _Clip, quality: float) -> None:
         try:
-            source = make_reference(clip, work, frames=plan.frames, max_height=plan.max_height)
-        except (LvcError, OSError) as e:
-            yield _failed(Point(clip.name, "lvc", plan.qualities[0] if plan.qualities else 0), e)
-            return
-        guess = dict.fromkeys(map(str, plan.anchors), 30.0)
-        for quality in plan.qualities:
-            point = _lvc_point(clip, source, quality, plan, work)
+            for point in clip.points(quality):
+                done.put(point)
+            done.put(None)
+        except BaseException as error:  # a bug: `evaluate` raises it on the caller's thread
+            done.put(error)
+        finally:
+            clip.leave()
+
+    with tempfile.TemporaryDirectory(prefix="lvc-eval-") as folder, ThreadPoolExecutor(plan.jobs) as pool:
+        try:
+            left = 0
+            for number, (path, name) in enumerate(clips.items()):
+                clip = _Clip(path, name, plan, models, store, workers, Path(folder) / str(number))
+                for quality in plan.qualities:
+                    pool.submit(work, clip, quality)
+                    left += 1
+            while left:
+                item = done.get()
+                if item is None:
+                    left -= 1
+                elif isinstance(item, Point):
+                    yield item
+                else:
+                    raise item
+        except BaseException:
+            workers.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _Clip:
+    """One clip of a run. Its source is opened, or copied, by whoever comes first, and removed after the last one."""
+
+    def __init__(
+        self, path: Path, name: str, plan: Plan, models: list[Codec], store: Store, workers: Workers, work: Path
+    ) -> None:
+        self.path, self.name, self.plan, self.models, self.store = path, name, plan, models, store
+        self.workers, self.work = workers, work
+        self._lock = threading.Lock()
+        self._source: Source | None = None
+        self._failed = False
+        self._left = len(plan.qualities)
+        self._key: dict[str, Any] = {}
+
+    def points(self, quality: float) -> Iterator[Point]:
+        with self._lock:
+            if self._failed:
+                return
+            try:
+                if self._source is None:
+                    self._open()
+            except EXPECTED as error:
+                self._failed = True
+                yield _failed(Point(self.name, self.models[0].label, quality, quality), error)
+                return
+        folder = self.work / f"{quality:g}"
+        folder.mkdir()
+        target = None
+        for codec in self.models:
+            point = self._lvc_point(codec, quality, folder)
+            if codec is self.models[0] and not point.error:
+                target = point.bytes
             yield point
-            if point.error:
-                continue
-            for anchor in plan.anchors:
-                point_of_anchor = _anchor_point(clip, source, anchor, point.bytes, guess[str(anchor)], plan, work)
-                if not point_of_anchor.error:
-                    guess[str(anchor)] = point_of_anchor.setting
-                yield point_of_anchor
+        for anchor in self.plan.anchors if target else ():
+            yield self._anchor_point(anchor, quality, target or 0, folder)
 
+    def leave(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if not self._left and self._source is not None and self._source.path != self.path:
+                self._source.path.unlink(missing_ok=True)
 
-def _lvc_point(clip: Path, source: Source, quality: float, plan: Plan, work: Path) -> Point:
-    point = Point(clip.name, "lvc", quality, source.format.width, source.format.height)
-    path, raw = work / "lvc.lvz", work / "decoded.raw"
-    try:
-        settings = {**plan.settings, "quality": quality}
-        encoded = run_job("encode", "lvc", source.path, path, threads=plan.threads, settings=settings)
-        decoded = run_job("decode", "lvc", path, raw, threads=plan.threads, settings=settings)
-        overhead = verify_file(str(path)).values["overhead_bytes"]
-        return _judged(point, source, path, raw, plan, encode=encoded, decode=decoded, overhead_bytes=overhead)
-    except (LvcError, OSError, RuntimeError, ValueError) as e:
-        return _failed(point, e)
-    finally:
-        raw.unlink(missing_ok=True)
+    def _open(self) -> None:
+        self.work.mkdir()
+        self._source = make_reference(self.path, self.work, frames=self.plan.frames, max_height=self.plan.max_height)
+        self._key = {
+            "clip": hash_of_file(self.path),
+            "raw": self.path.name if self.path.suffix == ".yuv" else "",
+            "frames": self.plan.frames,
+            "max_height": self.plan.max_height,
+            "metrics": sorted(self.plan.metrics),
+            "threads": self.plan.threads,
+            "pictures": self.plan.pictures,
+        }
 
+    @property
+    def source(self) -> Source:
+        if self._source is None:
+            raise RuntimeError("the clip is not open")
+        return self._source
 
-def _anchor_point(
-    clip: Path, source: Source, anchor: Anchor, target: int, start: float, plan: Plan, work: Path
-) -> Point:
-    point = Point(clip.name, str(anchor), start, source.format.width, source.format.height, target_bytes=target)
-    path, raw = work / f"anchor{anchor.family.suffix}", work / "decoded.raw"
-    try:
-        best = anchors.at_size(
-            lambda crf: anchors.encode(source, source.format, anchor, crf, path), target, anchor, start=start
+    def _blank(self, codec: str, setting: float, at: float) -> Point:
+        video = self.source.format
+        return Point(
+            self.name, codec, setting, at, video.width, video.height, round(float(video.rate), 3), jobs=self.plan.jobs
         )
-        settings = {"crf": best.crf}
-        encoded = run_job("encode", str(anchor), source.path, path, threads=plan.threads, settings=settings)
-        decoded = run_job("decode", str(anchor), path, raw, threads=plan.threads, reference=source.path)
-        point = Point(**{**vars(point), "setting": best.crf})
-        return _judged(point, source, path, raw, plan, encode=encoded, decode=decoded)
-    except (LvcError, OSError, RuntimeError, ValueError) as e:
-        return _failed(point, e)
-    finally:
-        raw.unlink(missing_ok=True)
+
+    def _lvc_point(self, codec: Codec, quality: float, folder: Path) -> Point:
+        settings = {**self.plan.settings, "model": codec.name, "quality": quality}
+        blank = replace(self._blank(codec.label, quality, quality), model=codec.id)
+        try:
+            key = key_of(**self._key, **settings | {"model": codec.sha256}, code=hash_of_code())
+            if stored := self.store.get(key):
+                return replace(stored, clip=self.name, codec=codec.label, at=quality)
+            path, threads = folder / "lvc.lvz", self.plan.threads
+            encoded = self.workers.measure("encode", "lvc", self.source.path, path, threads=threads, settings=settings)
+            raw = folder / "decoded.raw"
+            decoded = self.workers.measure("decode", "lvc", path, raw, threads=threads, settings=settings)
+            overhead = verify_file(str(path)).values["overhead_bytes"]
+            return self._judged(blank, key, path, raw, encoded, decoded, overhead_bytes=overhead)
+        except EXPECTED as error:
+            return _failed(blank, error)
+
+    def _anchor_point(self, anchor: Anchor, at: float, target: int, folder: Path) -> Point:
+        """The anchor's point that comes nearest to `target` bytes. Every encoding of the search is a measured one."""
+        blank = replace(self._blank(str(anchor), 0, at), target_bytes=target)
+        threads = self.plan.threads
+        encoded: dict[float, Measured] = {}
+
+        def path_of(crf: float) -> Path:
+            return folder / f"{crf:g}{anchor.family.suffix}"
+
+        def size_of(crf: float) -> int:
+            settings = {"crf": crf}
+            encoded[crf] = self.workers.measure(
+                "encode", str(anchor), self.source.path, path_of(crf), threads=threads, settings=settings
+            )
+            size = path_of(crf).stat().st_size
+            if not size:
+                raise MediaError(f"{anchor} at CRF {crf:g} wrote nothing — leave it out of --anchors")
+            self.store.add_size(sizes, crf, size)
+            return size
+
+        try:
+            version = encoder_version(anchor)
+            sizes = key_of(
+                clip=self._key["clip"], raw=self._key["raw"], frames=self.plan.frames, version=version,
+                max_height=self.plan.max_height, anchor=str(anchor), threads=threads,
+            )  # fmt: skip
+            crf = anchors.at_size(size_of, target, anchor.family, known=self.store.sizes(sizes))
+            key = key_of(**self._key, anchor=str(anchor), crf=crf, version=version)
+            if stored := self.store.get(key):
+                return replace(stored, clip=self.name, at=at, target_bytes=target)
+            if crf not in encoded:
+                size_of(crf)
+            raw = folder / "decoded.raw"
+            decoded = self.workers.measure(
+                "decode", str(anchor), path_of(crf), raw, threads=threads, reference=self.source.path
+            )
+            return self._judged(replace(blank, setting=crf), key, path_of(crf), raw, encoded[crf], decoded)
+        except EXPECTED as error:
+            return _failed(blank, error)
+        finally:
+            for crf in encoded:
+                path_of(crf).unlink(missing_ok=True)
+
+    def _judged(
+        self, point: Point, key: str, path: Path, raw: Path, encode: Measured, decode: Measured, **figures: Any
+    ) -> Point:
+        """Adds size and quality, and keeps the point."""
+        keep = self.plan.pictures
+        original = key_of(
+            clip=self._key["clip"], raw=self._key["raw"], frames=self.plan.frames, max_height=self.plan.max_height
+        )
+        order = {
+            "job": "judge", "codec": point.codec, "src": str(raw), "reference": str(self.source.path),
+            "size": decode.size, "metrics": list(self.plan.metrics), "threads": self.plan.threads,
+            "pictures": str(self.store.picture(key)) if keep else "",
+            "originals": str(self.store.picture(original)) if keep else "",
+        }  # fmt: skip
+        try:
+            answer, _ = self.workers.ask(order)
+        finally:
+            raw.unlink(missing_ok=True)
+        judged = replace(
+            point, frames=answer["frames"], bytes=path.stat().st_size, quality=FrameQuality(**answer["clip"]),
+            per_frame=[FrameQuality(**frame) for frame in answer["per_frame"]], encode=encode, decode=decode,
+            pictures={str(index): pictures.name_of(key, index) for index in answer["pictures"]},
+            original=original if keep else "", **figures,
+        )  # fmt: skip
+        self.store.put(key, judged)
+        return judged
 
 
-def _judged(point: Point, source: Source, path: Path, raw: Path, plan: Plan, **measured: Any) -> Point:
-    """Adds size and quality; raises MediaError where frames are missing, extra or of another size."""
-    video = source.format
-    if (size := measured["decode"].size) != (video.width, video.height):
-        raise MediaError(f"{point.codec} gave back {size} instead of {video.width}x{video.height} — a bug, report it")
-    quality = ClipQuality(multi_scale=plan.multi_scale)
-    decoded = read_pictures(raw, video.width, video.height)
-    for picture in source:
-        if (other := next(decoded, None)) is None:
-            raise MediaError(f"{point.codec} gave back only {len(quality.frames)} frames — a bug, report it")
-        quality.add(picture, other)
-    if next(decoded, None) is not None:
-        raise MediaError(f"{point.codec} gave back more than {len(quality.frames)} frames — a bug, report it")
-    figures = {"frames": len(quality.frames), "bytes": path.stat().st_size, "quality": quality.clip()}
-    return Point(**{**vars(point), **figures, "per_frame": quality.frames, **measured})
+def in_order(points: Sequence[Point], clips: Mapping[Path, str], plan: Plan) -> list[Point]:
+    """As one job would have brought them."""
+    names, qualities = list(clips.values()), list(plan.qualities)
+    return sorted(points, key=lambda p: (names.index(p.clip), qualities.index(p.at)))  # stable within a quality
 
 
-def _failed(point: Point, error: Exception) -> Point:
+def _failed(point: Point, error: Failure) -> Point:
     code = error.exit_code if isinstance(error, LvcError) else MediaError.exit_code if isinstance(error, OSError) else 1
-    return Point(**{**vars(point), "error": str(error) or type(error).__name__, "exit_code": code})
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """lvc against an anchor on a clip, PSNR 6:1:1: BD-rate in % (negative: lvc needs fewer bits), BD-PSNR in dB."""
-
-    clip: str
-    anchor: str
-    rate: Delta
-    quality: Delta
-
-
-def verdicts(points: Sequence[Point]) -> list[Verdict]:
-    """Over all clips and anchors in `points`, in the order in which they were met."""
-    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for p in points:
-        if p.quality is not None:
-            curves.setdefault((p.clip, p.codec), []).append((p.bpp, p.quality.psnr_611))
-    return [
-        Verdict(clip, codec, bd_rate(curve, curves[clip, "lvc"]), bd_quality(curve, curves[clip, "lvc"]))
-        for (clip, codec), curve in curves.items()
-        if codec != "lvc" and (clip, "lvc") in curves
-    ]
+    return replace(point, error=str(error) or type(error).__name__, exit_code=code)

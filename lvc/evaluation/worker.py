@@ -1,9 +1,9 @@
-"""One encoding or decoding in a process of its own, so that its time and its memory are its own too.
+"""One encoding, decoding or judging in a process of its own, so that its time and its memory are its own too.
 
     python -m lvc.evaluation.worker '{"job": "encode", "codec": "lvc", …}'
 
-The parent is `measure.run_job`. The last line on stdout is the answer as JSON: `frames`, `fps` (steady), `rss` (peak,
-bytes), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare planes.
+The parent is `measure.Workers`. The last line on stdout is the answer as JSON: `frames`, `fps` (steady), `rss` (peak,
+bytes), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare planes, which `judge` then compares.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Answer = dict[str, Any]
 def main(text: str) -> int:
     job = json.loads(text)
     try:
-        answer = JOBS[job["codec"] == "lvc", job["job"]](job)
+        answer = JOBS["lvc" if job["codec"] == "lvc" else "anchor", job["job"]](job)
     except LvcError as e:
         answer = {"error": str(e), "exit_code": e.exit_code, "kind": type(e).__name__}
     except Exception as e:  # a worker must answer, whatever happens: the run goes on with the next clip
@@ -45,10 +45,12 @@ def peak_rss() -> int:
 
 
 def lvc_encode(job: Answer) -> Answer:
+    from lvc.evaluation.macs import Macs
     from lvc.evaluation.timing import Arrivals
     from lvc.files import encode_file
 
-    arrivals = Arrivals()
+    arrivals, macs = Arrivals(), Macs()
+    macs.count()
     result = encode_file(
         job["src"],
         job["dst"],
@@ -59,32 +61,35 @@ def lvc_encode(job: Answer) -> Answer:
         progress=lambda frames, *_: arrivals(frames),
         **job["settings"],
     )
-    return {"frames": result.frames, "fps": arrivals.steady_fps()}
+    return {"frames": result.frames, "fps": arrivals.steady_fps(), "macs": macs.total}
 
 
 def lvc_decode(job: Answer) -> Answer:
+    from lvc.evaluation.macs import Macs
     from lvc.evaluation.rawfile import write_picture
     from lvc.evaluation.timing import Arrivals
     from lvc.files import decode_frames
 
-    arrivals = Arrivals()
+    arrivals, macs = Arrivals(), Macs()
+    macs.count()
     size = None
     with open(job["dst"], "wb") as out:
         for frame in decode_frames(job["src"], model=job["settings"].get("model"), threads=job["threads"]):
             arrivals()
             size = size or frame.y.shape
             write_picture(out, frame)
-    return {"frames": len(arrivals.times), "fps": arrivals.steady_fps(), "size": size}
+    return {"frames": len(arrivals.times), "fps": arrivals.steady_fps(), "size": size, "macs": macs.total}
 
 
 def anchor_encode(job: Answer) -> Answer:
     from lvc.evaluation import anchors
+    from lvc.evaluation.ffmpeg import peak_of_children
     from lvc.evaluation.source import Source
 
     source = Source(job["src"])
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
     done = anchors.encode(source, source.format, anchor, job["settings"]["crf"], Path(job["dst"]))
-    return {"frames": done.frames, "fps": done.frames / done.seconds}
+    return {"frames": done.frames, "fps": done.frames / done.seconds, "rss": max(peak_rss(), peak_of_children())}
 
 
 def anchor_decode(job: Answer) -> Answer:
@@ -94,20 +99,30 @@ def anchor_decode(job: Answer) -> Answer:
     from lvc.evaluation.timing import timed
 
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
-    spent, frames, size = [0.0], 0, None
+    spent, frames, key_frames, size = [0.0], 0, 0, None
     with open(job["dst"], "wb") as out:
-        for picture in timed(anchors.decode(Path(job["src"]), anchor, Source(job["reference"]).format), spent):
+        decoded = anchors.decode(Path(job["src"]), anchor, Source(job["reference"]).format)
+        for picture, is_key in timed(decoded, spent):
             frames += 1
+            key_frames += is_key
             size = size or picture.y.shape
             write_picture(out, picture)
-    return {"frames": frames, "fps": frames / spent[0], "size": size}
+    return {"frames": frames, "fps": frames / spent[0], "size": size, "key_frames": key_frames}
 
 
-JOBS: dict[tuple[bool, str], Callable[[Answer], Answer]] = {
-    (True, "encode"): lvc_encode,
-    (True, "decode"): lvc_decode,
-    (False, "encode"): anchor_encode,
-    (False, "decode"): anchor_decode,
+def judge(job: Answer) -> Answer:
+    from lvc.evaluation.judge import judge as compared
+
+    return compared(job)
+
+
+JOBS: dict[tuple[str, str], Callable[[Answer], Answer]] = {
+    ("lvc", "encode"): lvc_encode,
+    ("lvc", "decode"): lvc_decode,
+    ("lvc", "judge"): judge,
+    ("anchor", "encode"): anchor_encode,
+    ("anchor", "decode"): anchor_decode,
+    ("anchor", "judge"): judge,
 }
 
 if __name__ == "__main__":

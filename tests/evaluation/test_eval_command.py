@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,44 +11,55 @@ import typer
 from typer.testing import CliRunner, Result
 
 from lvc.cli import eval as command
-from lvc.errors import CorruptError, MediaError
+from lvc.errors import CorruptError, MediaError, OutputExistsError, RegressionError
 from lvc.evaluation import run
 from lvc.evaluation.measure import Measured
 from lvc.evaluation.metrics import FrameQuality
+from lvc.evaluation.plan import Plan
 from lvc.evaluation.point import Point
+from lvc.evaluation.store import Store
 
 app = typer.Typer()
 app.command("eval", help=command.HELP)(command.evaluate)
 
 
-def fake(clip: Path, plan: run.Plan) -> Iterator[Point]:
-    if clip.name == "absent.mp4":
-        yield Point(
-            clip.name, "lvc", 0, error="cannot be opened — a video file is needed", exit_code=MediaError.exit_code
-        )
+def fake(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[Point]:
+    for name in clips.values():
+        yield from fake_clip(name, plan)
+
+
+def fake_clip(name: str, plan: Plan) -> Generator[Point]:
+    if name in ("absent.mp4", "broken.mp4"):
+        error = MediaError("cannot be opened — a video file is needed") if name[0] == "a" else CorruptError("broken")
+        yield Point(name, "lvc", plan.qualities[0], plan.qualities[0], error=str(error), exit_code=error.exit_code)
         return
-    if clip.name == "broken.mp4":
-        raise CorruptError("broken — take another")
     for quality in plan.qualities:
         for codec, gain in (("lvc", 0.0), *((str(a), 2.0) for a in plan.anchors)):
-            psnr = 25 + quality / 5 + gain
+            psnr = 25 + quality / 5 + gain + WORSE["psnr"]
             yield Point(
-                clip.name,
+                name,
                 codec,
+                quality,
                 quality,
                 64,
                 48,
+                25,
                 10,
-                int(200 * 1.03**quality),
-                quality=FrameQuality(psnr, psnr, psnr, psnr, 0.9, 0.9),
-                encode=Measured(10, 31.5, 4.0, 2**28),
-                decode=Measured(10, None, 5.0, 2**27),
+                int(20000 * 1.03**quality * WORSE["bytes"]),
+                quality=FrameQuality(psnr, psnr, psnr, psnr, 0.9 + quality / 1000, 0.9),
+                encode=Measured(10, 31.5, 4.0, 2**28, macs=6.4e6),
+                decode=Measured(10, None, 5.0, 2**27, macs=3.2e6),
             )
+
+
+WORSE = {"psnr": 0.0, "bytes": 1.0}
 
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "evaluate", fake)
+    monkeypatch.setitem(WORSE, "psnr", 0.0)
+    monkeypatch.setitem(WORSE, "bytes", 1.0)
 
 
 def invoke(*args: str) -> Result:
@@ -58,7 +69,7 @@ def invoke(*args: str) -> Result:
 def test_table_and_verdict() -> None:
     result = invoke("a.mp4", "b.mp4", "--threads", "2")
     assert result.exit_code == 0, result.output
-    for text in ("x264:medium", "31.5 (4.0)", "– (5.0)", "256", "BD-rate", "mean of 2 of 2", "2 threads"):
+    for text in ("x264:medium", "31.5 (4.0)", "– (5.0)", "256", "2.1/1.0", "BD-rate", "of 2 clips", "mean of 2 of 2"):
         assert text in result.stdout
 
 
@@ -67,7 +78,12 @@ def test_json_lines() -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["point", "point", "done"]
     assert lines[0]["clip"] == "a.mp4" and lines[0]["encode_fps"] == 31.5 and lines[0]["decode_fps"] is None
-    assert lines[-1] == {"event": "done", "command": "eval", "points": 2, "failed": 0, "threads": lines[-1]["threads"]}
+    assert lines[0]["encode_gmac_per_frame"] == 0.0064 and lines[0]["decode_kmac_per_pixel"] == 1.042
+    assert lines[-1]["points"] == 2 and lines[-1]["failed"] == 0 and "PyAV" in lines[-1]["versions"]
+    lines = [json.loads(line) for line in invoke("a.mp4", "--json").stdout.splitlines()]
+    verdicts = [line for line in lines if line["event"] == "verdict"]
+    assert [v["metric"] for v in verdicts] == ["psnr_611", "psnr_y", "ssim_y"] and verdicts[0]["bd_rate"] > 0
+    assert "libx264" in lines[-1]["versions"]["x264:medium"]
 
 
 def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_path: Path) -> None:
@@ -76,10 +92,85 @@ def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_pat
     assert result.exit_code == MediaError.exit_code
     assert "absent.mp4: cannot be opened" in result.output and "broken.mp4: broken" in result.output
     assert "x264:medium" in result.stdout
-    assert len(csv.read_text().splitlines()) == 4
+    assert len(csv.read_text().splitlines()) == 5
     assert invoke("broken.mp4", "absent.mp4").exit_code == CorruptError.exit_code
 
 
-@pytest.mark.parametrize("wrong", ["--anchors vp8", "--quality 10,x", "--quality 101", "--frames 0"])
+def test_outputs_are_not_overwritten_without_force(tmp_path: Path) -> None:
+    csv = tmp_path / "points.csv"
+    csv.write_text("mine")
+    result = invoke("a.mp4", "--quality", "50", "--csv", str(csv))
+    assert result.exit_code == OutputExistsError.exit_code and csv.read_text() == "mine"
+    assert invoke("a.mp4", "--quality", "50", "--csv", str(csv), "--force").exit_code == 0
+    assert csv.read_text().startswith("clip,codec")
+    assert invoke("a.mp4", "--report", str(tmp_path / "no" / "report.html")).exit_code == 2
+
+
+def test_the_gate(tmp_path: Path) -> None:
+    path = tmp_path / "regression.json"
+    gate = ["a.mp4", "b.mp4", "--quality", "30,50", "--baseline", str(path)]
+    assert invoke(*gate).exit_code == 2 and not path.exists()
+    assert invoke(*gate, "--update-baseline").exit_code == 0
+    before = path.read_text()
+    for _ in range(2):
+        result = invoke(*gate)
+        assert result.exit_code == 0 and "x264" not in result.stdout
+    WORSE["psnr"] = -0.04
+    assert invoke(*gate).exit_code == 0
+    WORSE["psnr"] = -0.2
+    result = invoke(*gate)
+    assert result.exit_code == RegressionError.exit_code
+    assert "a.mp4: got worse at quality 30: 0.200 dB less (30.800 instead of 31.000 dB, 0.05 allowed)" in result.output
+    assert result.output.count("got worse") == 4
+    assert invoke(*gate, "--tolerance-psnr", "0.3").exit_code == 0
+    WORSE.update(psnr=1.0, bytes=1.02)
+    result = invoke(*gate)
+    assert result.exit_code == RegressionError.exit_code
+    assert "2.00% more bits" in result.output and "dB less" not in result.output
+    assert invoke(*gate, "--tolerance-bpp", "3%").exit_code == 0
+    assert path.read_text() == before
+    assert invoke(*gate, "--update-baseline").exit_code == 0 and invoke(*gate).exit_code == 0
+    assert len(json.loads(path.read_text())["points"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["c.mp4"], "c.mp4 at quality 30 is not in the baseline"),
+        (["--frames", "5"], "measured without --frames"),
+        (["--tolerance-bpp", "much"], "no share"),
+        (["--model", "a", "--model", "b"], "one --model"),
+    ],
+)
+def test_what_a_baseline_cannot_judge(more: list[str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "regression.json"
+    gate = ["a.mp4", "--quality", "30", "--baseline", str(path)]
+    assert invoke(*gate, "--update-baseline").exit_code == 0
+    result = invoke(*gate, *more)
+    assert result.exit_code == 2 and message in result.output
+
+
+def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
+    path = tmp_path / "regression.json"
+    gate = ["absent.mp4", "a.mp4", "--quality", "30", "--baseline", str(path)]
+    result = invoke(*gate, "--update-baseline")
+    assert result.exit_code == MediaError.exit_code and "was not written" in result.output and not path.exists()
+    path.write_text("[]")
+    result = invoke(*gate[1:])
+    assert result.exit_code == MediaError.exit_code and "no baseline" in result.output
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--anchors vp8",
+        "--quality 10,x",
+        "--quality 101",
+        "--frames 0",
+        "--metrics lpips",
+        "--update-baseline",
+        "--jobs 0",
+    ],
+)
 def test_wrong_options_are_usage_errors(wrong: str) -> None:
     assert invoke("a.mp4", *wrong.split()).exit_code == 2

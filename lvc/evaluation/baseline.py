@@ -1,0 +1,112 @@
+"""The gate: lvc's size and quality, point by point, against what a file says they were.
+
+The file is JSON, made to be committed: settings, model, and bpp and PSNR 6:1:1 of every clip and quality. Sizes and
+PSNR do not depend on the machine's speed, so that the gate holds anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvc import __version__
+from lvc.errors import MediaError, UsageError
+from lvc.evaluation.plan import Plan
+from lvc.evaluation.point import Point
+from lvc.output import publish
+
+RENEW = "renew it with --update-baseline"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`bpp`: as a share of the baseline's. `psnr`: in dB."""
+
+    bpp: float = 0.01
+    psnr: float = 0.05
+
+
+@dataclass(frozen=True)
+class Baseline:
+    settings: dict[str, Any]
+    figures: dict[tuple[str, float], tuple[float, float]]  # (clip, quality) → (bpp, PSNR 6:1:1)
+
+
+def settings_of(plan: Plan) -> dict[str, Any]:
+    """What has to be the same for figures to be comparable. The model is not among it: it is what may get worse."""
+    return {
+        "frames": plan.frames,
+        "max_height": plan.max_height,
+        **{k: plan.settings.get(k) for k in ("gop", "packing")},
+    }
+
+
+def read(path: Path, plan: Plan) -> Baseline:
+    """Raises MediaError for what is no baseline, UsageError for one that was measured with other settings."""
+    try:
+        values = json.loads(path.read_text())
+        rows = values["points"]
+        figures = {(r["clip"], float(r["quality"])): (float(r["bpp"]), float(r["psnr_611"])) for r in rows}
+        settings = dict(values["settings"])
+    except FileNotFoundError as e:
+        raise UsageError(f"there is no baseline {path} — make it with --update-baseline") from e
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise MediaError(f"{path} is no baseline of lvc eval — make it with --update-baseline") from e
+    for name, value in settings_of(plan).items():
+        if settings.get(name) != value:
+            was, option = settings.get(name), f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"the baseline was measured {f'with {option} {was}' if was is not None else f'without {option}'} — "
+                f"do the same, or {RENEW}"
+            )
+    return Baseline(settings, figures)
+
+
+def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
+    """All of lvc's points; one that failed is a MediaError."""
+    mine = [p for p in points if p.is_lvc]
+    if not mine or any(p.error or p.quality is None for p in points):
+        raise MediaError(f"{path} was not written: not every point could be measured — mend that first")
+    rows = [
+        {"clip": p.clip, "quality": p.at, "frames": p.frames, "bytes": p.bytes, "bpp": round(p.bpp, 6),
+         "psnr_611": round(p.quality.psnr_611, 4)}
+        for p in mine if p.quality
+    ]  # fmt: skip
+    head = {"lvc": __version__, "model": mine[0].model, "settings": settings_of(plan)}
+    with publish(str(path), force=True) as temporary:
+        lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
+        temporary.write_text(json.dumps(head, indent=2)[:-2] + f',\n  "points": [\n{lines}\n  ]\n}}\n')
+
+
+def complaints(points: Sequence[Point], baseline: Baseline, tolerance: Tolerance) -> list[tuple[str, str]]:
+    """(clip, what got worse by how much) for every point that did. Raises UsageError for points it does not know."""
+    found = []
+    for p in (p for p in points if p.is_lvc and p.quality):
+        if (p.clip, p.at) not in baseline.figures:
+            raise UsageError(f"{p.clip} at quality {p.at:g} is not in the baseline — {RENEW}")
+        bpp, psnr = baseline.figures[p.clip, p.at]
+        gained, lost = p.bpp / bpp - 1, psnr - (p.quality.psnr_611 if p.quality else 0)
+        worse = []
+        if gained > tolerance.bpp:
+            worse.append(f"{gained:.2%} more bits ({p.bpp:.5f} instead of {bpp:.5f} bpp, {tolerance.bpp:.2%} allowed)")
+        if lost > tolerance.psnr:
+            now = psnr - lost
+            worse.append(f"{lost:.3f} dB less ({now:.3f} instead of {psnr:.3f} dB, {tolerance.psnr:g} allowed)")
+        if worse:
+            found.append((p.clip, f"got worse at quality {p.at:g}: {' and '.join(worse)}"))
+    return found
+
+
+def parse_tolerance(text: str) -> float:
+    """`1%` or `0.01` as a share. Raises UsageError."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 10:
+        raise UsageError(f"--tolerance-bpp {text!r} is no share — write it as 1% or 0.01")
+    return value

@@ -1,0 +1,126 @@
+"""The static FFmpeg that comes with the extra `lvc[eval]`: VMAF and VVC, which PyAV's build has not.
+
+`imageio-ffmpeg` carries one program for each platform, and their builds differ: what a build has is asked of the
+program itself. IMAGEIO_FFMPEG_EXE names another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import re
+import resource
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lvc.errors import MediaError, UnsupportedError
+from lvc.evaluation.planes import Planes
+from lvc.evaluation.rawfile import write_picture
+
+EXTRA = "pip install 'lvc[eval]'"
+
+
+def why_not(kind: str, name: str) -> str | None:
+    """None if the program can do it; else what is missing and what to do. `kind`: filter, encoder."""
+    program = executable()
+    if program is None:
+        return f"{name} needs the extra: {EXTRA}"
+    if name not in _listed(program, kind):
+        return f"this FFmpeg ({version()}) was built without {name} — IMAGEIO_FFMPEG_EXE can name another"
+    return None
+
+
+@functools.cache
+def executable() -> str | None:
+    """The program, or None where the extra is not installed or has no program for this platform."""
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        return None
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return None
+
+
+@functools.cache
+def version() -> str:
+    program = executable()
+    if program is None:
+        return ""
+    text = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stdout
+    match = re.match(r"ffmpeg version (\S+)", text)
+    return match[1] if match else "unknown"
+
+
+@functools.cache
+def _listed(program: str, kind: str) -> frozenset[str]:
+    done = subprocess.run([program, "-hide_banner", f"-{kind}s"], capture_output=True, text=True, check=False)
+    return frozenset(line.split()[1] for line in done.stdout.splitlines() if len(line.split()) > 1)
+
+
+def raw_input(width: int, height: int, rate: str, source: str) -> list[str]:
+    """Options that make `source` (a path or `-`) bare yuv420p pictures."""
+    picture = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", rate]
+    return [*picture, "-i", source]
+
+
+class Fed:
+    """The program with pictures written to its standard input. Leaving waits for it; raises MediaError if it failed."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        program = executable()
+        if program is None:
+            raise UnsupportedError(f"no static FFmpeg — {EXTRA}")
+        self._log = folder / "ffmpeg.log"
+        with self._log.open("wb") as log:
+            command = [program, "-hide_banner", "-nostats", "-loglevel", "error", "-y", *arguments]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, cwd=folder
+            )
+
+    def write(self, picture: Planes) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has died: `__exit__` says of what
+                write_picture(self._process.stdin, picture)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None:
+            self._process.kill()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        status = self._process.wait()
+        if error is None and status:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            raise MediaError(f"FFmpeg failed: {lines[-1] if lines else f'status {status}'}")
+
+
+class Vmaf(Fed):
+    """VMAF (libvmaf's built-in model, vmaf_v0.6.1) of the bare pictures in `decoded` against those written here."""
+
+    LOG = "vmaf.json"
+
+    def __init__(self, decoded: Path, width: int, height: int, folder: Path, threads: int = 1) -> None:
+        graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}"
+        # the path of the log stands in a filter's arguments, where `:` and `\` mean something: it is relative
+        inputs = raw_input(width, height, "25", str(decoded.resolve())) + raw_input(width, height, "25", "-")
+        super().__init__([*inputs, "-lavfi", graph, "-f", "null", "-"], folder)
+        self._result = folder / self.LOG
+
+    def scores(self) -> list[float | None]:
+        """One for each frame, 0 to 100; None where libvmaf had no number. After leaving."""
+        frames = json.loads(self._result.read_text())["frames"]
+        return [frame["metrics"]["vmaf"] for frame in frames]
+
+
+def peak_of_children() -> int:
+    """Peak resident bytes of the largest program that this process has waited for."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

@@ -1,0 +1,210 @@
+// Puts the data of one run on the page: what is chosen above decides what every chart shows.
+
+const DATA = JSON.parse(find("#data").textContent);
+const ALL = "";
+const chosen = { job: "encode", kind: "fps", zoom: 0 };
+const style = (codec) => DATA.codecs.indexOf(codec);
+const isLvc = (codec) => codec.split(":")[0] === "lvc";
+const clipNamed = (name) => DATA.clips.find((c) => c.name === name);
+const metricName = () => DATA.metrics[find("#metric").value];
+const anchors = DATA.codecs.filter((c) => !isLvc(c));
+
+function shown(value, places) {
+  return value == null ? "–" : value.toFixed(places);
+}
+
+function signed(value, places) {
+  return value == null ? "–" : (value > 0 ? "+" : value < 0 ? "−" : "±") + Math.abs(value).toFixed(places);
+}
+
+function cell(row, text, kind = "td") {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  row.append(made);
+}
+
+function table(target, head, rows) {
+  target.replaceChildren();
+  const top = target.createTHead().insertRow();
+  for (const text of head) cell(top, text, "th");
+  const body = target.createTBody();
+  for (const { cells, lvc } of rows) {
+    const row = body.insertRow();
+    row.className = lvc ? "lvc" : "";
+    for (const text of cells) cell(row, text);
+  }
+}
+
+// The points of the chosen clip, or the means over all clips, in one shape: codec, at, bpp, quality, speed.
+function currentPoints() {
+  const clip = clipNamed(find("#clip").value);
+  if (clip) return clip.points;
+  return DATA.averages.map((row) => ({
+    codec: row.codec, at: row.at, setting: null, bpp: row.bpp, quality: row,
+    speed: {
+      encode: { fps: row.encode_fps, process: row.encode_fps_process },
+      decode: { fps: row.decode_fps, process: row.decode_fps_process },
+    },
+  }));
+}
+
+function seriesOf(points, toPoint) {
+  return DATA.codecs.map((codec) => ({
+    name: codec, style: style(codec), thick: isLvc(codec),
+    points: points.filter((p) => p.codec === codec).map(toPoint).filter((p) => p && p.x > 0 && p.y != null),
+  }));
+}
+
+function drawRates() {
+  const metric = find("#metric").value, places = DATA.places[metric];
+  const series = seriesOf(currentPoints(), (p) => ({
+    x: p.bpp, y: p.quality[metric],
+    text: `${p.setting == null ? `at lvc's ${p.at}` : `at ${p.setting}`}\n${p.bpp.toFixed(4)} bpp${p.kbps ? `, ${p.kbps.toFixed(0)} kbit/s` : ""}\n${shown(p.quality[metric], places)}`,
+  }));
+  for (const s of series) s.points.sort((a, b) => a.x - b.x);
+  chart(find("#rd"), { series, x: { label: "bits per pixel", log: true }, y: { label: metricName() } });
+  const all = find("#clip").value === ALL;
+  find("#rd-note").textContent = all
+    ? `Means over the ${DATA.averages[0]?.clips ?? 0} clips on which every codec was measured. Higher and further left is better.`
+    : "Higher and further left is better.";
+}
+
+function drawSpeeds() {
+  const metric = find("#metric").value, { job, kind } = chosen;
+  const series = seriesOf(currentPoints(), (p) => {
+    const fps = p.speed[job]?.[kind];
+    return fps && { x: fps, y: p.quality[metric], text: `at lvc's ${p.at}\n${fps.toFixed(1)} fps\n${shown(p.quality[metric], DATA.places[metric])}` };
+  });
+  const label = `frames per second, ${job === "encode" ? "encoding" : "decoding"}`;
+  chart(find("#speed"), { series, x: { label, log: true }, y: { label: metricName() } });
+  find("#speed-note").textContent = "Further right is faster. Points joined by a line are the same codec at lvc's qualities; anchors at the size of lvc's file. " +
+    (kind === "fps" ? "Without the start of the process; clips of under 40 frames have no such figure for lvc." : "Frames over the time of the whole process, its start included.") +
+    (Number(DATA.settings["points at a time"]) > 1 ? " Several points were measured at a time and slowed each other down." : "");
+}
+
+// Buttons of which one is pressed; `chosen[name]` is its value.
+function choice(name, entries, draw) {
+  const group = find(`#${name}`);
+  for (const [value, text] of entries) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.setAttribute("aria-pressed", value === chosen[name]);
+    button.addEventListener("click", () => {
+      chosen[name] = value;
+      for (const other of group.children) other.setAttribute("aria-pressed", other === button);
+      draw();
+    });
+    group.append(button);
+  }
+}
+
+function drawTime() {
+  // the means have no frames: then the first clip's are shown
+  const clip = clipNamed(find("#clip").value) ?? DATA.clips[0];
+  const metric = find("#metric").value, at = Number(find("#at").value);
+  const points = (clip?.points ?? []).filter((p) => p.at === at);
+  const series = DATA.codecs.map((codec) => ({
+    name: codec, style: style(codec), thick: isLvc(codec),
+    points: (points.find((p) => p.codec === codec)?.series[metric] ?? [])
+      .map((y, i) => ({ x: i, y, text: `frame ${i}\n${shown(y, DATA.places[metric])}` })).filter((p) => p.y != null),
+  }));
+  chart(find("#time"), { series, x: { label: clip ? `frame of ${clip.name}` : "frame" }, y: { label: metricName() }, marks: false });
+}
+
+function drawBd() {
+  const clip = find("#clip").value, metrics = Object.keys(DATA.metrics);
+  const found = clip === ALL ? DATA.means : DATA.verdicts.filter((v) => v.clip === clip);
+  const pairs = [...new Set(found.map((v) => `${v.codec} against ${v.anchor}`))];
+  const head = [clip === ALL ? "mean over clips" : clip, ...metrics.map((m) => DATA.metrics[m])];
+  table(find("#bd"), head, pairs.map((pair) => ({
+    cells: [pair, ...metrics.map((m) => {
+      const v = found.find((one) => `${one.codec} against ${one.anchor}` === pair && one.metric === m);
+      if (!v) return "–";
+      if (v.rate == null) return v.note || `no overlap (${signed(v.quality, 2)})`;
+      const counted = v.clips > v.count ? ` · ${v.count} of ${v.clips}` : "";
+      return `${signed(v.rate, 1)} (${signed(v.quality, 2)})${counted}`;
+    })],
+  })));
+}
+
+function drawTiles() {
+  const metric = find("#metric").value, clip = find("#clip").value;
+  const found = (clip === ALL ? DATA.means : DATA.verdicts.filter((v) => v.clip === clip)).filter((v) => v.metric === metric);
+  find("#tiles").replaceChildren(...found.map((v) => {
+    const tile = document.createElement("div"), big = document.createElement("b"), small = document.createElement("span");
+    big.textContent = v.rate == null ? v.note || "no overlap" : `${signed(v.rate, 1)} %`;
+    small.textContent = `bits, ${v.codec} against ${v.anchor}`;
+    tile.append(big, small);
+    return tile;
+  }));
+}
+
+function drawTables() {
+  const metrics = Object.keys(DATA.metrics);
+  const head = ["codec", "q/crf", "kB", "bpp", ...metrics.map((m) => DATA.metrics[m]), "enc fps", "whole", "dec fps", "whole", "kMAC/px enc", "dec", "MiB", "key frames"];
+  for (const clip of DATA.clips) {
+    const details = document.createElement("details"), summary = document.createElement("summary");
+    const scroll = document.createElement("div"), target = document.createElement("table");
+    summary.textContent = `${clip.name}: ${clip.frames} frames ${clip.width}×${clip.height}, ${clip.rate} fps`;
+    scroll.className = "scroll";
+    scroll.append(target);
+    details.append(summary, scroll);
+    table(target, head, clip.points.map((p) => {
+      const { encode: e, decode: d } = p.speed;
+      return {
+        lvc: isLvc(p.codec),
+        cells: [
+          p.codec, String(p.setting), (p.bytes / 1000).toFixed(1), (p.far ? "≠" : "") + p.bpp.toFixed(4),
+          ...metrics.map((m) => shown(p.quality[m], DATA.places[m])), shown(e?.fps, 1), shown(e?.process, 1), shown(d?.fps, 1), shown(d?.process, 1),
+          shown(e?.kmacs, 1), shown(d?.kmacs, 1), String(Math.max(e?.mib ?? 0, d?.mib ?? 0)), p.key_frames ?? "–",
+        ],
+      };
+    }));
+    find("#tables").append(details);
+  }
+}
+
+function drawAll() {
+  drawTiles();
+  drawRates();
+  drawSpeeds();
+  drawTime();
+  drawBd();
+}
+
+function start() {
+  const clips = DATA.clips.map((c) => [c.name, c.name]);
+  refill(find("#clip"), DATA.clips.length === 1 ? clips : [[ALL, `Mean of ${DATA.clips.length} clips`], ...clips]);
+  refill(find("#metric"), Object.entries(DATA.metrics));
+  refill(find("#at"), DATA.qualities.map((q) => [q, q]), DATA.clips[0]?.pictures_at);
+  const frames = DATA.clips.reduce((sum, c) => sum + c.frames, 0);
+  find("#lead").textContent = `${DATA.clips.length} ${DATA.clips.length === 1 ? "clip" : "clips"}, ${frames} frames, lvc ${DATA.versions.lvc}` +
+    (anchors.length ? ` beside ${anchors.join(", ")}` : "") + ".";
+  const steady = DATA.clips.some((c) => c.points.some((p) => isLvc(p.codec) && p.speed.encode?.fps));
+  chosen.kind = steady ? "fps" : "process";
+  choice("job", [["encode", "Encoding"], ["decode", "Decoding"]], drawSpeeds);
+  choice("kind", [["fps", "Steady"], ["process", "Whole process"]], drawSpeeds);
+  for (const [name, value] of [...Object.entries(DATA.settings), ...Object.entries(DATA.versions)]) {
+    const term = document.createElement("dt"), text = document.createElement("dd");
+    term.textContent = name;
+    text.textContent = value;
+    find("#versions").append(term, text);
+  }
+  for (const { clip, codec, at, error } of DATA.failed) {
+    const item = document.createElement("li");
+    item.textContent = `${clip}, ${codec} at ${at}: ${error}`;
+    find("#failed ul").append(item);
+  }
+  find("#failed").hidden = !DATA.failed.length;
+  startViewer();
+  drawTables();
+  drawAll();
+  const pick = () => { const clip = clipNamed(find("#clip").value) ?? DATA.clips[0]; if (clip) showClip(clip, DATA.codecs); };
+  pick();
+  find("#clip").addEventListener("change", () => { drawAll(); pick(); });
+  find("#metric").addEventListener("change", drawAll);
+  find("#at").addEventListener("change", drawTime);
+}
+
+start();

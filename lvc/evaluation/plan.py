@@ -1,0 +1,109 @@
+"""What a run measures, checked before it begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lvc.errors import UsageError
+from lvc.evaluation import ffmpeg
+from lvc.evaluation.anchors import Anchor
+from lvc.evaluation.judge import METRICS
+from lvc.models import store as models
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`settings` go to `lvc.files.encode_file` as they are (packing, gop …). `threads` are those of one job.
+
+    `pictures`: keep two decoded frames of every point. `models`: as `--model` takes them; None is the default.
+    """
+
+    qualities: Sequence[float] = (20, 40, 60, 80)
+    anchors: Sequence[Anchor] = ()
+    models: Sequence[str | None] = (None,)
+    frames: int | None = None
+    max_height: int | None = None
+    metrics: Sequence[str] = ("psnr", "ssim")
+    threads: int = 2
+    jobs: int = 1
+    pictures: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def points_per_clip(self) -> int:
+        return len(self.qualities) * (len(self.models) + len(self.anchors))
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One of lvc's models. `label`: in tables, `id`: its own name and start of hash, `name`: as it was asked for."""
+
+    label: str
+    id: str
+    name: str | None
+    sha256: str
+
+
+def codecs(names: Sequence[str | None]) -> list[Codec]:
+    """Raises UsageError for a model that does not exist or is named twice, and whatever `lvc.models` raises."""
+    files = [models.resolve(name) for name in names]
+    hashes = [file.sha256.hex() for file in files]
+    if len(set(hashes)) < len(hashes):
+        raise UsageError("the same model is named twice — give every --model once")
+    stems = [file.path.stem for file in files]
+    found = []
+    for name, file, sha256, stem in zip(names, files, hashes, stems, strict=True):
+        label = stem if stems.count(stem) == 1 else f"{stem}-{sha256[:6]}"
+        found.append(
+            Codec("lvc" if len(files) == 1 else f"lvc:{label}", f"{file.config.name} {sha256[:12]}", name, sha256)
+        )
+    return found
+
+
+def labels(clips: Sequence[Path]) -> dict[Path, str]:
+    """A name for each clip: its file's, or its path where two files have the same name."""
+    names = [clip.name for clip in clips]
+    return {clip: clip.name if names.count(clip.name) == 1 else str(clip) for clip in clips}
+
+
+def parse_qualities(text: str) -> list[float]:
+    """`20,40,60,80`. Raises UsageError."""
+    try:
+        values = [float(x) for x in text.split(",")]
+    except ValueError:
+        values = [-1.0]
+    if not all(0 <= v <= 100 for v in values):
+        raise UsageError(f"--qualities {text!r} is no list of numbers from 0 to 100 — write it as 20,40,60,80")
+    return list(dict.fromkeys(values))
+
+
+def parse_anchors(text: str, threads: int) -> list[Anchor]:
+    """`x264:medium,svtav1:6`, or `none`. Raises UsageError."""
+    return list(dict.fromkeys(Anchor.parse(a, threads) for a in text.split(",") if a and a != "none"))
+
+
+def parse_metrics(text: str) -> tuple[list[str], str]:
+    """`psnr,ssim`, or `all`: what this machine can measure. Also says what is left out of `all`. Raises UsageError."""
+    missing = ffmpeg.why_not("filter", "libvmaf")
+    if text == "all":
+        return [m for m in METRICS if m != "vmaf" or not missing], f"no VMAF: {missing}" if missing else ""
+    wanted = list(dict.fromkeys(["psnr", *text.split(",")]))
+    if unknown := [m for m in wanted if m not in METRICS]:
+        raise UsageError(f"--metrics {text!r}: there is no {unknown[0]!r} — all, or of {', '.join(METRICS)}")
+    if "vmaf" in wanted and missing:
+        raise UsageError(f"--metrics {text!r}: {missing}")
+    return wanted, ""
+
+
+def threads_of_a_job(threads: int | None, jobs: int, cores: int) -> int:
+    """What was asked for; else the cores shared out among the jobs."""
+    return threads or max(1, cores // jobs)
+
+
+def default_store() -> Path:
+    """Where `--resume` keeps its points if no folder is named."""
+    return Path(os.curdir) / "lvc-eval.work"

@@ -1,0 +1,81 @@
+"""Finished points in a folder: a run that was cut off goes on where it was, and one that is repeated takes no time.
+
+A point is found again by everything that it depends on: the clip's content, the codec with its settings and version,
+what was measured, the number of threads. For lvc that includes the model's hash and the package's code. Anchors are
+stored by their CRF, not by the size that they were to meet, so that they stay valid for the next model.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from lvc.evaluation.pictures import name_of
+from lvc.evaluation.point import Point
+
+PACKAGE = Path(__file__).resolve().parent.parent
+CODEC_ROOMS = ("lvz", "entropy", "media", "models", "codec", "files")
+
+
+class Store:
+    """`folder` is made if it is not there. Safe to use from several threads; a file in it is whole or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("points", "sizes", "pictures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Point | None:
+        """None for what is not there, was stored by another version, or has lost a picture."""
+        try:
+            point = Point.restored(json.loads(self._file("points", key).read_text()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        names = [*point.pictures.values(), *(name_of(point.original, frame) for frame in point.pictures)]
+        return point if all(self.picture(name).exists() for name in names) else None
+
+    def put(self, key: str, point: Point) -> None:
+        _write(self._file("points", key), json.dumps(point.stored()))
+
+    def sizes(self, key: str) -> dict[float, int]:
+        """Sizes of files by CRF, as far as they are known."""
+        try:
+            return {float(crf): size for crf, size in json.loads(self._file("sizes", key).read_text()).items()}
+        except (OSError, ValueError):
+            return {}
+
+    def add_size(self, key: str, crf: float, size: int) -> None:
+        _write(self._file("sizes", key), json.dumps(self.sizes(key) | {crf: size}))
+
+    def picture(self, name: str) -> Path:
+        return self.folder / "pictures" / name
+
+    def _file(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f"{key}.json"
+
+
+def key_of(**what: Any) -> str:
+    """A name for these values, the same in every process."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def hash_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def hash_of_code() -> str:
+    """Of all Python files that decide what lvc writes and how fast."""
+    files = sorted(path for room in CODEC_ROOMS for path in (PACKAGE / room).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

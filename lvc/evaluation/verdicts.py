@@ -1,0 +1,121 @@
+"""BD figures of every metric: lvc against the anchors, and a second model against the first.
+
+SSIM and MS-SSIM are compared as -10·log10(1 - x), in dB: near 1 they are too flat to interpolate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lvc.evaluation.bd import Delta, bd_quality, bd_rate
+from lvc.evaluation.metrics import IDENTICAL, FrameQuality
+from lvc.evaluation.point import Point
+
+METRICS = {
+    "psnr_611": "PSNR 6:1:1",
+    "psnr_y": "PSNR-Y",
+    "ssim_y": "SSIM-Y",
+    "ms_ssim_y": "MS-SSIM",
+    "vmaf": "VMAF",
+}
+STRUCTURAL = ("ssim_y", "ms_ssim_y")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`codec` against `anchor` on a clip: BD-rate in % (negative: fewer bits), BD-quality in dB or points of VMAF."""
+
+    clip: str
+    codec: str
+    anchor: str
+    metric: str
+    rate: Delta
+    quality: Delta
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Over the `count` of `clips` clips that have a figure; None where none has."""
+
+    codec: str
+    anchor: str
+    metric: str
+    rate: float | None
+    quality: float | None
+    count: int
+    clips: int
+
+
+def value(quality: FrameQuality, metric: str) -> float | None:
+    """A metric on the scale on which curves are compared."""
+    plain: float | None = getattr(quality, metric)
+    if plain is None or metric not in STRUCTURAL:
+        return plain
+    return min(IDENTICAL, -10 * math.log10(1 - plain)) if plain < 1 else IDENTICAL
+
+
+def verdicts(points: Sequence[Point]) -> list[Verdict]:
+    """For all clips and metrics in `points`: every lvc against every anchor and against the first lvc."""
+    found = []
+    for clip in dict.fromkeys(p.clip for p in points):
+        mine = [p for p in points if p.clip == clip and p.quality is not None]
+        models = list(dict.fromkeys(p.codec for p in mine if p.is_lvc))
+        others = list(dict.fromkeys(p.codec for p in mine if not p.is_lvc))
+        for metric in METRICS:
+            curves = {codec: _curve(mine, codec, metric) for codec in (*models, *others)}
+            for anchor, codec in [(o, m) for o in others for m in models] + [(models[0], m) for m in models[1:]]:
+                a, b = curves[anchor], curves[codec]
+                if a and b:
+                    found.append(Verdict(clip, codec, anchor, metric, bd_rate(a, b), bd_quality(a, b)))
+    return found
+
+
+def _curve(points: Iterable[Point], codec: str, metric: str) -> list[tuple[float, float]]:
+    """(bpp, quality) of a codec; empty where the metric was not measured."""
+    figures = [(p.bpp, value(p.quality, metric)) for p in points if p.codec == codec and p.quality is not None]
+    return [(bpp, quality) for bpp, quality in figures if quality is not None]
+
+
+def means(verdicts: Sequence[Verdict]) -> list[Mean]:
+    """One for each pair and metric, in the order in which they were met; plain means of the clips' figures."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = {}
+    for v in verdicts:
+        groups.setdefault((v.codec, v.anchor, v.metric), []).append(v)
+    found = []
+    for (codec, anchor, metric), mine in groups.items():
+        rates = [v.rate.value for v in mine if v.rate.value is not None]
+        gains = [v.quality.value for v in mine if v.quality.value is not None]
+        rate, gain = (sum(x) / len(x) if x else None for x in (rates, gains))
+        found.append(Mean(codec, anchor, metric, rate, gain, len(rates), len(mine)))
+    return found
+
+
+def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]]:
+    """Means over the clips for each codec and each of lvc's qualities: bpp, quality and speeds.
+
+    Only clips that every codec was measured on count, so that all rows speak of the same clips: `clips` says how many.
+    """
+    codecs = list(dict.fromkeys(p.codec for p in points if p.quality))
+    rows = []
+    for at in dict.fromkeys(p.at for p in points if p.quality):
+        here = {(p.codec, p.clip): p for p in points if p.quality and p.at == at}
+        clips = [c for c in dict.fromkeys(p.clip for p in points) if all((codec, c) in here for codec in codecs)]
+        for codec in codecs if clips else ():
+            mine = [here[codec, clip] for clip in clips]
+            row: dict[str, float | str | None] = {"codec": codec, "at": at, "clips": len(clips)}
+            row["bpp"] = sum(p.bpp for p in mine) / len(mine)
+            for metric in METRICS:
+                row[metric] = _mean([getattr(p.quality, metric) for p in mine])
+            for job in ("encode", "decode"):
+                measured = [getattr(p, job) for p in mine]
+                row[f"{job}_fps"] = _mean([m and m.fps for m in measured])
+                row[f"{job}_fps_process"] = _mean([m and m.fps_process for m in measured])
+            rows.append(row)
+    return rows
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
