@@ -7,15 +7,45 @@ only with the function that needs them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# ruff: noqa: F401 - for type checkers; at run time `__getattr__` imports them
+if TYPE_CHECKING:
+    from lvc.errors import (
+        CorruptError,
+        LimitError,
+        LvcError,
+        MediaError,
+        OutputExistsError,
+        RegressionError,
+        TruncatedError,
+        UnsupportedError,
+        UsageError,
+    )
+    from lvc.facts import info_file, verify_file
+    from lvc.files import decode_file, decode_frames, encode_file
+    from lvc.media.types import Frame
+    from lvc.models import load_model
+    from lvc.results import DecodeResult, EncodeResult, Facts
+    from lvc.video import Planes, Video, VideoFrame, open
 
 __version__ = "0.1.0"
 
 # public name -> module that holds it
 _PUBLIC = {
+    "open": "lvc.video",
+    "Video": "lvc.video",
+    "VideoFrame": "lvc.video",
+    "Planes": "lvc.video",
     "encode_file": "lvc.files",
     "decode_file": "lvc.files",
     "decode_frames": "lvc.files",
+    "Frame": "lvc.media.types",
+    "info_file": "lvc.facts",
+    "verify_file": "lvc.facts",
+    "EncodeResult": "lvc.results",
+    "DecodeResult": "lvc.results",
+    "Facts": "lvc.results",
     "load_model": "lvc.models",
     "LvcError": "lvc.errors",
     "UsageError": "lvc.errors",
@@ -28,7 +58,8 @@ _PUBLIC = {
     "RegressionError": "lvc.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+# what `from lvc import *` brings in; not `open`, which would hide Python's
+__all__ = ["__version__", *(name for name in _PUBLIC if name != "open")]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "codec": {"torch", "numpy"},
     "files": set(),
     "facts": set(),
+    "video": {"torch"},
     "jobs": set(),
     "training": {"torch", "numpy", "safetensors", "av", "rich"},
     "evaluation": {"torch", "numpy", "av", "rich", "imageio_ffmpeg", "matplotlib"},

@@ -111,10 +111,24 @@ def decode_frames(
     """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
-        decoding = _Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
-        for item in decoding.items(model_of(reader, model, device), threads):
-            if isinstance(item, Frame):
-                yield item
+        net = model_of(reader, model, device)
+        yield from frames_of(reader, start, end, salvage=salvage, model=net, threads=threads)
+
+
+def frames_of(
+    reader: LvzReader,
+    start: float | None,
+    end: float | None,
+    *,
+    model: Model,
+    threads: int | None,
+    salvage: bool = False,
+) -> Iterator[Frame]:
+    """The frames in a range of an open file."""
+    decoding = _Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
+    for item in decoding.items(model, threads):
+        if isinstance(item, Frame):
+            yield item
 
 
 class _Decoding:
@@ -153,7 +167,8 @@ class _Decoding:
         """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
         if self.ranged:
             origin = (self._origin or 0) * self.reader.video.seconds_per_tick
-            records = self.reader.records_from(origin + self.start, None if self.end is None else origin + self.end)
+            end = None if self.end is None else origin + self.end
+            records = self.reader.records_from(origin + self.start, end, packets=self.with_packets)
         else:
             records = self.reader.records()
         with ReadAhead(records, RECORDS_AHEAD) as ahead:
@@ -185,6 +200,8 @@ class _Decoding:
                 self._origin = record.pts[0]
             if self.end is None or self._seconds(record.pts[0]) < self.end:
                 yield record
+            elif not self.with_packets:
+                return
 
     def _frames(self, clips: Iterator[Clip], model: Model, threads: int | None) -> Iterator[Frame]:
         from lvc import codec

@@ -88,9 +88,10 @@ def encode_file(
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
+        fetched = source == STREAM or is_stored(source)
         reader = in_background(
             lambda: MediaReader(
-                stack.enter_context(opened_input(source, whole=True)) if source == STREAM or is_stored(source) else source,
+                stack.enter_context(opened_input(source, whole=True)) if fetched else source,
                 resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
                 threads=threads or 0,
             )

@@ -1,0 +1,54 @@
+"""Planes → RGB pictures, as they are shown."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from lvc.media.planes import frame_from_planes
+from lvc.media.types import RANGE_FULL, Frame, VideoFormat
+
+_MATRICES: dict[int, Any] = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class PictureMaker:
+    """Makes RGB of the frames of one video: uint8 `[height, width, 3]`, mirrored and turned as it is to be shown.
+
+    Where the video does not name its matrix, it is BT.709 from 720 rows on, else BT.601, as players have it.
+    """
+
+    def __init__(self, video: VideoFormat) -> None:
+        self._video = video
+        self._reformatter = VideoReformatter()
+        guess = Colorspace.ITU709 if video.height >= 720 else Colorspace.ITU601
+        self._matrix = _MATRICES.get(video.matrix, guess)
+        self._range = ColorRange.JPEG if video.color_range == RANGE_FULL else ColorRange.MPEG
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the pictures."""
+        width, height = self._video.width, self._video.height
+        return (height, width) if self._video.rotation % 180 else (width, height)
+
+    def rgb(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        coded = frame_from_planes(frame.y, frame.u, frame.v, self._video.width, self._video.height)
+        shown = self._reformatter.reformat(
+            coded, format="rgb24", src_colorspace=self._matrix, src_color_range=self._range,
+            dst_color_range=ColorRange.JPEG, interpolation=_EXACT, threads=1,
+        )  # fmt: skip
+        picture = cast(npt.NDArray[np.uint8], shown.to_ndarray())
+        if self._video.hflip:
+            picture = picture[:, ::-1]
+        return np.ascontiguousarray(np.rot90(picture, -(self._video.rotation // 90)))
