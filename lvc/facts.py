@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from lvc.errors import UsageError
-from lvc.lvz import PACKING_NAMES, LvzReader, VideoDescriptor
+from lvc.errors import CorruptError, UsageError
+from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, Tail, VideoDescriptor
 from lvc.output import STREAM, about, opened_input
+from lvc.remote.addresses import is_address
 from lvc.results import Facts
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Fa
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
         metadata = reader.metadata
         size = None if path == STREAM else reader.size
-    seconds = None if tail is None else float((tail.end_pts - tail.start_pts) * video.seconds_per_tick)
-    samples = None if tail is None else tail.frame_count * video.width * video.height
+        local = path != STREAM and not is_address(path)
+        counted = _Counted.so_far(reader) if tail is None and local else _Counted.of(tail, index)
+    seconds = None if counted is None else float(counted.ticks * video.seconds_per_tick)
+    samples = None if counted is None else counted.frames * video.width * video.height
     values: dict[str, Any] = {
         "bytes": size,
         "version": header.version,
@@ -32,10 +36,10 @@ def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Fa
         "model": header.model_id,
         "model_sha256": header.model_sha256.hex(),
         "complete": tail is not None,
-        "frames": None if tail is None else tail.frame_count,
+        "frames": None if counted is None else counted.frames,
         "duration": seconds,
-        "clips": None if tail is None else tail.clip_count,
-        "gops": None if index is None else len(index.gops),
+        "clips": None if counted is None else counted.clips,
+        "gops": None if counted is None else counted.gops,
         "bpp": round(8 * size / samples, 6) if size and samples else None,
         "bitrate": round(8 * size / seconds) if size and seconds else None,
         "video": _picture(video),
@@ -90,6 +94,34 @@ def verify_file(
     return Facts(values, text=f"{text}, all decoded" if full else text)
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """What there is of a video; `ticks` of its time base."""
+
+    frames: int
+    clips: int
+    gops: int
+    ticks: int
+
+    @classmethod
+    def of(cls, tail: Tail | None, index: Index | None) -> _Counted | None:
+        if tail is None or index is None:
+            return None
+        return cls(tail.frame_count, tail.clip_count, len(index.gops), tail.end_pts - tail.start_pts)
+
+    @classmethod
+    def so_far(cls, reader: LvzReader) -> _Counted:
+        """Of a file without an end: one that is being recorded, or was cut off. All of it is read."""
+        frames = clips = gops = begin = end = 0
+        with contextlib.suppress(CorruptError):
+            for record in reader.records():
+                if isinstance(record, Clip):
+                    begin = begin if clips else record.pts[0]
+                    end = record.pts[-1] + record.durations[-1]
+                    frames, clips, gops = frames + record.n_frames, clips + 1, gops + record.key
+        return cls(frames, clips, gops, end - begin)
+
+
 def _picture(video: VideoDescriptor) -> dict[str, Any]:
     """The picture's own fields, ratios as strings; what only the codec reads is left out."""
     ratios = {name: "{}/{}".format(*getattr(video, name)) for name in ("time_base", "frame_rate", "sar")}
@@ -110,9 +142,11 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     size = f"{video['width']}x{video['height']}" + (f", {float(rate):.5g} fps" if rate else "")
     turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
     lines = [("video", size + turned + (", mirrored" if video["hflip"] else ""))]
-    if values["complete"]:
+    if values["frames"] is not None:
         counts = f"{values['frames']} frames in {values['clips']} clips, {_groups(values['gops'])}"
         lines.append(("length", f"{values['duration']:.3f} s, {counts}"))
+        if not values["complete"]:
+            lines.append(("end", "none yet: it is being recorded, or was cut off"))
     else:
         lines.append(("length", "unknown: the end of the file was not seen"))
     if values["bpp"] is not None:

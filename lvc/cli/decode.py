@@ -58,6 +58,7 @@ def decode(
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
     ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on while IN is being recorded.")] = False,
     model: Annotated[
         str | None, typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it.")
     ] = None,
@@ -105,7 +106,8 @@ def decode(
         from lvc.files import decode_file
 
         result = decode_file(
-            source, target, **settings, force=force, threads=threads, progress=report.progress, notice=report.notice
-        )
+            source, target, **settings, follow=follow, force=force, threads=threads, progress=report.progress,
+            notice=report.notice,
+        )  # fmt: skip
         report.done(result)
         result.raise_for_damage()

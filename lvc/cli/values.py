@@ -9,6 +9,19 @@ import typer
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)s?")
 
 
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def span(text: str) -> float:
+    """A length of time: `60s`, `1.5m`, `24h`, `7d`, or as in `seconds`."""
+    match = _SPAN.fullmatch(text.strip())
+    value = float(match[1]) * _UNITS[match[2]] if match else seconds(text)
+    if not value > 0:
+        raise typer.BadParameter(f"{text!r} is no length of time; write it as 60s, 10m, 24h or 7d")
+    return value
+
+
 def seconds(text: str) -> float:
     """`90`, `90.5s`, `1:30` and `0:01:30.5` in seconds."""
     match = _TIME.fullmatch(text.strip())

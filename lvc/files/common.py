@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from lvc.errors import UnsupportedError
 from lvc.lvz import CopiedStream, LvzReader
+from lvc.lvz.follow import FollowedFile
 from lvc.media import CopiedPacket
 from lvc.output import STDOUT, STREAM, about, binary_stdout, opened_input, publish
 from lvc.remote.addresses import is_address
@@ -63,8 +64,11 @@ def size_of(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def opened(source: str, salvage: bool = False, notice: Notice | None = None) -> Iterator[LvzReader]:
-    with opened_input(source, notice) as file:
+def opened(
+    source: str, salvage: bool = False, notice: Notice | None = None, *, follow: bool = False
+) -> Iterator[LvzReader]:
+    """`follow`: wait at the end of a file that is still being written."""
+    with cast(BinaryIO, FollowedFile(source)) if follow else opened_input(source, notice) as file:
         yield LvzReader(file, salvage=salvage, partial_gops=True)
 
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from lvc.errors import CorruptError, UsageError
+from lvc.errors import CorruptError, TruncatedError, UsageError
 from lvc.files.common import (
     FRAMES_AHEAD,
     RECORDS_AHEAD,
@@ -51,6 +51,7 @@ def decode_file(
     crf: float | None = None,
     container: str | None = None,
     salvage: bool = False,
+    follow: bool = False,
     model: str | Model | None = None,
     threads: int | None = None,
     device: str | None = None,
@@ -61,17 +62,20 @@ def decode_file(
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
     A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. Raises every kind of
+    `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force)
+    if follow and salvage:
+        raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
     kind = _container(target, container)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
-        reader = stack.enter_context(opened(source, salvage, notice))
-        decoding = _Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True)
+        reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
+        decoding = _Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
         path = stack.enter_context(destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
         frames = ticks = 0
@@ -143,6 +147,7 @@ class _Decoding:
         *,
         with_packets: bool,
         from_zero: bool,
+        follow: bool = False,
     ) -> None:
         self.reader = reader
         self.ranged = start is not None or end is not None
@@ -151,6 +156,7 @@ class _Decoding:
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("the range is empty — it has to end after its start")
         self.salvage = salvage
+        self.follow = follow
         self.with_packets = with_packets
         self.from_zero = from_zero and self.ranged
         self.bytes_read = 0
@@ -171,7 +177,7 @@ class _Decoding:
             records = self.reader.records_from(origin + self.start, end, packets=self.with_packets)
         else:
             records = self.reader.records()
-        with ReadAhead(records, RECORDS_AHEAD) as ahead:
+        with ReadAhead(self._followed(records) if self.follow else records, RECORDS_AHEAD) as ahead:
             for frame in self._frames(self._clips(ahead), model, threads):
                 if self.ranged and not self._wanted(frame.pts):
                     continue
@@ -184,6 +190,13 @@ class _Decoding:
                     raise CorruptError("nothing could be saved — get another copy of the file")
                 raise UsageError("no frame lies in that range — lvc info shows its length")
             yield from self._packets()
+
+    def _followed(self, records: Iterator[Clip | PacketGroup]) -> Iterator[Clip | PacketGroup]:
+        """A recording that breaks off has been cut short by a crash: what was finished is all there is."""
+        try:
+            yield from records
+        except TruncatedError as error:
+            self._lost.append(f"the recording was cut off ({error})")
 
     def _clips(self, records: Iterable[Clip | PacketGroup]) -> Iterator[Clip]:
         for record in records:

@@ -22,9 +22,9 @@ from lvc.media.opus import OpusEncoder
 from lvc.media.orientation import orientation_of
 from lvc.media.planes import PlaneMaker, loss_of
 from lvc.media.scaling import scaled_sar, target_rate, target_size
-from lvc.media.source import open_source
+from lvc.media.source import Live, open_source
 from lvc.media.streams import PacketClock, chapters_of, choose_video, describe, ratio, useful_tags
-from lvc.media.timing import Cut, FrameClock, at_constant_rate, with_durations
+from lvc.media.timing import ArrivalClock, Cut, FrameClock, at_constant_rate, with_durations
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 
 Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
@@ -41,7 +41,7 @@ class MediaReader:
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
     `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles`
-    is `copy` or `none`.
+    is `copy` or `none`. `live` is a source whose frames get the times at which they come.
 
     `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
     complete when the last frame was read. `frame_count_hint` is None or a good guess.
@@ -61,6 +61,7 @@ class MediaReader:
         subtitles: str = "copy",
         threads: int = 0,
         limits: Limits = DEFAULT,
+        live: Live | None = None,
     ) -> None:
         self.notices: list[str] = []
         self._pending: deque[Event] = deque()
@@ -73,7 +74,8 @@ class MediaReader:
         for name, value in (("start", start), ("duration", duration)):
             if value is not None and (value < 0 or (name == "duration" and value == 0)):
                 raise UsageError(f"{name} must be positive — got {value}")
-        self._source = open_source(path, self.notices)
+        self._live = live
+        self._source = open_source(path, self.notices, live)
         try:
             self._prepare(resolution, start, duration, audio, opus_rate, subtitles, threads, limits)
         except BaseException:
@@ -99,9 +101,10 @@ class MediaReader:
             raise MediaError("has no video stream — name a file with moving pictures")
         self._stream: Any = stream
         self._is_iso = "mp4" in container.format.name
-        stream.thread_type = "AUTO"
+        # decoders that work on several frames at once hold them back
+        stream.thread_type = "AUTO" if self._live is None else "SLICE"
         stream.thread_count = threads
-        self._tick = Fraction(stream.time_base)
+        self._tick = Fraction(stream.time_base) if self._live is None else ArrivalClock.TICK
 
         kinds = {"audio": audio != "none", "subtitle": subtitles != "none"}
         copied: list[CopiedStreamInfo] = []
@@ -162,7 +165,11 @@ class MediaReader:
 
     def _restart(self) -> None:
         """Forget what was read; the container stands somewhere else now."""
-        self._clock = FrameClock(self._tick, _frame_rate(self._stream))
+        rate = _frame_rate(self._stream)
+        if self._live is None:
+            self._clock = FrameClock(self._tick, rate)
+        else:
+            self._clock = ArrivalClock(self._live.arrival, Fraction(self._stream.time_base), rate)
         self._events = self._read_events()
         self._pending.clear()
 
@@ -319,8 +326,12 @@ class MediaReader:
         except AV_ERRORS as error:
             self._note_error(error)
             return []
+        if isinstance(self._clock, ArrivalClock):
+            self._clock.over = packet is None
         for frame in frames:
             frame.pts = self._clock.stamp(frame.pts, frame.dts, frame.duration)
+            if self._live is not None:
+                frame.duration = 0  # it is in the stream's ticks
         return frames
 
     def _note_error(self, error: BaseException) -> None:
@@ -409,6 +420,8 @@ class MediaReader:
         if packet.size == 2 and self.copied[number].codec == "mov_text" and bytes(packet) == b"\0\0":
             return  # MP4 fills the time between subtitles with empty ones; so does the writer
         shift = self._cut.shift(tick)
+        if isinstance(self._clock, ArrivalClock) and self._clock.offset is not None:
+            shift = round(self._clock.offset / tick)
         if index in self._opus:
             self._push(self._opus[index].encode(packet, self._cut.begin or Fraction(0), self._note_error))
             return
@@ -440,7 +453,7 @@ class MediaReader:
         if self._next_pts is not None:
             return self._next_pts
         complete = stream.frames and self._packets >= stream.frames and not self._clock.jumps
-        if complete and self._is_iso and stream.duration and stream.start_time is not None:
+        if complete and self._is_iso and self._live is None and stream.duration and stream.start_time is not None:
             return int(stream.start_time + stream.duration) - self._cut.shift(self._tick)
         return None
 
@@ -457,7 +470,7 @@ class MediaReader:
         for clock_ in self._clocks:
             if clock_.jumps:
                 self.notices.append(f"times of a copied stream jump back {clock_.jumps} time(s): shifted")
-        if self._cut == Cut():
+        if self._cut == Cut() and self._live is None:
             self._note_missing_end()
 
     def _note_missing_end(self) -> None:

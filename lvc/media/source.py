@@ -8,6 +8,8 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import av
@@ -20,6 +22,22 @@ _HEAD = 1 << 16
 _BUFFER = 1 << 18
 _RAW_NAME = re.compile(r"(?<!\d)(\d{2,5})x(\d{2,5})(?!\d)(?:[_@-](\d{1,3}(?:\.\d+)?)(?:fps|hz)?(?!\d))?", re.IGNORECASE)
 _RAW_FORMATS = {"yuv": "yuv420p", "i420": "yuv420p", "nv12": "nv12"}
+
+
+@dataclass(frozen=True)
+class Live:
+    """A source that never waits: `arrival` gives the milliseconds that frames are stamped with when they come, and a
+    read that takes `timeout` seconds is the end."""
+
+    arrival: Callable[[], int]
+    timeout: float = 10.0
+
+    def options(self, address: object) -> dict[str, str]:
+        """A second is enough to see what is sent; RTSP over TCP loses nothing."""
+        options = {"analyzeduration": "1000000", "probesize": "1000000"}
+        if isinstance(address, str) and address.startswith(("rtsp:", "rtsps:")):
+            options["rtsp_transport"] = "tcp"
+        return options
 
 
 class PipeInput:
@@ -138,7 +156,7 @@ def _spelled(path: str) -> tuple[str, str | None, dict[str, str]]:
     raise MediaError("no such file — check the name")
 
 
-def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str]) -> Source:
+def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str], live: Live | None = None) -> Source:
     """Open `path` (a path, an address, `-` for standard input, or a binary file object). Raises `MediaError`."""
     owned: list[Any] = []
     target: Any
@@ -155,9 +173,12 @@ def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str]) -> 
             seekable = True
             owned.append(target)
     try:
+        if live is not None:
+            options = {**live.options(target), **options}
         container = av.open(
-            target, "r", format=form, container_options=options, metadata_errors="replace", buffer_size=_BUFFER
-        )
+            target, "r", format=form, container_options=options, metadata_errors="replace", buffer_size=_BUFFER,
+            timeout=None if live is None else live.timeout,
+        )  # fmt: skip
     except (OSError, *AV_ERRORS) as error:
         for item in owned:
             item.close()

@@ -47,6 +47,39 @@ class FrameClock:
         return pts
 
 
+class ArrivalClock(FrameClock):
+    """Stamps frames with the milliseconds at which they come; `arrival` tells them.
+
+    What comes in a rush, because it was held up on the way, is spread out: no frame is closer to the one before than
+    nearly the distance that the stream itself gives them. `offset`: how far the stream's own time is ahead, in seconds,
+    which copied packets are moved back by. `over`: nothing comes any more, what is stamped now waited in the decoder.
+    """
+
+    TICK = Fraction(1, 1000)
+    _SPREAD = Fraction(98, 100)  # below 1, so that stamps meet the clock again some time after a rush
+    _FARTHEST = 1000  # milliseconds
+
+    def __init__(self, arrival: Callable[[], int], stream_tick: Fraction, rate: Fraction | None) -> None:
+        super().__init__(self.TICK, rate)
+        self._arrival, self._stream_tick = arrival, stream_tick
+        self._own: Fraction | None = None
+        self.offset: Fraction | None = None
+        self.over = False
+
+    def stamp(self, pts: int | None, dts: int | None, duration: int) -> int:
+        ticks = pts if pts is not None else dts
+        own = None if ticks is None else ticks * self._stream_tick
+        now = self._arrival()
+        if self._last is None:
+            self.offset = (own or 0) - now * self.TICK
+        else:
+            apart = self.step if own is None or self._own is None else int((own - self._own) / self.TICK * self._SPREAD)
+            least = self._last + min(max(1, apart), self._FARTHEST)
+            now = least if self.over else max(now, least)
+        self._own, self._last = own, now
+        return now
+
+
 def with_durations(frames: Iterable[Frame], step: int, end: Callable[[], int | None]) -> Iterator[Frame]:
     """Set each duration to the distance to the next frame. The last one lasts until `end()`, asked when it is reached;
     if nobody knows, it keeps its own duration, or gets that of the one before.

@@ -1,0 +1,311 @@
+"""A stream becomes `.lvz` files that can be read while they are written, and hold all that was finished if it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from lvc import __version__
+from lvc.errors import MediaError, UsageError
+from lvc.features import FeatureSampler
+from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
+from lvc.files.encode import described, records_of
+from lvc.live.segments import Segments
+from lvc.live.source import Counts, Item, LiveSource
+from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
+from lvc.media import CopiedPacket, Frame
+from lvc.output import STREAM, about, binary_stdout, check_output, lock
+from lvc.pipeline import WriteBehind
+
+if TYPE_CHECKING:
+    from lvc.codec import EncodeSettings
+    from lvc.models import Model
+
+
+@dataclass(frozen=True)
+class Recording:
+    """`files` that were written; `dropped`: frames that came and were not encoded; `duration` without gaps."""
+
+    output: str
+    files: tuple[str, ...]
+    frames: int
+    dropped: int
+    connections: int
+    width: int
+    height: int
+    duration: float
+    bytes_out: int
+    seconds: float
+    model: str
+
+    def fields(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "files": list(self.files)}
+
+    def __str__(self) -> str:
+        files = self.output if len(self.files) == 1 else f"{len(self.files)} files"
+        rate = 8 * self.bytes_out / self.duration / 1000 if self.duration else 0.0
+        dropped = f", {self.dropped} dropped" if self.dropped else ""
+        again = f", {self.connections} connections" if self.connections > 1 else ""
+        return (
+            f"{self.frames} frames {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
+            f"{self.bytes_out:,} bytes, {rate:.1f} kbit/s → {files}"
+        )
+
+
+def record(
+    source: str,
+    target: str,
+    *,
+    segment: float | None = None,
+    keep: float | None = None,
+    max_latency: float | None = None,
+    reconnect: float = float("inf"),
+    duration: float | None = None,
+    model: str | Model | None = None,
+    quality: float = 50,
+    gop: float = 10.0,
+    packing: str = "rans",
+    audio: str = "copy",
+    subtitles: str = "copy",
+    resolution: str | None = None,
+    fps: str | None = None,
+    features: bool = True,
+    threads: int | None = None,
+    device: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> Recording:
+    """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `duration` seconds are over.
+
+    All times in seconds. `segment`: a new file so often, named by time (`Segments`); `keep`: those that began longer
+    ago are deleted. What is written stays, whatever happens. Raises every kind of `LvcError`, and `OSError`.
+    """
+    if keep is not None and segment is None:
+        raise UsageError("--keep deletes old segments — say how long one is with --segment")
+    if segment is not None and target == STREAM:
+        raise UsageError("segments are files — name one")
+    names = Segments(target) if segment is not None else None
+    if names is None:
+        check_output(source, target, force=force)
+    say = notice or (lambda _: None)
+    started = time.monotonic()
+    from lvc import codec
+
+    with about(source), contextlib.ExitStack() as stack:
+        options = {
+            "resolution": resolution, "fps": fps, "audio": audio, "subtitles": subtitles, "threads": threads or 0,
+        }  # fmt: skip
+        net = loaded(model, device)  # first: frames do not wait
+        camera = LiveSource(source, options, say, max_latency, reconnect)
+        stack.enter_context(_stopping(camera.stop))
+        stack.enter_context(camera)
+        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
+        # they are kept in memory up to the end of a file, which without segments may never come
+        job = _Recorder(camera, net, settings, features and segment is not None, progress)
+        items = _Items(camera, duration)
+        while (begin := items.next_frame()) is not None:
+            moment = camera.wall_clock(begin)
+            path = target if names is None else names.name(moment)
+            if names is not None:
+                with about(path):
+                    check_output(source, path, force=force)
+            job.write(path, items.until(segment), moment)
+            if names is not None and keep is not None:
+                _delete(names.older_than(time.time() - keep), path, say)
+    if not job.files:
+        raise MediaError("no frame came — check the stream")
+    counts: Counts = camera.counts
+    return Recording(
+        target, tuple(job.files), job.frames, counts.dropped, counts.connections, camera.video.width,
+        camera.video.height, job.duration, job.bytes_out, time.monotonic() - started, net.id,
+    )  # fmt: skip
+
+
+class _Items:
+    """What the camera gives, in pieces: each begins at time 0 with a frame."""
+
+    def __init__(self, camera: LiveSource, duration: float | None) -> None:
+        self._tick = camera.video.seconds_per_tick
+        self._copied = camera.copied
+        self._items = iter(camera)
+        self._stop = camera.stop
+        self._duration = duration
+        self._first: int | None = None
+        self._held: Frame | None = None
+        self._early: list[CopiedPacket] = []
+
+    def next_frame(self) -> int | None:
+        """The time of the frame that the next piece begins with; None at the end."""
+        while self._held is None:
+            item = next(self._items, None)
+            if item is None:
+                return None
+            if isinstance(item, Frame):
+                self._held = item
+            else:
+                self._early.append(item)
+        if self._first is None:
+            self._first = self._held.pts
+        return None if self._is_over(self._held) else self._held.pts
+
+    def _is_over(self, frame: Frame) -> bool:
+        if self._duration is None or self._first is None:
+            return False
+        return float((frame.pts - self._first) * self._tick) >= self._duration
+
+    def until(self, seconds: float | None) -> Iterator[Item]:
+        """The next piece, `seconds` long at most."""
+        if self._held is None:
+            return
+        begin = self._held.pts
+        frame, self._held = self._held, None
+        early, self._early = self._early, []
+        yield replace(frame, pts=0)
+        for packet in early:
+            yield self._moved(packet, begin)
+        for item in self._items:
+            if isinstance(item, CopiedPacket):
+                yield self._moved(item, begin)
+                continue
+            if self._is_over(item):
+                self._held = item
+                self._stop()
+                return
+            if seconds is not None and float((item.pts - begin) * self._tick) >= seconds:
+                self._held = item
+                return
+            yield replace(item, pts=item.pts - begin)
+
+    def _moved(self, packet: CopiedPacket, begin: int) -> CopiedPacket:
+        ticks = round(begin * self._tick / Fraction(*self._copied[packet.stream].time_base))
+        pts = None if packet.pts is None else packet.pts - ticks
+        dts = None if packet.dts is None else packet.dts - ticks
+        return replace(packet, pts=pts, dts=dts)
+
+
+class _Recorder:
+    """Writes pieces into files and adds up what was written."""
+
+    def __init__(
+        self, camera: LiveSource, model: Model, settings: EncodeSettings, features: bool, progress: Progress | None
+    ) -> None:
+        self._camera, self._model, self._settings, self._progress = camera, model, settings, progress
+        self._features = features
+        self.files: list[str] = []
+        self.frames = self.bytes_out = 0
+        self.duration = 0.0
+
+    def write(self, path: str, items: Iterator[Item], moment: float) -> None:
+        """One file. `moment`: seconds since 1970 at its beginning."""
+        camera, model = self._camera, self._model
+        video = described(camera.video, model, self._settings)
+        copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
+        began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        metadata = Metadata({**camera.metadata, "creation_time": began})
+        header = Header(model.id, model.sha256, f"lvc {__version__}")
+        with contextlib.ExitStack() as stack:
+            with about(path):
+                file = stack.enter_context(_opened(path))
+                writer = LvzWriter(file, header, video, copied, metadata)
+                self.files.append(path)
+            sampler = FeatureSampler.of(camera.video) if self._features else None
+            if sampler is not None:
+                items = sampler.watch(items)
+            clips = records_of(items, camera.video, copied, model, self._settings)
+            records = stack.enter_context(blamed(clips, camera.address))
+            # what fails in here is about the file that is written
+            stack.enter_context(about(path))
+            with WriteBehind(_write_through(writer, file), RECORDS_AHEAD) as sink:
+                for item in records:
+                    sink.put(item)
+                    if isinstance(item, Clip):
+                        self.frames += item.n_frames
+                        self.duration += float(sum(item.durations) * video.seconds_per_tick)
+                        if self._progress is not None:
+                            self._progress(self.frames, 0, self.bytes_out + writer.bytes_written, None)
+            if sampler is not None:
+                writer.write_features(sampler.finish())
+            writer.close()
+            _to_disk(file)
+        self.bytes_out += writer.bytes_written
+
+
+def _write_through(writer: LvzWriter, file: BinaryIO) -> Callable[[Clip | PacketGroup], None]:
+    """Every clip can be read as soon as it is coded, and every finished group of clips is on the disk."""
+
+    def write(item: Clip | PacketGroup) -> None:
+        if isinstance(item, PacketGroup):
+            writer.write_packets(item.stream, item.packets)
+            return
+        if item.key:
+            _to_disk(file)
+        writer.write_clip(item)
+        writer.flush()
+        file.flush()
+
+    return write
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    with contextlib.suppress(OSError):  # a pipe
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """The file itself and no temporary one; locked, which tells readers that more will come."""
+    if path == STREAM:
+        with binary_stdout() as file:
+            yield file
+        return
+    with open(path, "ab") as file:
+        if not lock(file.fileno()):
+            raise UsageError("is being written by another process — choose another output")
+        file.truncate(0)
+        yield file
+
+
+@contextlib.contextmanager
+def _stopping(stop: Callable[[], object]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends a recording in good order; the next one does what it always did."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: object) -> None:
+        stop()
+        restore()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _delete(paths: list[str], current: str, say: Notice) -> None:
+    for path in paths:
+        if path != current:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                say(f"{path} cannot be deleted ({error.strerror})")

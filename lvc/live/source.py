@@ -1,0 +1,220 @@
+"""A stream's frames, on a thread of their own: stamped when they come, over all interruptions, never piling up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Self
+
+from lvc.errors import LvcError
+from lvc.media import CopiedPacket, Frame, MediaReader
+from lvc.media.source import Live
+from lvc.output import STREAM, binary_stdin
+from lvc.pipeline import in_background
+
+_FRAMES_AHEAD = 24
+_QUEUE_BYTES = 256 << 20
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_SAY_EVERY = 5.0  # seconds between two notices of dropped frames
+
+Item = Frame | CopiedPacket
+
+
+@dataclass
+class Counts:
+    """What happened on the way. `dropped`: frames that the encoder had no time for."""
+
+    frames: int = 0
+    dropped: int = 0
+    connections: int = 1
+
+
+@dataclass
+class LiveSource:
+    """Iterates over frames and packets until `stop`, or until the stream has been away for `reconnect` seconds.
+
+    Times are milliseconds since this was made; `wall_clock` turns them into the time of day. Without `max_latency` a
+    full queue makes the sender wait, as a pipe does; with it, frames that have waited longer than so many seconds are
+    thinned out. `options` are those of `MediaReader`. Raises `MediaError` if the first connection fails.
+    """
+
+    address: str
+    options: dict[str, Any]
+    notice: Callable[[str], object]
+    max_latency: float | None = None
+    reconnect: float = float("inf")
+    timeout: float = 10.0
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self._zero = time.monotonic()
+        self._queue: deque[tuple[float, Item]] = deque()
+        self._waiting_frames = 0
+        self._changed = threading.Condition()
+        self._over = self._stopped = False
+        self._error: BaseException | None = None
+        self._said = 0.0
+        self._last_pts: int | None = None
+        self._reader = in_background(self._connect)
+        self.video, self.copied = self._reader.video, self._reader.copied
+        self.metadata, self.chapters = self._reader.metadata, self._reader.chapters
+        self.options = {**self.options, "resolution": f"{self.video.width}x{self.video.height}"}
+        size = self.video.width * self.video.height * 3 // 2
+        self._most = max(4, _QUEUE_BYTES // size)
+        self._thread = threading.Thread(target=self._main, name="lvc-camera", daemon=True)
+
+    def wall_clock(self, ticks: int) -> float:
+        """Seconds since 1970 at a frame's time."""
+        ago = time.monotonic() - self._zero - float(ticks * self.video.seconds_per_tick)
+        return time.time() - ago
+
+    def stop(self) -> None:
+        """No further frames; what is waiting is still given out."""
+        self._stopped = True
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stopped = True
+        with self._changed:
+            self._queue.clear()
+            self._changed.notify_all()
+        # blocked in a read it may be for as long as the time-out; it is a daemon
+        self._thread.join(1.0)
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            with self._changed:
+                while not self._queue and not self._over and not self._stopped:
+                    self._changed.wait(0.1)
+                if not self._queue:
+                    break
+                _, item = self._queue.popleft()
+                if isinstance(item, Frame):
+                    self._waiting_frames -= 1
+                    self.counts.frames += 1
+                self._changed.notify_all()
+            yield item
+        if self._error is not None and not self._stopped:
+            raise self._error
+
+    # ---------------------------------------------------------------- on the thread
+
+    def _now(self) -> int:
+        return int((time.monotonic() - self._zero) * 1000)
+
+    def _connect(self) -> MediaReader:
+        source: Any = binary_stdin() if self.address == STREAM else self.address
+        return MediaReader(source, **self.options, live=Live(self._now, self.timeout))
+
+    def _main(self) -> None:
+        try:
+            reader: MediaReader | None = self._reader
+            while reader is not None:
+                reason = self._read(reader)
+                reader = None if self._stopped else self._again(reason)
+        except BaseException as error:  # whatever it is, it is raised where frames are taken
+            self._error = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def _read(self, reader: MediaReader) -> str:
+        """One connection, to its end; why it ended."""
+        same_sound = [_kind(s) for s in reader.copied] == [_kind(s) for s in self.copied]
+        if not same_sound:
+            self.notice("its sound is not what it was: left out until it is the same again")
+        try:
+            with reader:
+                for item in reader:
+                    if self._stopped:
+                        break
+                    if isinstance(item, Frame):
+                        self._put_frame(item)
+                    elif same_sound:
+                        self._put(item)
+            reason = "the stream ended"
+        except (LvcError, OSError) as error:
+            reason = str(error)
+        for text in reader.notices:
+            self.notice(text)
+        return reason
+
+    def _again(self, reason: str) -> MediaReader | None:
+        """Connects once more, with longer and longer pauses; None when that has taken too long."""
+        if self.address == STREAM or self.reconnect <= 0:
+            return None
+        self.notice(f"{reason}: connecting again")
+        lost, pause = time.monotonic(), _FIRST_PAUSE
+        while not self._stopped and time.monotonic() - lost < self.reconnect:
+            end = time.monotonic() + pause
+            while time.monotonic() < end and not self._stopped:
+                time.sleep(0.05)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            try:
+                reader = self._connect()
+            except (LvcError, OSError):
+                continue
+            self.counts.connections += 1
+            self.notice(f"connected again after {time.monotonic() - lost:.1f} s")
+            return reader
+        if not self._stopped:
+            self.notice(f"gave up after {time.monotonic() - lost:.0f} s without a connection")
+        return None
+
+    def _put_frame(self, frame: Frame) -> None:
+        if self._last_pts is not None and frame.pts <= self._last_pts:
+            return  # a constant rate may repeat a time across connections
+        self._last_pts = frame.pts
+        with self._changed:
+            if self.max_latency is None:
+                while self._waiting_frames >= _FRAMES_AHEAD and not self._stopped:
+                    self._changed.wait(0.1)
+            elif self._is_late() or self._waiting_frames >= self._most:
+                self._thin()
+            self._waiting_frames += 1
+            self._queue.append((time.monotonic(), frame))
+            self._changed.notify_all()
+
+    def _put(self, packet: CopiedPacket) -> None:
+        with self._changed:
+            self._queue.append((time.monotonic(), packet))
+            self._changed.notify_all()
+
+    def _is_late(self) -> bool:
+        oldest = next((came for came, item in self._queue if isinstance(item, Frame)), None)
+        return oldest is not None and self.max_latency is not None and time.monotonic() - oldest > self.max_latency
+
+    def _thin(self) -> None:
+        """Takes every other waiting frame out: the picture gets choppy for a moment, and does not stop."""
+        kept: deque[tuple[float, Item]] = deque()
+        before: tuple[int, Frame] | None = None  # the last kept frame, and its place
+        drop = False
+        for came, item in self._queue:
+            if isinstance(item, Frame):
+                drop = not drop
+                if drop:
+                    self._waiting_frames -= 1
+                    self.counts.dropped += 1
+                    continue
+                if before is not None:
+                    place, frame = before
+                    kept[place] = kept[place][0], replace(frame, duration=item.pts - frame.pts)
+                before = len(kept), item
+            kept.append((came, item))
+        self._queue = kept
+        now = time.monotonic()
+        if now - self._said >= _SAY_EVERY:
+            self._said = now
+            self.notice(f"the encoder falls behind: {self.counts.dropped} frames dropped so far")
+
+
+def _kind(stream: Any) -> tuple[Any, ...]:
+    return stream.kind, stream.codec, stream.time_base, stream.sample_rate, stream.channels
