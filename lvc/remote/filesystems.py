@@ -16,15 +16,21 @@ _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryEr
 _HERE = ("file", "local", "memory")  # gain nothing by a cache
 
 
-def file_system(address: str, options: Mapping[str, Any] | None = None, **more: Any) -> tuple[Any, str]:
-    """(fsspec's file system, the path in it). Raises `UsageError` for an address that nobody here can open."""
+def fsspec_core() -> Any:
+    """fsspec, loaded when first used. Raises `UsageError`."""
     try:
-        import fsspec
+        import fsspec.core
     except ImportError as error:
         raise UsageError("addresses like this need fsspec — pip install lvc[remote]") from error
+    return fsspec.core
+
+
+def file_system(address: str, options: Mapping[str, Any] | None = None, **more: Any) -> tuple[Any, str]:
+    """(fsspec's file system, the path in it). Raises `UsageError` for an address that nobody here can open."""
     protocol = protocol_of(address)
+    core = fsspec_core()
     try:
-        fs, path = fsspec.core.url_to_fs(address, **{**(options or {}), **more})
+        fs, path = core.url_to_fs(address, **{**(options or {}), **more})
     except ImportError as error:  # fsspec says which package opens it
         raise UsageError(f"{protocol}:// is not installed ({error}) — pip install lvc[remote] has s3") from error
     except ValueError as error:

@@ -23,7 +23,11 @@ def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Share
     if not is_http(address):
         return Shared(FsspecStore(address, options))
     store = HttpStore(address, **(options or {}))
-    first = store.first()
+    try:
+        first = store.first()
+    except BaseException:
+        store.close()
+        raise
     return Shared(store, first) if isinstance(first, bytes) else HttpStream(store, first)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -77,6 +78,7 @@ class Shared:
         self._disk = DiskCache.of(store.address, store.identity, store.size)
         if head:
             self._extents.add(0, head)
+        weakref.finalize(self, store.close)
 
     def read(self, position: int, most: int, until: int) -> bytes:
         """1 to `most` bytes from `position` on (none at the end); what is missing is fetched up to `until`."""

@@ -30,6 +30,7 @@ def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
     fs, path = file_system(address, skip_instance_cache=True)
     transaction = fs.transaction
     transaction.start()
+    file: Any = None
     try:
         file = told(lambda: fs.open(path, "wb"))
         yield cast(BinaryIO, _Forward(file))
@@ -39,6 +40,8 @@ def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
     except BaseException:
         with contextlib.suppress(Exception):
             transaction.complete(commit=False)
+        with contextlib.suppress(AttributeError):
+            file.closed = True  # or fsspec sends what is left when the object goes
         raise
     told(lambda: transaction.complete(commit=True))
 
