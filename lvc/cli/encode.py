@@ -58,6 +58,9 @@ def encode(
     ] = None,
     duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
+    features: Annotated[
+        bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
+    ] = True,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
     resume: Resume = False,
@@ -82,6 +85,7 @@ def encode(
         "start": start,
         "duration": duration,
         "verify": verify,
+        "features": features,
         "device": device,
     }
     if folders.is_folder(source):

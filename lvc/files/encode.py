@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from lvc import __version__
 from lvc.errors import CorruptError, MediaError, UsageError
+from lvc.features import FeatureSampler
 from lvc.files.common import (
     FRAMES_AHEAD,
     RECORDS_AHEAD,
@@ -70,6 +71,7 @@ def encode_file(
     device: str | None = None,
     force: bool = False,
     verify: bool = False,
+    features: bool = True,
     origin: Origin | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -77,6 +79,7 @@ def encode_file(
     """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
 
     `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file.
+    With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
@@ -96,7 +99,10 @@ def encode_file(
                 threads=threads or 0,
             )
         )  # fmt: skip
-        items = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
+        items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
+        sampler = FeatureSampler.of(reader.video) if features else None
+        if sampler is not None:
+            items = sampler.watch(items)
         path = stack.enter_context(destination(target, force))
         from lvc import codec
 
@@ -115,6 +121,8 @@ def encode_file(
                 for record in records:
                     sink.put(record)
                     count.add(record, writer.bytes_written)
+            if sampler is not None:
+                writer.write_features(sampler.finish())
             writer.close()
         for text in reader.notices:
             if notice is not None:

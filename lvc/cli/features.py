@@ -1,0 +1,64 @@
+"""`lvc features`: vectors of what frames show, for other tools."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lvc.cli.report import Force, Json, Quiet, Report, Threads, Verbose
+from lvc.output import check_output, publish
+from lvc.results import Facts
+
+HELP = """
+Write what the frames of videos show as vectors, for classification, tagging and clustering.
+
+\b
+Examples:
+  lvc features holiday.lvz -o holiday.npz
+  lvc features archive/*.lvz archive/*.mp4 -o archive.parquet
+  lvc features camera.mp4 --every 0.25 -o camera.npz
+
+One row for each moment: path, time in seconds, and 64 numbers of length 1. docs/search.md trains a classifier on them.
+"""
+
+
+def features(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Videos and pictures, .lvz or not.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="A .npz or a .parquet.")],
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=3600,
+            metavar="SECONDS",
+            help="From one moment to the next; features in a .lvz are then not used. Default: 1.",
+        ),
+    ] = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("features", as_json, quiet, verbose=verbose)
+    rows = []
+    with report.job(output):
+        from fractions import Fraction
+        from pathlib import Path
+
+        check_output(files[0], output, force=force)
+        from lvc.features import SPACING
+        from lvc.search.export import check_ending, table_of, write_table
+        from lvc.search.sources import moments_of
+
+        check_ending(output)
+        spacing = SPACING if every is None else Fraction(every).limit_denominator(1000)
+        for file in files:
+            rows.append((file, moments_of(file, spacing=spacing, threads=threads, stored=every is None)))
+            report.event({"event": "read", "path": file, "moments": len(rows[-1][1].times)})
+        table = table_of(rows)
+        with publish(output, force=force) as unfinished:
+            write_table(table, unfinished, Path(output).suffix.lower())
+        values = {"files": len(files), "moments": len(table.path)}
+        report.done(Facts(values, text=f"{len(table.path)} moments of {len(files)} files"))

@@ -1,0 +1,259 @@
+"""`lvc search`: which video, and where in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.output import check_output, publish
+from lvc.results import Facts
+
+if TYPE_CHECKING:
+    from lvc.errors import LvcError
+    from lvc.search import Hit
+    from lvc.search.database import Database
+
+HELP = """
+Find videos by what they show: .lvz and others alike.
+
+\b
+Examples:
+  lvc search index archive/ --db archive.db
+  lvc search query excerpt.mp4 --db archive.db --contact-sheet found.png
+  lvc search duplicates archive/
+"""
+
+INDEX_HELP = """
+Read folders and files into a database; again: only what is new, changed or gone.
+
+\b
+Examples:
+  lvc search index archive/ --db archive.db
+  lvc search index a.lvz b.mp4 --db archive.db
+  lvc search index archive/ --db archive.db --json | jq -r 'select(.event == "failed") | .path'
+
+A .lvz brings its features along, so that nothing is decoded. An interrupted run goes on where it was.
+"""
+
+QUERY_HELP = """
+Where is this clip, picture, or moment?
+
+\b
+Examples:
+  lvc search query excerpt.mp4 --db archive.db --top 5
+  lvc search query photo.jpg --db archive.db --contact-sheet found.png
+  lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r .path
+
+FILE@12.5 is the picture there, FILE@12-16 a part. Each video comes once, with its best place.
+"""
+
+DUPLICATES_HELP = """
+Groups of re-encodes, crops and excerpts of the same footage.
+
+\b
+Examples:
+  lvc search duplicates archive/
+  lvc search duplicates archive/ --db archive.db
+  lvc search duplicates --db archive.db --json | jq .paths
+
+Folders are indexed first, in --db if it is named.
+"""
+
+SIMILAR_HELP = """
+Videos that are, as a whole, most like this one.
+
+\b
+Examples:
+  lvc search similar holiday.lvz --db archive.db
+  lvc search similar holiday.mp4 --db archive.db --top 3
+  lvc search similar holiday.lvz --db archive.db --json | jq -r .path
+"""
+
+DB = Annotated[Path, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")]
+Top = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many results.")]
+Sheet = Annotated[
+    Path | None, typer.Option("--contact-sheet", metavar="PNG", help="Write a picture of the matching frames.")
+]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("index", help=INDEX_HELP)
+def index(
+    paths: Annotated[list[str], typer.Argument(metavar="FOLDER…", help="Folders, and files.")],
+    db: DB,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("search index", as_json, quiet, verbose=verbose)
+    with report.job(str(db)):
+        from lvc.search import Database
+
+        with Database(db, create=True) as database:
+            report.done(_indexed(report, paths, database, threads))
+
+
+@app.command("query", help=QUERY_HELP)
+def query(
+    target: Annotated[str, typer.Argument(metavar="CLIP", help="A video, a picture, FILE@TIME or FILE@FROM-TO.")],
+    db: DB,
+    top: Top = 10,
+    contact_sheet: Sheet = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("search query", as_json, verbose=verbose)
+    with report.job(target):
+        _check_sheet(target, contact_sheet, force)
+        from lvc.search import Database, parse_target
+        from lvc.search import query as ask
+        from lvc.search.sources import QUERY_SPACING, moments_of
+
+        path, start, end = parse_target(target)
+        with Database(db) as database:
+            collection = database.load()
+        moments = moments_of(path, start, end, QUERY_SPACING, threads)
+        hits = ask(collection, moments, top)
+        _answer(report, hits, "nothing like it was found")
+        middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
+        _draw(report, contact_sheet, path, middle, hits, force, threads)
+
+
+@app.command("similar", help=SIMILAR_HELP)
+def similar(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A video.")],
+    db: DB,
+    top: Top = 10,
+    contact_sheet: Sheet = None,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("search similar", as_json, verbose=verbose)
+    with report.job(file):
+        _check_sheet(file, contact_sheet, force)
+        from lvc.search import Database, moments_of
+        from lvc.search import similar as ask
+
+        with Database(db) as database:
+            collection = database.load()
+        moments = moments_of(file, threads=threads)
+        hits = ask(collection, moments, top, os.path.abspath(file))
+        _answer(report, hits, "the database holds nothing else")
+        _draw(report, contact_sheet, file, moments.seconds / 2, hits, force, threads)
+
+
+@app.command("duplicates", help=DUPLICATES_HELP)
+def duplicates(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="FOLDER…", help="Folders, and files.")] = None,
+    db: Annotated[
+        Path | None, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")
+    ] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("search duplicates", as_json, quiet, no_progress, verbose)
+    with report.job(str(db or (paths or ["."])[0])):
+        from lvc.errors import UsageError
+        from lvc.search import Database
+        from lvc.search import duplicates as ask
+
+        if not paths and db is None:
+            raise UsageError("name folders to look through, or a database with --db")
+        with _folder_of(db) as folder, Database(folder, create=bool(paths)) as database:
+            if paths:
+                _indexed(report, paths, database, threads)
+            collection = database.load()
+        groups = ask(collection, lambda done, total: report.progress(done, 0, 0, total))
+        if as_json:
+            for group in groups:
+                report.event({"event": "group", **group.fields()})
+            report.done(Facts({"groups": len(groups), "files": len(collection.paths)}))
+        else:
+            text = "\n\n".join("\n".join([group.paths[0], *map(_pair_line, group.pairs)]) for group in groups)
+            report.show(Facts({}, text=f"{len(groups)} groups in {len(collection.paths)} files\n{text}".rstrip()))
+
+
+@contextlib.contextmanager
+def _folder_of(db: Path | None) -> Iterator[Path]:
+    if db is not None:
+        yield db
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def _indexed(report: Report, paths: list[str], database: Database, threads: int | None) -> Facts:
+    from lvc.search import index_folders
+
+    if database.restarted:
+        report.notice("the database was made with other features: everything is read again")
+
+    def seen(path: str, what: str, error: LvcError | None) -> None:
+        report.event({"event": what, "path": path})
+        if error is not None:
+            report.failed(error, error.exit_code, str(error))
+
+    result = index_folders(paths, database, threads=threads, seen=seen)
+    values = vars(result)
+    counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
+    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} files with features of their own"]
+    return Facts(values, text=", ".join(counts))
+
+
+def _answer(report: Report, hits: list[Hit], nothing: str) -> None:
+    if report.as_json:
+        for hit in hits:
+            report.event({"event": "hit", **hit.fields()})
+        report.done(Facts({"hits": len(hits)}))
+        return
+    lines = [
+        f"{i:3} {h.score:6.3f} {_clock(h.start)}–{_clock(h.end)} {h.path}{_at(h.speed)}" for i, h in enumerate(hits, 1)
+    ]
+    report.show(Facts({}, text="\n" + "\n".join(lines) if hits else nothing))
+
+
+def _draw(
+    report: Report, png: Path | None, path: str, at: float, hits: list[Hit], force: bool, threads: int | None
+) -> None:
+    if png is None:
+        return
+    from lvc.search.sheet import sheet, tiles_of, write_png
+
+    picture = sheet(tiles_of(path, at, hits), threads)
+    with publish(str(png), force=force) as unfinished:
+        write_png(unfinished, picture)
+
+
+def _check_sheet(source: str, png: Path | None, force: bool) -> None:
+    if png is not None:
+        check_output(source, str(png), force=force)
+
+
+def _pair_line(pair: dict[str, Any]) -> str:
+    place = f"{_clock(pair['start'])} = {_clock(pair['other_start'])}, {pair['seconds']:.1f} s"
+    return f"  {pair['score']:.3f} {pair['path']} in {pair['other']}: {place}"
+
+
+def _at(speed: float) -> str:
+    return "" if speed == 1 else f" at {speed:g}x speed"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{int(minutes)}:{rest:04.1f}"

@@ -1,0 +1,77 @@
+"""Frames as they come → thumbnails of some → vectors with times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TypeVar
+
+from lvc.features.network import DIMENSIONS, Extractor, default_extractor
+from lvc.features.thumbnail import Byte, Thumbnail, thumbnail
+from lvc.lvz import FeatureTrack
+from lvc.media.types import Frame, VideoFormat
+
+T = TypeVar("T")
+
+SPACING = Fraction(1)
+"""Seconds from one vector to the next, in files and databases."""
+_BATCH = 32
+
+
+class FeatureSampler:
+    """Takes every frame in order, looks at the first of each `spacing` seconds, counted from the first frame.
+
+    `hflip` and `rotation` as in `VideoFormat`. Memory: 64 bytes for each vector, and at most 32 thumbnails.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        seconds_per_tick: Fraction,
+        rotation: int = 0,
+        hflip: bool = False,
+        spacing: Fraction = SPACING,
+    ) -> None:
+        self._extractor, self._tick, self._spacing = extractor, seconds_per_tick, spacing
+        self._rotation, self._hflip = rotation, hflip
+        self._first: int | None = None
+        self._slot = -1
+        self._pts: list[int] = []
+        self._waiting: list[Thumbnail] = []
+        self._done: list[bytes] = []
+
+    @classmethod
+    def of(cls, video: VideoFormat, spacing: Fraction = SPACING) -> FeatureSampler:
+        """With the extractor that comes with lvc."""
+        return cls(default_extractor(), video.seconds_per_tick, video.rotation, video.hflip, spacing)
+
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items; frames among them are looked at in passing."""
+        for item in items:
+            if isinstance(item, Frame):
+                self.add(item.y, item.u, item.v, item.pts)
+            yield item
+
+    def add(self, y: Byte, u: Byte, v: Byte, pts: int) -> None:
+        """The next frame. Most cost nothing."""
+        if self._first is None:
+            self._first = pts
+        slot = int((pts - self._first) * self._tick / self._spacing)
+        if slot <= self._slot:
+            return
+        self._slot = slot
+        self._pts.append(pts)
+        self._waiting.append(thumbnail(y, u, v, self._rotation, self._hflip))
+        if len(self._waiting) == _BATCH:
+            self._embed()
+
+    def _embed(self) -> None:
+        if self._waiting:
+            self._done.append(self._extractor.vectors(self._waiting).tobytes())
+            self._waiting.clear()
+
+    def finish(self) -> FeatureTrack:
+        """What has come so far."""
+        self._embed()
+        extractor = self._extractor
+        return FeatureTrack(extractor.name, extractor.fingerprint, DIMENSIONS, list(self._pts), b"".join(self._done))

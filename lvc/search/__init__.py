@@ -1,0 +1,29 @@
+"""Which video, and where in it: vectors of many files in one folder, and what is near to a query.
+
+sources    a file ─▶ vectors with times        (a .lvz brings them along; others are looked at)
+database   files and vectors in one SQLite file
+nearest    the nearest of a million vectors, in numpy
+align      where a query lies in a file
+indexing, queries   the jobs
+sheet      a picture of the results
+"""
+
+from __future__ import annotations
+
+from lvc.search.database import Database
+from lvc.search.indexing import index_folders
+from lvc.search.queries import Group, Hit, duplicates, query, similar
+from lvc.search.sources import Moments, moments_of, parse_target
+
+__all__ = [
+    "Database",
+    "Group",
+    "Hit",
+    "Moments",
+    "duplicates",
+    "index_folders",
+    "moments_of",
+    "parse_target",
+    "query",
+    "similar",
+]

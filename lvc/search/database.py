@@ -1,0 +1,165 @@
+"""Files and their vectors in one SQLite file. Every file is one transaction: an interrupted run keeps what it did.
+
+meta   what made the vectors
+files  path, size and time of change, how long the video is; or why it could not be read
+       times and vectors as blobs, float32 [N] and int8 [N,64]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.errors import CorruptError, MediaError, UnsupportedError, UsageError
+from lvc.features import DIMENSIONS, default_extractor
+from lvc.search.sources import Moments
+
+FILE = "features.sqlite"
+SCHEMA = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL,
+    seconds REAL NOT NULL, error TEXT, times BLOB NOT NULL, vectors BLOB NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file as it was when it was indexed: bytes, nanoseconds of its time of change, and what was wrong with it."""
+
+    size: int
+    changed: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All vectors, one after the other: those of file i are rows `begins[i]` to `begins[i + 1]`."""
+
+    paths: list[str]
+    seconds: npt.NDArray[np.float64]
+    begins: npt.NDArray[np.int64]
+    times: npt.NDArray[np.float32]
+    vectors: npt.NDArray[np.int8]
+
+    def file_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.begins, rows, side="right") - 1
+
+    def moments(self, file: int) -> Moments:
+        rows = slice(int(self.begins[file]), int(self.begins[file + 1]))
+        return Moments(self.times[rows].astype(np.float64), self.vectors[rows], float(self.seconds[file]))
+
+
+class Database:
+    """A folder that holds `features.sqlite`. A context manager. Raises `CorruptError` for a damaged one,
+    `UnsupportedError` for one of another extractor or version, unless `create` says that it may begin anew."""
+
+    def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        path = self.folder / FILE
+        if create:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise UsageError(f"{self.folder} is a file — name a folder for the database")
+            self.folder.mkdir(parents=True, exist_ok=True)
+        elif not path.is_file():
+            raise UsageError(f"{self.folder} holds no database — make one with lvc search index")
+        self.restarted = False
+        with _sqlite_errors(self.folder):
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            try:
+                self._prepare(create)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self, create: bool) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(_TABLES)
+        meta = dict(self._db.execute("SELECT name, value FROM meta"))
+        wanted = {"schema": str(SCHEMA), "extractor": default_extractor().id}
+        if meta and meta != wanted:
+            if not create:
+                raise UnsupportedError(
+                    f"the database was made with other features ({meta.get('extractor')}) — index the folders again"
+                )
+            self.restarted = True
+            with self._transaction():
+                self._db.execute("DELETE FROM files")
+                self._db.execute("DELETE FROM meta")
+            meta = {}
+        if not meta:
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", wanted.items())
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _sqlite_errors(self.folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def known(self) -> dict[str, Known]:
+        with _sqlite_errors(self.folder):
+            rows = self._db.execute("SELECT path, size, changed, error FROM files").fetchall()
+        return {path: Known(size, changed, error) for path, size, changed, error in rows}
+
+    def put(self, path: str, known: Known, moments: Moments | None) -> None:
+        """A file is new or has changed. Without `moments` it could not be read, and `known` says why."""
+        times = b"" if moments is None else moments.times.astype(np.float32).tobytes()
+        vectors = b"" if moments is None else moments.vectors.tobytes()
+        seconds = 0.0 if moments is None else moments.seconds
+        with self._transaction():
+            self._db.execute("DELETE FROM files WHERE path = ?", (path,))
+            self._db.execute(
+                "INSERT INTO files (path, size, changed, seconds, error, times, vectors) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (path, known.size, known.changed, seconds, known.error, times, vectors),
+            )
+
+    def remove(self, paths: list[str]) -> None:
+        with self._transaction():
+            self._db.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+
+    def load(self) -> Collection:
+        """Everything, into memory: 68 bytes for each vector."""
+        with _sqlite_errors(self.folder):
+            rows = self._db.execute(
+                "SELECT path, seconds, times, vectors FROM files WHERE error IS NULL ORDER BY path"
+            ).fetchall()
+        sizes = [len(times) // 4 for _, _, times, _ in rows]
+        if any(len(v) != n * DIMENSIONS for (_, _, _, v), n in zip(rows, sizes, strict=True)):
+            raise CorruptError(f"{self.folder}: vectors and times do not match — delete it and index again")
+        return Collection(
+            [path for path, *_ in rows],
+            np.array([seconds for _, seconds, _, _ in rows], np.float64),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            np.frombuffer(b"".join(times for _, _, times, _ in rows), np.float32),
+            np.frombuffer(b"".join(vectors for *_, vectors in rows), np.int8).reshape(-1, DIMENSIONS),
+        )
+
+
+@contextlib.contextmanager
+def _sqlite_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise MediaError(f"the database {folder}: {error} — check its folder, and who else uses it") from error
+    except sqlite3.DatabaseError as error:
+        raise CorruptError(f"the database {folder} is damaged ({error}) — delete it and index again") from error

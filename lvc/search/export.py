@@ -1,0 +1,66 @@
+"""Vectors for other tools: one row for each moment of each file, as `.npz` (numpy) or `.parquet` (pyarrow)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvc.errors import UsageError
+from lvc.features import DIMENSIONS, default_extractor, unit
+from lvc.search.sources import Moments
+
+ENDINGS = (".npz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file after the other. `path` [N], `time` float64 [N] seconds, `vector` float32 [N,64] of length 1."""
+
+    path: list[str]
+    time: np.ndarray
+    vector: np.ndarray
+
+
+def check_ending(target: str) -> None:
+    """Before any work is done. Raises `UsageError` for another format, and for Parquet without pyarrow."""
+    ending = Path(target).suffix.lower()
+    if ending not in ENDINGS:
+        raise UsageError(f"{target}: features are written as {' or '.join(ENDINGS)} — name the output so")
+    if ending == ".parquet":
+        _pyarrow()
+
+
+def table_of(files: list[tuple[str, Moments]]) -> Table:
+    paths = [path for path, moments in files for _ in moments.times]
+    times = np.concatenate([moments.times for _, moments in files] or [np.zeros(0)])
+    vectors = [moments.vectors for _, moments in files] or [np.zeros((0, DIMENSIONS), np.int8)]
+    return Table(paths, times, unit(np.concatenate(vectors)))
+
+
+def write_table(table: Table, path: Path, ending: str) -> None:
+    """`ending` is one of `ENDINGS`. The id of the extractor goes along."""
+    extractor = default_extractor().id
+    if ending == ".npz":
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file, path=np.array(table.path), time=table.time, vector=table.vector, extractor=np.array(extractor)
+            )
+        return
+    pa = _pyarrow()
+    import pyarrow.parquet
+
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(table.vector.ravel()), DIMENSIONS)
+    columns = {"path": pa.array(table.path, pa.string()), "time": pa.array(table.time), "vector": vector}
+    written = pa.table(columns).replace_schema_metadata({"extractor": extractor})
+    pyarrow.parquet.write_table(written, path)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise UsageError("Parquet needs pyarrow — pip install 'lvc[search]', or write .npz") from error
+    return pyarrow

@@ -1,0 +1,188 @@
+"""Questions to a database: where is this, what is the same footage, what is like it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.features import unit
+from lvc.search.align import MOST, STEP, align, places, sweep, thinned
+from lvc.search.database import Collection
+from lvc.search.nearest import Nearest
+from lvc.search.sources import Moments
+
+NEIGHBOURS = 300
+"""Rows that each moment of a query votes for."""
+SAME = 0.72
+"""Two moments whose vectors agree at least so much show the same footage (docs/search.md says how often that errs)."""
+LEAST_SECONDS = 3.0
+"""So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
+LEAST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Hit:
+    """`path` shows what was asked for from `start` to `end` seconds; `score` is at most 1."""
+
+    path: str
+    start: float
+    end: float
+    score: float
+    speed: float = 1.0
+
+    def fields(self) -> dict[str, Any]:
+        times = {"start": round(self.start, 3), "end": round(self.end, 3)}
+        return {"path": self.path, **times, "score": round(self.score, 4), "speed": self.speed}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files, by number, with the same footage: when it begins in each, for how long, and the mean cosine."""
+
+    first: int
+    second: int
+    first_start: float
+    second_start: float
+    seconds: float
+    score: float
+
+
+@dataclass
+class Group:
+    """Files that are connected by common footage, the longest first, and how."""
+
+    paths: list[str]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+
+    def fields(self) -> dict[str, Any]:
+        return {"paths": self.paths, "pairs": self.pairs}
+
+
+def query(collection: Collection, moments: Moments, top: int, nearest: Nearest | None = None) -> list[Hit]:
+    """The files that show it, best first, each at its best place. `nearest`: over the collection, if there is one."""
+    asked = thinned(moments)
+    hits = []
+    for file in _candidates(collection, asked, nearest or Nearest(collection.vectors), max(20, 2 * top)):
+        found = align(asked, collection.moments(file))
+        if found is not None:
+            hits.append(Hit(collection.paths[file], found.start, found.end, found.score, found.speed))
+    return sorted(hits, key=lambda hit: -hit.score)[:top]
+
+
+def _candidates(collection: Collection, asked: Moments, nearest: Nearest, most: int) -> list[int]:
+    """Files with vectors near to those asked for; each moment gives every file its best cosine."""
+    votes = np.zeros(len(collection.paths), np.float64)
+    for vector in asked.vectors:
+        rows, scores = nearest.search(vector, NEIGHBOURS)
+        files = collection.file_of(rows)
+        own = np.zeros_like(votes)
+        np.maximum.at(own, files, np.maximum(scores, 0))
+        votes += own
+    best = np.argsort(-votes, kind="stable")[:most]
+    return [int(file) for file in best if votes[file] > 0]
+
+
+def similar(collection: Collection, moments: Moments, top: int, leave_out: str | None = None) -> list[Hit]:
+    """Videos that are, as a whole, most like this one: cosines of the mean vectors."""
+    means = _means(collection)
+    asked = unit(moments.vectors).mean(0)
+    scores = means @ (asked / max(float(np.linalg.norm(asked)), 1e-6))
+    hits = []
+    for file in np.argsort(-scores, kind="stable"):
+        path, seconds = collection.paths[file], float(collection.seconds[file])
+        if path != leave_out:
+            hits.append(Hit(path, 0.0, seconds, float(scores[file])))
+    return hits[:top]
+
+
+def _means(collection: Collection) -> npt.NDArray[np.float32]:
+    means = np.stack(
+        [unit(collection.moments(i).vectors).mean(0) for i in range(len(collection.paths))]
+        or [np.zeros(collection.vectors.shape[1], np.float32)]
+    )
+    result: npt.NDArray[np.float32] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
+    return result
+
+
+def duplicates(collection: Collection, progress: Callable[[int, int], object] | None = None) -> list[Group]:
+    """Groups of re-encodes, crops and excerpts of the same footage, the largest first."""
+    nearest = Nearest(collection.vectors)
+    compared: set[tuple[int, int]] = set()
+    parent = list(range(len(collection.paths)))
+    pairs: list[Pair] = []
+
+    def root(file: int) -> int:
+        while parent[file] != file:
+            parent[file] = parent[parent[file]]
+            file = parent[file]
+        return file
+
+    for file in range(len(collection.paths)):
+        asked = thinned(collection.moments(file))
+        for other in _candidates(collection, asked, nearest, 20):
+            if other == file or (min(file, other), max(file, other)) in compared:
+                continue
+            compared.add((min(file, other), max(file, other)))
+            pair = _common(collection, file, other)
+            if pair is not None:
+                pairs.append(pair)
+                parent[root(file)] = root(other)
+        if progress is not None:
+            progress(file + 1, len(collection.paths))
+    return _groups(collection, pairs, root)
+
+
+def _common(collection: Collection, first: int, second: int) -> Pair | None:
+    """What two files have in common, if it is enough."""
+    if collection.seconds[first] > collection.seconds[second]:
+        first, second = second, first
+    asked, file = thinned(collection.moments(first), 4 * MOST), collection.moments(second)
+    if not len(asked.times) or not len(file.times):
+        return None
+    shifts = np.arange(np.floor((file.times[0] - asked.times[-1]) / STEP), np.ceil(file.times[-1] / STEP) + 1) * STEP
+    there = places(asked, file, 1.0, shifts)
+    cosines = sweep(unit(asked.vectors) @ unit(file.vectors).T, there)
+    same = cosines >= SAME
+    best = int(np.where(same, cosines, 0).sum(0).argmax())
+    agreeing = same[:, best]
+    count = int(agreeing.sum())
+    if not count:
+        return None
+    spacing = float(np.median(np.diff(asked.times))) if len(asked.times) > 1 else asked.seconds
+    times = asked.times[agreeing]
+    enough = count * spacing >= LEAST_SECONDS or count >= LEAST_SHARE * len(asked.times)
+    # most of what lies over each other must agree, not a moment here and there
+    if not enough or count < LEAST_SHARE * int(there.inside[:, best].sum()):
+        return None
+    start = float(times[0])
+    length = min(float(times[-1]) - start + spacing, asked.seconds - start)
+    return Pair(
+        first, second, start, max(0.0, start + float(shifts[best])), length, float(cosines[agreeing, best].mean())
+    )
+
+
+def _groups(collection: Collection, pairs: list[Pair], root: Callable[[int], int]) -> list[Group]:
+    members: dict[int, set[int]] = {}
+    for pair in pairs:
+        members.setdefault(root(pair.first), set()).update((pair.first, pair.second))
+    groups = []
+    for key, files in members.items():
+        longest_first = sorted(files, key=lambda file: (-collection.seconds[file], collection.paths[file]))
+        group = Group([collection.paths[file] for file in longest_first])
+        for pair in sorted((p for p in pairs if root(p.first) == key), key=lambda p: -p.score):
+            group.pairs.append(
+                {
+                    "path": collection.paths[pair.first],
+                    "start": round(pair.first_start, 3),
+                    "other": collection.paths[pair.second],
+                    "other_start": round(pair.second_start, 3),
+                    "seconds": round(pair.seconds, 3),
+                    "score": round(pair.score, 4),
+                }
+            )
+        groups.append(group)
+    return sorted(groups, key=lambda group: (-len(group.paths), group.paths))

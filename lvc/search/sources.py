@@ -1,0 +1,168 @@
+"""A file → vectors with times. A `.lvz` brings them along; whatever else shows pictures is looked at."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.errors import MediaError, UsageError
+from lvc.features import SPACING, FeatureSampler, default_extractor
+from lvc.lvz import FeatureTrack, LvzReader
+from lvc.media.types import Frame, VideoFormat
+from lvc.output import about
+
+QUERY_SPACING = Fraction(1, 4)
+"""Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
+LVZ = b"\x89LVZ"
+SUFFIXES = frozenset(
+    ".lvz .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .3gp .flv .wmv .ogv .y4m .yuv .264 .h264 .265 .hevc"
+    " .ivf .gif .mxf .vob .f4v".split()
+)
+"""What is looked at in folders; a file that is named is looked at in any case."""
+_TARGET = re.compile(r"(.+)@(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?s?")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Vectors int8 [N,64] at `times` float64 [N], seconds from the first frame. `seconds`: how long the video is.
+    `stored`: they came with the file."""
+
+    times: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.int8]
+    seconds: float
+    stored: bool = False
+
+    def between(self, start: float, end: float) -> Moments:
+        inside = (self.times >= start) & (self.times < end)
+        return Moments(self.times[inside], self.vectors[inside], end - start, self.stored)
+
+
+def parse_target(text: str) -> tuple[str, float | None, float | None]:
+    """`FILE`, `FILE@12.5s` or `FILE@12-16` → path, start, end; a file that exists under the whole name is that."""
+    match = _TARGET.fullmatch(text)
+    if match is None or os.path.exists(text):
+        return text, None, None
+    start, end = float(match[2]), None if match[3] is None else float(match[3])
+    if end is not None and end <= start:
+        raise UsageError(f"the range {match[2]}-{match[3]} is empty — it has to end after its start")
+    return match[1], start, end
+
+
+def is_lvz(path: str | os.PathLike[str]) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(LVZ)) == LVZ
+
+
+def moments_of(
+    path: str | os.PathLike[str],
+    start: float | None = None,
+    end: float | None = None,
+    spacing: Fraction = SPACING,
+    threads: int | None = None,
+    stored: bool = True,
+) -> Moments:
+    """The vectors of a file or of a part of it, about one each `spacing` seconds of what has to be decoded; without an
+    `end`, a `start` means the one picture there. `stored=False` looks at a `.lvz` as if it brought no vectors.
+
+    Times of a part count from its start. Raises `MediaError`, `CorruptError` and the other errors of decoding.
+    """
+    name = os.fspath(path)
+    with about(name):
+        if not os.path.exists(name):
+            raise MediaError("no such file — check the name")
+        if os.path.isdir(name):
+            raise MediaError("is a folder — name a video or a picture")
+        if is_lvz(name):
+            track = _track_of(name) if stored else None
+            found = _decoded(name, start, end, spacing, threads) if track is None else _part(track, start, end)
+        else:
+            found = _watched(name, start, end, spacing, threads)
+        if not len(found.times):
+            raise MediaError("no picture was found there — check the time")
+        return found
+
+
+def _track_of(name: str) -> Moments | None:
+    """What the file brings along, if it is of the extractor that this lvc has."""
+    with open(name, "rb") as file:
+        reader = LvzReader(file)
+        track, tail = reader.features, reader.tail
+        tick = reader.video.seconds_per_tick
+    extractor = default_extractor()
+    if track is None or tail is None or track.id != extractor.id:
+        return None
+    return _moments(track, tick, float((tail.end_pts - tail.start_pts) * tick), True)
+
+
+def _moments(track: FeatureTrack, tick: Fraction, seconds: float, stored: bool) -> Moments:
+    pts = np.array(track.pts, np.float64)
+    times = (pts - pts[0]) * float(tick) if len(pts) else pts
+    vectors = np.frombuffer(track.vectors, np.int8).reshape(len(pts), track.dimensions)
+    return Moments(times, vectors, seconds, stored)
+
+
+def _part(whole: Moments, start: float | None, end: float | None) -> Moments:
+    if start is None:
+        return whole
+    if end is None:
+        if start > whole.seconds:
+            raise MediaError(f"the time {start:g} lies behind the end, {whole.seconds:.2f} s — choose an earlier one")
+        nearest = int(np.abs(whole.times - start).argmin())
+        return Moments(np.zeros(1), whole.vectors[nearest : nearest + 1], 0.0, True)
+    part = whole.between(start, end)
+    return Moments(part.times - start, part.vectors, part.seconds, True)
+
+
+def _sampled(frames: Iterator[Frame], video: VideoFormat, spacing: Fraction, only_first: bool) -> Moments:
+    tick = video.seconds_per_tick
+    sampler = FeatureSampler.of(video, spacing)
+    first: int | None = None
+    end = 0
+    for frame in frames:
+        if first is None:
+            first = frame.pts
+        if not only_first or frame.pts == first:
+            sampler.add(frame.y, frame.u, frame.v, frame.pts)
+        end = frame.pts + frame.duration
+    return _moments(sampler.finish(), tick, 0.0 if only_first else float((end - (first or 0)) * tick), False)
+
+
+def _watched(name: str, start: float | None, end: float | None, spacing: Fraction, threads: int | None) -> Moments:
+    from lvc.media import MediaReader
+
+    duration = None if start is None else 0.5 if end is None else end - start
+    with MediaReader(
+        name, start=start, duration=duration, audio="none", subtitles="none", threads=threads or 0
+    ) as reader:
+        frames = (item for item in reader if isinstance(item, Frame))
+        return _sampled(frames, reader.video, spacing, start is not None and end is None)
+
+
+def _decoded(name: str, start: float | None, end: float | None, spacing: Fraction, threads: int | None) -> Moments:
+    from lvc.files import decode_frames
+
+    with open(name, "rb") as file:
+        described = LvzReader(file).video
+    video = VideoFormat(**{field: getattr(described, field) for field in VideoFormat.__dataclass_fields__})
+    until = start + 0.5 if start is not None and end is None else end
+    try:
+        frames = decode_frames(name, start, until, threads=threads)
+        return _sampled(frames, video, spacing, start is not None and end is None)
+    except UsageError as error:
+        raise MediaError(str(error)) from error
+
+
+def files_under(path: Path) -> Iterator[Path]:
+    """Videos in a folder and the folders in it, in the order of their names; hidden ones are left out."""
+    for folder, names, files in os.walk(path):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(folder, name)

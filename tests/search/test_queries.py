@@ -1,0 +1,158 @@
+"""Real clips are found again: excerpts, mirrored, small, at another speed, by one picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import CARPHONE, real_clip
+
+from lvc.errors import MediaError, UsageError
+from lvc.media import Frame, MediaReader, MediaWriter
+from lvc.search import Database, Moments, duplicates, index_folders, moments_of, parse_target, query, similar
+from lvc.search.align import align, thinned
+from lvc.search.database import Collection
+from lvc.search.export import check_ending, table_of, write_table
+from lvc.search.sheet import sheet, tiles_of, write_png
+from lvc.search.sources import QUERY_SPACING
+
+from .conftest import copied
+
+
+@pytest.fixture(scope="module")
+def collection(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    with Database(tmp_path_factory.mktemp("db"), create=True) as database:
+        index_folders([library], database)
+        return database.load()
+
+
+def named(collection: Collection) -> list[str]:
+    return [Path(path).name for path in collection.paths]
+
+
+def test_folders_are_read(collection: Collection) -> None:
+    assert named(collection) == ["bikes.mp4", "carphone.mp4", "excerpt.mkv"]
+    assert collection.seconds == pytest.approx([10.0, 4.0, 5.0], abs=0.1)
+
+
+def test_an_excerpt_and_its_place(collection: Collection, bikes: Path, tmp_path: Path) -> None:
+    part = copied(bikes, tmp_path / "part.mp4", 5.4, 3, crf=36)
+    hits = query(collection, moments_of(part, spacing=QUERY_SPACING), 5)
+    assert Path(hits[0].path).name == "bikes.mp4" and hits[0].start == pytest.approx(5.4, abs=0.6)
+    assert hits[0].end - hits[0].start == pytest.approx(3, abs=0.3) and hits[0].speed == 1
+    assert Path(hits[1].path).name == "excerpt.mkv" and hits[1].start == pytest.approx(2.4, abs=0.6)
+    assert hits[1].score > 0.6 > 0.5 > hits[2].score
+
+
+def test_twice_as_fast(collection: Collection, bikes: Path, tmp_path: Path) -> None:
+    target = tmp_path / "fast.mp4"
+    with MediaReader(bikes, start=2, duration=6, audio="none") as reader, MediaWriter(target, reader.video) as writer:
+        for number, frame in enumerate(item for item in reader if isinstance(item, Frame)):
+            if number % 2 == 0:
+                writer.write(replace(frame, pts=frame.pts // 2))
+    hit = query(collection, moments_of(target, spacing=QUERY_SPACING), 1)[0]
+    assert Path(hit.path).name == "bikes.mp4" and hit.speed == 2
+    assert hit.start == pytest.approx(2, abs=1) and hit.end == pytest.approx(8, abs=1)
+
+
+def test_one_picture(collection: Collection, bikes: Path, tmp_path: Path) -> None:
+    with MediaReader(bikes, start=4, duration=0.1, audio="none") as reader:
+        frame = next(item for item in list(reader) if isinstance(item, Frame))
+    picture = tmp_path / "still.png"
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.y.shape[1], frame.y.shape[0], "rgb24"
+    encoder.time_base = reader.video.seconds_per_tick
+    planes = np.concatenate([p.ravel() for p in (frame.y, frame.u, frame.v)]).reshape(-1, frame.y.shape[1])
+    packets = encoder.encode(av.VideoFrame.from_ndarray(planes, "yuv420p").reformat(format="rgb24"))
+    picture.write_bytes(b"".join(bytes(p) for p in packets + encoder.encode(None)))
+    hit = query(collection, moments_of(picture), 1)[0]
+    assert Path(hit.path).name == "bikes.mp4" and hit.start == pytest.approx(4, abs=1)
+    same = query(collection, moments_of(bikes, start=4.0), 1)[0]
+    assert same.path == hit.path and same.start == pytest.approx(4, abs=0.6)
+
+
+def test_duplicates_and_neighbours(collection: Collection, library: Path) -> None:
+    groups = duplicates(collection)
+    assert [[Path(p).name for p in g.paths] for g in groups] == [["bikes.mp4", "excerpt.mkv"]]
+    pair = groups[0].pairs[0]
+    assert Path(pair["path"]).name == "excerpt.mkv" and pair["other_start"] == pytest.approx(3, abs=1)
+    assert pair["seconds"] == pytest.approx(5, abs=1.1)
+    own = str(library / "bikes.mp4")
+    hits = similar(collection, moments_of(own), 5, leave_out=own)
+    assert [Path(h.path).name for h in hits] == ["excerpt.mkv", "carphone.mp4"]
+
+
+def test_nothing_shown_is_nothing_found(collection: Collection) -> None:
+    nothing = Moments(np.arange(3.0), np.zeros((3, 64), np.int8), 3.0)
+    assert query(collection, nothing, 3) == [] and align(thinned(nothing), collection.moments(0)) is None
+
+
+def test_long_queries_are_thinned_out() -> None:
+    vectors = np.random.default_rng(0).integers(-127, 128, (1000, 64)).astype(np.int8)
+    vectors[::2] = 0
+    kept = thinned(Moments(np.arange(1000.0), vectors, 1000.0))
+    assert len(kept.times) == 64 and kept.times[0] == 1 and kept.times[-1] == 999
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.lvz", ("a.lvz", None, None)),
+        ("a.lvz@12.5s", ("a.lvz", 12.5, None)),
+        ("me@home.mp4@3", ("me@home.mp4", 3.0, None)),
+        ("a@b.mp4@3-7.5", ("a@b.mp4", 3.0, 7.5)),
+        ("me@home.mp4", ("me@home.mp4", None, None)),
+    ],
+)
+def test_targets(text: str, expected: tuple[str, float | None, float | None]) -> None:
+    assert parse_target(text) == expected
+
+
+def test_targets_that_make_no_sense(bikes: Path) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        parse_target("a.mp4@5-5")
+    with pytest.raises(MediaError, match="range starts behind"):
+        moments_of(bikes, start=99)
+    with pytest.raises(MediaError, match="no such file"):
+        moments_of("nowhere.mp4")
+    with pytest.raises(MediaError, match="is a folder"):
+        moments_of(bikes.parent)
+
+
+def test_a_sheet(collection: Collection, bikes: Path, tmp_path: Path) -> None:
+    hits = query(collection, moments_of(bikes, start=4.0), 5)
+    picture = sheet(tiles_of(str(bikes), 4.0, hits))
+    assert picture.shape == (8 + 188, 8 + 248 * 4, 3)
+    tile, found = picture[8:188, 8:248].astype(float), picture[8:188, 256:496].astype(float)
+    assert np.abs(tile[40:140] - found[40:140]).mean() < 10 < tile[40:140].std()
+    assert (tile[:20] == 40).any() and (tile[90:] > 60).any()  # wide: bars above and below
+    write_png(tmp_path / "sheet.png", picture)
+    with av.open(str(tmp_path / "sheet.png")) as container:
+        again = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][0]
+    assert np.array_equal(again, picture)
+
+
+def test_frames_that_are_gone_are_grey(collection: Collection) -> None:
+    hits = [replace(hit, path="gone.mp4") for hit in query(collection, moments_of(real_clip(CARPHONE)), 1)]
+    picture = sheet(tiles_of("gone too.mp4", 0.0, hits))
+    assert picture.shape[1] == 8 + 248 * 2 and (picture[100:180, 8:248] == 40).all()
+
+
+def test_export(collection: Collection, tmp_path: Path) -> None:
+    table = table_of([(path, collection.moments(i)) for i, path in enumerate(collection.paths)])
+    write_table(table, tmp_path / "a.npz", ".npz")
+    with np.load(tmp_path / "a.npz") as data:
+        assert data["vector"].shape == (len(collection.vectors), 64)
+        assert np.allclose(np.linalg.norm(data["vector"], axis=1), 1, atol=1e-5)
+        assert list(data["path"]) == table.path and data["time"][3] == 3.0
+        assert str(data["extractor"]).startswith("frame64:")
+    with pytest.raises(UsageError, match=".npz or .parquet"):
+        check_ending("a.csv")
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    write_table(table, tmp_path / "a.parquet", ".parquet")
+    read = pyarrow.read_table(tmp_path / "a.parquet")
+    assert read.column_names == ["path", "time", "vector"] and read.num_rows == len(table.path)
+    assert np.allclose(read["vector"][2].as_py(), table.vector[2])
