@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "search": {"numpy", "pyarrow"},
     "facts": set(),
     "video": {"torch"},
+    "live": set(),
     "jobs": set(),
     "training": {"torch", "numpy", "safetensors", "av", "rich"},
     "evaluation": {"torch", "numpy", "av", "rich", "imageio_ffmpeg", "matplotlib"},

@@ -10,6 +10,8 @@ import typer
 from lvc.cli import folders, values
 from lvc.cli.folders import DryRun, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
+from lvc.errors import UsageError
+from lvc.live import is_live
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -20,7 +22,7 @@ Examples:
   lvc encode holiday.mp4
   lvc encode holiday.mp4 small.lvz --quality 30 --verify
   lvc encode videos/ --output-dir coded/ --jobs 4 --resume
-  ffmpeg -i rtsp://camera/1 -t 60 -f matroska - | lvc encode - minute.lvz
+  lvc encode rtsp://camera/1 camera.lvz --segment 10m --keep 7d --max-latency 5s
 """
 
 
@@ -38,8 +40,11 @@ def encode(
         float, typer.Option("--quality", "-Q", min=0, max=100, metavar="0-100", help="Higher is better, and larger.")
     ] = 50,
     gop: Annotated[
-        float, typer.Option(min=0.01, max=3600, metavar="SECONDS", help="A decoder can start this often.")
-    ] = 10,
+        float | None,
+        typer.Option(
+            min=0.01, max=3600, metavar="SECONDS", help="A decoder can start this often: 10; of streams, 120."
+        ),
+    ] = None,
     packing: Annotated[Packing, typer.Option(help="How integers become bytes; rans is denser.")] = Packing.rans,
     model: Annotated[
         str | None, typer.Option(metavar="FILE|ID", help="A model; the one that comes with lvc by default.")
@@ -61,6 +66,19 @@ def encode(
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
     ] = True,
+    live: Annotated[bool, typer.Option("--live", help="IN is a stream: record it as it comes.")] = False,
+    segment: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: a new file so often, as 60s, 10m.")
+    ] = None,
+    keep: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: delete older files, as 24h, 7d.")
+    ] = None,
+    max_latency: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: rather drop frames than be later.")
+    ] = None,
+    reconnect: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Of a stream: try so long; always by default.")
+    ] = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
     resume: Resume = False,
@@ -77,7 +95,7 @@ def encode(
     settings: dict[str, Any] = {
         "model": model,
         "quality": quality,
-        "gop": gop,
+        "gop": 10.0 if gop is None else gop,
         "packing": packing.value,
         "audio": audio,
         "resolution": resolution,
@@ -98,7 +116,28 @@ def encode(
         return
     target = output or default_output(source, ".lvz")
     report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
+    given = {name: value for name, value in of_streams.items() if value is not None}
+    if live or is_live(source) or (given and source == STREAM):
+        with report.job(source):
+            folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
+            if start is not None or verify:
+                raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
+            from lvc.live.record import record
+
+            del settings["start"], settings["verify"]
+            if gop is None:
+                del settings["gop"]
+            report.done(
+                record(
+                    source, target, **settings, **given, force=force, threads=threads, progress=report.progress,
+                    notice=report.notice,
+                )
+            )  # fmt: skip
+        return
     with report.job(source):
+        if given:
+            raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
         folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
         check_output(source, target, force=force)
         from lvc.files import encode_file

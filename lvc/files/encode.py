@@ -108,7 +108,7 @@ def encode_file(
 
         net = loaded(model, device)
         settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
-        video = _describe(reader.video, net, settings)
+        video = described(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
         count = _Count(size_of(source), reader.frame_count_hint, progress)
@@ -116,8 +116,8 @@ def encode_file(
             writer = LvzWriter(
                 file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata, origin=origin
             )
-            records = stack.enter_context(blamed(_records(items, reader.video, copied, net, settings), source))
-            with WriteBehind(_write_to(writer), RECORDS_AHEAD) as sink:
+            records = stack.enter_context(blamed(records_of(items, reader.video, copied, net, settings), source))
+            with WriteBehind(write_to(writer), RECORDS_AHEAD) as sink:
                 for record in records:
                     sink.put(record)
                     count.add(record, writer.bytes_written)
@@ -158,7 +158,7 @@ class _Count:
             self._progress(self.frames, bytes_in, bytes_out, total)
 
 
-def _records(
+def records_of(
     items: Iterable[Frame | CopiedPacket],
     video: VideoFormat,
     copied: list[CopiedStream],
@@ -200,7 +200,7 @@ def _records(
     yield from packets(None)
 
 
-def _write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
+def write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
     def write(record: Clip | PacketGroup) -> None:
         if isinstance(record, Clip):
             writer.write_clip(record)
@@ -210,7 +210,7 @@ def _write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
     return write
 
 
-def _describe(video: VideoFormat, model: Model, settings: EncodeSettings) -> VideoDescriptor:
+def described(video: VideoFormat, model: Model, settings: EncodeSettings) -> VideoDescriptor:
     packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
     return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop)
 

@@ -14,13 +14,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvc.output import abandoned, lock
+from lvc.remote.addresses import is_address
 
 _CLAIM = re.compile(r"\.[0-9a-f]{16}\.lvc-claim")
 
 
 @contextlib.contextmanager
 def claim(target: str) -> Iterator[bool]:
-    """Yields whether `target` is this process's to make, until the block is left."""
+    """Yields whether `target` is this process's to make, until the block is left. Stores know no locks: always."""
+    if is_address(target):
+        yield True
+        return
     folder, name = os.path.split(os.path.realpath(target))
     path = os.path.join(folder, f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.lvc-claim")
     while True:
@@ -44,7 +48,7 @@ def claim(target: str) -> Iterator[bool]:
 def sweep(folders: Iterable[str]) -> int:
     """Removes what killed runs left in these folders: unfinished outputs and claims; how many there were."""
     found = 0
-    for folder in sorted(set(folders)):
+    for folder in sorted(folder for folder in set(folders) if not is_address(folder)):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for path in sorted(Path(folder).iterdir()):
                 if abandoned(path) or (_CLAIM.fullmatch(path.name) and _unowned(path)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import Any
 
 from lvc.errors import LvcError
+from lvc.jobs import places
 from lvc.lvz import LvzReader, Origin
+from lvc.output import opened_input
 
 # Settings of `encode_file` that do not change what comes out.
 NEUTRAL = {"threads", "device", "verify", "force", "model"}
@@ -25,15 +26,18 @@ def _text(value: Any) -> str:
 
 def origin_of(path: str, settings: dict[str, Any]) -> Origin:
     """Reads the whole source."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-        return Origin(file.tell(), digest, settings_of(settings))
+    digest, size = hashlib.sha256(), 0
+    with opened_input(path, whole=True) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+    return Origin(size, digest.digest(), settings_of(settings))
 
 
 def why_stale(target: str, source: str, settings: dict[str, Any], model_sha256: bytes) -> str | None:
     """Why the `.lvz` `target` is not what encoding `source` would give; None if it is. Cheap checks come first."""
     try:
-        with open(target, "rb") as file:
+        with opened_input(target, whole=True) as file:
             reader = LvzReader(file)
             origin = reader.origin
             if origin is None:
@@ -42,7 +46,7 @@ def why_stale(target: str, source: str, settings: dict[str, Any], model_sha256: 
                 return "was made with another model"
             if origin.settings != settings_of(settings):
                 return "was made with other settings"
-            if origin.source_bytes != os.path.getsize(source):
+            if origin.source_bytes != places.size(source):
                 return "was made from another source"
             reader.verify()
     except LvcError as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[Any, ...]
 Command = Literal["encode", "decode", "verify"]
 
 
@@ -70,12 +69,3 @@ class Outcome:
 
 
 Event = Progress | Outcome
-
-
-def stamp(path: str) -> Stamp | None:
-    """Changes whenever another file takes the place of this one; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

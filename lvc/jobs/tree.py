@@ -14,9 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lvc.errors import UsageError
-from lvc.jobs.task import Command, Task, stamp
+from lvc.errors import LvcError, UsageError
+from lvc.jobs import places
+from lvc.jobs.task import Command, Task
 from lvc.lvz.chunks import SIGNATURE
+from lvc.output import opened_input
+from lvc.remote.addresses import is_address
 
 # What people name videos: such a file that cannot be read is an error, any other one is just no video.
 _VIDEO_NAMES = (
@@ -47,6 +50,9 @@ def find(root: str, command: Command, without: str | None = None) -> Tree:
 
 def walk(root: str, without: str | None = None) -> Iterator[str]:
     """Every visible regular file below `root`, in order of names."""
+    if is_address(root):
+        yield from places.walk(root)
+        return
     if not os.path.isdir(root):
         raise UsageError("is not a folder — name one")
     # a folder of outputs that holds the sources too, or is theirs, cannot be left out
@@ -89,15 +95,19 @@ def is_wanted(path: str, command: Command) -> bool:
         return False
     from lvc.media.probe import is_video
 
-    found = is_video(path)
+    try:
+        with opened_input(path) as file:
+            found = is_video(path, file)
+    except (OSError, LvcError):
+        found = None
     return os.path.splitext(path)[1].lower() in _VIDEO_NAMES if found is None else found
 
 
 def _starts_like_lvz(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with opened_input(path) as file:
             return file.read(len(SIGNATURE)) == SIGNATURE
-    except OSError:
+    except (OSError, LvcError):
         return False
 
 
@@ -113,9 +123,10 @@ def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list
     result = []
     for path in files:
         target = plain[path] if count[plain[path]] == 1 else path + suffix
-        target = os.path.join(output_dir, os.path.relpath(target, root))
-        result.append(Task(path, _short_enough(target, suffix), None))
-    return [Task(task.source, task.target, stamp(task.target)) for task in result]
+        inside = target.removeprefix(root.rstrip("/") + "/") if is_address(root) else os.path.relpath(target, root)
+        target = _short_enough(os.path.join(output_dir, inside), suffix)
+        result.append(Task(path, target, places.stamp(target)))
+    return result
 
 
 def _short_enough(path: str, suffix: str) -> str:

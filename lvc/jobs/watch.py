@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from lvc.jobs import tree
-from lvc.jobs.task import Command, Stamp, Task, stamp
+from lvc.jobs.places import stamp
+from lvc.jobs.task import Command, Stamp, Task
 
 
 class Watcher:

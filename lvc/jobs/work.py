@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from lvc.errors import MediaError, OutputExistsError, explained
 from lvc.jobs.claims import claim
 from lvc.jobs.identity import origin_of, why_stale
-from lvc.jobs.task import Job, Outcome, Progress, Status, Task, stamp
+from lvc.jobs.places import make_folder_of, remove, stamp
+from lvc.jobs.task import Job, Outcome, Progress, Status, Task
 from lvc.lvz import LvzReader
-from lvc.output import about, subject
+from lvc.output import about, opened_input, subject
+from lvc.remote.addresses import is_address
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -54,7 +56,7 @@ class Worker:
             reason = self._reason_to_skip(task)
             return (Status.skipped, reason, {}) if reason else (Status.planned, f"→ {task.target}", {})
         with about(task.target):
-            os.makedirs(os.path.dirname(task.target) or ".", exist_ok=True)
+            make_folder_of(task.target)
         with claim(task.target) as mine:
             if not mine:
                 return Status.busy, "another run is at it", {}
@@ -68,7 +70,8 @@ class Worker:
         now = stamp(task.target)
         if now is None:
             return ""
-        if os.path.samefile(task.source, task.target):
+        paths = not (is_address(task.source) or is_address(task.target))
+        if paths and os.path.samefile(task.source, task.target):
             raise OutputExistsError("would be its own output — choose another --output-dir")
         if now != task.before and self._why_stale(task) is None:
             return "made by another run"
@@ -104,7 +107,7 @@ class Worker:
         common["model"] = self._model()
         encoded = encode_file(task.source, task.target, **common)
         if stamp(task.source) != before:
-            os.unlink(task.target)
+            remove(task.target)
             raise MediaError("was changed while it was read — try again when nobody writes it any more")
         return Status.done, str(encoded), encoded.fields()
 
@@ -134,7 +137,7 @@ class Worker:
         name = self.settings.get("model")
         if name is not None:
             return self._model()
-        with about(path), open(path, "rb") as file:
+        with about(path), opened_input(path) as file:
             header = LvzReader(file).header
             return self._kept(
                 header.model_sha256,
@@ -168,7 +171,7 @@ def _throttled(task: Task, report: Callable[[Progress], object]) -> Callable[[in
 def _is_ours(path: str) -> bool:
     from lvc.lvz.chunks import SIGNATURE
 
-    with open(path, "rb") as file:
+    with opened_input(path) as file:
         return file.read(4) == SIGNATURE[:4]
 
 
@@ -183,7 +186,7 @@ def _why_not_decoded(task: Task, settings: dict[str, Any]) -> str | None:
         return None
     try:
         found = frames_in(task.target)
-        with open(task.source, "rb") as file:
+        with opened_input(task.source) as file:
             wanted = LvzReader(file).frame_count
     except Exception as error:
         return f"cannot be read ({error})"

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 
+_SYNC_EVERY = 5.0
+
+
 @dataclass(frozen=True)
 class Recording:
     """`files` that were written; `dropped`: frames that came and were not encoded; `duration` without gaps."""
@@ -72,7 +75,7 @@ def record(
     duration: float | None = None,
     model: str | Model | None = None,
     quality: float = 50,
-    gop: float = 10.0,
+    gop: float = 120.0,
     packing: str = "rans",
     audio: str = "copy",
     subtitles: str = "copy",
@@ -88,7 +91,8 @@ def record(
     """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `duration` seconds are over.
 
     All times in seconds. `segment`: a new file so often, named by time (`Segments`); `keep`: those that began longer
-    ago are deleted. What is written stays, whatever happens. Raises every kind of `LvcError`, and `OSError`.
+    ago are deleted. `gop` is long, because a key frame is most of what an unchanged scene costs. What is written stays,
+    whatever happens. Raises every kind of `LvcError`, and `OSError`.
     """
     if keep is not None and segment is None:
         raise UsageError("--keep deletes old segments — say how long one is with --segment")
@@ -241,17 +245,20 @@ class _Recorder:
 
 
 def _write_through(writer: LvzWriter, file: BinaryIO) -> Callable[[Clip | PacketGroup], None]:
-    """Every clip can be read as soon as it is coded, and every finished group of clips is on the disk."""
+    """Every clip can be read as soon as it is coded, and is on the disk after `_SYNC_EVERY` seconds at most."""
+    synced = time.monotonic()
 
     def write(item: Clip | PacketGroup) -> None:
         if isinstance(item, PacketGroup):
             writer.write_packets(item.stream, item.packets)
             return
-        if item.key:
-            _to_disk(file)
+        nonlocal synced
         writer.write_clip(item)
         writer.flush()
         file.flush()
+        if time.monotonic() - synced >= _SYNC_EVERY:
+            synced = time.monotonic()
+            _to_disk(file)
 
     return write
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from typing import BinaryIO
 
 import av
 
@@ -15,17 +15,18 @@ from lvc.media.streams import choose_video
 _NO_VIDEOS = {"image2", "tty", "concat", "hls", "dash", "lrc", "ffmetadata", "bin", "xbin", "adf", "idf"}
 
 
-def is_video(path: str) -> bool | None:
-    """Whether `path` holds moving pictures; None if it is nothing that FFmpeg can read, such as a damaged file."""
+def is_video(path: str, file: BinaryIO) -> bool | None:
+    """Whether `file`, found at `path`, holds moving pictures; None if FFmpeg cannot read it, as if it is damaged."""
     try:
         if raw_options(path) is not None:
             return True
     except MediaError:
         return None
     try:
-        if not os.path.getsize(path):
+        if not file.read(1):
             return None
-        with open(path, "rb") as file, av.open(file, "r", metadata_errors="replace") as container:
+        file.seek(0)
+        with av.open(file, "r", metadata_errors="replace") as container:
             if container.format.name in _NO_VIDEOS or container.format.name.endswith("_pipe"):
                 return False
             return choose_video(container, []) is not None
