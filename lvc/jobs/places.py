@@ -1,0 +1,73 @@
+"""Where files of a job are: on a path, or at an address of a shared or object store that fsspec knows.
+
+Paths are handled by the operating system, with locks; stores know none, and publish what is written when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from lvc.jobs.task import Stamp
+from lvc.remote.addresses import is_address
+from lvc.remote.filesystems import asked, file_system, told
+
+
+def local(name: str) -> str:
+    """`file:///a/b` as the path that it is; everything else as given."""
+    return unquote(name.removeprefix("file://")) if name.startswith("file://") else name
+
+
+def is_folder(name: str) -> bool:
+    if not is_address(name):
+        return os.path.isdir(name)
+    fs, path = file_system(name)
+    return bool(asked(lambda: fs.isdir(path)))
+
+
+def stamp(name: str) -> Stamp | None:
+    """Changes whenever another file takes the place of this one; None if there is none."""
+    if is_address(name):
+        fs, path = file_system(name)
+        fs.invalidate_cache()
+        return (asked(lambda: fs.ukey(path)),) if asked(lambda: fs.exists(path)) else None
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def size(name: str) -> int:
+    if not is_address(name):
+        return os.path.getsize(name)
+    fs, path = file_system(name)
+    return int(asked(lambda: fs.size(path)))
+
+
+def remove(name: str) -> None:
+    if is_address(name):
+        fs, path = file_system(name)
+        told(lambda: fs.rm_file(path))
+    else:
+        os.unlink(name)
+
+
+def make_folder_of(name: str) -> None:
+    if is_address(name):
+        fs, path = file_system(name)
+        told(lambda: fs.makedirs(posixpath.dirname(path), exist_ok=True))
+    else:
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+
+
+def walk(root: str) -> Iterator[str]:
+    """Every visible file below an address, in order of names."""
+    fs, path = file_system(root)
+    fs.invalidate_cache()
+    for found in sorted(asked(lambda: fs.find(path))):
+        inside = found.removeprefix(path.rstrip("/") + "/")
+        if not any(part.startswith(".") for part in inside.split("/")):
+            yield f"{root.rstrip('/')}/{inside}"
