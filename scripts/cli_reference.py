@@ -21,10 +21,18 @@ def reference() -> str:
     """The help of every command, as markdown, the same on every terminal."""
     runner = CliRunner(env={"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"})
     parts = []
-    for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
-        text = runner.invoke(app, [command, "--help"], prog_name="lvc", terminal_width=110).output
+    for command in _commands(typer.main.get_command(app)):
+        text = runner.invoke(app, [*command.split(), "--help"], prog_name="lvc", terminal_width=110).output
         parts.append(f"### lvc {command}\n\n```text\n{text.strip()}\n```\n")
     return "\n" + "\n".join(parts) + "\n"
+
+
+def _commands(group: object, before: str = "") -> list[str]:
+    """The commands of a group; a group among them is replaced by its own."""
+    names = []
+    for name, command in getattr(group, "commands", {}).items():
+        names += _commands(command, f"{before}{name} ") or [before + name]
+    return names
 
 
 def renewed(readme: str) -> str:

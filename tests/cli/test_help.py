@@ -18,7 +18,8 @@ from lvc.cli.report import default_output
 from lvc.cli.values import seconds
 
 runner = CliRunner()
-COMMANDS = ["encode", "decode", "info", "verify", "train", "eval"]
+COMMANDS = ["encode", "decode", "info", "verify", "train", "eval", "features", "search"]
+NESTED = ["search index", "search query", "search similar", "search duplicates"]
 
 
 def test_version() -> None:
@@ -32,9 +33,9 @@ def test_commands() -> None:
     assert runner.invoke(app, []).exit_code == 2
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *NESTED])
 def test_help_leads_with_three_examples(command: str) -> None:
-    done = runner.invoke(app, [command, "-h"])
+    done = runner.invoke(app, [*command.split(), "-h"])
     assert done.exit_code == 0
     lead = done.output.split("Arguments:")[0]
     assert lead.count(f"lvc {command} ") == 1 + 3
