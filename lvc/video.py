@@ -20,7 +20,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from lvc.errors import UsageError
+from lvc.errors import TruncatedError, UsageError
 from lvc.lvz import Clip, Index, LvzReader, Tail, VideoDescriptor
 from lvc.output import about
 from lvc.remote.addresses import is_address
@@ -200,11 +200,13 @@ class Video:
         tick = state.video.seconds_per_tick
         last = group[-1][0]
         clips: list[Clip] = []
-        for clip in reader.records_from(group[0][0] * tick, last * tick + tick, packets=False):
-            if isinstance(clip, Clip):
-                if clip.pts[0] > last and clips:
-                    break
-                clips.append(clip)
+        # a recording that is still being written has no end: what is shown now is its last frame
+        with contextlib.suppress(*([TruncatedError] if state.tail is None else [])):
+            for clip in reader.records_from(group[0][0] * tick, last * tick + tick, packets=False):
+                if isinstance(clip, Clip):
+                    if clip.pts[0] > last and clips:
+                        break
+                    clips.append(clip)
         pts = [p for clip in clips for p in clip.pts]
         numbers: dict[int, list[int]] = {}
         for wanted, number in group:

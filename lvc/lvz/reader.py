@@ -226,8 +226,7 @@ class LvzReader:
             return iter(())
         if not self.salvage and self.index is not None and self.tail is not None:
             return self._indexed(self.index, self.tail, start, end, packets)
-        records = self._scanned(start, end)
-        return records if packets else clips_only(records)
+        return self._scanned(start, end, packets)
 
     def gop(self, number: int) -> list[Clip]:
         """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
@@ -246,19 +245,22 @@ class LvzReader:
         tick = self.copied[stream].seconds_per_tick if stream < len(self.copied) else Fraction(1)
         return last * tick >= start and (end is None or first * tick < end)
 
-    def _scanned(self, start: Fraction, end: Fraction | None) -> Iterator[Record]:
+    def _scanned(self, start: Fraction, end: Fraction | None, packets: bool) -> Iterator[Record]:
         tick = self.video.seconds_per_tick
         held: list[ClipGroup] = []
         shown = False
         for group in self._groups():
             if isinstance(group, PacketGroup):
                 times = [t for p in group.packets if (t := p.time) is not None]
-                if not times or self._packets_wanted(group.stream, min(times), max(times), start, end):
+                around = not times or self._packets_wanted(group.stream, min(times), max(times), start, end)
+                if packets and around:
                     yield group
                 continue
             if group.key:
                 held, shown = [], False
                 if end is not None and group.start_pts * tick >= end:
+                    if not packets:
+                        return
                     continue
             elif not held and not shown:
                 continue
