@@ -1,0 +1,117 @@
+"""`lvc` on addresses, as processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
+from far_site import Site, serving  # noqa: E402
+
+ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
+
+
+@pytest.fixture
+def site(encoded: Path, with_sound: Path) -> Iterator[Site]:
+    with serving() as site:
+        site.put(encoded.read_bytes(), "/carphone.lvz")
+        site.put(with_sound.read_bytes(), "/bunny.lvz")
+        yield site
+
+
+def test_info(fake: Any, site: Site, encoded: Path) -> None:
+    here = fake("info", "--json", encoded).events[-1]
+    done = fake("info", "--json", site.address + "/carphone.lvz", env=ENV)
+    assert done.code == 0, done.err
+    there = done.events[-1]
+    assert {**there, "file": ""} == {**here, "file": ""} and len(site.requests) == 2
+
+
+def test_a_range_is_decoded_as_from_a_file(fake: Any, site: Site, with_sound: Path) -> None:
+    options = ["--start", "2.2", "--end", "3.1", "--codec", "ffv1"]
+    assert fake("decode", with_sound, "here.mkv", *options).code == 0
+    done = fake("decode", site.address + "/bunny.lvz", "there.mkv", *options, "--json", env=ENV)
+    assert done.code == 0 and done.events[-1]["bytes_in"] == with_sound.stat().st_size
+    assert packets(fake.folder / "here.mkv") == packets(fake.folder / "there.mkv")
+    assert site.sent < with_sound.stat().st_size
+
+
+def packets(path: Path) -> list[tuple[int, int | None, bytes]]:
+    with av.open(str(path)) as file:
+        return [(packet.stream_index, packet.pts, bytes(packet)) for packet in file.demux() if packet.size]
+
+
+def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
+    assert fake("decode", site.address + "/carphone.lvz?key=secret", env=ENV).code == 3
+    site.files["/carphone.lvz?key=secret"] = site.files["/carphone.lvz"]
+    assert fake("decode", site.address + "/carphone.lvz?key=secret", env=ENV).code == 0
+    assert os.listdir(fake.folder) == ["carphone.mp4"]
+
+
+def test_a_server_without_ranges_is_named(fake: Any, site: Site) -> None:
+    site.ranges = False
+    address = site.address + "/carphone.lvz"
+    done = fake("decode", address, "part.y4m", "--start", "1", "--end", "2", env=ENV)
+    assert done.code == 0 and "sends no parts of files" in done.err and len(site.requests) == 1
+    info = fake("info", address, env=ENV)
+    assert info.code == 0 and "sends no parts of files" in info.err and "unknown" in info.text
+
+
+@pytest.mark.parametrize(("faults", "code", "says"), [([404], 3, "404"), ([503] * 9, 3, "503"), ([503], 0, "")])
+def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says: str) -> None:
+    site.faults = faults
+    done = fake("info", site.address + "/carphone.lvz", env=ENV)
+    assert done.code == code and says in done.err and len(done.err.splitlines()) == (code != 0)
+
+
+def test_verify(fake: Any, site: Site) -> None:
+    done = fake("verify", "--full", site.address + "/carphone.lvz", env=ENV)
+    assert done.code == 0 and "120 frames" in done.text
+    data = bytearray(site.files["/carphone.lvz"])
+    data[len(data) // 2] ^= 1
+    site.put(bytes(data), "/bad.lvz")
+    assert fake("verify", site.address + "/bad.lvz", env=ENV).code == 4
+
+
+def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path) -> None:
+    pytest.importorskip("fsspec")
+    target = f"file://{fake.folder}/there.lvz"
+    assert fake("encode", carphone, "here.lvz", "--packing", "zstd").code == 0
+    done = fake("encode", carphone, target, "--packing", "zstd", "--json")
+    assert done.code == 0, done.err
+    here, there = (fake.folder / name for name in ("here.lvz", "there.lvz"))
+    assert there.read_bytes() == here.read_bytes() and done.events[-1]["bytes_out"] == here.stat().st_size
+    assert fake("encode", carphone, target, "--packing", "zstd").code == 6
+    assert fake("encode", carphone, target, "--packing", "zstd", "--force", "--verify").code == 2
+    assert fake("encode", carphone, "https://far.example/a.lvz").code == 2
+    assert fake("encode", carphone, "what://far/a.lvz").code == 2
+
+
+def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
+    pytest.importorskip("fsspec")
+    (fake.folder / "a.mp4").write_bytes(carphone.read_bytes())
+    folder = f"file://{fake.folder}"
+    chained = f"simplecache::{folder}/a.mp4"  # FFmpeg knows nothing of that
+    assert fake("encode", chained, f"{folder}/a.lvz", "--packing", "zstd").code == 0
+    done = fake("decode", f"{folder}/a.lvz", f"{folder}/b.mkv", "--codec", "ffv1")
+    assert done.code == 0, done.err
+    with av.open(str(fake.folder / "b.mkv")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 120
+    assert sorted(os.listdir(fake.folder)) == ["a.lvz", "a.mp4", "b.mkv"]
+
+
+def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path) -> None:
+    pytest.importorskip("fsspec")
+    with fake.start(
+        "encode", carphone, f"file://{fake.folder}/a.lvz", "--packing", "zstd", "--json", env={"FAKE_DELAY": "0.5"}
+    ) as process:
+        assert b"progress" in process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 130 and os.listdir(fake.folder) == []
