@@ -5,27 +5,17 @@ Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..entropy.clip import KIND_KEY, KIND_PREDICTED, FrameLatents
-from ..entropy.rans import COPY, HYPER, LATENT, LATENT_LIMIT, MOTION, SKIP
+from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
 from ..models.config import code_to_level
-from ..models.integer import clamp_ste, round_ste
 from ..models.load import Model
-from ..models.network import PATCH, Context, FrameCodec, checkerboard, from_patches
+from ..models.network import PATCH, checkerboard, from_patches
+from .choice import choose_copy, plan_symbols, quantise
 from .compensate import compensate
-
-CODED_BITS = 3.0
-"""What a block with symbols costs beside those that are not 0."""
-COPY_BITS = 1.0
-"""A block without symbols is filtered if that is worth more than this many bits, else copied."""
-LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
-"""Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by
-which codecs are compared, feels chroma's smaller errors about twice as much."""
+from .refine import refine
 
 Planes = tuple[np.ndarray, np.ndarray]
 
@@ -102,8 +92,12 @@ class FrameDecoder(FrameLoop):
 
 
 class FrameEncoder(FrameLoop):
-    def __init__(self, model: Model, height: int, width: int) -> None:
+    """`rounds`: how often symbols are refined, of key frames and of predicted ones (`lvc.codec.refine`)."""
+
+    def __init__(self, model: Model, height: int, width: int, rounds: tuple[int, int] = (0, 0)) -> None:
         super().__init__(model, height, width)
+        self._rounds = rounds
+        self._bits = torch.from_numpy(model.tables.bits).to(model.device)
         self._forget()
 
     def _forget(self) -> None:
@@ -111,7 +105,7 @@ class FrameEncoder(FrameLoop):
         self._past = torch.zeros(1, m, h, w, device=self.model.device)
         self._past_skip = torch.zeros(1, 1, h, w, device=self.model.device)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: refinement wants gradients
     def encode(self, planes: Planes, quality: int, motion: np.ndarray | None) -> FrameLatents:
         """The next frame: predicted if `motion` is given, else a key frame. Afterwards `recon` is what the decoder will
         have."""
@@ -129,7 +123,11 @@ class FrameEncoder(FrameLoop):
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level)
-        q, mu, tables = quantise(net, y, plan, self._past, self._past_skip, code, self._first)
+        past = self._past, self._past_skip, code, self._first
+        if self._rounds[kind]:
+            wanted = x if w is None else x - w
+            y = refine(net, wanted, y, plan, context, level, *past, self._bits, self._rounds[kind])
+        q, mu, tables = quantise(net, y, plan, *past)
         r = net.synthesis(q + mu, context, level)
         out: dict[str, np.ndarray] = {}
         copy = None
@@ -143,77 +141,3 @@ class FrameEncoder(FrameLoop):
         out[LATENT] = q[0].to(torch.int16).cpu().numpy()
         self._finish(r, w, copy, prediction)
         return FrameLatents(kind, quality, out, tables[0].to(torch.uint8).cpu().numpy())
-
-
-@dataclass
-class Plan:
-    """What is settled before the symbols: rounded hyper-latents z, features and means of the first pass, skip flags
-    float32 0/1 [B,1,h16,w16]. z is 0 where all 16 blocks below it are skipped: it is not written there."""
-
-    z_raw: torch.Tensor
-    z: torch.Tensor
-    p: torch.Tensor
-    mu1: torch.Tensor
-    skip: torch.Tensor
-
-
-def plan_symbols(
-    net: FrameCodec, x: torch.Tensor, w: torch.Tensor | None, y: torch.Tensor, context: Context, level: torch.Tensor
-) -> Plan:
-    """Choose the blocks that get symbols: everything is coded once to see what each gains over the prediction; its bits
-    are estimated by a fixed curve, 3.5 + 2·log2 |q| for each symbol that is not 0."""
-    size = (y.shape[2], y.shape[3])
-    z_raw = net.hyper_analysis(y, context)
-    z = round_ste(z_raw)
-    p, mu1 = net.means1(z, context, size)
-    skip = torch.zeros_like(y[:, :1])
-    if w is not None:
-        with torch.no_grad():
-            q = round_ste(y - mu1)
-            r = net.synthesis(q + mu1, context, level)
-            gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
-            size_q = q.abs()
-            bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
-            skip = (gain <= bits + CODED_BITS).float()
-            alive = F.max_pool2d(F.pad(1 - skip, (0, -size[1] % 4, 0, -size[0] % 4)), 4)
-        z_raw, z = z_raw * alive, z * alive
-        p, mu1 = net.means1(z, context, size)
-    return Plan(z_raw, z, p, mu1, skip)
-
-
-def quantise(
-    net: FrameCodec,
-    y: torch.Tensor,
-    plan: Plan,
-    past: torch.Tensor,
-    past_skip: torch.Tensor,
-    code: torch.Tensor,
-    first: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Symbols, means and table indices [B,M,h16,w16]. Symbols are 0 in skipped blocks and where the index is 0, as the
-    decoder will assume. Rounding passes gradients."""
-    inputs = net.scale_inputs(plan.z, past, plan.skip, past_skip, code)
-    free1 = first & (plan.skip == 0)
-    index1 = net.indices1(inputs)
-    q1 = torch.where(free1 & (index1 > 0), clamp_ste(round_ste(y - plan.mu1), -LATENT_LIMIT, LATENT_LIMIT), 0.0)
-    mu2 = net.means2(plan.p, (q1 + plan.mu1) * first)
-    free2 = ~first & (plan.skip == 0)
-    index2 = net.indices2(inputs, q1.detach())
-    q2 = torch.where(free2 & (index2 > 0), clamp_ste(round_ste(y - mu2), -LATENT_LIMIT, LATENT_LIMIT), 0.0)
-    return q1 + q2, torch.where(first, plan.mu1, mu2), torch.where(first, index1, index2)
-
-
-def choose_copy(
-    x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, skip: torch.Tensor, level: torch.Tensor
-) -> torch.Tensor:
-    """Of the skipped blocks those that the networks' filter does not improve by more than it is worth: float32 0/1."""
-    gain = block_error(x - w) - block_error(x - w - r)
-    return skip * (torch.exp2(level)[:, None, None, None] * gain <= COPY_BITS).float()
-
-
-def block_error(patches: torch.Tensor) -> torch.Tensor:
-    """Squared error of difference patches [B,96,h8,w8] (samples in [0,1]), weighted so that their sum over
-    luma samples counts, summed over 16x16 blocks: [B,1,h16,w16]."""
-    e = patches.float() ** 2
-    per8 = e[:, :64].sum(1, keepdim=True) * LUMA_WEIGHT + e[:, 64:].sum(1, keepdim=True) * CHROMA_WEIGHT
-    return F.avg_pool2d(per8, 2) * 4

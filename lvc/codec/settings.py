@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..models.config import code_to_level, level_to_code
 
+EFFORTS = (
+    (0, 0), (1, 0), (2, 0), (4, 0), (6, 0), (8, 1), (8, 2), (8, 3), (10, 5), (16, 10),
+)  # fmt: skip
+"""Rounds of refinement (`lvc.codec.refine`) of key frames and of predicted ones, by effort."""
 P_LEVEL_RANGE = (7.0, 15.0)
 INTRA_RAISE = 1.2
 """A key frame's level above the predicted frames': what it shows is inherited by all that follow."""
@@ -15,19 +19,23 @@ INTRA_RAISE = 1.2
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
-    `rans` or `zstd`, `threads` of the networks (None: all cores). Raises `UsageError`."""
+    `rans` or `zstd`, `threads` of the networks (None: all cores), `effort` 0..9: how long the encoder searches.
+    Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
     clip_frames: int = 16
     packing: str = "rans"
     threads: int | None = None
+    effort: int = 4
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
             raise UsageError("quality goes from 0 to 100")
         if not self.gop > 0:
             raise UsageError("a group of clips needs a length above 0 seconds")
+        if not 0 <= self.effort < len(EFFORTS):
+            raise UsageError("effort goes from 0 to 9")
         if not 1 <= self.clip_frames <= 64:
             raise UsageError("a clip holds 1 to 64 frames")
         if self.packing not in ("rans", "zstd"):

@@ -25,7 +25,7 @@ from ..pipeline import ReadAhead, usable_cores
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
 from .scales import Scales
-from .settings import EncodeSettings
+from .settings import EFFORTS, EncodeSettings
 
 SEARCH_CRF = 26.0
 AHEAD = 6
@@ -120,7 +120,7 @@ def encode(
     ticks = settings.gop * video.time_base[1] / video.time_base[0]
 
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
-        encoder = FrameEncoder(model, height, width)
+        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
             latents = encoder.encode(item.planes, settings.code(item.key), None if item.key else item.motion)
             yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))

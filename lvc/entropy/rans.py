@@ -66,15 +66,30 @@ class Tables:
             raise ValueError("a table has a negative weight")
         rows = [make_table(self.latent[i, : 2 * int(self.reach[i]) + 2]) if i else None for i in range(len(self.reach))]
         return CompiledTables(
-            rows, self.reach.astype(np.int64), [[make_table(row) for row in kind] for kind in self.hyper]
+            rows, self.reach.astype(np.int64), [[make_table(row) for row in kind] for kind in self.hyper], self._bits()
         )
+
+    def _bits(self) -> IntArray:
+        width = int(self.reach.max()) + 2
+        out = np.zeros((INDICES, width), np.float32)
+        for i in range(1, INDICES):
+            n = int(self.reach[i])
+            row = np.maximum(self.latent[i, : 2 * n + 2].astype(np.float64), 1e-3)
+            bits = np.log2(row.sum()) - np.log2(row)
+            out[i, : n + 1] = (bits[n : 2 * n + 1] + bits[n::-1]) / 2
+            out[i, n + 1 :] = bits[-1] + 16
+        return out
 
 
 @dataclass(frozen=True)
 class CompiledTables:
+    """`bits` float32 [64, longest reach + 2]: what a symbol of absolute value k costs, the last an escaped one; for
+    the encoder's choices."""
+
     latent: list[Any]
     reach: IntArray
     hyper: list[list[Any]]
+    bits: IntArray
 
 
 def first_pass(shape: tuple[int, int, int]) -> IntArray:

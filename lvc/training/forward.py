@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..codec.frames import block_error, choose_copy, plan_symbols, quantise
+from ..codec.choice import block_error, choose_copy, plan_symbols, quantise
 from ..models.integer import TABLES
 from ..models.network import SIGMA_MIN, SIGMA_RATE, FrameCodec, checkerboard, gaussian_bits
 
