@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "facts": set(),
     "video": {"torch"},
     "live": set(),
-    "jobs": set(),
+    "jobs": {"ray"},
     "training": {"torch", "numpy", "safetensors", "av", "rich"},
     "evaluation": {"torch", "numpy", "av", "rich", "imageio_ffmpeg", "matplotlib"},
     "cli": {"typer", "rich"},

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lvc.cli import folders, values
-from lvc.cli.folders import DryRun, Jobs, OutputDir, Resume, Watch
+from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
 from lvc.output import STREAM, check_output
 
@@ -67,6 +67,8 @@ def decode(
     resume: Resume = False,
     dry_run: DryRun = False,
     watch: Watch = False,
+    engine: Engine = "local",
+    address: Address = None,
     force: Force = False,
     threads: Threads = None,
     device: Device = None,
@@ -89,13 +91,13 @@ def decode(
         "model": model,
         "device": device,
     }
-    if folders.is_folder(source):
+    if folders.is_folder(source, output_dir):
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             folders.run_folder(
                 report, source, "decode", settings, output=output, output_dir=output_dir,
                 suffix=f".{container.value if container else 'mp4'}", jobs=jobs, threads=threads, resume=resume,
-                force=force, dry_run=dry_run, watch=watch,
+                force=force, dry_run=dry_run, watch=watch, engine=engine, address=address,
             )  # fmt: skip
         return
     target = output or default_output(source, ".mp4")

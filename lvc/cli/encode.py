@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lvc.cli import folders, values
-from lvc.cli.folders import DryRun, Jobs, OutputDir, Resume, Watch
+from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
 from lvc.errors import UsageError
 from lvc.live import is_live
@@ -84,6 +84,8 @@ def encode(
     resume: Resume = False,
     dry_run: DryRun = False,
     watch: Watch = False,
+    engine: Engine = "local",
+    address: Address = None,
     force: Force = False,
     threads: Threads = None,
     device: Device = None,
@@ -106,12 +108,13 @@ def encode(
         "features": features,
         "device": device,
     }
-    if folders.is_folder(source):
+    if folders.is_folder(source, output_dir):
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             folders.run_folder(
                 report, source, "encode", settings, output=output, output_dir=output_dir, suffix=".lvz", jobs=jobs,
                 threads=threads, resume=resume, force=force, dry_run=dry_run, watch=watch,
+                engine=engine, address=address,
             )  # fmt: skip
         return
     target = output or default_output(source, ".lvz")

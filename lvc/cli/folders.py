@@ -13,8 +13,9 @@ import typer
 
 from lvc.cli.report import Report
 from lvc.cli.table import Board
-from lvc.errors import UsageError
+from lvc.errors import LvcError, UsageError
 from lvc.jobs.task import Command, Job, Outcome, Progress, Status, Task
+from lvc.remote.addresses import is_address
 
 OutputDir = Annotated[
     str | None,
@@ -27,11 +28,26 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Of a folder: skip what is done, whole and made in the same way.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Of a folder: say what would be done.")]
+Engine = Annotated[
+    str, typer.Option(metavar="local|ray", help="Of a folder: workers of this machine, or of a Ray cluster.")
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; by default it is looked for.")
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Of a folder: go on with what arrives in it, until Ctrl-C.")]
 
 
-def is_folder(source: str) -> bool:
-    return os.path.isdir(source)
+def is_folder(source: str, output_dir: str | None = None) -> bool:
+    """What is at an address is asked only if there is somewhere to put the outputs of a folder."""
+    if os.path.isdir(source):
+        return True
+    if output_dir is None or not is_address(source):
+        return False
+    from lvc.jobs import places
+
+    with contextlib.suppress(LvcError):  # whoever opens it says why it cannot be
+        return places.is_folder(source)
+    return False
 
 
 def refuse_for_a_file(**given: Any) -> None:
@@ -56,13 +72,16 @@ def run_folder(
     force: bool = False,
     dry_run: bool = False,
     watch: bool = False,
+    engine: str = "local",
+    address: str | None = None,
 ) -> None:
     """Do `command` with every file below `root` and report each of them and all together.
 
     A file that fails is reported and never stops the rest; the first failure decides the exit code. Raises `LvcError`
     and `OSError` for what concerns all of it.
     """
-    from lvc.jobs import claims, run, tree
+    from lvc.jobs import claims, places, run, tree
+    from lvc.jobs.cluster import CPUS_OF_A_TASK, Cluster
     from lvc.jobs.pool import Pool
     from lvc.jobs.watch import Watcher
     from lvc.pipeline import usable_cores
@@ -75,7 +94,14 @@ def run_folder(
         raise UsageError("is a folder — say where its outputs go with --output-dir")
     if watch and (dry_run or force):
         raise UsageError("--watch goes with neither --dry-run nor --force — leave one out")
-    target = output_dir or root
+    if engine not in ("local", "ray"):
+        raise UsageError(f"--engine {engine} is unknown — use local or ray")
+    if address is not None and engine != "ray":
+        raise UsageError("--address is that of a Ray cluster — add --engine ray")
+    root = places.local(root)
+    target = places.local(output_dir) if output_dir is not None else root
+    if engine == "ray":  # elsewhere another folder is the current one
+        root, target = (name if is_address(name) else os.path.abspath(name) for name in (root, target))
     job = Job(command, settings, resume or watch, force, dry_run)
     cores = threads or usable_cores()
 
@@ -97,12 +123,14 @@ def run_folder(
         for task in tasks:
             totals.add(_said(report, worker.do(task), len(tasks), totals.count))
     else:
-        if jobs is None:
-            jobs = max(1, min(8, cores // 2))  # a worker takes about 1 GB of memory at 1080p
-        if arrivals is None:
-            jobs = max(1, min(jobs, len(tasks)))
-        with Pool(job, jobs, cores) as pool, _board(report, root, None if watch else len(tasks)) as board:
-            for event in run.run(tasks, pool, arrivals):
+        workers: Pool | Cluster
+        if engine == "ray":
+            workers = Cluster(job, jobs, threads or CPUS_OF_A_TASK, address)
+        else:
+            jobs = jobs or max(1, min(8, cores // 2))  # a worker takes about 1 GB of memory at 1080p
+            workers = Pool(job, jobs if watch else max(1, min(jobs, len(tasks))), cores)
+        with workers, _board(report, root, None if watch else len(tasks)) as board:
+            for event in run.run(tasks, workers, arrivals):
                 if isinstance(event, Progress):
                     board.progress(event)
                     report.file_progress(event.task.source, event.frames, event.bytes_in, event.bytes_out, event.total)
@@ -113,7 +141,7 @@ def run_folder(
 
 
 def _folders_of(tasks: list[Task], output_dir: str) -> set[str]:
-    return {output_dir, *(os.path.dirname(os.path.realpath(task.target)) for task in tasks)}
+    return {output_dir, *(os.path.dirname(task.target) for task in tasks)}
 
 
 def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:

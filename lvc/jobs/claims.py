@@ -48,7 +48,7 @@ def claim(target: str) -> Iterator[bool]:
 def sweep(folders: Iterable[str]) -> int:
     """Removes what killed runs left in these folders: unfinished outputs and claims; how many there were."""
     found = 0
-    for folder in sorted(folder for folder in set(folders) if not is_address(folder)):
+    for folder in sorted({os.path.realpath(folder) for folder in folders if not is_address(folder)}):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for path in sorted(Path(folder).iterdir()):
                 if abandoned(path) or (_CLAIM.fullmatch(path.name) and _unowned(path)):
