@@ -77,6 +77,62 @@ class DecodeResult(_Job):
 
 
 @dataclass(frozen=True)
+class PackResult:
+    """Sizes in bytes; `bytes_in` are those of the numbers alone. Errors as measured on what was written: the largest,
+    and their RMS over the RMS of the values."""
+
+    output: str
+    tensors: int
+    values: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    packing: str
+    step: float
+    max_error: float
+    rms_error: float
+
+    @property
+    def bits(self) -> float:
+        """Bits a value, every byte of the file counted."""
+        return 8 * self.bytes_out / self.values
+
+    @property
+    def ratio(self) -> float:
+        return self.bytes_out / self.bytes_in
+
+    def fields(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "bits": round(self.bits, 4), "ratio": round(self.ratio, 4)}
+
+    def __str__(self) -> str:
+        error = (
+            f"error {100 * self.rms_error:.3g} % RMS, {self.max_error:.3g} at most" if self.max_error else "no error"
+        )
+        return (
+            f"{self.tensors} tensors, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes "
+            f"({100 * self.ratio:.1f} %), {self.bits:.2f} bits a value, {error} → {self.output}"
+        )
+
+
+@dataclass(frozen=True)
+class UnpackResult:
+    """Sizes in bytes."""
+
+    output: str
+    tensors: int
+    files: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+    def fields(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.tensors} tensors in {self.files} files, {_bytes(self.bytes_out)} bytes → {self.output}"
+
+
+@dataclass(frozen=True)
 class Facts:
     """What `lvc info` and `lvc verify` found: `values` for machines; a table of `lines`, or a `text`, for people."""
 

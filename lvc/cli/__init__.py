@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lvc import __version__
-from lvc.cli import decode, encode, eval, features, info, search, train, verify
+from lvc.cli import decode, encode, eval, features, info, pack, search, train, unpack, verify
 from lvc.cli.report import INTERRUPTED
 from lvc.output import discard_unfinished
 
@@ -48,6 +48,8 @@ app.command("info", help=info.HELP)(info.info)
 app.command("verify", help=verify.HELP)(verify.verify)
 app.command("train", help=train.HELP)(train.train)
 app.command("eval", help=eval.HELP)(eval.evaluate)
+app.command("pack", help=pack.HELP)(pack.pack)
+app.command("unpack", help=unpack.HELP)(unpack.unpack)
 app.add_typer(search.app, name="search", help=search.HELP)
 app.command("features", help=features.HELP)(features.features)
 

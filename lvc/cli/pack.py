@@ -1,0 +1,82 @@
+"""`lvc pack`: cached latents of any VAE become one `.lvz`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Verbose
+
+HELP = """
+Pack latents of any VAE (safetensors, npy, pt) into one .lvz.
+
+\b
+Examples:
+  lvc pack cache/ -o cache.lvz
+  lvc pack cache/ -o cache.lvz --rms 0.03 --packing zstd
+  lvc pack clip.safetensors -o clip.lvz --lossless
+  lvc pack frames/ -o frames.lvz --bits 2.5 --decoder taesd:taef2_decoder.pth
+
+The bound is checked on the written file. Without one it is --rms 0.01. A text beside a clip (clip.txt) becomes its
+caption. lvc unpack gives the tensors back; lvc.latents.LatentDataset feeds them to PyTorch.
+"""
+
+
+class Packing(StrEnum):
+    field = "field"
+    zstd = "zstd"
+
+
+def pack(
+    sources: Annotated[list[str], typer.Argument(metavar="LATENTS…", help=".safetensors, .npy, .pt, and folders.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.lvz", help="The .lvz to write.")],
+    rms: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="RMS error over RMS of the values, at most: 0.01 is 1 %.")
+    ] = None,
+    max_error: Annotated[float | None, typer.Option(metavar="E", help="No value is further off than this.")] = None,
+    bits: Annotated[
+        float | None, typer.Option("--bits", "--target-bits", metavar="B", help="Bits a value, the whole file counted.")
+    ] = None,
+    step: Annotated[float | None, typer.Option(metavar="S", help="The quantiser's step; nothing is promised.")] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Every bit comes back.")] = False,
+    packing: Annotated[Packing, typer.Option(help="field is denser, zstd unpacks faster.")] = Packing.field,
+    decoder: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Spread errors as its pictures feel them least: taesd:PATH.")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(metavar="LETTERS", help="What the axes are: TCHW. Default: CHW, CTHW, NCTHW.")
+    ] = None,
+    stride: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Pixels a latent, in both directions.")] = 8,
+    force: Force = False,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    given = {"rms": rms, "max": max_error, "bits": bits, "step": step, "exact": 0.0 if lossless else None}
+    bounds = [(kind, value) for kind, value in given.items() if value is not None]
+    if len(bounds) > 1:
+        raise typer.BadParameter("give one of --rms, --max-error, --bits, --step and --lossless")
+    if axes is not None and not set(axes) <= set("NCTHW"):
+        raise typer.BadParameter(f"--axes {axes} has other letters than N, C, T, H and W")
+    report = Report("pack", as_json, quiet, no_progress, verbose)
+    with report.job(sources[0]):
+        from lvc.latents import Bound, pack_latents
+
+        result = pack_latents(
+            sources,
+            output,
+            bound=Bound(*bounds[0]) if bounds else Bound("rms", 0.01),
+            packing=packing.value,
+            decoder=decoder,
+            axes=axes,
+            stride=stride,
+            force=force,
+            device=device,
+            progress=report.progress,
+            notice=report.notice,
+        )
+        report.done(result)

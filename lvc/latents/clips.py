@@ -1,0 +1,129 @@
+"""Integer tensors ↔ the payload of one clip, in both packings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_zstd
+from lvc.entropy.coder import Coding, Decoder, Encoder
+from lvc.errors import CorruptError, UnsupportedError
+from lvc.latents import exact, field
+from lvc.limits import DEFAULT, Limits
+from lvc.lvz import KIND_KEY, PACKING_FIELD, PACKING_ZSTD, Clip, TensorSet, VideoDescriptor
+
+IntArray = npt.NDArray[Any]
+
+
+def plane_names(tensors: TensorSet) -> tuple[str, ...]:
+    """The planes that such a file has."""
+    if tensors.exponent is None:
+        return ("latent",)
+    return ("whole", *(f"rest{i}" for i in range(exact.REST_PLANES[tensors.element])))
+
+
+def pack_clip(
+    planes: list[IntArray], video: VideoDescriptor, tensors: TensorSet, model: field.FieldModel | None, level: int = 12
+) -> tuple[bytes, int]:
+    """Payload and checksum of `planes`, each `[frames, channels, rows, columns]` of its plane's dtype.
+
+    Rows and columns may be fewer than the file's planes have. `model` for packing `field`.
+    """
+    frames = _framed(planes, video)
+    crc = latents_crc(frames, video.geometry)
+    if video.packing == PACKING_ZSTD:
+        return pack_zstd(frames, video.geometry, level), crc
+    if model is None:
+        raise TypeError("packing field needs a model")
+    encoder = Encoder()
+    coding = Coding(encoder)
+    count, channels, rows, columns = planes[0].shape
+    field.code(coding, model, (count, channels, rows, columns), planes[0])
+    if tensors.exponent is not None:
+        exact.code_rest(coding, tensors.element, tensors.exponent, planes[0].ravel(), _rest(planes[1:]))
+    # a stream of nothing but certain symbols is empty, and a payload may not be
+    return encoder.finish() or bytes(4), crc
+
+
+def unpack_clip(
+    clip: Clip,
+    video: VideoDescriptor,
+    tensors: TensorSet,
+    model: field.FieldModel | None,
+    extent: tuple[int, int],
+    *,
+    check: bool = True,
+    limits: Limits = DEFAULT,
+) -> list[IntArray]:
+    """The planes `[frames, channels, rows, columns]` of a clip whose tensor has `extent` (rows, columns).
+
+    `check` compares the checksum of the integers. Raises `CorruptError`, `LimitError`, `UnsupportedError`.
+    """
+    geometry = video.geometry
+    count = geometry.latent_frames(clip.n_frames)
+    rows, columns = extent
+    if video.packing == PACKING_ZSTD:
+        frames = unpack_zstd(clip.payload, geometry, count, limits)
+        planes = [_gathered(frames, spec.name, rows, columns) for spec in video.planes]
+    elif video.packing == PACKING_FIELD and model is not None:
+        geometry.check_clip(count, limits)
+        planes = _decoded(clip.payload, video, tensors, model, (count, model.channels, rows, columns))
+        frames = _framed(planes, video) if check else []
+    else:
+        raise UnsupportedError("the latents are packed for another model — lvc decode reads such files")
+    if check:
+        found = latents_crc(frames, geometry)
+        if found != clip.latents_crc:
+            raise CorruptError(f"latents checksum is {found:08x}, the file says {clip.latents_crc:08x}")
+    return planes
+
+
+def _decoded(
+    payload: bytes,
+    video: VideoDescriptor,
+    tensors: TensorSet,
+    model: field.FieldModel,
+    shape: tuple[int, int, int, int],
+) -> list[IntArray]:
+    decoder = Decoder(b"" if payload == bytes(4) else payload)
+    coding = Coding(decoder)
+    first = field.code(coding, model, shape, None)
+    low, high = (-128, 127) if video.planes[0].dtype == "int8" else (-32768, 32767)
+    planes = [np.clip(first, low, high).astype(video.planes[0].dtype)]
+    if tensors.exponent is not None:
+        rest = exact.code_rest(coding, tensors.element, tensors.exponent, first.ravel(), None).reshape(shape)
+        planes += [(rest >> (8 * i)).astype(np.uint8).view(np.int8) for i in range(len(video.planes) - 1)]
+    decoder.finish()
+    return planes
+
+
+def _rest(planes: list[IntArray]) -> IntArray:
+    rest = np.zeros(planes[0].size, np.int64)
+    for number, plane in enumerate(planes):
+        rest |= plane.view(np.uint8).astype(np.int64).ravel() << (8 * number)
+    return rest
+
+
+def _framed(planes: list[IntArray], video: VideoDescriptor) -> list[FrameLatents]:
+    """As latent frames of the file's planes, filled up with zeros."""
+    frames = [FrameLatents(KIND_KEY, 0) for _ in range(len(planes[0]))]
+    for spec, values in zip(video.planes, planes, strict=True):
+        _, rows, columns = video.geometry.plane_shape(spec)
+        below, beside = rows - values.shape[2], columns - values.shape[3]
+        if below or beside:
+            values = np.pad(values, ((0, 0), (0, 0), (0, below), (0, beside)))
+        for frame, plane in zip(frames, values, strict=True):
+            frame.planes[spec.name] = plane
+    return frames
+
+
+def _gathered(frames: list[FrameLatents], name: str, rows: int, columns: int) -> IntArray:
+    for frame in frames:
+        if frame.kind != KIND_KEY or frame.quality:
+            raise CorruptError("a frame of latents is marked as one of a video")
+        plane = frame.planes[name]
+        if plane[:, rows:].any() or plane[:, :, columns:].any():
+            raise CorruptError("values outside of their tensor are not 0")
+    return np.stack([frame.planes[name][:, :rows, :columns] for frame in frames])

@@ -1,0 +1,243 @@
+"""`lvc pack`: tensors in files become one `.lvz`, whose error is measured on what was written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc import __version__
+from lvc.errors import CorruptError, UsageError
+from lvc.latents import exact
+from lvc.latents.budget import LEVEL, Bound, Plan, first_plan, next_step
+from lvc.latents.clips import pack_clip, plane_names
+from lvc.latents.file import LatentFile
+from lvc.latents.quantise import Statistics, rotation
+from lvc.latents.sources import ELEMENTS, Source, find
+from lvc.lvz import Clip, Header, LvzWriter, PlaneSpec, TensorSet, VideoDescriptor
+from lvc.lvz.tensors import MAX_FIELD_CHANNELS
+from lvc.output import STREAM, about, check_output, publish
+from lvc.results import PackResult
+
+if TYPE_CHECKING:
+    import torch
+
+IntArray = npt.NDArray[Any]
+Notice = Callable[[str], object]
+Progress = Callable[[int, int, int, int | None], object]
+
+DEFAULT_BOUND = Bound("rms", 0.01)
+PACKINGS = {"zstd": 1, "field": 3}
+CLIP_FRAMES = 64
+_CLIP_VALUES = 1 << 24  # a clip is cut before it gets larger: what a reader unpacks at once
+_ATTEMPTS = 6
+_REFINED = 3  # attempts to use up a budget of bits
+_WELL_USED = 0.97
+
+
+def pack_latents(
+    sources: Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    *,
+    bound: Bound = DEFAULT_BOUND,
+    packing: str = "field",
+    decoder: str | None = None,
+    axes: str | None = None,
+    stride: int = 8,
+    force: bool = False,
+    device: str | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> PackResult:
+    """Pack all tensors of `sources` (files and folders) into the `.lvz` `target`; see `Bound` for what is allowed.
+
+    `decoder` names a foreign model (`taesd:PATH`): errors are then spread as its pictures feel them least. `stride` is
+    the VAE's, for those who ask the file for its picture size. Raises every kind of `LvcError`, and `OSError`.
+    """
+    target = os.fspath(target)
+    if target == STREAM:
+        raise UsageError("what is packed is read again to check it — write a file")
+    for source in sources:
+        check_output(os.fspath(source), target, force=force)
+    started = time.monotonic()
+    found = find(sources, axes, notice or (lambda text: None))
+    job = _Job(found, bound, PACKINGS[packing], stride, decoder, device, progress)
+    with publish(target, force=force) as path:
+        measured = job.run(path, target)
+        size = path.stat().st_size
+    values = job.values
+    return PackResult(
+        target, len(found), values, sum(s.bytes for s in found), size, time.monotonic() - started,
+        packing=packing, step=job.plan.step, max_error=measured.largest, rms_error=measured.relative,
+    )  # fmt: skip
+
+
+@dataclass
+class Measured:
+    """Errors of what was written, over all values: sums of squares, and the largest."""
+
+    squares: float = 0.0
+    of_values: float = 0.0
+    largest: float = 0.0
+    same_bits: bool = True
+
+    @property
+    def relative(self) -> float:
+        """RMS error over RMS of the values."""
+        return float(np.sqrt(self.squares / self.of_values)) if self.of_values else 0.0
+
+
+class _Job:
+    def __init__(
+        self, sources: list[Source], bound: Bound, packing: int, stride: int, decoder: str | None,
+        device: str | None, progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.sources, self.bound, self.packing, self.stride = sources, bound, packing, stride
+        self._decoder, self._device, self._progress = decoder, device, progress
+        self.channels = self._one({s.size("C") for s in sources}, "numbers of channels")
+        self.element = ELEMENTS[self._one({s.element for s in sources}, "element types")]
+        if packing == PACKINGS["field"] and self.channels > MAX_FIELD_CHANNELS:
+            raise UsageError(f"packing field has at most {MAX_FIELD_CHANNELS} channels — use --packing zstd")
+        self.values = sum(s.bytes // s.element.itemsize for s in sources)
+
+    @staticmethod
+    def _one(found: set[Any], what: str) -> Any:
+        if len(found) > 1:
+            names = ", ".join(sorted(str(x).removeprefix("torch.") for x in found))
+            raise UsageError(f"the tensors have different {what} ({names}) — pack each kind into a file of its own")
+        return found.pop()
+
+    def run(self, path: Path, label: str) -> Measured:
+        """Write, measure, and write again with another step until the bound holds."""
+        self.plan = self._planned()
+        for attempt in range(_ATTEMPTS):
+            with about(label):
+                self._write(path)
+            measured = self._measure(path)
+            bits = self._bits(path)
+            if self.bound.holds(measured.relative, measured.largest, measured.same_bits, bits):
+                left = self.bound.kind == "bits" and bits < _WELL_USED * self.bound.value
+                if not left or attempt >= _REFINED:
+                    return measured
+            if self.bound.kind == "exact":
+                raise CorruptError("what was written is not what was read — try again, and check disk and memory")
+            step = next_step(self.bound, self.plan.step, measured.relative, measured.largest, bits)
+            self.plan = replace(self.plan, step=step)
+        raise UsageError("that bound cannot be held — allow a larger error or more bits, or use --lossless")
+
+    def _bits(self, path: Path) -> float:
+        return 8 * path.stat().st_size / self.values
+
+    def _planned(self) -> Plan:
+        from lvc.latents.sensitivity import decoder_weights
+
+        statistics = Statistics.empty(self.channels)
+        for source in self.sources:
+            with about(str(source.path)):
+                statistics.add(source.frames().float().numpy())
+        if self.bound.kind != "exact" and not statistics.finite:
+            raise UsageError("the latents hold numbers that are not finite — mend them, or use --lossless")
+        taken = list(self._taken())
+        forward = None
+        if self.bound.kind not in ("exact", "max"):
+            weights = None if self._decoder is None else decoder_weights(self._decoder, taken, self._device)
+            forward = rotation(statistics, weights)
+        return first_plan(self.bound, statistics, forward, taken, self.element, self.packing, self.values)
+
+    def _taken(self) -> Iterator[torch.Tensor]:
+        """Some of the tensors, to fit on: `[frames, channels, rows, columns]`, about a million values."""
+        left, want = 1 << 20, max(1, len(self.sources) // 64)
+        for source in self.sources[::want]:
+            frames = source.frames()
+            per_frame = max(1, frames[0].numel())
+            taken = frames[: max(1, left // per_frame)]
+            yield taken
+            left -= taken.numel()
+            if left <= 0:
+                return
+
+    def _tensor_set(self) -> TensorSet:
+        plan = self.plan
+        matrix = plan.quantiser.matrix if plan.exponent is None else ()
+        samples = tuple(s.sample() for s in self.sources)
+        return TensorSet(self.element, matrix, plan.exponent, plan.coding, samples)
+
+    def _video(self, tensors: TensorSet) -> VideoDescriptor:
+        rows, columns = (max(s.size(axis) for s in self.sources) for axis in "HW")
+        quantiser, planes = self.plan.quantiser, []
+        bound = self.bound.value if self.bound.kind == "max" else 0.0
+        for name in plane_names(tensors):
+            if name == "latent":
+                scale, zero = (quantiser.step,) * self.channels, tuple(quantiser.mean.tolist())
+                planes.append(
+                    PlaneSpec(name, "int16", self.channels, self.stride, True, False, False, scale, zero, bound)
+                )
+            else:
+                dtype = "int16" if name == "whole" else "int8"
+                planes.append(PlaneSpec(name, dtype, self.channels, self.stride, in_predicted=False))
+        return VideoDescriptor(
+            columns * self.stride, rows * self.stride, tuple(planes), self.packing, align=1, time_base=(1, 1),
+            source_pix_fmt="latents",
+        )  # fmt: skip
+
+    def _write(self, path: Path) -> None:
+        tensors = self._tensor_set()
+        video = self._video(tensors)
+        first = done = 0
+        with path.open("wb") as file:
+            with LvzWriter(file, Header("latents", created_by=f"lvc {__version__}"), video, tensors=tensors) as writer:
+                for number, source in enumerate(self.sources):
+                    with about(str(source.path)):
+                        frames = source.frames()
+                    for start, part in _clips_of(frames):
+                        payload, crc = pack_clip(self._integers(part), video, tensors, self.plan.model, level=LEVEL)
+                        pts = list(range(first, first + len(part)))
+                        writer.write_clip(Clip(first, start == 0, pts, [1] * len(part), crc, payload))
+                        first += len(part)
+                    done += source.bytes
+                    if self._progress is not None:
+                        self._progress(number + 1, done, writer.bytes_written, len(self.sources))
+
+    def _integers(self, part: torch.Tensor) -> list[IntArray]:
+        if self.plan.exponent is None:
+            return [self.plan.quantiser(part.float().numpy())]
+        return exact.split(_patterns(part), self.element, self.plan.exponent)
+
+    def _measure(self, path: Path) -> Measured:
+        measured = Measured()
+        with LatentFile(path) as file:
+            for number, source in enumerate(self.sources):
+                before, after = source.load(), file.read(number)
+                if before.shape != after.shape:
+                    raise CorruptError("what was written has other shapes than what was read — please report this")
+                if self.bound.kind == "exact":
+                    same = bool((_patterns(before) == _patterns(after)).all())
+                    measured.same_bits = measured.same_bits and same
+                    continue
+                error = (after.double() - before.double()).numpy()
+                measured.squares += float((error * error).sum())
+                measured.of_values += float((before.double() ** 2).sum())
+                measured.largest = max(measured.largest, float(np.abs(error).max()))
+        return measured
+
+
+def _patterns(tensor: torch.Tensor) -> IntArray:
+    """Bits of floats as unsigned integers."""
+    import torch
+
+    small = tensor.element_size() == 2
+    signed: IntArray = tensor.contiguous().view(torch.int16 if small else torch.int32).numpy()
+    return signed.view(np.uint16 if small else np.uint32)
+
+
+def _clips_of(frames: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    """(first frame, frames) of clips that are not too large."""
+    length = max(1, min(CLIP_FRAMES, _CLIP_VALUES // max(1, frames[0].numel())))
+    for start in range(0, len(frames), length):
+        yield start, frames[start : start + length]

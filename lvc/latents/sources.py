@@ -1,0 +1,195 @@
+"""Tensors in files: safetensors, `.npy`, and `.pt` (weights only), found in files and folders, loaded one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from lvc.errors import MediaError, UnsupportedError, UsageError
+from lvc.lvz import Sample
+
+SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
+KEY = "key"
+CAPTION = "caption"
+_MAX_CAPTION = 1 << 16
+_LAYOUTS = {3: "CHW", 4: "CTHW", 5: "NCTHW"}
+_USUAL_CHANNELS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+ELEMENTS = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One tensor of a file. `axes`: a letter for each axis (`Sample`). `tags` has the file's text and its caption."""
+
+    path: Path
+    name: str
+    axes: str
+    shape: tuple[int, ...]
+    element: torch.dtype
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def size(self, axis: str) -> int:
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    @property
+    def bytes(self) -> int:
+        return torch.Size(self.shape).numel() * self.element.itemsize
+
+    def sample(self) -> Sample:
+        return Sample(self.name, self.axes, self.size("T"), self.size("H"), self.size("W"), dict(self.tags))
+
+    def load(self) -> torch.Tensor:
+        """As it is in the file. Raises `MediaError` if it cannot be read any more."""
+        with _readable(self.path):
+            tensor = _load(self.path, self.tags.get(KEY, ""))
+            if tuple(tensor.shape) == self.shape and tensor.dtype == self.element:
+                return tensor
+        raise MediaError(f"{self.path} was changed while it was read — start again")
+
+    def frames(self) -> torch.Tensor:
+        """The tensor as `[frames, channels, rows, columns]`."""
+        letters = self.axes.replace("N", "")
+        tensor = self.load()
+        tensor = tensor.reshape([n for n, axis in zip(tensor.shape, self.axes, strict=True) if axis != "N"])
+        placed = tensor.permute([letters.index(axis) for axis in "TCHW" if axis in letters])
+        return placed if "T" in letters else placed[None]
+
+
+Found = tuple[str, tuple[int, ...], torch.dtype, dict[str, str]]
+
+
+def find(paths: Iterable[str | os.PathLike[str]], axes: str | None, notice: Callable[[str], object]) -> list[Source]:
+    """All tensors of these files and folders, folders in the order of names; `axes` says what their axes are.
+
+    Raises `UsageError` (nothing there, axes that do not fit), `MediaError` (a file that cannot be read).
+    """
+    sources = []
+    for path, name in _files(paths):
+        if path.suffix in (".pt", ".pth"):
+            notice(f"{path.name}: read as tensors only, nothing in it is run — safetensors are the safer habit")
+        with _readable(path):
+            for key, shape, element, tags in _tensors(path):
+                label = f"{path.name}{f' ({key})' if key else ''}"
+                if element not in ELEMENTS or len(shape) not in _LAYOUTS or 0 in shape:
+                    notice(f"{label}: left out: {str(element)[6:]} {list(shape)} is no latent of 3 to 5 axes")
+                    continue
+                letters = _axes_of(shape, axes)
+                if any(n != 1 for n, axis in zip(shape, letters, strict=True) if axis == "N"):
+                    raise UsageError(
+                        f"{label} holds several latents ({list(shape)} as {letters}) — if they are frames of one, or "
+                        f"to keep them together, say --axes {letters.replace('T', '').replace('N', 'T', 1)}"
+                    )
+                sources.append(Source(path, name, letters, shape, element, {**tags, **({KEY: key} if key else {})}))
+    if not sources:
+        raise UsageError(f"no latents were found — lvc pack takes {', '.join(SUFFIXES)} files and folders of them")
+    return sources
+
+
+def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, str]]:
+    """(file, name): the name is the path in its folder, without the ending."""
+    for path in map(Path, paths):
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                if file.suffix in SUFFIXES and file.is_file():
+                    yield file, file.relative_to(path).with_suffix("").as_posix()
+        elif path.suffix in SUFFIXES:
+            yield path, path.stem
+        else:
+            raise UsageError(f"{path} is no file of latents — lvc pack takes {', '.join(SUFFIXES)} and folders")
+
+
+def _axes_of(shape: tuple[int, ...], given: str | None) -> str:
+    if given is not None:
+        if len(given) != len(shape):
+            raise UsageError(f"--axes {given} does not fit a tensor of {list(shape)} — a letter for each axis")
+        return given
+    if len(shape) == 4 and shape[0] == 1 and shape[1] in _USUAL_CHANNELS:
+        return "NCHW"
+    return _LAYOUTS[len(shape)]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What readers of tensors raise, which is anything, as `MediaError`."""
+    try:
+        yield
+    except (OSError, MediaError, UsageError, UnsupportedError):
+        raise
+    except Exception as error:
+        raise MediaError(f"{path} cannot be read as tensors ({type(error).__name__})") from error
+
+
+def _tensors(path: Path) -> Iterator[Found]:
+    """Of one file: key, shape, type, and the text that belongs to it."""
+    caption = _caption(path)
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            text = {**caption, **(file.metadata() or {})}
+            for key in file.keys():  # noqa: SIM118 - no dictionary
+                part = file.get_slice(key)
+                yield key, tuple(part.get_shape()), _ELEMENT_NAMES.get(part.get_dtype(), torch.int64), text
+    elif path.suffix == ".npy":
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        yield "", array.shape, _ELEMENT_NAMES.get(str(array.dtype), torch.int64), caption
+    else:
+        leaves = _leaves(path, path.stat().st_mtime_ns)
+        text = {**caption, **{key: leaf for key, leaf in leaves.items() if isinstance(leaf, str) and key}}
+        for key, leaf in leaves.items():
+            if isinstance(leaf, torch.Tensor):
+                yield key, tuple(leaf.shape), leaf.dtype, text
+
+
+def _load(path: Path, key: str) -> torch.Tensor:
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(key)
+            return tensor
+    if path.suffix == ".npy":
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    leaf = _leaves(path, path.stat().st_mtime_ns)[key]
+    if not isinstance(leaf, torch.Tensor):
+        raise MediaError(f"{path} was changed while it was read — start again")
+    return leaf.detach()
+
+
+@lru_cache(maxsize=1)
+def _leaves(path: Path, changed: int) -> dict[str, Any]:
+    """What a `.pt` holds, by path of keys. Only the last file is kept: one may hold many tensors."""
+    return dict(_flat(torch.load(path, map_location="cpu", weights_only=True)))
+
+
+_ELEMENT_NAMES = {
+    "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64,
+    "float16": torch.float16, "float32": torch.float32, "float64": torch.float64,
+}  # fmt: skip
+
+
+def _flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(path of keys, leaf) of nested dictionaries and lists."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, (list, tuple)):
+        items = enumerate(content)
+    else:
+        yield key, content
+        return
+    for name, value in items:
+        yield from _flat(value, f"{key}.{name}" if key else str(name))
+
+
+def _caption(path: Path) -> dict[str, str]:
+    """The text beside a clip, as trainers of diffusion models keep it: `clip.txt` for `clip.safetensors`."""
+    beside = path.with_suffix(".txt")
+    if not beside.is_file() or beside.stat().st_size > _MAX_CAPTION:
+        return {}
+    return {CAPTION: beside.read_text("utf-8", "replace").strip()}

@@ -1,0 +1,97 @@
+"""VAEs of the package diffusers, from a folder on this machine. Needs the extra `lvc[diffusers]`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedError, UsageError
+from ..load import pick_device
+from .base import Adapter, file_hash
+
+# What is loaded by name: nothing a folder says is run.
+CLASSES = (
+    "AutoencoderTiny", "AutoencoderKL", "AutoencoderKLWan", "AutoencoderKLLTXVideo", "AutoencoderKLHunyuanVideo",
+    "AutoencoderKLCogVideoX", "AutoencoderDC",
+)  # fmt: skip
+_PROBE_SIDE, _PROBE_FRAMES = 64, 17
+
+
+class DiffusersVae(Adapter):
+    """One of `CLASSES`. What it wants and gives is found by showing it a small grey picture or video."""
+
+    def __init__(self, vae: Any, device: torch.device) -> None:
+        self.device = device
+        self._vae = vae.to(device).eval().requires_grad_(False)
+        self._video = _has_time(vae)
+        grey = torch.full((_PROBE_FRAMES if self._video else 1, 3, _PROBE_SIDE, _PROBE_SIDE), 0.5)
+        latents = self.encode(grey)
+        self.channels, self.stride = latents.shape[1], _PROBE_SIDE // latents.shape[2]
+        if self._video:
+            frames = len(self.decode(latents[:2]))
+            one = len(self.decode(latents[:1]))
+            self.temporal_lead, self.temporal_stride = one, frames - one
+
+    def encode(self, frames: Tensor) -> Tensor:
+        signed = (2 * frames - 1).to(self.device)
+        with torch.no_grad():
+            if self._video:
+                return _latents(self._vae.encode(signed.transpose(0, 1)[None]))[0].transpose(0, 1).float().cpu()
+            return torch.cat([_latents(self._vae.encode(f[None])).float().cpu() for f in signed])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        moved = latents.to(self.device)
+        decoded: Tensor
+        if self._video:
+            decoded = self._vae.decode(moved.transpose(0, 1)[None]).sample[0].transpose(0, 1)
+        else:
+            decoded = torch.cat([self._vae.decode(x[None]).sample for x in moved])
+        return (decoded.float().cpu() + 1) / 2
+
+
+def _latents(output: Any) -> Tensor:
+    """Of what `encode` gave: the mode where there is a distribution."""
+    found: Tensor = output.latent_dist.mode() if hasattr(output, "latent_dist") else _plain(output)
+    return found
+
+
+def _plain(output: Any) -> Any:
+    return output.latents if hasattr(output, "latents") else output.latent
+
+
+def _has_time(vae: Any) -> bool:
+    return any(isinstance(module, torch.nn.Conv3d) for module in vae.modules())
+
+
+def load_diffusers(path: str, device: str | None) -> DiffusersVae:
+    """Raises `UsageError` (no such folder), `UnsupportedError` (diffusers is missing, or knows no such VAE)."""
+    folder = Path(path)
+    try:
+        name = json.loads((folder / "config.json").read_text("utf-8"))["_class_name"]
+    except OSError as error:
+        raise UsageError(f"{folder} holds no config.json ({error.strerror}) — name the folder of a VAE") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnsupportedError(f"{folder / 'config.json'} describes no model of diffusers") from error
+    if name not in CLASSES:
+        raise UnsupportedError(f"{folder} holds {name!s:.60}, none of {', '.join(CLASSES)}")
+    try:
+        import diffusers
+    except ImportError as error:
+        raise UnsupportedError("diffusers is not installed — pip install 'lvc[diffusers]'") from error
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise UsageError(f"{folder} holds no weights as .safetensors")
+    try:
+        vae = getattr(diffusers, name).from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
+        )
+        adapter = DiffusersVae(vae, pick_device(device))
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UnsupportedError(f"diffusers cannot load the {name} in {folder} ({type(error).__name__})") from error
+    adapter.id = f"diffusers:{name}"
+    adapter.sha256 = file_hash([folder / "config.json", *weights])
+    return adapter
