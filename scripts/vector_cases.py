@@ -23,6 +23,7 @@ from lvc.lvz import (
     Chapter,
     Clip,
     CopiedStream,
+    FeatureTrack,
     Header,
     LvzWriter,
     Metadata,
@@ -211,6 +212,14 @@ def with_origin() -> bytes:
     return out.getvalue()
 
 
+def with_features() -> bytes:
+    out = io.BytesIO()
+    with LvzWriter(out, HEAD, CODEC, (AUDIO,)) as w:
+        w.write_features(FeatureTrack("frame64", bytes(range(8)), 4, [0], bytes(range(252, 256))))
+        clip_and_packet(w)
+    return out.getvalue()
+
+
 # --- taking files apart and putting them together again ---------------------------------------------------------------
 
 
@@ -290,6 +299,7 @@ def good_cases() -> dict[str, Case]:
         "good-rans": (rans(), "packing rans, which these readers do not unpack", None),
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
+        "good-features": (with_features(), "vectors of what frames show", None),
         "good-origin": (with_origin(), "what the file was made from", None),
         "good-compressed": (compressed, "a zstd frame that is really compressed", None),
     }
