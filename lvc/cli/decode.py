@@ -9,7 +9,7 @@ import typer
 
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -19,6 +19,7 @@ Decompress a .lvz to a video.
 Examples:
   lvc decode holiday.lvz
   lvc decode holiday.lvz part.mkv --start 1:30 --end 1:45 --codec ffv1
+  lvc decode https://example.org/film.lvz part.mp4 --start 12:00 --duration 10
   lvc decode coded/ --output-dir videos/ --container mkv
   lvc decode holiday.lvz - | ffplay -
 """
@@ -40,11 +41,12 @@ class Container(StrEnum):
 
 
 def decode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, a folder, or - (stdin).")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, its address, a folder, or - (stdin).")],
     output: Annotated[
         str | None,
         typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."),
     ] = None,
+    named: Output = None,
     start: Annotated[
         Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
     ] = None,
@@ -91,7 +93,8 @@ def decode(
         "model": model,
         "device": device,
     }
-    if folders.is_folder(source, output_dir):
+    if folders.is_folder(source, output_dir or named):
+        output_dir = output_dir or named
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             folders.run_folder(
@@ -100,7 +103,7 @@ def decode(
                 force=force, dry_run=dry_run, watch=watch, engine=engine, address=address,
             )  # fmt: skip
         return
-    target = output or default_output(source, ".mp4")
+    target = values.either(output, named) or default_output(source, ".mp4")
     report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     with report.job(source):
         folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)

@@ -9,7 +9,7 @@ import typer
 
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
 from lvc.errors import UsageError
 from lvc.live import is_live
 from lvc.output import STREAM, check_output
@@ -34,8 +34,9 @@ class Packing(StrEnum):
 def encode(
     source: Annotated[str, typer.Argument(metavar="IN", help="A video, a folder, an address of FFmpeg, or - (stdin).")],
     output: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="The .lvz to write, or - (stdout). Default: IN as .lvz.")
+        str | None, typer.Argument(metavar="OUT", help="The .lvz to write: a file, an address, or - (stdout).")
     ] = None,
+    named: Output = None,
     quality: Annotated[
         float, typer.Option("--quality", "-Q", min=0, max=100, metavar="0-100", help="Higher is better, and larger.")
     ] = 50,
@@ -108,7 +109,8 @@ def encode(
         "features": features,
         "device": device,
     }
-    if folders.is_folder(source, output_dir):
+    if folders.is_folder(source, output_dir or named):
+        output_dir = output_dir or named
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             folders.run_folder(
@@ -117,7 +119,7 @@ def encode(
                 engine=engine, address=address,
             )  # fmt: skip
         return
-    target = output or default_output(source, ".lvz")
+    target = values.either(output, named) or default_output(source, ".lvz")
     report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
     given = {name: value for name, value in of_streams.items() if value is not None}

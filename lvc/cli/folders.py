@@ -19,7 +19,7 @@ from lvc.remote.addresses import is_address
 
 OutputDir = Annotated[
     str | None,
-    typer.Option("--output-dir", "-o", metavar="FOLDER", help="Of a folder: where its outputs go, in the same tree."),
+    typer.Option("--output-dir", metavar="FOLDER", help="Of a folder: where its outputs go, in the same tree."),
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of a folder: files at the same time.")

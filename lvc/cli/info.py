@@ -14,13 +14,13 @@ Show what is in .lvz files.
 \b
 Examples:
   lvc info holiday.lvz
-  lvc info *.lvz
+  lvc info *.lvz https://example.org/film.lvz
   lvc info --json holiday.lvz | jq .bpp
 """
 
 
 def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, or - (stdin).")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, addresses, or - (stdin).")],
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:

@@ -41,6 +41,10 @@ Verbose = Annotated[
         "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; -vv: a traceback after an error."
     ),
 ]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
 Threads = Annotated[
     int | None,

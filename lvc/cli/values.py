@@ -29,3 +29,10 @@ def seconds(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is no time; write it as 90, 1:30 or 0:01:30.5")
     hours, minutes, rest = match.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
+
+
+def either(argument: str | None, option: str | None) -> str | None:
+    """The output, which may be named as an argument or as an option, not as both."""
+    if argument is not None and option is not None:
+        raise typer.BadParameter("name the output once, as OUT or with --output")
+    return option if argument is None else argument
