@@ -49,7 +49,7 @@ Where is this clip, picture, or moment?
 Examples:
   lvc search query excerpt.mp4 --db archive.db --top 5
   lvc search query photo.jpg --db archive.db --contact-sheet found.png
-  lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r .path
+  lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 
 FILE@12.5 is the picture there, FILE@12-16 a part. Each video comes once, with its best place.
 """
@@ -61,7 +61,7 @@ Groups of re-encodes, crops and excerpts of the same footage.
 Examples:
   lvc search duplicates archive/
   lvc search duplicates archive/ --db archive.db
-  lvc search duplicates --db archive.db --json | jq .paths
+  lvc search duplicates --db archive.db --json | jq 'select(.event == "group") | .paths'
 
 Folders are indexed first, in --db if it is named.
 """
@@ -73,7 +73,7 @@ Videos that are, as a whole, most like this one.
 Examples:
   lvc search similar holiday.lvz --db archive.db
   lvc search similar holiday.mp4 --db archive.db --top 3
-  lvc search similar holiday.lvz --db archive.db --json | jq -r .path
+  lvc search similar holiday.lvz --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 """
 
 DB = Annotated[Path, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")]
