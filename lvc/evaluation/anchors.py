@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.evaluation import ffmpeg, vvc
-from lvc.evaluation.fairness import ordinary_priority
+from lvc.media.priority import ordinary_priority
 from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
 
@@ -104,7 +104,10 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     if missing := why_not(anchor):
         raise UnsupportedError(f"{anchor}: {missing}")
     if anchor.name == "vvc":
-        count, seconds = vvc.encode(frames, video, anchor.preset, crf, path, anchor.threads)
+        try:
+            count, seconds = vvc.encode(frames, video, anchor.preset, crf, path, anchor.threads)
+        except MediaError as e:
+            raise MediaError(f"{anchor} at QP {crf:g}: {e} — leave it out of --anchors") from e
         return Encoded(path, crf, path.stat().st_size, count, seconds)
     seconds, count = 0.0, 0
     try:

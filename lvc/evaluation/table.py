@@ -27,7 +27,7 @@ def point_table(points: Sequence[Point]) -> Table:
     before = ""
     for p in points:
         clip, before = "" if p.clip == before else p.clip, p.clip
-        head = (_short(clip), p.codec, f"{p.setting:g}")
+        head = (_short(clip), p.codec, NOTHING if p.error else f"{p.setting:g}")
         if p.error or p.quality is None:
             table.add_row(*head, "error", style="red")
             continue
