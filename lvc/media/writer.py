@@ -20,6 +20,7 @@ from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.orientation import matrix_of
 from lvc.media.params import codec_name, open_params
 from lvc.media.planes import frame_from_planes
+from lvc.media.priority import ordinary_priority
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
 
 _FALLBACK_RATE = Fraction(25)
@@ -195,6 +196,8 @@ class MediaWriter:
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
             self._durations[item.pts] = item.duration
             self._mux_video(frame)
+            if self._frames == 0 and self._encoder.library == "libsvtav1":
+                ordinary_priority()
         self._frames += 1
 
     def _mux_video(self, frame: Any | None) -> None:
