@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -106,11 +107,14 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Site]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     site = Site()
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(site)) as server:
         server.daemon_threads = True
-        site.address = f"http://127.0.0.1:{server.server_address[1]}"
+        server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that goes is no news
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        site.address = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
