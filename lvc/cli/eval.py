@@ -139,11 +139,13 @@ def evaluate(
             if baseline and update_baseline:
                 gate.write(baseline, points, plan)
             worse = gate.complaints(points, before, tolerance) if before else []
-        if not (quiet and baseline):
+        if as_json or not quiet:
             _results(points, plan, as_json)
         for clip, text in worse:
             with voice.job(clip, go_on=True):
                 raise RegressionError(f"{text} — if that is meant, {gate.RENEW}")
+        if before and not voice.exit_code:
+            voice.notice(f"{len(points)} points, none worse than {baseline}")
     voice.finish()
 
 

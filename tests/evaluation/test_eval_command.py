@@ -115,6 +115,8 @@ def test_the_gate(tmp_path: Path) -> None:
     for _ in range(2):
         result = invoke(*gate)
         assert result.exit_code == 0 and "x264" not in result.stdout
+        assert f"4 points, none worse than {path}" in result.output
+    assert invoke(*gate, "--quiet").output == ""
     WORSE["psnr"] = -0.04
     assert invoke(*gate).exit_code == 0
     WORSE["psnr"] = -0.2

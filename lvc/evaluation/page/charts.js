@@ -28,7 +28,7 @@ function ticks(low, high, count, log) {
   const found = [];
   if (log) {
     for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
-      for (const m of high / low > 300 ? [1] : [1, 2, 5]) found.push(m * 10 ** e);
+      for (const m of high / low > 300 ? [1] : high / low > 8 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8]) found.push(m * 10 ** e);
   } else {
     const rough = (high - low) / count;
     const unit = 10 ** Math.floor(Math.log10(rough));

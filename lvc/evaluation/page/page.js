@@ -134,7 +134,7 @@ function drawTiles() {
   find("#tiles").replaceChildren(...found.map((v) => {
     const tile = document.createElement("div"), big = document.createElement("b"), small = document.createElement("span");
     big.textContent = v.rate == null ? v.note || "no overlap" : `${signed(v.rate, 1)} %`;
-    small.textContent = `bits, ${v.codec} against ${v.anchor}`;
+    small.textContent = `bits at equal ${metricName()}, ${v.codec} against ${v.anchor}`;
     tile.append(big, small);
     return tile;
   }));
