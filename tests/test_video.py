@@ -254,3 +254,10 @@ def test_in_the_workers_of_a_data_loader(site: Site, full: list[Any], method: st
     assert torch.cat([batch.time for batch in batches]).tolist() == pytest.approx(expected)
     assert site.connections == 3
     video.close()
+
+
+def test_search_looks_at_addresses_as_at_files(site: Site, file: Path) -> None:
+    from lvc.search import moments_of
+
+    here, there = moments_of(file, 0.5, 1.5, threads=1), moments_of(site.address + "/a.lvz", 0.5, 1.5, threads=1)
+    assert len(here.times) and np.array_equal(here.times, there.times) and np.array_equal(here.vectors, there.vectors)

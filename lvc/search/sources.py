@@ -16,7 +16,8 @@ from lvc.errors import MediaError, UsageError
 from lvc.features import SPACING, FeatureSampler, default_extractor
 from lvc.lvz import FeatureTrack, LvzReader
 from lvc.media.types import Frame, VideoFormat
-from lvc.output import about
+from lvc.output import about, opened_input
+from lvc.remote.addresses import is_address
 
 QUERY_SPACING = Fraction(1, 4)
 """Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
@@ -56,7 +57,7 @@ def parse_target(text: str) -> tuple[str, float | None, float | None]:
 
 
 def is_lvz(path: str | os.PathLike[str]) -> bool:
-    with open(path, "rb") as file:
+    with opened_input(os.fspath(path)) as file:
         return file.read(len(LVZ)) == LVZ
 
 
@@ -75,7 +76,7 @@ def moments_of(
     """
     name = os.fspath(path)
     with about(name):
-        if not os.path.exists(name):
+        if not is_address(name) and not os.path.exists(name):
             raise MediaError("no such file — check the name")
         if os.path.isdir(name):
             raise MediaError("is a folder — name a video or a picture")
@@ -91,7 +92,7 @@ def moments_of(
 
 def _track_of(name: str) -> Moments | None:
     """What the file brings along, if it is of the extractor that this lvc has."""
-    with open(name, "rb") as file:
+    with opened_input(name) as file:
         reader = LvzReader(file)
         track, tail = reader.features, reader.tail
         tick = reader.video.seconds_per_tick
@@ -148,7 +149,7 @@ def _watched(name: str, start: float | None, end: float | None, spacing: Fractio
 def _decoded(name: str, start: float | None, end: float | None, spacing: Fraction, threads: int | None) -> Moments:
     from lvc.files import decode_frames
 
-    with open(name, "rb") as file:
+    with opened_input(name) as file:
         described = LvzReader(file).video
     video = VideoFormat(**{field: getattr(described, field) for field in VideoFormat.__dataclass_fields__})
     until = start + 0.5 if start is not None and end is None else end
