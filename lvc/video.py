@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -254,6 +255,9 @@ class Video:
         return duration
 
     def _from_end(self, time: float) -> float:
+        time = float(time)
+        if not math.isfinite(time):
+            raise UsageError(f"{time} is no time")
         return time if time >= 0 else max(0.0, self._length() + time)
 
     def _size(self) -> tuple[int, int]:
