@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from lvc.errors import UnsupportedError
+from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import CopiedStream, LvzReader
 from lvc.lvz.follow import FollowedFile
 from lvc.media import CopiedPacket
@@ -18,6 +19,7 @@ from lvc.output import STDOUT, STREAM, about, binary_stdout, opened_input, publi
 from lvc.remote.addresses import is_address
 
 if TYPE_CHECKING:
+    from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
 Progress = Callable[[int, int, int, int | None], object]
@@ -90,11 +92,37 @@ def loaded(model: str | Model | None, device: str | None) -> Model:
     return model if isinstance(model, models.Model) else models.load_model(model, device)
 
 
+def codec_of(model: Model | ForeignModel) -> Any:
+    """`lvc.codec`, or what stands in for it with somebody else's VAE."""
+    from lvc import codec
+
+    if hasattr(model, "adapter"):
+        from lvc.latents import video
+
+        return video
+    return codec
+
+
+def _foreign_model(reader: LvzReader, name: object, device: str | None) -> ForeignModel:
+    header = reader.header
+    if not is_foreign(name):
+        kind = header.model_id.partition(":")[0]
+        raise UnsupportedError(f"was made with {header.model_id} — say where that is: --model {kind}:PATH")
+    from lvc.latents.video import opened_model
+
+    adapter = load_foreign(name, device)
+    if adapter.sha256 != header.model_sha256:
+        raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — name the right ones")
+    return opened_model(adapter, reader.video, reader.tensors)
+
+
 def model_of(reader: LvzReader, name: str | Model | None, device: str | None) -> Model:
     """The model that a file was made with: the one named, which has to match, or the one that is found."""
     from lvc import models
 
     header = reader.header
+    if is_foreign(header.model_id):
+        return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
     if name is None:
         return models.load_model(models.find_model(header.model_id, header.model_sha256), device)
     model = loaded(name, device)

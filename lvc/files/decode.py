@@ -22,6 +22,7 @@ from lvc.files.common import (
     PathLike,
     Progress,
     blamed,
+    codec_of,
     destination,
     drained,
     model_of,
@@ -36,6 +37,7 @@ from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult
 
 if TYPE_CHECKING:
+    from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
 Y4M = "y4m"
@@ -169,7 +171,7 @@ class _Decoding:
     def damage(self) -> list[str]:
         return [f"byte {d.offset}: {d.reason}" for d in self.reader.damage] + self._lost
 
-    def items(self, model: Model, threads: int | None) -> Iterator[Frame | CopiedPacket]:
+    def items(self, model: Model | ForeignModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
         """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
         if self.ranged:
             origin = (self._origin or 0) * self.reader.video.seconds_per_tick
@@ -216,9 +218,8 @@ class _Decoding:
             elif not self.with_packets:
                 return
 
-    def _frames(self, clips: Iterator[Clip], model: Model, threads: int | None) -> Iterator[Frame]:
-        from lvc import codec
-
+    def _frames(self, clips: Iterator[Clip], model: Model | ForeignModel, threads: int | None) -> Iterator[Frame]:
+        codec = codec_of(model)
         video = self.reader.video
         if not self.salvage:
             yield from codec.decode(clips, video, model, threads=threads)

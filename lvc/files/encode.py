@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lvc import __version__
 from lvc.errors import CorruptError, MediaError, UsageError
@@ -21,12 +21,14 @@ from lvc.files.common import (
     PathLike,
     Progress,
     blamed,
+    codec_of,
     destination,
     drained,
     loaded,
     moment_of,
     size_of,
 )
+from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
     PACKING_NAMES,
@@ -50,6 +52,7 @@ from lvc.results import EncodeResult
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
+    from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
 
@@ -106,15 +109,25 @@ def encode_file(
         path = stack.enter_context(destination(target, force))
         from lvc import codec
 
-        net = loaded(model, device)
         settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
+        net: Model | ForeignModel
+        if is_foreign(model):
+            net, items = _fitted(model, device, items, reader.video, settings)
+        else:
+            net = loaded(model, device)
         video = described(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
         count = _Count(size_of(source), reader.frame_count_hint, progress)
         with about(label), _opened_for_writing(path) as file:
             writer = LvzWriter(
-                file, Header(net.id, net.sha256, f"lvc {__version__}"), video, copied, metadata, origin=origin
+                file,
+                Header(net.id, net.sha256, f"lvc {__version__}"),
+                video,
+                copied,
+                metadata,
+                origin=origin,
+                tensors=getattr(net, "tensors", None),
             )
             records = stack.enter_context(blamed(records_of(items, reader.video, copied, net, settings), source))
             with WriteBehind(write_to(writer), RECORDS_AHEAD) as sink:
@@ -162,12 +175,11 @@ def records_of(
     items: Iterable[Frame | CopiedPacket],
     video: VideoFormat,
     copied: list[CopiedStream],
-    model: Model,
+    model: Model | ForeignModel,
     settings: EncodeSettings,
 ) -> Iterator[Clip | PacketGroup]:
     """Clips, each followed by the packets of its time."""
-    from lvc import codec
-
+    codec = codec_of(model)
     arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
     waiting: list[CopiedPacket] = []
 
@@ -210,15 +222,40 @@ def write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
     return write
 
 
-def described(video: VideoFormat, model: Model, settings: EncodeSettings) -> VideoDescriptor:
+def _fitted(
+    name: str, device: str | None, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
+) -> tuple[ForeignModel, Iterator[Frame | CopiedPacket]]:
+    """Somebody else's VAE, fitted to the beginning of `items`; and the same items."""
+    from lvc.latents.video import fitted
+
+    source, held = iter(items), deque[Frame | CopiedPacket]()
+
+    def frames() -> Iterator[Frame]:
+        for item in source:
+            held.append(item)
+            if isinstance(item, Frame):
+                yield item
+
+    model = fitted(load_foreign(name, device), frames(), video, settings)
+
+    def again() -> Iterator[Frame | CopiedPacket]:
+        while held:
+            yield held.popleft()
+        yield from source
+
+    return model, again()
+
+
+def described(video: VideoFormat, model: Model | ForeignModel, settings: EncodeSettings) -> VideoDescriptor:
+    if hasattr(model, "adapter"):
+        return cast("ForeignModel", model).described(video, settings)
     packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
     return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop)
 
 
-def _verify_written(path: Path, count: _Count, model: Model, threads: int | None) -> None:
+def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, threads: int | None) -> None:
     """Decode `path` to the end; its clips must be the ones that went in. Raises `CorruptError`."""
-    from lvc import codec
-
+    codec = codec_of(model)
     seen: list[tuple[int, int]] = []
 
     def clips(reader: LvzReader) -> Iterator[Clip]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from lvc.errors import UsageError
+from lvc.latents.foreign import is_foreign, load_foreign
 
 if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
@@ -45,8 +46,6 @@ def channel_weights(adapter: Adapter, latents: list[torch.Tensor]) -> npt.NDArra
 
 def decoder_weights(name: str, latents: list[torch.Tensor], device: str | None) -> npt.NDArray[np.float64]:
     """The same for a model by its name."""
-    from lvc.models.adapters import is_foreign, load_adapter
-
     if not is_foreign(name):
         raise UsageError(f"{name} is no decoder of foreign latents — write taesd:PATH or diffusers:FOLDER")
-    return channel_weights(load_adapter(name, device), latents)
+    return channel_weights(load_foreign(name, device), latents)

@@ -74,7 +74,7 @@ def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int
             found.setdefault(sample.name, []).append(number)
     missing = set(names or ()) - set(found)
     if missing:
-        raise UsageError(f"there is no tensor {sorted(missing)[0]!r} in it — lvc info lists them")
+        raise UsageError(f"there is no tensor {sorted(missing)[0]!r} in it — but {file.samples[0].name!r}, for example")
     return found
 
 

@@ -1,0 +1,169 @@
+"""A video through somebody else's VAE: frames → its latents → clips, and back, in constant memory.
+
+Stands in for `lvc.codec` where the model is an `Adapter`. Every clip can be decoded alone. What `LTNT` says (rotation,
+step, parameters of packing) is fitted to the first clips, before anything is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lvc.codec import EncodedClip, EncodeSettings
+from lvc.errors import CorruptError, MediaError, UnsupportedError
+from lvc.latents.budget import Bound, first_plan
+from lvc.latents.clips import pack_clip, unpack_clip
+from lvc.latents.colour import to_frame, to_rgb
+from lvc.latents.field import FieldModel
+from lvc.latents.file import Dequantiser
+from lvc.latents.parameters import unpack_model
+from lvc.latents.quantise import Quantiser, Statistics, rotation
+from lvc.latents.sensitivity import channel_weights
+from lvc.lvz import PACKING_FIELD, PACKING_ZSTD, Clip, Geometry, PlaneSpec, TensorSet, VideoDescriptor
+from lvc.media import Frame, VideoFormat
+
+if TYPE_CHECKING:
+    from lvc.models.adapters import Adapter
+
+IntArray = npt.NDArray[Any]
+
+ELEMENT = "bfloat16"
+_LATENT_FRAMES = 16  # of a clip: what a decoder holds at once
+_MOST_FRAMES = 64
+_FIT_VALUES = 1 << 20
+_ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents; so much quality halves it
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """An adapter with what a file says of its latents; in the place of `lvc.models.Model`."""
+
+    adapter: Adapter
+    tensors: TensorSet
+    planes: tuple[PlaneSpec, ...]
+    packing: int
+    quantiser: Quantiser | None = None
+    field: FieldModel | None = None
+
+    @property
+    def id(self) -> str:
+        return self.adapter.id
+
+    @property
+    def sha256(self) -> bytes:
+        return self.adapter.sha256
+
+    def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
+        a = self.adapter
+        return VideoDescriptor(
+            **vars(video), planes=self.planes, packing=self.packing, align=a.stride, gop_seconds=settings.gop,
+            temporal_stride=a.temporal_stride, temporal_lead=a.temporal_lead,
+        )  # fmt: skip
+
+
+def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | None) -> ForeignModel:
+    """The model of a file that is to be decoded. Raises `CorruptError`, `UnsupportedError`."""
+    if tensors is None or tensors.exponent is not None or tensors.samples:
+        raise UnsupportedError("holds tensors, no video — lvc unpack gives them back")
+    plane = video.planes[0]
+    shape = (plane.channels, plane.stride, video.temporal_stride, video.temporal_lead)
+    if shape != (adapter.channels, adapter.stride, adapter.temporal_stride, adapter.temporal_lead):
+        raise CorruptError(f"its latents are not those of {adapter.id}")
+    if video.align % adapter.stride:
+        raise CorruptError("the picture is not padded to what the model needs")
+    field = unpack_model(tensors.coding, plane.channels) if video.packing == PACKING_FIELD else None
+    return ForeignModel(adapter, tensors, video.planes, video.packing, field=field)
+
+
+def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settings: EncodeSettings) -> ForeignModel:
+    """A model fitted to the first clip of `frames`, which is consumed. Raises `MediaError` if there is none."""
+    first = list(itertools.islice(frames, _clip_frames(adapter, video, settings)))
+    if not first:
+        raise MediaError("no frame could be decoded — it may be damaged, or the range lies behind its end")
+    latents = _encoded(adapter, first, video)
+    part = latents[: max(1, _FIT_VALUES // latents[0].numel())]
+    statistics = Statistics.empty(adapter.channels)
+    statistics.add(part.numpy())
+    forward = rotation(
+        statistics, channel_weights(adapter, list(torch.split(part, 1 if adapter.temporal_stride == 1 else 3)))
+    )
+    packing = PACKING_ZSTD if settings.packing == "zstd" else PACKING_FIELD
+    # with a rotation that weighs directions differently the error of the latents says little: a step is what counts
+    error = _ERROR_AT_50 * 2.0 ** ((50 - settings.quality) / _OCTAVE)
+    step = statistics.rms * error * float(np.sqrt(12))
+    plan = first_plan(Bound("step", step), statistics, forward, [part], ELEMENT, packing, 1 << 24)
+    plane = PlaneSpec(
+        "latent", "int16", adapter.channels, adapter.stride, in_predicted=False,
+        scale=(plan.step,) * adapter.channels, zero=tuple(plan.mean.tolist()),
+    )  # fmt: skip
+    tensors = TensorSet(ELEMENT, plan.quantiser.matrix, None, plan.coding)
+    return ForeignModel(adapter, tensors, (plane,), packing, plan.quantiser, plan.model)
+
+
+def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings) -> int:
+    """Frames of a clip, which fill its latent frames: no more than a group of clips may have."""
+    wanted = max(1, round(settings.gop * float(video.rate or 25)))
+    latent_frames = _LATENT_FRAMES
+    while latent_frames > 1 and adapter.frames_of(latent_frames) > min(wanted, _MOST_FRAMES):
+        latent_frames -= 1
+    return adapter.frames_of(latent_frames)
+
+
+def encode(
+    frames: Iterable[Frame], video: VideoFormat, model: ForeignModel, settings: EncodeSettings
+) -> Iterator[EncodedClip]:
+    """Clips of the format, each a key clip."""
+    if model.quantiser is None:
+        raise TypeError("the model was not prepared")
+    described = model.described(video, settings)
+    source = iter(frames)
+    while batch := list(itertools.islice(source, _clip_frames(model.adapter, video, settings))):
+        latents = _encoded(model.adapter, batch, video)
+        payload, crc = pack_clip([model.quantiser(latents.numpy())], described, model.tensors, model.field)
+        yield EncodedClip(True, [f.pts for f in batch], [f.duration for f in batch], crc, payload)
+
+
+def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tensor:
+    """Latents `[latent frames, channels, rows, columns]` of a clip, its last frame repeated to fill the last one."""
+    geometry = Geometry(video.width, video.height, adapter.stride, (), adapter.temporal_stride, adapter.temporal_lead)
+    pad = (0, geometry.padded_width - video.width, 0, geometry.padded_height - video.height)
+    missing = adapter.frames_of(geometry.latent_frames(len(frames))) - len(frames)
+
+    def pictures(part: list[Frame]) -> Tensor:
+        rgb = torch.stack([to_rgb(frame, video.matrix, video.color_range) for frame in part])
+        return F.pad(rgb, pad, mode="replicate")
+
+    if adapter.temporal_stride > 1 or adapter.temporal_lead > 1:
+        return adapter.encode(pictures(frames + frames[-1:] * missing))
+    return torch.cat([adapter.encode(pictures([frame])) for frame in frames])
+
+
+def decode(
+    clips: Iterable[Clip], video: VideoDescriptor, model: ForeignModel, threads: int | None = None
+) -> Iterator[Frame]:
+    """Frames of clips, one clip in memory at a time. Raises `CorruptError`."""
+    if threads:
+        torch.set_num_threads(threads)
+    spec = video.planes[0]
+    _, rows, columns = video.geometry.plane_shape(spec)
+    # the decoder sees latents as they were quantised, not rounded to the element type once more
+    dequantise = Dequantiser(spec, replace(model.tensors, element="float32"))
+    together = model.adapter.temporal_stride > 1 or model.adapter.temporal_lead > 1
+    for clip in clips:
+        latents = dequantise(unpack_clip(clip, video, model.tensors, model.field, (rows, columns)))
+        times = zip(clip.pts, clip.durations, strict=True)
+        for part in [latents] if together else torch.split(latents, 1):
+            with torch.inference_mode():
+                pictures = model.adapter.decode(part)[..., : video.height, : video.width]
+            if together and len(pictures) < clip.n_frames:
+                raise CorruptError(f"{model.id} gives {len(pictures)} frames where the clip has {clip.n_frames}")
+            for rgb, (pts, duration) in zip(pictures, times, strict=False):
+                yield to_frame(rgb, video.matrix, video.color_range, pts, duration)
