@@ -25,7 +25,7 @@ import av
 
 from lvc.errors import LvcError
 from lvc.evaluation import anchors
-from lvc.evaluation.measure import Measured, run_job
+from lvc.evaluation.measure import Measured, Workers
 from lvc.evaluation.source import Source
 from lvc.pipeline import usable_cores
 
@@ -62,9 +62,9 @@ def scaled(clip: Path, height: int, frames: int, out: Path) -> None:
 
 def there_and_back(codec: str, clip: Path, work: Path, threads: int, **settings: object) -> tuple[Measured, ...]:
     file, raw = work / "coded", work / "decoded.raw"
-    done = run_job("encode", codec, clip, file, threads=threads, settings=settings)
+    done = Workers().measure("encode", codec, clip, file, threads=threads, settings=settings)
     try:
-        back = run_job("decode", codec, file, raw, threads=threads, settings=settings, reference=clip)
+        back = Workers().measure("decode", codec, file, raw, threads=threads, settings=settings, reference=clip)
     finally:
         raw.unlink(missing_ok=True)
     return done, back
@@ -74,8 +74,8 @@ def matching_crf(clip: Path, name: str, size: int, work: Path, threads: int) -> 
     source, anchor = Source(clip), anchors.Anchor.parse(name, threads)
     path = work / "match"
     return anchors.at_size(
-        lambda crf: anchors.encode(source, source.format, anchor, crf, path), size, anchor, tolerance=0.1
-    ).crf
+        lambda crf: anchors.encode(source, source.format, anchor, crf, path).bytes, size, anchor.family, tolerance=0.1
+    )
 
 
 def shown(m: Measured) -> str:

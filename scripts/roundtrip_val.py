@@ -94,7 +94,7 @@ def x264_psnr(source: Source, size: int, work: Path) -> tuple[float, float]:
     def write(crf: float) -> anchors.Encoded:
         return anchors.encode(source, source.format, anchor, crf, path)
 
-    best = write(anchors.at_size(write, size, anchor).crf)
+    best = write(anchors.at_size(lambda crf: write(crf).bytes, size, anchor.family))
     quality = compare(source, anchors.decode(path, anchor, source.format), ClipQuality(ssim=False))
     return quality.clip().psnr_611, best.bytes / size - 1
 

@@ -137,8 +137,13 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     return Encoded(path, crf, path.stat().st_size, count, seconds)
 
 
-def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tuple[Picture, bool]]:
-    """The frames of a file written by `encode` with the same `video`, as they are shown, and which are key frames."""
+def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
+    """The frames of a file written by `encode` with the same `video`, in the order in which they are shown."""
+    return (picture for picture, _ in decode_marked(path, anchor, video))
+
+
+def decode_marked(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tuple[Picture, bool]]:
+    """As `decode`, and whether each is a key frame."""
     with av.open(str(path), format=anchor.family.container) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"

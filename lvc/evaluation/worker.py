@@ -101,7 +101,7 @@ def anchor_decode(job: Answer) -> Answer:
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
     spent, frames, key_frames, size = [0.0], 0, 0, None
     with open(job["dst"], "wb") as out:
-        decoded = anchors.decode(Path(job["src"]), anchor, Source(job["reference"]).format)
+        decoded = anchors.decode_marked(Path(job["src"]), anchor, Source(job["reference"]).format)
         for picture, is_key in timed(decoded, spent):
             frames += 1
             key_frames += is_key

@@ -39,7 +39,7 @@ def compared(clip: Path, crf: float, frames: int, folder: Path) -> dict[str, flo
     for name, items in (("mine.raw", pictures), ("decoded.raw", anchors.decode(encoded.path, anchor, video))):
         with (folder / name).open("wb") as file:
             for item in items:
-                write_picture(file, item[0] if isinstance(item, tuple) else item)
+                write_picture(file, item)
     order: dict[str, Any] = {"codec": "x264", "src": str(folder / "decoded.raw"), "reference": str(source.path)}
     order |= {"size": (video.width, video.height), "metrics": ["psnr", "ssim", "ms-ssim", "vmaf"], "threads": 1}
     ours = judge(order | {"pictures": "", "originals": ""})["per_frame"]

@@ -121,7 +121,7 @@ def browser() -> Iterator[Any]:
 class Tab:
     """A page of the report; closing it fails the test if a script failed or anything was fetched."""
 
-    def __init__(self, browser: Any, report: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, report: Path, pictures: bool = True, **options: Any) -> None:
         self.complaints: list[str] = []
         self.page = browser.new_page(**options)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -130,7 +130,8 @@ class Tab:
             "request", lambda request: self.complaints.append(request.url) if not_inside(request.url) else None
         )
         self.page.goto(report.as_uri())
-        self.page.wait_for_function("document.querySelector('.layer.left img').naturalWidth > 0")
+        if pictures:
+            self.page.wait_for_function("document.querySelector('.layer.left img').naturalWidth > 0")
         self.complaints = [c for c in self.complaints if c != report.as_uri()]
 
     def __enter__(self) -> Any:
@@ -222,6 +223,15 @@ def test_the_difference_is_that_of_the_pictures(browser: Any, report: Path) -> N
         tab.fill("#gain", "4")
         assert tab.evaluate(code)[0] == 4 * red
         assert not tab.locator("#divider").is_visible()
+
+
+def test_a_run_that_failed_altogether_says_so(browser: Any, tmp_path: Path) -> None:
+    points = [Point("absent.mp4", "lvc", 30, 30, error="cannot be opened", exit_code=3)]
+    path = tmp_path / "failed.html"
+    path.write_text(page(points, PLAN, Store(tmp_path)), encoding="utf-8")
+    with Tab(browser, path, pictures=False) as tab:
+        assert "Nothing was measured" in tab.locator("#rd").inner_text()
+        assert "cannot be opened" in tab.locator("#failed").inner_text() and not tab.locator("#viewer").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

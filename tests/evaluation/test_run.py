@@ -237,7 +237,7 @@ def test_anchors_write_files_and_read_them_back(name: str, size: tuple[int, int]
     assert done.bytes == done.path.stat().st_size > 0 and done.frames == 3
     if hasattr(os, "sched_getscheduler"):  # SVT-AV1 would have made this thread real-time, if root runs the tests
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
-    decoded, key_frames = zip(*anchors.decode(done.path, anchor, video), strict=True)
+    decoded, key_frames = zip(*anchors.decode_marked(done.path, anchor, video), strict=True)
     assert len(decoded) == 3 and sum(key_frames) == 1
     assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
     assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12
