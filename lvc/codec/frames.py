@@ -13,9 +13,10 @@ from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
 from ..models.config import code_to_level
 from ..models.load import Model
 from ..models.network import PATCH, checkerboard, from_patches
-from .choice import choose_copy, plan_symbols, quantise
+from .choice import choose_copy, code_symbols, plan_symbols
 from .compensate import compensate
 from .refine import refine
+from .sparse import Coded
 
 Planes = tuple[np.ndarray, np.ndarray]
 
@@ -102,8 +103,8 @@ class FrameEncoder(FrameLoop):
 
     def _forget(self) -> None:
         m, h, w = self.model.config.latent, self.height // 16, self.width // 16
-        self._past = torch.zeros(1, m, h, w, device=self.model.device)
-        self._past_skip = torch.zeros(1, 1, h, w, device=self.model.device)
+        self._past = torch.zeros(m, h, w, device=self.model.device)
+        self._past_skip = torch.zeros(h, w, device=self.model.device)
 
     @torch.no_grad()  # not inference mode: refinement wants gradients
     def encode(self, planes: Planes, quality: int, motion: np.ndarray | None) -> FrameLatents:
@@ -112,7 +113,6 @@ class FrameEncoder(FrameLoop):
         kind = KIND_KEY if motion is None else KIND_PREDICTED
         net = self.model.codec.of(kind)
         level = torch.tensor([code_to_level(quality)], device=self.model.device)
-        code = torch.tensor([float(quality)], device=self.model.device)
         x = self._patches(planes)
         prediction = w = None
         if motion is None:
@@ -123,12 +123,15 @@ class FrameEncoder(FrameLoop):
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level)
-        past = self._past, self._past_skip, code, self._first
-        if self._rounds[kind]:
+        coded = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
+        rounds = self._rounds[kind]
+        if rounds and len(coded.at):
             wanted = x if w is None else x - w
-            y = refine(net, wanted, y, plan, context, level, *past, self._bits, self._rounds[kind])
-        q, mu, tables = quantise(net, y, plan, *past)
-        r = net.synthesis(q + mu, context, level)
+            symbols = refine(net, wanted, y, plan, context, level, coded, self._first, self._bits, rounds)
+        else:
+            symbols = code_symbols(net, y, plan, coded, self._first)
+        q = symbols.q[0]
+        r = net.synthesis(symbols.q + symbols.mu, context, level)
         out: dict[str, np.ndarray] = {}
         copy = None
         if motion is not None and w is not None:
@@ -136,8 +139,8 @@ class FrameEncoder(FrameLoop):
             copy = copied[0, 0].to(torch.uint8).cpu().numpy()
             out[SKIP] = plan.skip[0].to(torch.uint8).cpu().numpy()
             out[COPY], out[MOTION] = copy[None], motion
-            self._past, self._past_skip = q, plan.skip
+            self._past, self._past_skip = q, plan.skip[0, 0]
         out[HYPER] = plan.z[0].to(torch.int16).cpu().numpy()
-        out[LATENT] = q[0].to(torch.int16).cpu().numpy()
+        out[LATENT] = q.to(torch.int16).cpu().numpy()
         self._finish(r, w, copy, prediction)
-        return FrameLatents(kind, quality, out, tables[0].to(torch.uint8).cpu().numpy())
+        return FrameLatents(kind, quality, out, symbols.index.to(torch.uint8).contiguous().cpu().numpy())

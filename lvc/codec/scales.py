@@ -10,6 +10,7 @@ import torch
 from ..entropy.coder import IntArray
 from ..entropy.rans import Past
 from ..models.load import Model
+from .sparse import Coded
 
 
 class Scales:
@@ -24,14 +25,17 @@ class Scales:
     @torch.inference_mode()
     def indices1(self, kind: int, quality: int, hyper: IntArray, past: Past, skip: IntArray) -> tuple[IntArray, Any]:
         net = self._model.codec.of(kind)
-        inputs = net.scale_inputs(
-            self._tensor(hyper)[None], self._tensor(past.latent)[None], self._tensor(skip)[None, None],
-            self._tensor(past.skip)[None, None], torch.tensor([float(quality)], device=self._model.device),
-        )  # fmt: skip
-        return net.indices1(inputs)[0].to(torch.uint8).cpu().numpy(), inputs
+        coded = Coded(
+            net, self._tensor(hyper), self._tensor(past.latent), self._tensor(skip), self._tensor(past.skip), quality
+        )
+        return _bytes(coded.indices1()), coded
 
     @torch.inference_mode()
     def indices2(self, kind: int, hold: Any, first: IntArray) -> IntArray:
-        index = self._model.codec.of(kind).indices2(hold, self._tensor(first)[None])
-        out: IntArray = index[0].to(torch.uint8).cpu().numpy()
-        return out
+        coded: Coded = hold
+        return _bytes(coded.indices2(self._tensor(first)))
+
+
+def _bytes(index: torch.Tensor) -> IntArray:
+    out: IntArray = index.to(torch.uint8).contiguous().cpu().numpy()
+    return out

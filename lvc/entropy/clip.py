@@ -53,7 +53,7 @@ class FrameLatents:
     quality: int
     planes: dict[str, IntArray] = field(default_factory=dict)
     tables: IntArray | None = None
-    """Not part of the latents: the table index of each symbol of plane `latent`, uint8, if the encoder knows them."""
+    """Not part of the latents: table indices of plane `latent`, uint8 [M,N] for N blocks with symbols, if known."""
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:

@@ -28,10 +28,11 @@ class ScaleModel(Protocol):
     """What the model lends to entropy coding; integers in, integers out."""
 
     def indices1(self, kind: int, quality: int, hyper: IntArray, past: Past, skip: IntArray) -> tuple[IntArray, Any]:
-        """→ table indices uint8 [M,H,W] for the first pass, and something for `indices2`."""
+        """→ table indices uint8 [M,N] for the first pass, N blocks with skip 0 row by row, and something for
+        `indices2`."""
 
     def indices2(self, kind: int, hold: Any, first: IntArray) -> IntArray:
-        """`first` int16 [M,H,W]: symbols of the first pass, zeros elsewhere. → indices for the second pass."""
+        """`first` int16 [M,H,W]: symbols of the first pass, zeros elsewhere. → indices [M,N] for the second pass."""
 
 
 @dataclass
@@ -211,19 +212,25 @@ class GopCoder:
         tables: IntArray | None,
     ) -> IntArray:
         out = np.zeros(self._latent_shape, np.int16)
-        keep = skip == 0
+        flat = out.reshape(len(out), -1)
+        at = np.flatnonzero(skip.reshape(-1) == 0)
+        first = self._first.reshape(len(out), -1)[:, at]
+        wanted = None if latent is None else latent.reshape(len(out), -1)[:, at]
         if tables is not None:
-            self._pass(coding, tables, self._first & keep, latent, out)
-            self._pass(coding, tables, ~self._first & keep, latent, out)
+            both = self._pass(coding, tables, first, wanted) + self._pass(coding, tables, ~first, wanted)
+            flat[:, at] = both
             return out
         index, hold = self._model.indices1(kind, quality, hyper, self._past, skip)
-        self._pass(coding, index, self._first & keep, latent, out)
+        known = self._pass(coding, index, first, wanted)
+        flat[:, at] = known
         index = self._model.indices2(kind, hold, out)
-        self._pass(coding, index, ~self._first & keep, latent, out)
+        flat[:, at] = known + self._pass(coding, index, ~first, wanted)
         return out
 
-    def _pass(self, coding: Coding, index: IntArray, where: IntArray, latent: IntArray | None, out: IntArray) -> None:
-        """Symbols at `where` with an index above 0, in order of index, then of place; escapes follow, 16 bits each."""
+    def _pass(self, coding: Coding, index: IntArray, where: IntArray, latent: IntArray | None) -> IntArray:
+        """Symbols [M,N] at `where` with an index above 0, in order of index, then of place; escapes follow, 16 bits
+        each. 0 elsewhere."""
+        out = np.zeros(index.shape, np.int16)
         flat_index = index.reshape(-1)
         places = np.flatnonzero(where.reshape(-1) & (flat_index > 0))
         at_place = flat_index[places]
@@ -247,3 +254,4 @@ class GopCoder:
         if len(far):
             raw = None if latent is None else latent.reshape(-1)[far].astype(np.int32) + 32768
             flat[far] = (coding.code(raw, len(far), uniform(65536)) - 32768).astype(np.int16)
+        return out

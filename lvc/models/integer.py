@@ -65,6 +65,11 @@ class IntegerConv(nn.Module):
             y = (torch.matmul(w, cols) + b[:, None]).reshape(n, -1, height, width)
         return y / SCALE
 
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The same sums for gathered positions: [N, channels_in·kernel², in the weights' order] → [N, channels_out]."""
+        w, b = self.integers()
+        return torch.addmm(b, x, w.t()) / SCALE
+
 
 class ScaleNet(nn.Module):
     """Integer inputs [B,C,H,W] float32 in [-127,127] → table indices [B,M,H,W], integers in [0, 63] as float32."""
@@ -85,3 +90,12 @@ class ScaleNet(nn.Module):
             h = self._activate(self.first(x))
             h = self._activate(self.second(h) + h)
             return clamp_ste(round_ste(self.last(h)), 0, TABLES - 1)
+
+    def at(self, rows: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        """`forward` at some positions alone. `rows` [D,C]: inputs at these positions and all around them; `neighbours`
+        int64 [N,9]: for each position the rows of its 3x3 neighbourhood, D outside the picture. → [N,M]."""
+        h = self._activate(self.first.rows(rows))
+        h = torch.cat([h, h.new_zeros(1, h.shape[1])])
+        around = h[neighbours].transpose(1, 2).flatten(1)
+        h = self._activate(self.second.rows(around) + h[neighbours[:, 4]])
+        return torch.floor(self.last.rows(h) + 0.5).clamp_(0, TABLES - 1)

@@ -31,10 +31,14 @@ class FakeScales:
         m, height, width = past.latent.shape
         wide = hyper.astype(np.int64).sum(0).repeat(4, 0).repeat(4, 1)[:height, :width]
         hold = wide + past.latent + 3 * past.skip + 5 * skip + quality + kind + np.arange(m)[:, None, None]
+        self.where = skip.reshape(-1) == 0
+        hold = hold.reshape(m, -1)[:, self.where]
         return (hold % 64).astype(np.uint8), hold
 
     def indices2(self, kind: int, hold: Any, first: np.ndarray) -> np.ndarray:
-        return ((hold + np.abs(first.astype(np.int64)).sum(0) * 7 + kind) % 64).astype(np.uint8)
+        known = np.abs(first.astype(np.int64)).sum(0).reshape(-1)
+        at = np.flatnonzero(self.where)
+        return ((hold + known[at] * 7 + kind) % 64).astype(np.uint8)
 
 
 def tables() -> CompiledTables:
@@ -53,10 +57,16 @@ class Fit:
         skip = frame.planes["skip"][0] if frame.kind else np.zeros(latent.shape[1:], np.uint8)
         latent[:, skip == 1] = 0
         first = first_pass(latent.shape)
+
+        def everywhere(index: np.ndarray) -> np.ndarray:
+            out = np.ones(latent.shape, np.uint8)
+            out[:, skip == 0] = index
+            return out
+
         index, hold = inner.indices1(frame.kind, frame.quality, frame.planes["hyper"], past, skip)
-        latent[first & (index == 0)] = 0
+        latent[first & (everywhere(index) == 0)] = 0
         index = inner.indices2(frame.kind, hold, np.where(first, latent, 0).astype(np.int16))
-        latent[~first & (index == 0)] = 0
+        latent[~first & (everywhere(index) == 0)] = 0
 
 
 def random_gop(geometry: Geometry, scales: Any, kinds: list[int], seed: int, spread: float = 3.0) -> list[FrameLatents]:
