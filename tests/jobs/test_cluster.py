@@ -1,0 +1,156 @@
+"""A folder job on a real Ray cluster of two nodes on this machine, one of which is killed midway."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..cli.conftest import Lvc
+from ..clips import Clip
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install lvc[ray]")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+RAY = Path(sys.executable).with_name("ray")
+FILES = 6
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+class Node:
+    """`ray start --block`: its processes are below this one, and end with it."""
+
+    def __init__(self, *args: str) -> None:
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        common = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
+        self.process = subprocess.Popen(
+            [RAY, "start", *args, *common], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def workers(self) -> int:
+        """Processes that have loaded a worker of ours."""
+        return sum(b"ray::lvc" in _command(p) for p in descendants(self.process.pid))
+
+    def kill(self) -> None:
+        """As a power cut does it: all at once."""
+        for pid in [self.process.pid, *descendants(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def nodes() -> Iterator[tuple[str, Node, Node]]:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="lvc-ray-") as folder:  # sockets need a short path
+        head = Node("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+        wait_for(lambda: _answers(port))
+        second = Node(f"--address={address}")
+        try:
+            yield address, head, second
+        finally:
+            second.kill()
+            head.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition: Any, seconds: float = 150) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())} if folder.is_dir() else {}
+
+
+def finished(folder: Path) -> dict[str, int]:
+    found = folder.glob("*.lvz") if folder.is_dir() else []
+    return {p.name: p.stat().st_mtime_ns for p in found if not p.name.startswith(".")}
+
+
+def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tuple[str, Node, Node]) -> None:
+    address, _, second = nodes
+    lvc = Lvc(["-m", "lvc"], tmp_path)
+    Clip(frames=30, size=(320, 192)).write(tmp_path / "clip.mp4")
+    data = (tmp_path / "clip.mp4").read_bytes()
+    (tmp_path / "in").mkdir()
+    for number in range(FILES):
+        (tmp_path / "in" / f"{number}.mp4").write_bytes(data + b"\0\0\0\x0cfree" + number.to_bytes(4, "big"))
+    assert lvc("encode", "in", "-o", "here", "--jobs", 1, "--threads", 1).code == 0
+
+    out = tmp_path / "out"
+    claims: set[tuple[str, int]] = set()  # one for each time that a file was begun
+
+    def look() -> None:
+        for path in out.glob(".*.lvc-claim") if out.is_dir() else []:
+            with contextlib.suppress(OSError):
+                claims.add((path.name, path.stat().st_ctime_ns))
+
+    args = ("encode", "in", "-o", f"file://{out}", "--engine", "ray", "--address", address, "--threads", 1, "--json")
+    with lvc.start(*args) as job:
+
+        def midway() -> bool:
+            look()
+            assert job.poll() is None, job.communicate()
+            return len(finished(out)) >= 2 and second.workers() > 0
+
+        wait_for(midway)
+        before = finished(out)
+        second.kill()
+        while job.poll() is None:
+            look()
+            time.sleep(0.05)
+        stdout, stderr = job.communicate()
+    assert job.returncode == 0, stderr
+    summary = json.loads(stdout.decode().splitlines()[-1])
+    assert summary["done"] + summary["skipped"] == FILES and summary["failed"] == []
+    assert tree(out) == tree(tmp_path / "here")
+    assert before.items() <= finished(out).items()  # what was finished was not made again
+    again = len(claims) - FILES
+    print(f"{len(before)} of {FILES} files finished at the kill, {again} begun again")
+    assert again <= 1  # what ran on the node: it has one CPU
+
+
+def test_no_cluster_is_a_clear_error(tmp_path: Path) -> None:
+    lvc = Lvc(["-m", "lvc"], tmp_path)
+    (tmp_path / "in").mkdir()
+    done = lvc("encode", "in", "-o", "out", "--address", "127.0.0.1:1")
+    assert done.code == 2 and "--engine ray" in done.err
