@@ -179,7 +179,9 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
             pair = {"clip": v.clip, "codec": v.codec, "anchor": v.anchor, "metric": v.metric}
             _line("verdict", **pair, bd_rate=v.rate.value, bd_quality=v.quality.value, note=v.rate.note)
         failed = sum(bool(p.error) for p in points)
-        _line("done", points=len(points), failed=failed, threads=plan.threads, jobs=plan.jobs, versions=by)
+        settings = {"frames": plan.frames, "max_height": plan.max_height, "metrics": plan.metrics, **plan.settings}
+        told = {"threads": plan.threads, "jobs": plan.jobs, "settings": settings, "versions": by}
+        _line("done", points=len(points), failed=failed, **told)
         return
     from rich.console import Console
 

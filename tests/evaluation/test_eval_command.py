@@ -80,6 +80,7 @@ def test_json_lines() -> None:
     assert lines[0]["clip"] == "a.mp4" and lines[0]["encode_fps"] == 31.5 and lines[0]["decode_fps"] is None
     assert lines[0]["encode_gmac_per_frame"] == 0.0064 and lines[0]["decode_kmac_per_pixel"] == 1.042
     assert lines[-1]["points"] == 2 and lines[-1]["failed"] == 0 and "PyAV" in lines[-1]["versions"]
+    assert lines[-1]["settings"]["frames"] is None and "psnr" in lines[-1]["settings"]["metrics"]
     lines = [json.loads(line) for line in invoke("a.mp4", "--json").stdout.splitlines()]
     verdicts = [line for line in lines if line["event"] == "verdict"]
     assert [v["metric"] for v in verdicts] == ["psnr_611", "psnr_y", "ssim_y"] and verdicts[0]["bd_rate"] > 0

@@ -1,0 +1,42 @@
+"""A run that is told to stop: no process and no temporary file outlives it, and what was finished stays finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
+def test_sigterm_leaves_nothing_behind_but_finished_points(carphone: Path, tmp_path: Path) -> None:
+    temporary, work = tmp_path / "tmp", tmp_path / "work"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "lvc", "eval", str(carphone), "--frames", "2", "--qualities", "20,30,40,50,60,70"]
+    command += ["--anchors", "none", "--metrics", "psnr", "--work", str(work), "--json"]
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    running = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert running.stdout
+    first = json.loads(running.stdout.readline())
+    assert first["event"] == "point" and first["frames"] == 2
+    running.send_signal(signal.SIGTERM)
+    rest = running.communicate(timeout=60)[0]
+    assert running.returncode == 130 and '"done"' not in rest
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # a worker that was told to end needs a moment
+        try:
+            os.killpg(running.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a process outlives the run")
+    assert list(temporary.iterdir()) == []
+    stored = [json.loads(path.read_text()) for path in (work / "points").glob("*.json")]
+    assert 20 in {point["setting"] for point in stored} and len(stored) < 6
