@@ -196,7 +196,7 @@ class Video:
         self, reader: LvzReader, state: _Opened, group: list[tuple[int, int]]
     ) -> Iterator[tuple[int, VideoFrame]]:
         """(number of the time, frame) for `group`: (pts at which something is shown, number), ascending, one GOP."""
-        from lvc import codec
+        from lvc.files.common import codec_of
 
         tick = state.video.seconds_per_tick
         last = group[-1][0]
@@ -216,8 +216,9 @@ class Video:
                 raise UsageError("nothing is shown at that time — lvc info shows how long the video is")
             numbers.setdefault(pts[place], []).append(number)
         maker, origin = self._maker(), state.origin or 0
-        frames = codec.decode(iter(clips), state.video, self._loaded(state), threads=self._cores())
-        with contextlib.closing(cast(Any, frames)):
+        model = self._loaded(state)
+        frames = codec_of(model).decode(iter(clips), state.video, model, threads=self._cores())
+        with contextlib.closing(frames):
             for frame in frames:
                 if frame.pts in numbers:
                     for number in numbers.pop(frame.pts):

@@ -96,6 +96,7 @@ def test_single_frames_in_any_order(file: Path, full: list[Any]) -> None:
     video = lvc.open(file, pixels="yuv")
     for time, found in zip(TIMES, video.frames(at=iter(TIMES)), strict=True):
         assert same(found, shown(full, time), full)
+    assert video[np.float32(1.3)].time == next(video.frames(at=np.array([1.3]))).time == video[1.3].time
     assert same(video[1.3], shown(full, 1.3), full) and same(video[-0.01], full[-1], full)
     times = [round(frame.time, 6) for frame in video[0.1:0.9:0.25]]
     assert times == [0.08, 0.32, 0.6, 0.84]
@@ -148,8 +149,9 @@ def test_arguments_are_checked(file: Path) -> None:
     for wrong in ({"output": "tensorflow"}, {"pixels": "cmyk"}):
         with pytest.raises(lvc.UsageError):
             lvc.open(file, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(lvc.UsageError):
-        lvc.open(file)[0:1:-1]
+    for when in (slice(0, 1, -1), float("nan"), float("inf")):
+        with pytest.raises(lvc.UsageError):
+            lvc.open(file)[when]
     with pytest.raises(FileNotFoundError):
         lvc.open(file.parent / "nothing.lvz").duration  # noqa: B018
 
