@@ -200,7 +200,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
         console.print(verdict_table(found))
     console.print(
         f"\n{plan.threads} threads, {plan.jobs} at a time; BD by PCHIP over log rate, (MS-)SSIM in dB; "
-        "PSNR pooled over the clip's MSE"
+        "PSNR pooled over the clip's MSE; *: little overlap"
     )
     console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 

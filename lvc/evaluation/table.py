@@ -48,7 +48,10 @@ def point_table(points: Sequence[Point]) -> Table:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row for each clip and pair of codecs, and their means over the clips with a figure; rates and gains."""
+    """One row for each clip and pair of codecs, and their means over the clips with a figure; rates and gains.
+
+    A star: the curves share less than half of the shorter one's range.
+    """
     metrics = [m for m in METRICS if any(v.metric == m for v in verdicts)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("BD-rate % (BD-quality)", no_wrap=True)
@@ -111,7 +114,9 @@ def write_csv(file: IO[str], points: Iterable[Point]) -> None:
 def _verdict(v: Verdict | None) -> str:
     if v is None:
         return NOTHING
-    return v.rate.note if v.rate.value is None else _pair(v.rate.value, v.quality.value)
+    if v.rate.value is None:
+        return v.rate.note
+    return _pair(v.rate.value, v.quality.value) + ("*" if v.rate.note else "")
 
 
 def _pair(rate: float | None, quality: float | None) -> str:

@@ -123,7 +123,7 @@ function drawBd() {
       if (!v) return "–";
       if (v.rate == null) return v.note || `no overlap (${signed(v.quality, 2)})`;
       const counted = v.clips > v.count ? ` · ${v.count} of ${v.clips}` : "";
-      return `${signed(v.rate, 1)} (${signed(v.quality, 2)})${counted}`;
+      return `${signed(v.rate, 1)} (${signed(v.quality, 2)})${counted}${v.note ? ` · ${v.note}` : ""}`;
     })],
   })));
 }
