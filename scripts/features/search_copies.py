@@ -22,9 +22,10 @@ from views import STORED, stored_views, thumbnails_of
 
 from lvc.features import Extractor
 from lvc.features.thumbnail import CHROMA, LUMA
-from lvc.search import Database, index_folders, moments_of
+from lvc.search import Database, duplicates, index_folders, moments_of
 from lvc.search import query as ask
 from lvc.search.align import align, thinned
+from lvc.search.database import Collection
 from lvc.search.nearest import Nearest
 from lvc.search.sources import QUERY_SPACING, Moments
 
@@ -103,6 +104,27 @@ def by_search(folders: list[Path], queries: list[tuple[Excerpt, Views]]) -> list
     return results
 
 
+def by_duplicates(embed: Embed, haystack: dict[str, Views], queries: list[tuple[Excerpt, Views]]) -> list[bool]:
+    """Whether `lvc search duplicates` puts an excerpt and its video into one group. Prints what else it groups."""
+    files = {n: Moments(t[:-1], embed(y, c), float(t[-1])) for n, (t, y, c) in haystack.items()}
+    wrong = duplicates(_collection(files))
+    print(f"groups among {len(files)} different videos: {[g.paths for g in wrong]}", file=sys.stderr)
+    found = []
+    for excerpt, (times, y, c) in queries:
+        asked = Moments(times[::4], embed(y, c)[::4], float(times[-1]) + 0.25)
+        found.append(bool(duplicates(_collection({"excerpt": asked, "video": files[excerpt.clip.name]}))))
+    return found
+
+
+def _collection(files: dict[str, Moments]) -> Collection:
+    parts = list(files.values())
+    begins = np.concatenate([[0], np.cumsum([len(m.times) for m in parts])])
+    times = np.concatenate([m.times for m in parts]).astype(np.float32)
+    return Collection(
+        list(files), np.array([m.seconds for m in parts]), begins, times, np.concatenate([m.vectors for m in parts])
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -126,6 +148,7 @@ def main() -> None:
     results = {name: by_method(embed, haystack, queries) for name, embed in methods.items()}
     if not args.no_search:
         results["`lvc search`"] = by_search(folders, queries)
+    grouped = by_duplicates(methods["features"], haystack, queries)
     print(f"{len(haystack)} videos, {len(queries) // len(CHANGES)} excerpts each changed in {len(CHANGES) - 1} ways\n")
     print("| | " + " | ".join(CHANGES) + " |\n|---|" + "---|" * len(CHANGES))
     for name, outcome in results.items():
@@ -134,6 +157,8 @@ def main() -> None:
             mine = [r for r, (e, _) in zip(outcome, queries, strict=True) if e.change == change]
             cells.append(f"{np.mean([a for a, _ in mine]):.3f} / {np.mean([b for _, b in mine]):.3f}")
         print(f"| {name} | " + " | ".join(cells) + " |")
+    shares = [np.mean([g for g, (e, _) in zip(grouped, queries, strict=True) if e.change == c]) for c in CHANGES]
+    print("| duplicates, in one group | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
 
 
 if __name__ == "__main__":
