@@ -1,0 +1,130 @@
+"""What the encoder chooses: which blocks get symbols, the symbols themselves, and which of the other blocks are copied.
+Training makes the same choices (`lvc.training.forward`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..entropy.rans import LATENT_LIMIT
+from ..models.integer import clamp_ste, round_ste
+from ..models.network import Context, FrameCodec
+from .sparse import Coded
+
+CODED_BITS = 3.0
+"""What a block with symbols costs beside those that are not 0."""
+COPY_BITS = 1.0
+"""A block without symbols is filtered if that is worth more than this many bits, else copied."""
+LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
+"""Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by
+which codecs are compared, feels chroma's smaller errors about twice as much."""
+
+
+@dataclass
+class Plan:
+    """What is settled before the symbols: rounded hyper-latents z, features and means of the first pass, skip flags
+    float32 0/1 [B,1,h16,w16]. z is 0 where all 16 blocks below it are skipped: it is not written there."""
+
+    z_raw: torch.Tensor
+    z: torch.Tensor
+    p: torch.Tensor
+    mu1: torch.Tensor
+    skip: torch.Tensor
+
+
+def plan_symbols(
+    net: FrameCodec, x: torch.Tensor, w: torch.Tensor | None, y: torch.Tensor, context: Context, level: torch.Tensor
+) -> Plan:
+    """Choose the blocks that get symbols: everything is coded once to see what each gains over the prediction; its bits
+    are estimated by a fixed curve, 3.5 + 2·log2 |q| for each symbol that is not 0."""
+    size = (y.shape[2], y.shape[3])
+    z_raw = net.hyper_analysis(y, context)
+    z = round_ste(z_raw)
+    p, mu1 = net.means1(z, context, size)
+    skip = torch.zeros_like(y[:, :1])
+    if w is not None:
+        with torch.no_grad():
+            q = round_ste(y - mu1)
+            r = net.synthesis(q + mu1, context, level)
+            gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
+            size_q = q.abs()
+            bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
+            skip = (gain <= bits + CODED_BITS).float()
+            alive = F.max_pool2d(F.pad(1 - skip, (0, -size[1] % 4, 0, -size[0] % 4)), 4)
+        z_raw, z = z_raw * alive, z * alive
+        p, mu1 = net.means1(z, context, size)
+    return Plan(z_raw, z, p, mu1, skip)
+
+
+def quantise(
+    net: FrameCodec,
+    y: torch.Tensor,
+    plan: Plan,
+    past: torch.Tensor,
+    past_skip: torch.Tensor,
+    code: torch.Tensor,
+    first: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Symbols, means and table indices [B,M,h16,w16]. Symbols are 0 in skipped blocks and where the index is 0, as the
+    decoder will assume. Rounding passes gradients."""
+    inputs = net.scale_inputs(plan.z, past, plan.skip, past_skip, code)
+    free1 = first & (plan.skip == 0)
+    index1 = net.indices1(inputs)
+    q1 = torch.where(free1 & (index1 > 0), clamp_ste(round_ste(y - plan.mu1), -LATENT_LIMIT, LATENT_LIMIT), 0.0)
+    mu2 = net.means2(plan.p, (q1 + plan.mu1) * first)
+    free2 = ~first & (plan.skip == 0)
+    index2 = net.indices2(inputs, q1.detach())
+    q2 = torch.where(free2 & (index2 > 0), clamp_ste(round_ste(y - mu2), -LATENT_LIMIT, LATENT_LIMIT), 0.0)
+    return q1 + q2, torch.where(first, plan.mu1, mu2), torch.where(first, index1, index2)
+
+
+@dataclass
+class Symbols:
+    """Symbols `q` and means `mu`, float32 [1,M,h16,w16], q 0 in skipped blocks; `index` float32 [M,N]: the tables of
+    the blocks with symbols."""
+
+    q: torch.Tensor
+    mu: torch.Tensor
+    index: torch.Tensor
+
+
+def code_symbols(net: FrameCodec, y: torch.Tensor, plan: Plan, coded: Coded, first: torch.Tensor) -> Symbols:
+    """What `quantise` gives, for one frame without gradients, with indices only where there are symbols."""
+    m = y.shape[1]
+    at = coded.at
+
+    def here(t: torch.Tensor) -> torch.Tensor:
+        return t.reshape(m, -1)[:, at]
+
+    def rounded(mean: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        q = torch.floor(here(y) - here(mean) + 0.5).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        return torch.where(where, q, 0.0)
+
+    one = here(first)
+    index1 = coded.indices1()
+    q1 = rounded(plan.mu1, one & (index1 > 0))
+    q = torch.zeros_like(plan.mu1, memory_format=torch.contiguous_format)
+    q.view(m, -1)[:, at] = q1
+    mu2 = net.means2(plan.p, (q + plan.mu1) * first)
+    index2 = coded.indices2(q[0])
+    q.view(m, -1)[:, at] = q1 + rounded(mu2, ~one & (index2 > 0))
+    return Symbols(q, torch.where(first, plan.mu1, mu2), torch.where(one, index1, index2))
+
+
+def choose_copy(
+    x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, skip: torch.Tensor, level: torch.Tensor
+) -> torch.Tensor:
+    """Of the skipped blocks those that the networks' filter does not improve by more than it is worth: float32 0/1."""
+    gain = block_error(x - w) - block_error(x - w - r)
+    return skip * (torch.exp2(level)[:, None, None, None] * gain <= COPY_BITS).float()
+
+
+def block_error(patches: torch.Tensor) -> torch.Tensor:
+    """Squared error of difference patches [B,96,h8,w8] (samples in [0,1]), weighted so that their sum over
+    luma samples counts, summed over 16x16 blocks: [B,1,h16,w16]."""
+    e = patches.float() ** 2
+    per8 = e[:, :64].sum(1, keepdim=True) * LUMA_WEIGHT + e[:, 64:].sum(1, keepdim=True) * CHROMA_WEIGHT
+    return F.avg_pool2d(per8, 2) * 4

@@ -1,0 +1,68 @@
+"""Rate-distortion optimised quantisation through the decoder's network.
+
+Rounding takes for granted that a symbol's error costs the same everywhere, and that one bit more or less does not
+matter. Here the gradient of the distortion with respect to the symbols' values, through the networks that will decode
+them, says what a step of one up or down is worth, the tables say what it costs, and the steps that pay are taken; a
+few rounds, since steps change each other's worth. Only the encoder knows; the decoder decodes what it gets.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..models.network import Context, FrameCodec
+from .choice import LUMA_WEIGHT, Plan, Symbols, block_error, code_symbols
+from .sparse import Coded
+
+MARGIN = 0.2
+"""Bits that a step must be worth: steps are judged one by one and disturb each other."""
+
+
+def refine(
+    net: FrameCodec,
+    residual: torch.Tensor,
+    y: torch.Tensor,
+    plan: Plan,
+    context: Context,
+    level: torch.Tensor,
+    coded: Coded,
+    first: torch.Tensor,
+    bits: torch.Tensor,
+    rounds: int,
+) -> Symbols:
+    """Better symbols than `code_symbols` gives for `y` [1,M,h16,w16]. `residual`: what the synthesis should give,
+    patches [1,96,h8,w8]; `bits` float32 [64,K]: cost of a symbol by table and absolute value; `rounds` ≥ 1."""
+    m, height, width = y.shape[1:]
+    keep = (plan.skip == 0).float()
+    scale, last = torch.exp2(level), bits.shape[1] - 1
+    curvature = 2 * LUMA_WEIGHT * 11.5 * net.inverse_gain(level)[0, :, :, 0] ** 2  # of the linear path: λ·Δ² is 11.5
+    channel = torch.arange(m, device=y.device)[:, None]
+    turns = (channel + coded.at // width + coded.at % width) % 2
+    best, lowest = None, float("inf")
+    for number in range(rounds + 1):
+        symbols = code_symbols(net, y, plan, coded, first)
+        n = (symbols.q + symbols.mu).requires_grad_(number < rounds)
+        with torch.enable_grad():
+            error = (block_error(residual - net.synthesis(n, context, level)) * keep).sum() * scale
+        q = symbols.q.view(m, -1)[:, coded.at]
+        row = symbols.index.long() * (last + 1)
+        here = bits.take(row + q.abs().long().clamp_max_(last))
+        cost = float(error.detach() + here.sum())
+        if cost < lowest:
+            best, lowest = symbols, cost
+        if number == rounds:
+            break
+        (gradient,) = torch.autograd.grad(error, n)
+        slope = gradient.reshape(m, -1)[:, coded.at]
+        gain, step = torch.full_like(q, -MARGIN), torch.zeros_like(q)
+        allowed = (symbols.index > 0) & (turns == number % 2)
+        for sign in (-1.0, 1.0):
+            there = bits.take(row + (q + sign).abs().long().clamp_max_(last))
+            change = sign * slope + 0.5 * curvature + there - here
+            better = allowed & (change < gain)
+            gain, step = torch.where(better, change, gain), torch.where(better, sign, step)
+        y = n.detach().contiguous()
+        y.view(m, -1)[:, coded.at] += step
+    if best is None:
+        raise ValueError("distortion is not finite")
+    return best
