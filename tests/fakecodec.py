@@ -36,6 +36,7 @@ class EncodeSettings:
     gop: float = 10.0
     clip_frames: int = 8
     packing: str = "zstd"
+    effort: int = 4
     threads: int | None = None
 
 

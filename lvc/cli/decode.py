@@ -21,7 +21,6 @@ Examples:
   lvc decode holiday.lvz part.mkv --start 1:30 --end 1:45 --codec ffv1
   lvc decode https://example.org/film.lvz part.mp4 --start 12:00 --duration 10
   lvc decode coded/ --output-dir videos/ --container mkv
-  lvc decode holiday.lvz - | ffplay -
 """
 
 

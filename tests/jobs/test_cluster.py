@@ -19,6 +19,7 @@ import pytest
 
 from ..cli.conftest import Lvc
 from ..clips import Clip
+from ..small_models import model_file
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install lvc[ray]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -109,12 +110,13 @@ def finished(folder: Path) -> dict[str, int]:
 def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tuple[str, Node, Node]) -> None:
     address, _, second = nodes
     lvc = Lvc(["-m", "lvc"], tmp_path)
-    Clip(frames=30, size=(320, 192)).write(tmp_path / "clip.mp4")
+    common = ("--model", model_file(), "--no-features", "--threads", 1)
+    Clip(frames=48).write(tmp_path / "clip.mp4")
     data = (tmp_path / "clip.mp4").read_bytes()
     (tmp_path / "in").mkdir()
     for number in range(FILES):
         (tmp_path / "in" / f"{number}.mp4").write_bytes(data + b"\0\0\0\x0cfree" + number.to_bytes(4, "big"))
-    assert lvc("encode", "in", "-o", "here", "--jobs", 1, "--threads", 1).code == 0
+    assert lvc("encode", "in", "-o", "here", "--jobs", 1, *common).code == 0
 
     out = tmp_path / "out"
     claims: set[tuple[str, int]] = set()  # one for each time that a file was begun
@@ -124,7 +126,7 @@ def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tup
             with contextlib.suppress(OSError):
                 claims.add((path.name, path.stat().st_ctime_ns))
 
-    args = ("encode", "in", "-o", f"file://{out}", "--engine", "ray", "--address", address, "--threads", 1, "--json")
+    args = ("encode", "in", "-o", f"file://{out}", "--engine", "ray", "--address", address, *common, "--json")
     with lvc.start(*args) as job:
 
         def midway() -> bool:
