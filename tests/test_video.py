@@ -124,7 +124,7 @@ def test_each_group_is_decoded_once(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_memory_is_bounded_by_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lvc.video._BATCH_BYTES", 1)
+    monkeypatch.setattr("lvc.video.frames._BATCH_BYTES", 1)
     taken: list[float] = []
 
     def times() -> Iterator[float]:

@@ -1,37 +1,27 @@
-"""A `.lvz` for programs: `lvc.open(path_or_address)[12.5:20.0]`.
-
-Nothing is opened before it is needed, and then once per process: a `Video` can be pickled and handed to the workers of
-a `DataLoader`. Times are seconds from the first frame.
-"""
+"""`lvc.open` and what it gives."""
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import math
 import os
 import sys
-import tempfile
 import threading
-import warnings
-import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lvc.errors import TruncatedError, UsageError
-from lvc.lvz import Clip, Index, LvzReader, Tail, VideoDescriptor
+from lvc.lvz import Clip, LvzReader
 from lvc.output import about
-from lvc.remote.addresses import is_address
+from lvc.video.opened import Opened
 
 if TYPE_CHECKING:
     from lvc.media import Frame
     from lvc.models import Model
 
 _BATCH_BYTES = 256 << 20  # of pictures that wait for their turn in `frames`
-_TICK_TOLERANCE = Fraction(1, 1000)  # a time that went through a float names the frame it came from
 
 
 class VideoFrame(NamedTuple):
@@ -101,7 +91,7 @@ class Video:
         self._output, self._pixels = output, pixels
         self._model, self._threads, self._device = model, threads, device
         self._options = dict(options or {})
-        self._opened: _Opened | None = None
+        self._opened: Opened | None = None
         self._lock = threading.Lock()
 
     # ---------------------------------------------------------------- what it is
@@ -193,7 +183,7 @@ class Video:
                     turn += 1
 
     def _of_group(
-        self, reader: LvzReader, state: _Opened, group: list[tuple[int, int]]
+        self, reader: LvzReader, state: Opened, group: list[tuple[int, int]]
     ) -> Iterator[tuple[int, VideoFrame]]:
         """(number of the time, frame) for `group`: (pts at which something is shown, number), ascending, one GOP."""
         from lvc.files.common import codec_of
@@ -268,14 +258,14 @@ class Video:
 
     # ---------------------------------------------------------------- opening
 
-    def _state(self) -> _Opened:
+    def _state(self) -> Opened:
         with self._lock:
             if self._opened is None or self._opened.pid != os.getpid():
                 with about(self.source):
-                    self._opened = _Opened(self.source, self._options)
+                    self._opened = Opened(self.source, self._options)
             return self._opened
 
-    def _loaded(self, state: _Opened) -> Model:
+    def _loaded(self, state: Opened) -> Model:
         from lvc.files.common import model_of
 
         with self._lock:
@@ -311,79 +301,8 @@ class Video:
         self.close()
 
 
-class _Opened:
-    """What one process knows of a file: where its bytes are, its descriptors, its index, the model."""
-
-    def __init__(self, source: str, options: dict[str, Any]) -> None:
-        self.pid = os.getpid()
-        self.model: Model | None = None
-        self._path: str | None = source
-        self._shared: Any = None
-        if is_address(source):
-            self._open_remote(source, options)
-        with self.reader() as reader:
-            self.video: VideoDescriptor = reader.video
-            self.index: Index | None = reader.index
-            self.tail: Tail | None = reader.tail
-            self.tags = reader.metadata.tags
-        self.origin: int | None = None if self.tail is None else self.tail.start_pts
-        self._gops = [] if self.index is None else self.index.gops
-        self._starts = [gop.start_pts for gop in self._gops]
-
-    def _open_remote(self, source: str, options: dict[str, Any]) -> None:
-        from lvc.remote.open import NO_RANGES, open_shared
-        from lvc.remote.store import Shared
-
-        opened = open_shared(source, options)
-        if isinstance(opened, Shared):
-            self._path, self._shared = None, opened
-            return
-        warnings.warn(f"{source}: {NO_RANGES}, into a temporary file", stacklevel=6)
-        with opened, tempfile.NamedTemporaryFile(prefix="lvc-", suffix=".lvz", delete=False) as copy:
-            self._path = copy.name
-            weakref.finalize(self, _remove, copy.name, self.pid)
-            while piece := opened.read(1 << 20):
-                copy.write(piece)
-
-    @contextlib.contextmanager
-    def reader(self) -> Iterator[LvzReader]:
-        """A reader with a position of its own."""
-        from lvc.remote.store import RangeFile
-
-        file: Any = builtins.open(self._path, "rb") if self._path is not None else RangeFile(self._shared)
-        with file:
-            yield LvzReader(cast(BinaryIO, file))
-
-    def groups(self, times: list[float]) -> list[list[tuple[int, int]]]:
-        """(pts at which something is shown, number of the time), ascending, one list for each GOP; in a file without
-        an index, one for each time. Raises `UsageError` for what lies behind the end."""
-        if self.origin is None:
-            with self.reader() as reader:
-                self.origin = next(c.pts[0] for c in reader.records_from(packets=False) if isinstance(c, Clip))
-        tick = self.video.seconds_per_tick
-        found: dict[int, list[tuple[int, int]]] = {}
-        for number, time in enumerate(times):
-            pts = self.origin + int(Fraction(time) / tick + _TICK_TOLERANCE)
-            if self.tail is not None and pts >= self.tail.end_pts:
-                end = float((self.tail.end_pts - self.origin) * tick)
-                raise UsageError(f"nothing is shown at {time:g} s — the video has {end:g} s")
-            group = bisect_right(self._starts, pts) if self._starts else number
-            found.setdefault(group, []).append((pts, number))
-        return [sorted(found[group]) for group in sorted(found)]
-
-    def close(self) -> None:
-        if self._shared is not None:
-            self._shared.close()
-
-
 def _steps(start: float, stop: float, step: float) -> Iterator[float]:
     number = 0
     while (time := start + number * step) < stop:
         yield time
         number += 1
-
-
-def _remove(path: str, pid: int) -> None:
-    if os.getpid() == pid:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
