@@ -17,7 +17,6 @@ Decompress a .lvz to a video.
 
 \b
 Examples:
-  lvc decode holiday.lvz
   lvc decode holiday.lvz part.mkv --start 1:30 --end 1:45 --codec ffv1
   lvc decode https://example.org/film.lvz part.mp4 --start 12:00 --duration 10
   lvc decode coded/ --output-dir videos/ --container mkv

@@ -98,7 +98,8 @@ def main() -> None:
         [*shlex.split(args.program), "info", "--json", str(out)], capture_output=True, text=True, check=True
     )
     kept = json.loads(info.stdout)["frames"]
-    late = [mib for sent, mib in memory if sent > 0.2 * frames] or [0.0]
+    # 0: it has just ended
+    late = [mib for sent, mib in memory if sent > 0.2 * frames and mib] or [0.0]
     summary = {
         "sent": frames, "killed_at": killed_at, "kept": kept, "seconds": round(seconds, 1), "bytes": out.stat().st_size,
         "mib_after_a_fifth": round(late[0], 1), "mib_least": round(min(late), 1), "mib_most": round(max(late), 1),
