@@ -28,6 +28,7 @@ Floats = npt.NDArray[np.float64]
 KINDS = ("step", "max", "rms", "bits", "exact")
 LEVEL = 19  # of zstd
 _SLACK = 1e-6  # of a bound, for sums of floats
+_OCTAVES = 6  # the most by which a step grows at once
 _FINE = 6  # an exact file's step is this many octaves below the values' size
 
 
@@ -145,7 +146,7 @@ def first_plan(
     quick = replace(plan, taken=tuple(_a_part(plan.taken)), quick=True)
     step = size * 2.0 ** (2 - min(bound.value, 14))
     for _ in range(5):  # an octave of the step is about a bit
-        step *= 2.0 ** (_with(quick, step).bits(values) - bound.value)
+        step *= 2.0 ** min(_with(quick, step).bits(values) - bound.value, _OCTAVES)
     return _with(plan, step)
 
 
@@ -204,6 +205,6 @@ def _errors(plan: Plan) -> tuple[float, float]:
 def next_step(bound: Bound, step: float, relative: float, largest: float, bits: float) -> float:
     """A step for a smaller error, or for fewer bits, than `step` gave."""
     if bound.kind == "bits":
-        return step * float(2 ** (bits - bound.value + 0.01))
+        return step * float(2 ** min(bits - bound.value + 0.01, _OCTAVES))
     found = relative if bound.kind == "rms" else largest
     return step * max(0.5, min(0.99, 0.998 * bound.value / found))

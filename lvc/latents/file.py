@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -69,6 +70,7 @@ class LatentFile:
         self.path = os.fspath(path)
         self.limits, self.check = limits, check
         self._file = open(self.path, "rb")
+        weakref.finalize(self, self._file.close)  # data sets are dropped, not closed
         try:
             with about(self.path):
                 self._open()

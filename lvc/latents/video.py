@@ -142,8 +142,12 @@ def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tenso
         return F.pad(rgb, pad, mode="replicate")
 
     if adapter.temporal_stride > 1 or adapter.temporal_lead > 1:
-        return adapter.encode(pictures(frames + frames[-1:] * missing))
-    return torch.cat([adapter.encode(pictures([frame])) for frame in frames])
+        latents = adapter.encode(pictures(frames + frames[-1:] * missing))
+    else:
+        latents = torch.cat([adapter.encode(pictures([frame])) for frame in frames])
+    if latents.shape[:2] != (geometry.latent_frames(len(frames)), adapter.channels):
+        raise UnsupportedError(f"{adapter.id} gives latents of {list(latents.shape)} for {len(frames)} frames")
+    return latents
 
 
 def decode(
