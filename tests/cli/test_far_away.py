@@ -83,12 +83,13 @@ def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path
     pytest.importorskip("fsspec")
     target = f"file://{fake.folder}/there.lvz"
     assert fake("encode", carphone, "here.lvz", "--packing", "zstd").code == 0
-    done = fake("encode", carphone, target, "--packing", "zstd", "--json")
+    done = fake("encode", carphone, "-o", target, "--packing", "zstd", "--json")
     assert done.code == 0, done.err
     here, there = (fake.folder / name for name in ("here.lvz", "there.lvz"))
     assert there.read_bytes() == here.read_bytes() and done.events[-1]["bytes_out"] == here.stat().st_size
     assert fake("encode", carphone, target, "--packing", "zstd").code == 6
     assert fake("encode", carphone, target, "--packing", "zstd", "--force", "--verify").code == 2
+    assert fake("encode", carphone, "b.lvz", "-o", target, "--force").code == 2
     assert fake("encode", carphone, "https://far.example/a.lvz").code == 2
     assert fake("encode", carphone, "what://far/a.lvz").code == 2
 
