@@ -77,11 +77,23 @@ class Plan:
         """The first plane of what was taken."""
         if self.exponent is None:
             return [self.quantiser(frames.float().numpy()) for frames in self.taken]
+        return [planes[0] for planes in self._planes(self.exponent)]
+
+    def _planes(self, exponent: int) -> Iterator[list[IntArray]]:
         import torch
 
         kind = (torch.int16, np.uint16) if exact.WIDTH[self.element] == 16 else (torch.int32, np.uint32)
-        patterns = [frames.contiguous().view(kind[0]).numpy().view(kind[1]) for frames in self.taken]
-        return [exact.split(p, self.element, self.exponent)[0] for p in patterns]
+        for frames in self.taken:
+            patterns = frames.contiguous().view(kind[0]).numpy().view(kind[1])
+            yield exact.split(patterns, self.element, exponent)
+
+    def packed_bytes(self) -> int:
+        """About what an exact file's planes cost with packing zstd."""
+        total = 0
+        for plane in (plane for planes in self._planes(self.exponent or 0) for plane in planes):
+            total += len(zstandard.ZstdCompressor(level=3).compress(_as_packed(plane)))
+            total += 2 * int(np.count_nonzero(np.abs(plane.astype(np.int32)) > 127))
+        return total
 
     @cached_property
     def _fitted(self) -> tuple[FieldModel | None, bytes, float]:
@@ -135,7 +147,9 @@ def first_plan(
     plan = Plan(statistics.mean, forward, 1.0, None, element, packing, share, tuple(taken))
     if bound.kind == "exact":
         exponent = int(np.clip(np.round(np.log2(size)) - _FINE, -140, 100))
-        return _with(plan, 1.0, exponent)
+        # without prediction a coarse step, about an exponent, is often the better
+        steps = range(exponent, exponent + _FINE + 3) if packing != PACKING_FIELD else (exponent,)
+        return min((_with(plan, 1.0, e) for e in steps), key=lambda p: p.packed_bytes() if len(steps) > 1 else 0)
     if bound.kind == "step":
         return _with(plan, bound.value)
     if bound.kind == "max":
