@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..models.config import code_to_level, level_to_code
 
 EFFORTS = (
     (0, 0), (1, 0), (2, 0), (4, 0), (6, 0), (8, 1), (8, 2), (8, 3), (10, 5), (16, 10),
@@ -20,7 +19,8 @@ INTRA_RAISE = 1.2
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
     `rans` or `zstd`, `threads` of the networks (None: all cores), `effort` 0..9: how long the encoder searches.
-    Raises `UsageError`."""
+    `target_bitrate` (bits of video a second; `duration` in seconds, if known, lets the whole hit it) or `target_psnr`
+    (dB, mean of planes 6:1:1) steer the quality instead. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -28,6 +28,9 @@ class EncodeSettings:
     packing: str = "rans"
     threads: int | None = None
     effort: int = 4
+    target_bitrate: float | None = None
+    target_psnr: float | None = None
+    duration: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
@@ -38,6 +41,11 @@ class EncodeSettings:
             raise UsageError("effort goes from 0 to 9")
         if not 1 <= self.clip_frames <= 64:
             raise UsageError("a clip holds 1 to 64 frames")
+        if self.target_bitrate is not None and self.target_psnr is not None:
+            raise UsageError("a bit rate and a PSNR cannot be targets at once")
+        for target in (self.target_bitrate, self.target_psnr):
+            if target is not None and not 0 < target < float("inf"):
+                raise UsageError("a target is a number above 0")
         if self.packing not in ("rans", "zstd"):
             raise UsageError("packing is rans or zstd")
 
@@ -46,10 +54,3 @@ class EncodeSettings:
         """Level of the predicted frames: linear in quality."""
         low, high = P_LEVEL_RANGE
         return low + (high - low) * self.quality / 100
-
-    def code(self, key: bool) -> int:
-        """The u16 `quality` of a key frame or a predicted one."""
-        return level_to_code(self.level + (INTRA_RAISE if key else 0.0))
-
-
-__all__ = ["EncodeSettings", "code_to_level"]

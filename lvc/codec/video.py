@@ -6,6 +6,7 @@ decode: clips ─▶ unpacking (thread) ─▶ networks (caller) ─▶ frames
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ..media.motion import MotionSearch
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
+from .control import control_of
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
 from .scales import Scales
@@ -117,12 +119,16 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     height, width = geometry.padded_height, geometry.padded_width
     price = 255 / math.sqrt(2**settings.level)
-    ticks = settings.gop * video.time_base[1] / video.time_base[0]
+    tick = video.time_base[0] / video.time_base[1]
+    ticks = settings.gop / tick
+    control = control_of(settings, video.width * video.height)
 
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
-            latents = encoder.encode(item.planes, settings.code(item.key), None if item.key else item.motion)
+            latents = encoder.encode(item.planes, control.code(item.key), None if item.key else item.motion)
+            if control.wants_psnr and encoder.recon is not None:
+                control.measured(_psnr(item.planes, encoder.recon))
             yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
 
     def packed(items: Iterable[list[_Coded]]) -> Iterator[EncodedClip]:
@@ -131,6 +137,7 @@ def encode(
             latents = [c.latents for c in clip]
             payload = coder.pack(latents) if settings.packing == "rans" else pack_zstd(latents, geometry)
             times = [c.frame for c in clip]
+            control.packed(8 * len(payload), sum(t.duration for t in times) * tick, clip[0].key)
             yield EncodedClip(
                 clip[0].key,
                 [t.pts for t in times],
@@ -139,12 +146,24 @@ def encode(
                 payload,
             )
 
+    def ahead(items: Iterable[_Coded]) -> contextlib.AbstractContextManager[Iterable[_Coded]]:
+        # a control that steers by sizes waits for each clip's
+        return contextlib.nullcontext(items) if control.wants_sizes else ReadAhead(items, AHEAD)
+
     with (
         ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched,
-        ReadAhead(coded(searched), AHEAD) as latents,
+        ahead(coded(searched)) as latents,
         ReadAhead(packed(_clips(latents, settings.clip_frames)), 1) as clips,
     ):
         yield from clips
+
+
+def _psnr(source: Planes, coded: Planes) -> float:
+    """PSNR 6:1:1 of padded planes in dB, at most 60 per plane."""
+    pairs = [(source[0], coded[0]), *zip(source[1], coded[1], strict=True)]
+    errors = [float(((torch.from_numpy(a).float() - torch.from_numpy(b).float()) ** 2).mean()) for a, b in pairs]
+    y, u, v = (min(60.0, 10 * math.log10(255**2 / max(e, 1e-9))) for e in errors)
+    return (6 * y + u + v) / 8
 
 
 def _crop(y: np.ndarray, uv: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,127 @@
+"""The level of each frame: constant, or steered towards a bit rate or a PSNR by what was coded so far.
+
+Everything is decided from what the encoder's own thread has seen, so that the same input gives the same file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from ..models.config import level_to_code
+from .settings import INTRA_RAISE, P_LEVEL_RANGE, EncodeSettings
+
+OCTAVES_PER_LEVEL = 0.5
+"""About how many times 2 the rate grows with a level: the slope that corrections are made with."""
+DECIBELS_PER_LEVEL = 1.5
+USUAL_RATE = 1.5
+"""Bits per luma sample and second that footage often needs in the middle of the levels."""
+WINDOW = 4.0
+"""Seconds within which a debt of bits is to be paid back."""
+STEP = 0.75
+"""A correction's largest size, in levels."""
+
+
+class Control(Protocol):
+    """`code` is asked before every frame; `measured` and `packed` tell what came of it."""
+
+    wants_sizes: bool
+    """Whether `packed` must be called before the next clip begins."""
+    wants_psnr: bool
+
+    def code(self, key: bool) -> int:
+        """The u16 `quality` of the next frame."""
+
+    def measured(self, psnr: float) -> None:
+        """PSNR 6:1:1 of the frame just coded."""
+
+    def packed(self, bits: int, seconds: float, key: bool) -> None:
+        """A clip: its bits, how long it is shown, and whether it starts with a key frame."""
+
+
+class Constant:
+    """One level for all predicted frames, a higher one for key frames."""
+
+    wants_sizes = wants_psnr = False
+
+    def __init__(self, settings: EncodeSettings) -> None:
+        self.level = settings.level
+
+    def code(self, key: bool) -> int:
+        return level_to_code(self.level + (INTRA_RAISE if key else 0.0))
+
+    def measured(self, psnr: float) -> None:
+        pass
+
+    def packed(self, bits: int, seconds: float, key: bool) -> None:
+        pass
+
+    def _move(self, levels: float) -> None:
+        low, high = P_LEVEL_RANGE
+        self.level = min(max(self.level + min(max(levels, -STEP), STEP), low - 1.0), high)
+
+
+class Bitrate(Constant):
+    """Towards `target` bits a second. A key frame's bits count as spent little by little over its GOP (`gop` seconds,
+    or what is left of `duration`): otherwise quality would sink after every key frame and rise before the next."""
+
+    wants_sizes = True
+
+    def __init__(self, settings: EncodeSettings, target: float, samples: int, duration: float | None) -> None:
+        super().__init__(settings)
+        self._target, self._gop, self._duration = target, settings.gop, duration
+        self._elapsed = self._spent = 0.0
+        self._key_bits = self._key_time = 0.0
+        self._settled: float | None = None
+        low, high = P_LEVEL_RANGE
+        guess = (low + high) / 2 + math.log2(target / samples / USUAL_RATE) / OCTAVES_PER_LEVEL
+        self.level = min(max(guess, low), high)
+
+    def packed(self, bits: int, seconds: float, key: bool) -> None:
+        seconds = max(seconds, 1e-3)
+        if key:
+            # what this clip costs above an ordinary one is the key frame
+            usual = self._settled if self._settled is not None else self._target
+            self._key_bits, self._key_time = max(0.0, bits - usual * seconds), self._elapsed
+        self._elapsed += seconds
+        self._spent += bits
+        if not key:
+            rate = bits / seconds
+            self._settled = rate if self._settled is None else 0.5 * (self._settled + rate)
+        horizon = self._gop if self._duration is None else min(self._gop, self._duration - self._key_time)
+        share = min((self._elapsed - self._key_time) / max(horizon, seconds), 1.0)
+        owed = self._spent - self._key_bits * (1 - share) - self._target * self._elapsed
+        left = WINDOW if self._duration is None else min(WINDOW, max(self._duration - self._elapsed, 0.5))
+        allowed = self._target - self._key_bits / max(horizon, seconds) * (share < 1) - owed / left
+        allowed = min(max(allowed, 0.1 * self._target), 4 * self._target)
+        if not key:
+            self._move(math.log2(allowed * seconds / max(bits, 1)) / OCTAVES_PER_LEVEL)
+        elif self._settled is None:  # the first clip: all that is known is that it is too large or too small
+            self._move(math.log2(self._target * seconds * 3 / max(bits, 1)) / OCTAVES_PER_LEVEL)
+
+
+class Quality(Constant):
+    """Towards a mean PSNR 6:1:1 of `target` dB over the last frames."""
+
+    wants_psnr = True
+
+    def __init__(self, settings: EncodeSettings, target: float) -> None:
+        super().__init__(settings)
+        self._target, self._sum, self._count = target, 0.0, 0
+
+    def measured(self, psnr: float) -> None:
+        self._sum += psnr
+        self._count += 1
+        mean = self._sum / self._count
+        # what is missing so far is made good over the next second or so; this frame's own error is followed gently
+        wanted = self._target + min(max((self._target - mean) * min(self._count, 24) / 24, -1.0), 1.0)
+        self._move(0.25 * (wanted - psnr) / DECIBELS_PER_LEVEL)
+
+
+def control_of(settings: EncodeSettings, samples: int) -> Control:
+    """The control that `settings` ask for; `samples`: luma samples of a frame."""
+    if settings.target_bitrate is not None:
+        return Bitrate(settings, settings.target_bitrate, samples, settings.duration)
+    if settings.target_psnr is not None:
+        return Quality(settings, settings.target_psnr)
+    return Constant(settings)
