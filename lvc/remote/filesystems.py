@@ -84,7 +84,7 @@ class FsspecStore:
             raise MediaError("has no known size, so that no part of it can be found — copy it to a file first")
         self.size = size
         known = [str(info[name]) for name in ("ETag", "etag", "LastModified", "mtime", "updated") if info.get(name)]
-        here = protocol_of(address) in _HERE
+        here = not set((protocol_of(address) or "").split("::")).isdisjoint(_HERE)
         self.identity = " ".join(known) if known and not here else None
 
     def fetch(self, start: int, end: int) -> bytes:

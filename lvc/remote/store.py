@@ -133,7 +133,7 @@ class RangeFile(io.RawIOBase):
         self._position = 0
         self._spans: list[tuple[int, int]] = []
         self._window = _FIRST_WINDOW
-        self._expected = 0
+        self._expected = -1  # where a fetch is the next one of a row
 
     @property
     def size(self) -> int:

@@ -17,6 +17,12 @@ from far_site import Site, serving  # noqa: E402
 ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def site(encoded: Path, with_sound: Path) -> Iterator[Site]:
     with serving() as site:
@@ -27,7 +33,7 @@ def site(encoded: Path, with_sound: Path) -> Iterator[Site]:
 
 def test_info(fake: Any, site: Site, encoded: Path) -> None:
     here = fake("info", "--json", encoded).events[-1]
-    done = fake("info", "--json", site.address + "/carphone.lvz", env=ENV)
+    done = fake("info", "--json", site.address + "/carphone.lvz")
     assert done.code == 0, done.err
     there = done.events[-1]
     assert {**there, "file": ""} == {**here, "file": ""} and len(site.requests) == 2
@@ -36,7 +42,7 @@ def test_info(fake: Any, site: Site, encoded: Path) -> None:
 def test_a_range_is_decoded_as_from_a_file(fake: Any, site: Site, with_sound: Path) -> None:
     options = ["--start", "2.2", "--end", "3.1", "--codec", "ffv1"]
     assert fake("decode", with_sound, "here.mkv", *options).code == 0
-    done = fake("decode", site.address + "/bunny.lvz", "there.mkv", *options, "--json", env=ENV)
+    done = fake("decode", site.address + "/bunny.lvz", "there.mkv", *options, "--json")
     assert done.code == 0 and done.events[-1]["bytes_in"] == with_sound.stat().st_size
     assert packets(fake.folder / "here.mkv") == packets(fake.folder / "there.mkv")
     assert site.sent < with_sound.stat().st_size
@@ -48,35 +54,35 @@ def packets(path: Path) -> list[tuple[int, int | None, bytes]]:
 
 
 def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
-    assert fake("decode", site.address + "/carphone.lvz?key=secret", env=ENV).code == 3
+    assert fake("decode", site.address + "/carphone.lvz?key=secret").code == 3
     site.files["/carphone.lvz?key=secret"] = site.files["/carphone.lvz"]
-    assert fake("decode", site.address + "/carphone.lvz?key=secret", env=ENV).code == 0
+    assert fake("decode", site.address + "/carphone.lvz?key=secret").code == 0
     assert os.listdir(fake.folder) == ["carphone.mp4"]
 
 
 def test_a_server_without_ranges_is_named(fake: Any, site: Site) -> None:
     site.ranges = False
     address = site.address + "/carphone.lvz"
-    done = fake("decode", address, "part.y4m", "--start", "1", "--end", "2", env=ENV)
+    done = fake("decode", address, "part.y4m", "--start", "1", "--end", "2")
     assert done.code == 0 and "sends no parts of files" in done.err and len(site.requests) == 1
-    info = fake("info", address, env=ENV)
+    info = fake("info", address)
     assert info.code == 0 and "sends no parts of files" in info.err and "unknown" in info.text
 
 
 @pytest.mark.parametrize(("faults", "code", "says"), [([404], 3, "404"), ([503] * 9, 3, "503"), ([503], 0, "")])
 def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says: str) -> None:
     site.faults = faults
-    done = fake("info", site.address + "/carphone.lvz", env=ENV)
+    done = fake("info", site.address + "/carphone.lvz")
     assert done.code == code and says in done.err and len(done.err.splitlines()) == (code != 0)
 
 
 def test_verify(fake: Any, site: Site) -> None:
-    done = fake("verify", "--full", site.address + "/carphone.lvz", env=ENV)
+    done = fake("verify", "--full", site.address + "/carphone.lvz")
     assert done.code == 0 and "120 frames" in done.text
     data = bytearray(site.files["/carphone.lvz"])
     data[len(data) // 2] ^= 1
     site.put(bytes(data), "/bad.lvz")
-    assert fake("verify", site.address + "/bad.lvz", env=ENV).code == 4
+    assert fake("verify", site.address + "/bad.lvz").code == 4
 
 
 def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path) -> None:

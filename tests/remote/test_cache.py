@@ -61,6 +61,14 @@ def test_what_has_no_version_is_not_kept(site: Site, cache: Path) -> None:
     assert not cache.exists()
 
 
+def test_what_is_on_this_machine_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    pytest.importorskip("fsspec")
+    (tmp_path / "a.lvz").write_bytes(DATA)
+    for address in (f"file://{tmp_path}/a.lvz", f"simplecache::file://{tmp_path}/a.lvz"):
+        assert first_frames(address) == [300, 325, 350, 375]
+    assert not cache.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(site: Site, cache: Path) -> None:
     cache.write_text("a file")
     assert first_frames(site.put(DATA)) == [300, 325, 350, 375]

@@ -56,6 +56,7 @@ def test_the_whole_file_comes_in_growing_requests(site: Site) -> None:
     with open_remote(site.put(DATA)) as file:
         assert LvzReader(file).verify().frames == 1500
     assert site.sent == len(DATA) and len(site.requests) < 8
+    assert site.asked[1] == f"bytes={HEAD_BYTES}-{(256 << 10) - 1}"
 
 
 def test_an_index_longer_than_what_is_asked_for_at_first(site: Site) -> None:
