@@ -7,8 +7,10 @@ same names: a shared file system, or addresses of a store.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,6 +47,7 @@ class Cluster:
         self._gpus = 1 if str(job.settings.get("device") or "").startswith("cuda") else 0
         self._environment = {k: v for k, v in os.environ.items() if k in ("LVC_MODELS", "LVC_DEVICE")}
         self._tasks: dict[Any, Task] = {}
+        self._quiet = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         try:
@@ -52,7 +55,8 @@ class Cluster:
         except ImportError as error:
             raise UsageError("--engine ray needs Ray — pip install lvc[ray]") from error
         self._ray: Any = ray
-        # joined quietly; a cluster of this process's own is not asked for by accident
+        # Ray prints what happens in the cluster, and stdout is for results
+        self._quiet.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -67,6 +71,7 @@ class Cluster:
         for reference in self._tasks:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
+        self._quiet.close()
 
     @property
     def free(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shlex
 import shutil
 import subprocess
 import time
@@ -43,8 +44,12 @@ def stamps_of(folder: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in found if not p.name.startswith(".")}
 
 
-def job(source: Path, out: Path, jobs: int, *more: str) -> list[str]:
-    return ["lvc", "encode", str(source), "-o", str(out), "--jobs", str(jobs), "--quiet", *more]
+def encode(args: argparse.Namespace, *more: str) -> list[str]:
+    return [*shlex.split(args.program), "encode", *more, "--quiet", *shlex.split(args.options)]
+
+
+def job(args: argparse.Namespace, source: Path, out: Path, *more: str) -> list[str]:
+    return encode(args, str(source), "-o", str(out), "--jobs", str(args.jobs), *more)
 
 
 def main() -> None:
@@ -58,19 +63,21 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--frames", type=int, default=10)
     parser.add_argument("--size", default="176x144")
+    parser.add_argument("--program", default="lvc")
+    parser.add_argument("--options", default="", help="more of lvc encode")
     args = parser.parse_args()
     shutil.rmtree(args.work, ignore_errors=True)
     source, out = args.work / "in", args.work / "out"
     make_files(args.clip, source, args.files, args.frames, args.size)
 
     begin = time.monotonic()
-    subprocess.run(job(source, out, args.jobs), check=True)
+    subprocess.run(job(args, source, out), check=True)
     of_job = (time.monotonic() - begin) / args.files
     (args.work / "loop").mkdir()
     begin = time.monotonic()
     for path in sorted(source.iterdir())[: args.loop]:
         target = args.work / "loop" / f"{path.stem}.lvz"
-        subprocess.run(["lvc", "encode", str(path), str(target), "--quiet"], check=True)
+        subprocess.run(encode(args, str(path), str(target)), check=True)
     of_loop = (time.monotonic() - begin) / max(1, args.loop)
     times = {"files": args.files, "looped": args.loop, "job_s_per_file": of_job, "loop_s_per_file": of_loop}
     print(json.dumps({**times, "ratio": of_job / of_loop}), flush=True)
@@ -83,7 +90,7 @@ def main() -> None:
     stamps: dict[str, int] = {}
     touched = kills = runs = 0
     while True:
-        process = subprocess.Popen(job(source, killed, args.jobs, "--resume"))
+        process = subprocess.Popen(job(args, source, killed, "--resume"))
         runs += 1
         try:
             if kills == args.kills:

@@ -19,13 +19,15 @@ import pytest
 
 from ..cli.conftest import Lvc
 from ..clips import Clip
-from ..small_models import model_file
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install lvc[ray]")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+TESTS = Path(__file__).resolve().parents[1]
+# what workers on a node start with: the codec of a few lines, made slow
+CUSTOM = f"import os, sys\nsys.path.insert(0, {str(TESTS)!r})\nimport fakecodec\nfakecodec.install()\n"
 RAY = Path(sys.executable).with_name("ray")
-FILES = 6
+FILES = 10
 
 
 def free_port() -> int:
@@ -45,16 +47,18 @@ def descendants(pid: int) -> list[int]:
 class Node:
     """`ray start --block`: its processes are below this one, and end with it."""
 
-    def __init__(self, *args: str) -> None:
-        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    def __init__(self, site: Path, *args: str) -> None:
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(site), "FAKE_DELAY": "0.7"}
+        # a loaded machine takes its time
+        env |= {"RAY_agent_register_timeout_ms": "300000", "RAY_worker_register_timeout_seconds": "300"}
         common = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
         self.process = subprocess.Popen(
             [RAY, "start", *args, *common], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
-    def workers(self) -> int:
-        """Processes that have loaded a worker of ours."""
-        return sum(b"ray::lvc" in _command(p) for p in descendants(self.process.pid))
+    def has(self, name: bytes) -> bool:
+        """Whether a process of this name is below it: `ray::lvc` is one that works on a file of ours."""
+        return any(name in _command(p) for p in descendants(self.process.pid))
 
     def kill(self) -> None:
         """As a power cut does it: all at once."""
@@ -76,10 +80,13 @@ def nodes() -> Iterator[tuple[str, Node, Node]]:
     port = free_port()
     address = f"127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="lvc-ray-") as folder:  # sockets need a short path
-        head = Node("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
+        (site := Path(folder) / "site").mkdir()
+        (site / "sitecustomize.py").write_text(CUSTOM)
+        head = Node(site, "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}")
         wait_for(lambda: _answers(port))
-        second = Node(f"--address={address}")
+        second = Node(site, f"--address={address}")
         try:
+            wait_for(lambda: head.has(b"RuntimeEnvAgent") and second.has(b"RuntimeEnvAgent"))
             yield address, head, second
         finally:
             second.kill()
@@ -109,9 +116,9 @@ def finished(folder: Path) -> dict[str, int]:
 
 def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tuple[str, Node, Node]) -> None:
     address, _, second = nodes
-    lvc = Lvc(["-m", "lvc"], tmp_path)
-    common = ("--model", model_file(), "--no-features", "--threads", 1)
-    Clip(frames=48).write(tmp_path / "clip.mp4")
+    lvc = Lvc([str(TESTS / "fakecodec.py")], tmp_path)
+    common = ("--packing", "zstd", "--no-features", "--threads", 1)
+    Clip(frames=24).write(tmp_path / "clip.mp4")
     data = (tmp_path / "clip.mp4").read_bytes()
     (tmp_path / "in").mkdir()
     for number in range(FILES):
@@ -132,7 +139,7 @@ def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tup
         def midway() -> bool:
             look()
             assert job.poll() is None, job.communicate()
-            return len(finished(out)) >= 2 and second.workers() > 0
+            return len(finished(out)) >= 2 and second.has(b"ray::lvc")
 
         wait_for(midway)
         before = finished(out)
