@@ -216,7 +216,7 @@ class LvzWriter:
     def write_features(self, track: FeatureTrack) -> None:
         """What the frames show, kept until the next `INDX` and written right before it."""
         self._check_open()
-        self._features = pack_features(track)
+        self._features = pack_features(track) if track.pts else None
 
     def flush(self) -> None:
         """Writes what is held back (live recording); costs some bytes."""

@@ -82,8 +82,8 @@ class Database:
                 raise
 
     def _prepare(self, create: bool) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(_TABLES)
+        if create:
+            self._db.executescript(_TABLES)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
         wanted = {"schema": str(SCHEMA), "extractor": default_extractor().id}
         if meta and meta != wanted:

@@ -140,7 +140,7 @@ def _common(collection: Collection, first: int, second: int) -> Pair | None:
     """What two files have in common, if it is enough."""
     if collection.seconds[first] > collection.seconds[second]:
         first, second = second, first
-    asked, file = thinned(collection.moments(first), 4 * MOST), collection.moments(second)
+    asked, file = thinned(collection.moments(first), 2 * MOST), collection.moments(second)
     if not len(asked.times) or not len(file.times):
         return None
     shifts = np.arange(np.floor((file.times[0] - asked.times[-1]) / STEP), np.ceil(file.times[-1] / STEP) + 1) * STEP
