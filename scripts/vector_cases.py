@@ -18,6 +18,9 @@ import zstandard
 
 from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd
 from lvc.errors import TruncatedError
+from lvc.latents.clips import pack_clip
+from lvc.latents.field import PASSES, FieldModel, PassWeights
+from lvc.latents.parameters import pack_model
 from lvc.limits import DEFAULT
 from lvc.lvz import (
     Chapter,
@@ -30,6 +33,8 @@ from lvc.lvz import (
     Origin,
     Packet,
     PlaneSpec,
+    Sample,
+    TensorSet,
     VideoDescriptor,
 )
 from lvc.lvz import chunks as c
@@ -283,6 +288,53 @@ def one_clip(payload: bytes, crc: int = 0, key: bool = True) -> bytes:
     return write(TINY, lambda w: w.write_clip(Clip(0, True, [0], [1], crc, payload)), head=Header("tiny"))
 
 
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+TENSORS = VideoDescriptor(
+    32, 24, (PlaneSpec("latent", "int16", 2, 8, in_predicted=False, scale=(0.5, 0.25), zero=(1.0, -1.0)),), 1, align=1,
+    time_base=(1, 1),
+)  # fmt: skip
+SAMPLES = (Sample("a/clip", "NCTHW", 2, 3, 4, {"caption": "grüß"}), Sample("picture", "HWC", 1, 2, 3))
+
+
+def field_model() -> FieldModel:
+    """Weights that were not fitted to anything: fitting is done in floats."""
+    mean = np.array([[60, 70], [50, 40], [90, 80], [-9, 3], [1, -2]], np.int64)
+    size = np.array([[40, 50], [30, 20], [10, 700], [15, 25]], np.int64)
+    cross, norm = np.array([[0, 0], [99, 0]], np.int64), np.array([300, 200], np.int64)
+    return FieldModel(True, 1, ((PassWeights(mean, size),) * PASSES,) * 2, cross, norm)
+
+
+def of_tensors(packing: int = 1, exponent: int | None = None) -> bytes:
+    """Two samples, one smaller than the planes; lossy with a matrix, or exact."""
+    model = field_model()
+    planes = TENSORS.planes
+    if exponent is not None:
+        names = (("whole", "int16"), ("rest0", "int8"), ("rest1", "int8"))
+        planes = tuple(PlaneSpec(name, dtype, 2, 8, in_predicted=False) for name, dtype in names)
+    video = replace(TENSORS, packing=packing, planes=planes)
+    matrix = (1.0, 0.5, -0.5, 1.0) if exponent is None else ()
+    tensors = TensorSet("float16", matrix, exponent, pack_model(model) if packing == 3 else b"", SAMPLES)
+
+    def fill(w: LvzWriter) -> None:
+        for first, sample in zip(tensors.starts(), SAMPLES, strict=False):
+            n = np.arange(sample.frames * 2 * sample.rows * sample.columns)
+            values = (n * n % 23 - 9).astype(np.int16).reshape(sample.frames, 2, sample.rows, sample.columns)
+            values[0, 0, 1, 1] = -1234
+            rest = [] if exponent is None else [(values % 5).astype(np.int8), np.zeros(values.shape, np.int8)]
+            parts = [values, *rest]
+            payload, crc = pack_clip(parts, video, tensors, model)
+            if packing == 1:
+                payload = raw_zstd(zstandard.ZstdDecompressor().decompress(payload))
+            times = list(range(first, first + sample.frames))
+            w.write_clip(Clip(first, True, times, [1] * sample.frames, crc, payload))
+
+    out = io.BytesIO()
+    with LvzWriter(out, Header("latents"), video, tensors=tensors) as w:
+        fill(w)
+    return out.getvalue()
+
+
 # --- all --------------------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +353,9 @@ def good_cases() -> dict[str, Case]:
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
         "good-features": (with_features(), "vectors of what frames show", None),
         "good-origin": (with_origin(), "what the file was made from", None),
+        "good-tensors": (of_tensors(), "latents that came as tensors, with a rotation", None),
+        "good-tensors-exact": (of_tensors(exponent=-3), "tensors that come back bit for bit", None),
+        "good-field": (of_tensors(packing=3), "packing field, which the second reader does not unpack", None),
         "good-compressed": (compressed, "a zstd frame that is really compressed", None),
     }
 
@@ -348,6 +403,17 @@ def bad_cases() -> dict[str, Case]:
         "bad-late-origin": (with_sha([head, video, *clips, ORIGIN, index, tail]), "oRIG behind clips", bad),
         "bad-origin-short": (
             with_sha([head, video, (c.ORIG, ORIGIN[1][:20]), *clips, index, tail]), "oRIG ends in its hash", bad,
+        ),
+        "bad-two-tensors": (with_sha([*split(of_tensors())[:3], *split(of_tensors())[2:]]), "LTNT twice", bad),
+        "bad-late-tensors": (
+            with_sha([*split(of_tensors())[:2], *split(of_tensors())[3:-2], split(of_tensors())[2],
+                      *split(of_tensors())[-2:]]), "LTNT behind clips", bad,
+        ),
+        "bad-tensors-axes": (
+            with_sha([(t, p.replace(b"NCTHW", b"NCTHH")) for t, p in split(of_tensors())]), "axes NCTHH", bad,
+        ),
+        "bad-field-alone": (
+            with_sha([part for part in split(of_tensors(packing=3)) if part[0] != c.LTNT]), "field without LTNT", bad,
         ),
         "bad-two-videos": (with_sha([head, video, video, *clips, index, tail]), "VSTR twice", bad),
         "bad-late-stream": (
@@ -428,6 +494,7 @@ def other_cases() -> dict[str, Case]:
         "unsupported-critical-chunk": (with_sha([*parts[:2], (b"NEWC", b"?"), *parts[2:]]), "a new chunk", new),
         "unsupported-reserved-type-bit": (with_sha([*parts[:2], (b"newc", b"?"), *parts[2:]]), "small letter 3", new),
         "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
+        "unsupported-element": (edit(of_tensors(), c.LTNT, setter(0, 4)), "tensors of element type 4", new),
         "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),
         "unsupported-plane-flag": (edit(small, c.VSTR, setslice(-3, -2, b"\x43")), "a plane's reserved flag", new),
         "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 2)), "a reserved flag of VSTR", new),
