@@ -47,7 +47,7 @@ def encode(
     ] = None,
     packing: Annotated[Packing, typer.Option(help="How integers become bytes; rans is denser.")] = Packing.rans,
     model: Annotated[
-        str | None, typer.Option(metavar="FILE|ID", help="A model; the one that comes with lvc by default.")
+        str | None, typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER.")
     ] = None,
     audio: Annotated[
         str, typer.Option(metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k.")
