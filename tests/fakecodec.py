@@ -38,6 +38,9 @@ class EncodeSettings:
     packing: str = "zstd"
     effort: int = 4
     threads: int | None = None
+    target_bitrate: float | None = None
+    target_psnr: float | None = None
+    duration: float | None = None
 
 
 @dataclass
