@@ -20,6 +20,7 @@ Compress a video to .lvz.
 \b
 Examples:
   lvc encode holiday.mp4 small.lvz --quality 30 --verify
+  lvc encode holiday.mp4 mail.lvz --target-size 20M --effort 7
   lvc encode videos/ --output-dir coded/ --jobs 4 --resume
   lvc encode rtsp://camera/1 camera.lvz --segment 10m --keep 7d --max-latency 5s
 """
@@ -39,6 +40,18 @@ def encode(
     quality: Annotated[
         float, typer.Option("--quality", "-Q", min=0, max=100, metavar="0-100", help="Higher is better, and larger.")
     ] = 50,
+    effort: Annotated[
+        int, typer.Option("--effort", "-e", min=0, max=9, metavar="0-9", help="More searches longer for fewer bits.")
+    ] = 4,
+    target_bitrate: Annotated[
+        Any, typer.Option(metavar="RATE", parser=values.amount, help="Bits of video a second instead: 800k, 2.5M.")
+    ] = None,
+    target_size: Annotated[
+        Any, typer.Option(metavar="BYTES", parser=values.amount, help="Just below this size, by trying: 700k, 25M.")
+    ] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(min=20, max=60, metavar="DB", help="This mean PSNR (6:1:1) instead: 38.")
+    ] = None,
     gop: Annotated[
         float | None,
         typer.Option(
@@ -47,7 +60,8 @@ def encode(
     ] = None,
     packing: Annotated[Packing, typer.Option(help="How integers become bytes; rans is denser.")] = Packing.rans,
     model: Annotated[
-        str | None, typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER.")
+        str | None,
+        typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER."),
     ] = None,
     audio: Annotated[
         str, typer.Option(metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k.")
@@ -99,6 +113,9 @@ def encode(
         "quality": quality,
         "gop": 10.0 if gop is None else gop,
         "packing": packing.value,
+        "effort": effort,
+        "target_bitrate": target_bitrate,
+        "target_psnr": target_psnr,
         "audio": audio,
         "resolution": resolution,
         "fps": fps,
@@ -112,6 +129,8 @@ def encode(
         output_dir = output_dir or named
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            if target_size is not None:
+                raise UsageError("--target-size is for one file — use --target-bitrate for a folder")
             folders.run_folder(
                 report, source, "encode", settings, output=output, output_dir=output_dir, suffix=".lvz", jobs=jobs,
                 threads=threads, resume=resume, force=force, dry_run=dry_run, watch=watch,
@@ -129,7 +148,10 @@ def encode(
                 raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
             from lvc.live.record import record
 
-            del settings["start"], settings["verify"]
+            if target_size is not None or target_bitrate is not None or target_psnr is not None:
+                raise UsageError("a stream has a quality, no target — use --quality")
+            for name in ("start", "verify", "target_bitrate", "target_psnr"):
+                del settings[name]
             if gop is None:
                 del settings["gop"]
             report.done(
@@ -144,9 +166,19 @@ def encode(
             raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
         folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
         check_output(source, target, force=force)
-        from lvc.files import encode_file
+        from lvc.files import encode_file, encode_to_size
 
-        result = encode_file(
-            source, target, **settings, force=force, threads=threads, progress=report.progress, notice=report.notice
-        )
-        report.done(result)
+        common: dict[str, Any] = {
+            "force": force,
+            "threads": threads,
+            "progress": report.progress,
+            "notice": report.notice,
+        }
+        if target_size is None:
+            report.done(encode_file(source, target, **settings, **common))
+            return
+        if target_bitrate is not None or target_psnr is not None:
+            raise UsageError("a size and another target cannot be hit at once")
+        for name in ("quality", "target_bitrate", "target_psnr"):
+            del settings[name]
+        report.done(encode_to_size(source, target, int(target_size), **settings, **common))

@@ -31,6 +31,19 @@ def seconds(text: str) -> float:
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
 
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG]?)")
+_THOUSANDS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def amount(text: str) -> float:
+    """A number with k, M or G for thousands, millions, thousand millions: `800k`, `2.5M`."""
+    match = _AMOUNT.fullmatch(text.strip())
+    value = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
+    if not value > 0:
+        raise typer.BadParameter(f"{text!r} is no amount; write it as 800k or 2.5M")
+    return value
+
+
 def either(argument: str | None, option: str | None) -> str | None:
     """The output, which may be named as an argument or as an option, not as both."""
     if argument is not None and option is not None:

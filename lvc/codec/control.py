@@ -16,9 +16,11 @@ OCTAVES_PER_LEVEL = 0.5
 DECIBELS_PER_LEVEL = 1.5
 USUAL_RATE = 1.5
 """Bits per luma sample and second that footage often needs in the middle of the levels."""
-WINDOW = 4.0
+WINDOW = 3.0
 """Seconds within which a debt of bits is to be paid back."""
-STEP = 0.75
+MEMORY = 6.0
+"""Seconds of the target's bits: debts and savings beyond are forgotten."""
+STEP = 1.5
 """A correction's largest size, in levels."""
 
 
@@ -62,14 +64,15 @@ class Constant:
 
 
 class Bitrate(Constant):
-    """Towards `target` bits a second. A key frame's bits count as spent little by little over its GOP (`gop` seconds,
-    or what is left of `duration`): otherwise quality would sink after every key frame and rise before the next."""
+    """Towards `target` bits a second. A key frame's bits count as spent little by little over its GOP of `gop`
+    seconds: otherwise quality would sink after every key frame and rise before the next. Of old debts no more is
+    remembered than `MEMORY` seconds' worth."""
 
     wants_sizes = True
 
-    def __init__(self, settings: EncodeSettings, target: float, samples: int, duration: float | None) -> None:
+    def __init__(self, settings: EncodeSettings, target: float, samples: int) -> None:
         super().__init__(settings)
-        self._target, self._gop, self._duration = target, settings.gop, duration
+        self._target, self._gop = target, settings.gop
         self._elapsed = self._spent = 0.0
         self._key_bits = self._key_time = 0.0
         self._settled: float | None = None
@@ -88,11 +91,13 @@ class Bitrate(Constant):
         if not key:
             rate = bits / seconds
             self._settled = rate if self._settled is None else 0.5 * (self._settled + rate)
-        horizon = self._gop if self._duration is None else min(self._gop, self._duration - self._key_time)
-        share = min((self._elapsed - self._key_time) / max(horizon, seconds), 1.0)
+        horizon = max(self._gop, seconds)
+        share = min((self._elapsed - self._key_time) / horizon, 1.0)
         owed = self._spent - self._key_bits * (1 - share) - self._target * self._elapsed
-        left = WINDOW if self._duration is None else min(WINDOW, max(self._duration - self._elapsed, 0.5))
-        allowed = self._target - self._key_bits / max(horizon, seconds) * (share < 1) - owed / left
+        forgotten = owed - min(max(owed, -MEMORY * self._target), MEMORY * self._target)
+        self._spent -= forgotten
+        owed -= forgotten
+        allowed = self._target - self._key_bits / horizon * (share < 1) - owed / WINDOW
         allowed = min(max(allowed, 0.1 * self._target), 4 * self._target)
         if not key:
             self._move(math.log2(allowed * seconds / max(bits, 1)) / OCTAVES_PER_LEVEL)
@@ -121,7 +126,7 @@ class Quality(Constant):
 def control_of(settings: EncodeSettings, samples: int) -> Control:
     """The control that `settings` ask for; `samples`: luma samples of a frame."""
     if settings.target_bitrate is not None:
-        return Bitrate(settings, settings.target_bitrate, samples, settings.duration)
+        return Bitrate(settings, settings.target_bitrate, samples)
     if settings.target_psnr is not None:
         return Quality(settings, settings.target_psnr)
     return Constant(settings)

@@ -19,7 +19,7 @@ INTRA_RAISE = 1.2
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
     `rans` or `zstd`, `threads` of the networks (None: all cores), `effort` 0..9: how long the encoder searches.
-    `target_bitrate` (bits of video a second; `duration` in seconds, if known, lets the whole hit it) or `target_psnr`
+    `target_bitrate` (bits of video a second) or `target_psnr`
     (dB, mean of planes 6:1:1) steer the quality instead. Raises `UsageError`."""
 
     quality: float = 50.0
@@ -30,7 +30,6 @@ class EncodeSettings:
     effort: int = 4
     target_bitrate: float | None = None
     target_psnr: float | None = None
-    duration: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:

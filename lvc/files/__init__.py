@@ -1,6 +1,7 @@
 """File-level jobs: a video becomes a `.lvz` and a `.lvz` becomes a video, in constant memory.
 
     media.read ─▶ codec.encode ─▶ lvz.write          encode_file
+    the same, again until the size fits               encode_to_size
     media.write ◀─ codec.decode ◀─ lvz.read          decode_file, decode_frames
 
 Both directions are generators end to end. Reading and writing run on threads of their own with bounded queues, so
@@ -13,5 +14,6 @@ from __future__ import annotations
 
 from lvc.files.decode import decode_file, decode_frames
 from lvc.files.encode import encode_file
+from lvc.files.sized import encode_to_size
 
-__all__ = ["decode_file", "decode_frames", "encode_file"]
+__all__ = ["decode_file", "decode_frames", "encode_file", "encode_to_size"]

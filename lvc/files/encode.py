@@ -64,6 +64,9 @@ def encode_file(
     quality: float = 50,
     gop: float = 10.0,
     packing: str = "rans",
+    effort: int = 4,
+    target_bitrate: float | None = None,
+    target_psnr: float | None = None,
     audio: str = "copy",
     subtitles: str = "copy",
     resolution: str | None = None,
@@ -81,7 +84,8 @@ def encode_file(
 ) -> EncodeResult:
     """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
 
-    `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file.
+    `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file. `effort` 0..9 trades
+    time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
@@ -109,7 +113,10 @@ def encode_file(
         path = stack.enter_context(destination(target, force))
         from lvc import codec
 
-        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
+        settings = codec.EncodeSettings(
+            quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
+            target_psnr=target_psnr,
+        )  # fmt: skip
         net: Model | ForeignModel
         if is_foreign(model):
             net, items = _fitted(model, device, items, reader.video, settings)

@@ -1,0 +1,78 @@
+"""`--target-size`: encode, look how large it came out, encode again. A file can be read more than once, and one quality
+for the whole video looks better than a rate that is steered blindly."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lvc.errors import UsageError
+from lvc.files.encode import encode_file
+from lvc.output import STREAM, check_output, publish
+from lvc.remote.addresses import is_address
+from lvc.results import EncodeResult
+
+LEAST = 0.97
+"""Share of the wanted size that is near enough."""
+TRIES = 6
+OCTAVES_PER_QUALITY = 0.04
+"""About how many times 2 a file grows with a point of quality, until two sizes are known."""
+
+
+def encode_to_size(source: str, target: str, size: int, *, force: bool = False, **settings: Any) -> EncodeResult:
+    """`encode_file` with the quality at which the file has at most `size` bytes, and if possible at least 97 % of them.
+
+    Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
+    """
+    if STREAM in (source, target) or is_address(target):
+        raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
+    check_output(source, target, force=force)
+    low, high = 0.0, 100.0
+    sizes: dict[float, int] = {}
+    best: EncodeResult | None = None
+    folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
+    try:
+        quality = 50.0
+        for _ in range(TRIES):
+            trial = folder / "trial.lvz"
+            result = encode_file(source, trial, quality=quality, force=True, **settings)
+            sizes[quality] = result.bytes_out
+            if result.bytes_out <= size:
+                low = quality
+                if best is None or result.bytes_out > best.bytes_out:
+                    os.replace(trial, folder / "best.lvz")
+                    best = result
+                if result.bytes_out >= LEAST * size or quality == 100:
+                    break
+            else:
+                high = quality
+                if quality == 0:
+                    break
+            quality = _next(sizes, size, low, high)
+        if best is None:
+            raise UsageError(
+                f"even at the lowest quality it has {min(sizes.values()):,} bytes — scale it with --resolution"
+            )
+        with publish(target, force=force) as path:
+            shutil.move(folder / "best.lvz", path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return EncodeResult(**{**vars(best), "output": target})
+
+
+def _next(sizes: dict[float, int], size: int, low: float, high: float) -> float:
+    """Where the wanted size is to be expected, between what is known to be too small and too large."""
+    known = sorted(sizes, key=lambda q: abs(math.log(sizes[q] / size)))
+    q = known[0]
+    slope = OCTAVES_PER_QUALITY
+    if len(known) > 1 and known[1] != q and sizes[known[1]] != sizes[q]:
+        slope = max(math.log2(sizes[q] / sizes[known[1]]) / (q - known[1]), 0.005)
+    # a little below: too large is of no use, a little too small is
+    guess = q + math.log2(0.985 * size / sizes[q]) / slope
+    if low in sizes and high in sizes:
+        return min(max(guess, low + 0.05 * (high - low)), high - 0.05 * (high - low))
+    return min(max(guess, 0.0 if low not in sizes else low + 0.5), 100.0 if high not in sizes else high - 0.5)

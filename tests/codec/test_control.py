@@ -1,0 +1,66 @@
+"""Steering towards a bit rate or a PSNR, against a simulated encoder whose rate and PSNR follow the level."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lvc.codec import EncodeSettings
+from lvc.codec.control import Bitrate, Constant, Control, control_of
+from lvc.errors import UsageError
+from lvc.models.config import code_to_level
+
+CLIP = 16 / 25
+
+
+def run(control: Control, complexity: float, seconds: float, slope: float, gop: int = 16) -> list[float]:
+    """Bits of each clip: a key frame every `gop` clips costs six clips' worth more."""
+    out = []
+    for number in range(round(seconds / CLIP)):
+        key = number % gop == 0
+        level = code_to_level(control.code(False))
+        bits = complexity * CLIP * 2 ** (slope * (level - 11)) * (7 if key else 1)
+        control.packed(round(bits), CLIP, key)
+        out.append(bits)
+    return out
+
+
+@pytest.mark.parametrize("complexity", [3e4, 3e5, 2e6])
+@pytest.mark.parametrize("slope", [0.35, 0.5, 0.7])
+def test_a_bit_rate_is_met_whatever_the_footage_costs(complexity: float, slope: float) -> None:
+    target = complexity * 1.3
+    settings = EncodeSettings(target_bitrate=target, gop=16 * CLIP)
+    bits = run(Bitrate(settings, target, 640 * 360), complexity, 16 * 6 * CLIP, slope)
+    last = sum(bits[32:]) / (len(bits[32:]) * CLIP)
+    assert abs(last / target - 1) < 0.03
+
+
+def test_a_psnr_is_met_on_average() -> None:
+    control = control_of(EncodeSettings(target_psnr=38.0), 640 * 360)
+    values = []
+    for number in range(300):
+        level = code_to_level(control.code(number == 0))
+        values.append(33 + 1.3 * (level - 8) + math.sin(number / 9))
+        control.measured(values[-1])
+    assert abs(sum(values[24:]) / len(values[24:]) - 38) < 0.1
+
+
+def test_without_a_target_the_level_stays() -> None:
+    control = control_of(EncodeSettings(quality=30), 1)
+    assert isinstance(control, Constant) and not control.wants_sizes and not control.wants_psnr
+    codes = set()
+    for _ in range(5):
+        codes.add(control.code(False))
+        control.packed(10**9, 0.1, False)
+        control.measured(10)
+    assert len(codes) == 1 and control.code(True) > control.code(False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"target_bitrate": 0}, {"target_psnr": math.inf}, {"target_bitrate": 1e5, "target_psnr": 30}, {"effort": 10}],
+)
+def test_senseless_targets_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        EncodeSettings(**wrong)  # type: ignore[arg-type]
