@@ -83,9 +83,17 @@ def verify_file(
     if full and path == STREAM:
         raise UsageError("a pipe can be read only once — --full needs a file")
     with about(path), opened_input(path) as file:
-        summary = LvzReader(file).verify()
+        reader = LvzReader(file)
+        summary = reader.verify()
         decoded = 0
-        if full:
+        if full and reader.tensors is not None and (reader.tensors.samples or model is None):
+            from lvc.latents import LatentFile
+
+            with LatentFile(path) as latents:  # integers need no model
+                for number, sample in enumerate(latents.samples):
+                    latents.integers(number)
+                    decoded += sample.frames
+        elif full:
             from lvc.files import decode_frames
 
             decoded = sum(1 for _ in decode_frames(path, model=model, threads=threads, device=device))

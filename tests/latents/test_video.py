@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -182,4 +181,5 @@ def test_commands(tmp_path: Path, folder: Path) -> None:
     run("pack", folder, "-o", "z.lvz", "--packing", "zstd")
     read = subprocess.run([sys.executable, second, tmp_path / "z.lvz"], capture_output=True, text=True)
     assert read.returncode == 0 and "latents_checked: 3" in read.stdout
-    assert io.StringIO(read.stdout).readline()
+    whole = run("verify", "z.lvz", "--full", "--json")
+    assert whole.returncode == 0 and json.loads(whole.stdout.splitlines()[-1])["decoded"] == 10
