@@ -137,6 +137,8 @@ def run_folder(
                 else:
                     board.outcome(event)
                     totals.add(_said(report, event, len(tasks) or None, totals.count))
+        if command != "verify":
+            claims.sweep(_folders_of(tasks, target))  # of workers that died
     report.summary(root, totals.fields(), totals.text(command, dry_run))
 
 
