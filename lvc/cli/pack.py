@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Verbose
+from lvc.output import check_output
 
 HELP = """
 Pack latents of any VAE (safetensors, npy, pt) into one .lvz.
@@ -64,6 +65,8 @@ def pack(
         raise typer.BadParameter(f"--axes {axes} has other letters than N, C, T, H and W")
     report = Report("pack", as_json, quiet, no_progress, verbose)
     with report.job(sources[0]):
+        for source in sources:
+            check_output(source, output, force=force)
         from lvc.latents import Bound, pack_latents
 
         result = pack_latents(
