@@ -204,6 +204,7 @@ def base(k: int, element: str, exponent: int) -> int:
 
 
 def number(pattern: int, element: str) -> float:
-    data = {"bfloat16": ("<f", struct.pack("<I", pattern << 16)), "float16": ("<e", struct.pack("<H", pattern)),
-            "float32": ("<f", struct.pack("<I", pattern))}[element]  # fmt: skip
-    return float(struct.unpack(*data)[0])
+    if element == "float16":
+        return float(struct.unpack("<e", struct.pack("<H", pattern))[0])
+    wide = pattern << 16 if element == "bfloat16" else pattern
+    return float(struct.unpack("<f", struct.pack("<I", wide))[0])
