@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_zstd
 from lvc.entropy.coder import Coding, Decoder, Encoder
-from lvc.errors import CorruptError, UnsupportedError
+from lvc.errors import CorruptError, LimitError, UnsupportedError
 from lvc.latents import exact, field
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import KIND_KEY, PACKING_FIELD, PACKING_ZSTD, Clip, TensorSet, VideoDescriptor
 
 IntArray = npt.NDArray[Any]
+
+MAX_FIELD_VALUES = 1 << 26  # of a clip: unpacking needs about 40 bytes for each
 
 
 def plane_names(tensors: TensorSet) -> tuple[str, ...]:
@@ -68,7 +70,9 @@ def unpack_clip(
         frames = unpack_zstd(clip.payload, geometry, count, limits)
         planes = [_gathered(frames, spec.name, rows, columns) for spec in video.planes]
     elif video.packing == PACKING_FIELD and model is not None:
-        geometry.check_clip(count, limits)
+        values = count * model.channels * rows * columns
+        if values > MAX_FIELD_VALUES:
+            raise LimitError(f"a clip of packing field has {values} values, limit {MAX_FIELD_VALUES}")
         planes = _decoded(clip.payload, video, tensors, model, (count, model.channels, rows, columns))
         frames = _framed(planes, video) if check else []
     else:

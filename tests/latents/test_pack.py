@@ -14,8 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from lvc.errors import CorruptError, LvcError, MediaError, OutputExistsError, UsageError
+from lvc.errors import CorruptError, LimitError, LvcError, MediaError, OutputExistsError, UsageError
 from lvc.latents import Bound, LatentFile, pack_latents, unpack_latents
+from lvc.latents.fit import zero_model
+from lvc.latents.parameters import pack_model
 from lvc.lvz import Clip, Header, LvzReader, LvzWriter, PlaneSpec, Sample, TensorSet, VideoDescriptor
 
 Make = Callable[..., torch.Tensor]
@@ -164,3 +166,15 @@ def test_names_lead_nowhere(tmp_path: Path, name: str) -> None:
     with pytest.raises(CorruptError, match="no name of a file"):
         unpack_latents(tmp_path / "x.lvz", tmp_path / "back")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_few_bytes_do_not_ask_for_gigabytes(tmp_path: Path) -> None:
+    """A clip of packing field may declare any number of values: it is refused before they are made room for."""
+    spec = PlaneSpec("latent", "int16", 64, 1, in_predicted=False)
+    video = VideoDescriptor(2048, 2048, (spec,), 3, align=1, time_base=(1, 1))
+    coding = pack_model(zero_model(64, False, 64))
+    tensors = TensorSet("float32", coding=coding, samples=(Sample("x", "CHW", 1, 2048, 2048),))
+    with (tmp_path / "x.lvz").open("wb") as out, LvzWriter(out, Header("latents"), video, tensors=tensors) as writer:
+        writer.write_clip(Clip(0, True, [0], [1], 0, bytes(4)))
+    with LatentFile(tmp_path / "x.lvz") as file, pytest.raises(LimitError, match="limit"):
+        file.read(0)
