@@ -38,6 +38,7 @@ IntArray = npt.NDArray[Any]
 ELEMENT = "bfloat16"
 _LATENT_FRAMES = 16  # of a clip: what a decoder holds at once
 _MOST_FRAMES = 64
+_CLIP_VALUES = 1 << 23  # a clip of large pictures has fewer frames
 _FIT_VALUES = 1 << 20
 _ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents; so much quality halves it
 
@@ -111,7 +112,8 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
 def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings) -> int:
     """Frames of a clip, which fill its latent frames: no more than a group of clips may have."""
     wanted = max(1, round(settings.gop * float(video.rate or 25)))
-    latent_frames = _LATENT_FRAMES
+    values = adapter.channels * -(-video.width // adapter.stride) * -(-video.height // adapter.stride)
+    latent_frames = min(_LATENT_FRAMES, max(1, _CLIP_VALUES // values))
     while latent_frames > 1 and adapter.frames_of(latent_frames) > min(wanted, _MOST_FRAMES):
         latent_frames -= 1
     return adapter.frames_of(latent_frames)
