@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..entropy.clip import FrameLatents, Geometry, latents_crc, pack_zstd, unpack_zstd
+from ..entropy.clip import FrameLatents, Geometry, latents_crc, pack_zstd, unpack_zstd, verify_latents
 from ..entropy.rans import GopCoder
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
@@ -209,10 +209,7 @@ def decode(
                 if clip.key or coder is None:
                     coder = GopCoder(geometry, Scales(model), model.tables)
                 latents = coder.unpack(clip.payload, count)
-            if (latents[0].kind == 0) != clip.key:
-                raise CorruptError("a clip's first frame is not of the kind that its header says")
-            if latents_crc(latents, geometry) != clip.latents_crc:
-                raise CorruptError("a clip's latents do not match their checksum")
+            verify_latents(latents, geometry, clip.latents_crc, clip.key)
             yield clip, latents
 
     decoder = FrameDecoder(model, geometry.padded_height, geometry.padded_width)

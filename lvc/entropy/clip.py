@@ -30,6 +30,7 @@ __all__ = [
     "pack_zstd",
     "unpack_verified",
     "unpack_zstd",
+    "verify_latents",
 ]
 
 IntArray = npt.NDArray[Any]
@@ -151,14 +152,19 @@ def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits =
 def unpack_verified(
     data: bytes, geometry: Geometry, n_frames: int, crc: int, key: bool, limits: Limits = DEFAULT
 ) -> list[FrameLatents]:
-    """`unpack_zstd`, then the latents' checksum and the rule that a key clip starts with a key frame."""
+    """`unpack_zstd`, then `verify_latents`."""
     frames = unpack_zstd(data, geometry, n_frames, limits)
+    verify_latents(frames, geometry, crc, key)
+    return frames
+
+
+def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int, key: bool) -> None:
+    """Raises `CorruptError` unless a clip's latents match their checksum and a key clip starts with a key frame."""
     if key and frames and frames[0].kind != KIND_KEY:
         raise CorruptError("a key clip starts with a predicted frame")
     found = latents_crc(frames, geometry)
     if found != crc:
         raise CorruptError(f"latents checksum is {found:08x}, the file says {crc:08x}")
-    return frames
 
 
 def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) -> bytes:

@@ -19,6 +19,7 @@ from small_models import frame, model, model_file, video
 
 import lvc.codec.video as codec_video
 from lvc.codec import EncodedClip, EncodeSettings, decode, encode
+from lvc.codec.control import Constant
 from lvc.codec.frames import FrameEncoder
 from lvc.codec.video import pad_planes
 from lvc.entropy.clip import Geometry, PlaneSpec
@@ -152,7 +153,7 @@ def test_quality_and_settings_are_checked() -> None:
             EncodeSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         EncodeSettings(packing="zip")
-    low, high = EncodeSettings(quality=0), EncodeSettings(quality=100)
+    low, high = Constant(EncodeSettings(quality=0)), Constant(EncodeSettings(quality=100))
     assert all(0 <= s.code(n) <= 10000 for s in (low, high) for n in (True, False))
     assert low.code(True) > low.code(False) and high.code(False) > low.code(False)
 
@@ -203,7 +204,6 @@ def test_wrong_checksums_kinds_and_order_are_corrupt(packing: str) -> None:
     used, clips = five(packing)
     wrong = [
         [replace(clips[0], latents_crc=clips[0].latents_crc ^ 1)],
-        [replace(clips[0], key=False)],
         [clips[0], replace(clips[1], key=True)],
         clips[1:],
         [clips[0], replace(clips[1], payload=clips[1].payload[:-1])],
