@@ -19,7 +19,6 @@ Compress a video to .lvz.
 
 \b
 Examples:
-  lvc encode holiday.mp4 small.lvz --quality 30 --verify
   lvc encode holiday.mp4 mail.lvz --target-size 20M --effort 7
   lvc encode videos/ --output-dir coded/ --jobs 4 --resume
   lvc encode rtsp://camera/1 camera.lvz --segment 10m --keep 7d --max-latency 5s
