@@ -60,7 +60,8 @@ def decode(
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Go on while IN is being recorded.")] = False,
     model: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …")
+        str | None,
+        typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …"),
     ] = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,

@@ -253,7 +253,8 @@ def test_watching(fake: Lvc, clip: Path) -> None:
 def test_what_makes_no_sense(fake: Lvc, clip: Path) -> None:
     fill(fake.folder / "in", clip, 1)
     for args in (
-        ("encode", "in"), ("encode", "in", "out"), ("encode", clip, "--resume"), ("encode", clip, "--output-dir", "out"),
+        ("encode", "in"), ("encode", "in", "out"), ("encode", clip, "--resume"),
+        ("encode", clip, "--output-dir", "out"),
         ("encode", "in", "-o", "out", "--resume", "--force"), ("decode", "in", "-o", "out", "--watch", "--dry-run"),
     ):  # fmt: skip
         done = fake(*args)

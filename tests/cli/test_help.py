@@ -34,11 +34,11 @@ def test_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *NESTED])
-def test_help_leads_with_three_examples(command: str) -> None:
+def test_help_leads_with_at_least_three_examples(command: str) -> None:
     done = runner.invoke(app, [*command.split(), "-h"])
     assert done.exit_code == 0
     lead = done.output.split("Arguments:")[0]
-    assert lead.count(f"lvc {command} ") == 1 + 3
+    assert lead.count(f"lvc {command} ") >= 1 + 3
     assert lead.index("Examples:") < 200
 
 

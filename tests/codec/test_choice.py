@@ -1,0 +1,89 @@
+"""What the encoder chooses agrees with what training chose, and refinement is worth its rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_models import model, planes
+
+from lvc.codec.choice import block_error, code_symbols, plan_symbols, quantise
+from lvc.codec.frames import FrameDecoder, FrameEncoder
+from lvc.codec.sparse import Coded
+from lvc.models.config import code_to_level
+from lvc.models.network import checkerboard
+
+
+@pytest.mark.parametrize("weights", ["sane", "wild"])
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (8, 4)])
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.9, 1.0])
+def test_indices_at_coded_blocks_are_those_of_the_whole_frame(
+    weights: str, kind: int, size: tuple[int, int], share: float
+) -> None:
+    net, (h, w) = model(weights).codec.of(kind), size
+    m, draw = net.latent, torch.Generator().manual_seed(0)
+    z = torch.randint(-31, 32, (net.hyper, -(-h // 4), -(-w // 4)), generator=draw).float()
+    past, known = (torch.randint(-20, 21, (m, h, w), generator=draw).float() for _ in range(2))
+    skip, past_skip = ((torch.rand(h, w, generator=draw) < s).float() for s in (share, 0.5))
+    coded = Coded(net, z, past, skip, past_skip, 4321)
+    inputs = net.scale_inputs(z[None], past[None], skip[None, None], past_skip[None, None], torch.tensor([4321.0]))
+    known = known * (skip == 0)
+    at = (skip == 0).reshape(-1)
+    assert torch.equal(coded.indices1(), net.indices1(inputs)[0].reshape(m, -1)[:, at])
+    assert torch.equal(coded.indices2(known), net.indices2(inputs, known[None])[0].reshape(m, -1)[:, at])
+
+
+@torch.no_grad()
+def test_the_encoders_symbols_are_those_of_training() -> None:
+    used = model("sane")
+    net, quality = used.codec.inter, 5000
+    level = torch.tensor([code_to_level(quality)])
+    encoder = FrameEncoder(used, 64, 80)
+    x, w = (encoder._patches(planes(64, 80, shift=s)) for s in (3.0, 0.0))
+    w[..., :4] = x[..., :4]  # nothing is missed on the left
+    context = net.context(w, level)
+    y = net.analysis(x, w, context, level)
+    plan = plan_symbols(net, x, w, y, context, level)
+    assert 0 < float(plan.skip.mean()) < 1
+    first = checkerboard(4, 5, net.latent, x.device)
+    past, past_skip = torch.zeros_like(y), torch.zeros_like(plan.skip)
+    q, mu, index = quantise(net, y, plan, past, past_skip, torch.tensor([float(quality)]), first)
+    coded = Coded(net, plan.z[0], past[0], plan.skip[0, 0], past_skip[0, 0], quality)
+    symbols = code_symbols(net, y, plan, coded, first)
+    assert torch.equal(symbols.q, q) and torch.equal(symbols.mu, mu) and q.any()
+    assert torch.equal(symbols.index, index[0].reshape(net.latent, -1)[:, coded.at])
+
+
+def cost(rounds: int, weights: str, quality: int) -> float:
+    """λ·error + bits of a key frame, in bits, after `rounds` of refinement; the decoder must show what was coded."""
+    used = model(weights)
+    picture = planes(96, 112)
+    encoder, decoder = FrameEncoder(used, 96, 112, (rounds, rounds)), FrameDecoder(used, 96, 112)
+    latents = encoder.encode(picture, quality, None)
+    shown = decoder.decode(latents)
+    assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
+    error = block_error(encoder._patches(picture) - encoder._patches(shown)).sum()
+    assert latents.tables is not None
+    q = np.abs(latents.planes["latent"].reshape(used.config.latent, -1))
+    bits = used.tables.bits[latents.tables, np.minimum(q, used.tables.bits.shape[1] - 1)].sum()
+    return float(2 ** code_to_level(quality) * error + bits)
+
+
+@pytest.mark.parametrize(("weights", "factor"), [("sane", 0.99), ("wild", 1.0)])
+def test_refinement_lowers_the_cost_that_it_is_for(weights: str, factor: float) -> None:
+    """With random networks no step may pay, but none is taken that does not."""
+    for quality in (2000, 6000):
+        assert cost(6, weights, quality) <= factor * cost(0, weights, quality), quality
+
+
+def test_refinement_of_predicted_frames_leaves_skipped_blocks_alone() -> None:
+    used = model("sane")
+    still = np.zeros((2, 8, 10), np.int16)
+    encoder, decoder = FrameEncoder(used, 64, 80, (2, 3)), FrameDecoder(used, 64, 80)
+    for number, shift in enumerate((0.0, 0.0, 2.0)):
+        latents = encoder.encode(planes(64, 80, shift=shift), 5000, still if number else None)
+        shown = decoder.decode(latents)
+        assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
+        if number:
+            assert not latents.planes["latent"][:, latents.planes["skip"][0] == 1].any()
