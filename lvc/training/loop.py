@@ -36,8 +36,8 @@ from .start import blocks, pca_start
 from .tables import build_tables, count_symbols
 
 INTRA_RAISE = 1.2
-INTRA_EVERY = 8
-"""One step in so many is intra frames alone."""
+INTRA_EVERY = 3
+"""One step in so many is intra frames alone: one in eight left key frames 1 dB behind one in three (decision 004)."""
 BASE_LEVELS = (7.0, 15.0)
 Report = Callable[[dict[str, Any]], None]
 
