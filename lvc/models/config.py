@@ -19,7 +19,7 @@ class ModelConfig:
 
     name: str = "default"
     architecture: str = ARCHITECTURE
-    latent: int = 128
+    latent: int = 256
     hyper: int = 16
     inter_width: int = 96
     inter_encoder_blocks: int = 3

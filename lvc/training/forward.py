@@ -1,7 +1,8 @@
 """One training step's forward pass: what the encoder will do, with gradients where rounding allows.
 
-The loss is λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level. Which blocks are skipped or
-copied is chosen by the encoder's own rules. Half of the rate is the additive-noise proxy, half the rounded rate with
+The loss is the logarithm of λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level: what BD-rate
+compares is each clip's relative change, and in a mean a flat sample matters a tenth as much as a textured one (decision
+004). Which blocks are skipped or copied is chosen by the encoder's own rules. Half of the rate is the additive-noise proxy, half the rounded rate with
 straight-through gradients.
 """
 
@@ -18,8 +19,10 @@ from ..models.integer import TABLES
 from ..models.network import SIGMA_MIN, SIGMA_RATE, FrameCodec, checkerboard, gaussian_bits
 
 NOISE_SHARE = 0.5
+SMALLEST = 0.01
+"""Added before the logarithm, so that samples that cost nothing do not rule."""
 WORST = 20.0
-"""A sample with a larger loss (a cut inside a chain, which the encoder would code as a key frame) teaches nothing."""
+"""A sample with a larger cost (a cut inside a chain, which the encoder would code as a key frame) teaches nothing."""
 
 
 @dataclass
@@ -74,7 +77,8 @@ def forward(
     z_rounded = (gaussian_bits(plan.z, z_index) * alive).sum((1, 2, 3))
     z_noisy = (gaussian_bits(plan.z_raw + torch.rand_like(plan.z) - 0.5, z_index) * alive).sum((1, 2, 3))
     rate = (NOISE_SHARE * (noisy + z_noisy) + (1 - NOISE_SHARE) * (rounded + z_rounded)) / pixels
-    loss = ((lam * distortion + rate) * (1024 / lam) ** 0.5).clamp(max=WORST)
+    cost = ((lam * distortion + rate) * (1024 / lam) ** 0.5).clamp(max=WORST)
+    loss = 0.5 * torch.log(cost + SMALLEST)
     error = (x - recon).detach() ** 2
     mse = 0.75 * error[:, :64].mean((1, 2, 3)) + 0.25 * error[:, 64:].mean((1, 2, 3))
     return StepResult(

@@ -35,7 +35,8 @@ from .settings import TrainSettings
 from .start import blocks, pca_start
 from .tables import build_tables, count_symbols
 
-INTRA_RAISE = 1.2
+INTRA_RAISE = (0.5, 4.0)
+"""How much higher a key frame's level may be than the predicted frames' after it; the encoder goes by what moves."""
 INTRA_EVERY = 3
 """One step in so many is intra frames alone: one in eight left key frames 1 dB behind one in three (decision 004)."""
 BASE_LEVELS = (7.0, 15.0)
@@ -165,7 +166,8 @@ class Trainer:
 
     def _advance(self, index: int) -> tuple[Group, FrameCodec, torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Move a group one frame on: (group, net, x, w or None, level)."""
-        if self.step % INTRA_EVERY == INTRA_EVERY - 1:
+        part = self.settings.part
+        if part == "intra" or (part == "both" and self.step % INTRA_EVERY == INTRA_EVERY - 1):
             return self._intra_only()
         group = self.groups[index]
         frame = _next(group.streams) if group is not None and group.left > 0 else None
@@ -188,7 +190,7 @@ class Trainer:
             if frame is not None:
                 break
         base = torch.empty(self.settings.batch).uniform_(*BASE_LEVELS)
-        level = (base + INTRA_RAISE + torch.empty_like(base).uniform_(-1.0, 1.0)).clamp(LEVEL_MIN, LEVEL_MAX)
+        level = (base + torch.empty_like(base).uniform_(*INTRA_RAISE)).clamp(LEVEL_MIN, LEVEL_MAX)
         n = self.settings.crop // 16
         past = Past.zeros(self.settings.batch, self.settings.config.latent, n, n)
         return Group(streams, base, length, frame[0], frame[1], past), frame, level
@@ -206,17 +208,21 @@ class Trainer:
             for g, lr in zip(optimizer.param_groups, base, strict=True):
                 g["lr"] = lr * max(factor, 0.0)
         group, net, x, w, level = self._advance(self.step % len(self.groups))
-        with torch.autocast(self.device.type, torch.bfloat16):
+        learns = self.settings.part in ("both", "intra" if net.intra else "inter")
+        with torch.autocast(self.device.type, torch.bfloat16), torch.set_grad_enabled(learns):
             result = forward(net, x, w, level, _code(level), group.past)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        result.loss.mean().backward()  # type: ignore[no-untyped-call]
-        norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0))
+        norm = 0.0
+        if learns:
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            result.loss.mean().backward()  # type: ignore[no-untyped-call]
+            norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0))
         self.step += 1
         finite = math.isfinite(norm) and bool(torch.isfinite(result.recon).all())
         if finite:
-            for optimizer in self.optimizers:
-                optimizer.step()
+            if learns:
+                for optimizer in self.optimizers:
+                    optimizer.step()
             group.y, group.uv = to_bytes(result.recon)
             zeros = Past(torch.zeros_like(result.past.symbols), torch.zeros_like(result.past.skip))
             group.past = zeros if net.intra else result.past

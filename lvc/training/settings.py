@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..models.config import ModelConfig
 
@@ -14,7 +15,8 @@ class TrainSettings:
 
     `minutes` of wall time in training itself (a resumed run counts what it did before); `crop` in luma samples (a
     multiple of 64); `chain` is the longest run of predicted frames; `work` holds the frame cache and the resumable
-    state.
+    state. `part`: train `both` codecs, or only `intra` or `inter` while the other stays as `init` has it (two processes
+    can train the two at once; `inter` still runs on the intra codec's key frames).
     """
 
     data: tuple[Path, ...]
@@ -22,6 +24,7 @@ class TrainSettings:
     work: Path
     minutes: float = 120.0
     init: Path | None = None
+    part: Literal["both", "intra", "inter"] = "both"
     resume: bool = True
     batch: int = 5
     crop: int = 256

@@ -153,10 +153,15 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         assert tab.locator("#failed li").inner_text().startswith("absent.mp4, lvc at 30: cannot be opened")
         assert "Mean of 2 clips" in tab.locator("#clip").inner_text()
         assert tab.locator("#tiles div").count() == 2
+        curve = "[...document.querySelectorAll('#rd .curve')].at(-1)?.getAttribute('d')"
+        before = tab.evaluate(curve)
+        assert before
         tab.select_option("#clip", NASTY)
         assert tab.locator("#clip").input_value() == NASTY
+        # what is chosen is drawn in the next frame
+        tab.wait_for_function(f"before => {curve} && {curve} !== before", arg=before)
         tab.select_option("#metric", "vmaf")
-        shown = "([place, text]) => document.querySelector(place).textContent.includes(text)"  # drawn in the next frame
+        shown = "([place, text]) => document.querySelector(place).textContent.includes(text)"
         tab.wait_for_function(shown, arg=["#rd svg[role=img]", "VMAF"])
         assert tab.locator("#bd tbody tr").count() == 2 and "lvc against x264:medium" in tab.locator("#bd").inner_text()
         tab.click("#job >> text=Decoding")
