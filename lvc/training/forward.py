@@ -2,8 +2,8 @@
 
 The loss is the logarithm of λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level: what BD-rate
 compares is each clip's relative change, and in a mean a flat sample matters a tenth as much as a textured one (decision
-004). Which blocks are skipped or copied is chosen by the encoder's own rules. Half of the rate is the additive-noise proxy, half the rounded rate with
-straight-through gradients.
+004). Which blocks are skipped or copied is chosen by the encoder's own rules. Half of the rate is the additive-noise
+proxy, half the rounded rate with straight-through gradients.
 """
 
 from __future__ import annotations
