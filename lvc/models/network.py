@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import LEVEL_MAX, LEVEL_MIN, ModelConfig
+from .fused import Fused
 from .integer import TABLES, ScaleNet, round_ste
 
 PATCH = 96
@@ -107,6 +108,7 @@ class FrameCodec(nn.Module):
     def __init__(self, config: ModelConfig, intra: bool) -> None:
         super().__init__()
         self.intra, self.latent, self.hyper = intra, config.latent, config.hyper
+        self._fused: Fused | None = None
         m, z, s = config.latent, config.hyper, config.side
         c = config.intra_width if intra else config.inter_width
         n_enc = config.intra_encoder_blocks if intra else config.inter_encoder_blocks
@@ -141,17 +143,29 @@ class FrameCodec(nn.Module):
         self.decoder_linear = nn.Conv2d(m, 4 * PATCH, 1)
         self.output_gain = Gains(1)
 
+    def fuse(self, dtype: torch.dtype) -> None:
+        """From now on run as `lvc.models.fused` does, wherever no gradients are wanted, with the weights of now
+        (float32)."""
+        self._fused = Fused(self, dtype, LARGEST, GATE, step_size)
+
+    def _fast(self, x: torch.Tensor) -> Fused | None:
+        return self._fused if len(x) == 1 and not torch.is_grad_enabled() else None
+
     def context(self, w: torch.Tensor | None, level: torch.Tensor) -> Context:
         if self.intra or w is None:
             return Context(None, None)
+        if fast := self._fast(w):
+            return Context(*fast.context(w, level))
         c = self.context_in(w.to(self.context_in.weight.dtype))
         c = self.context_block(c * self.context_gain(level).to(c.dtype))
         return Context(c, self.context_side(c))
 
     def analysis(self, x: torch.Tensor, w: torch.Tensor | None, context: Context, level: torch.Tensor) -> torch.Tensor:
         """Patches → y, float32, in units of the step."""
-        delta = step_size(level)[:, None, None, None]
         r = x if w is None else x - w
+        if fast := self._fast(x):
+            return fast.analysis(r, context, level)
+        delta = step_size(level)[:, None, None, None]
         if context.c is None:
             e = self.encoder_in((2 * x).to(self.encoder_in.weight.dtype))
         else:
@@ -212,6 +226,8 @@ class FrameCodec(nn.Module):
 
     def synthesis(self, n: torch.Tensor, context: Context, level: torch.Tensor) -> torch.Tensor:
         """Values n = q + mean, float32 → residual patches (intra: the frame), float32."""
+        if fast := self._fast(n):
+            return fast.synthesis(n, context, level)
         dtype = self.decoder_in.weight.dtype
         delta = step_size(level)[:, None, None, None]
         n = n * self.inverse_gain(level)

@@ -10,10 +10,12 @@ import torch
 from small_models import SMALL, codec, planes
 
 from lvc.models.config import LEVEL_MAX, LEVEL_MIN, ModelConfig, code_to_level, level_to_code
+from lvc.models.fused import available
 from lvc.models.load import ready
 from lvc.models.network import (
     SIGMA_MIN,
     SIGMA_RATE,
+    Codec,
     Context,
     Gains,
     checkerboard,
@@ -125,3 +127,51 @@ def test_ready_makes_bf16_of_the_networks_but_not_of_integers_and_gains() -> Non
 def test_config_survives_its_text() -> None:
     config = ModelConfig(name="x", latent=40)
     assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["intra", "inter"])
+@pytest.mark.parametrize("size", [(2, 2), (6, 10), (18, 22)], ids=str)
+def test_fused_networks_compute_the_same(kind: int, size: tuple[int, int]) -> None:
+    """In float32 up to rounding; in bfloat16 as near to that as the layers one by one."""
+    torch.manual_seed(0)
+    h, w = size
+    plain = codec().requires_grad_(False).eval()
+    for block in plain.modules():  # random where training starts with zeros
+        if isinstance(block, (torch.nn.Conv2d, Gains)):
+            for p in block.parameters():
+                p += torch.randn_like(p) * 0.3 * p[0].numel() ** -0.5
+    x, guess = torch.randn(1, 96, h, w) / 8, torch.randn(1, 96, h, w) / 8 if kind else None
+    n = torch.randn(1, SMALL.latent, h // 2, w // 2) * 3
+
+    def outputs(net: Codec, level: torch.Tensor) -> list[torch.Tensor]:
+        one = net.of(kind)
+        context = one.context(guess, level)
+        found = [one.analysis(x, guess, context, level), one.synthesis(n, context, level)]
+        return found + ([context.c.float(), context.side.float()] if kind else [])  # type: ignore[union-attr]
+
+    def made(dtype: torch.dtype, fused: bool) -> Codec:
+        net = Codec(SMALL)
+        net.load_state_dict(plain.state_dict())
+        ready(net, torch.device("cpu"), dtype)
+        for one in (net.intra, net.inter):
+            assert one._fused is not None or not available()
+            if not fused:
+                one._fused = None
+        return net
+
+    nets = [made(d, f) for d, f in ((torch.float32, True), (torch.bfloat16, False), (torch.bfloat16, True))]
+    with torch.no_grad():
+        for number in (8.0, 8.5, 9.0, 12.25, 14.0, 8.0):  # more levels than are kept
+            level = torch.tensor([number])
+            for exact, *found in zip(outputs(plain, level), *(outputs(net, level) for net in nets), strict=True):
+                assert torch.allclose(found[0], exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
+                errors = [float(((one - exact) ** 2).mean()) for one in found[1:]]
+                assert errors[1] <= 2.5 * errors[0]
+
+
+def test_fused_networks_leave_gradients_alone() -> None:
+    net = codec()
+    ready(net, torch.device("cpu"), torch.float32)
+    n = torch.randn(1, SMALL.latent, 2, 2, requires_grad=True)
+    net.intra.synthesis(n, Context(None, None), torch.tensor([9.0])).sum().backward()
+    assert n.grad is not None and bool(n.grad.any())
