@@ -27,11 +27,13 @@ Encode and decode real files; measure quality, size and speed beside classical e
 Examples:
   lvc eval holiday.mp4
   lvc eval clips/*.mp4 --frames 96 --anchors x264:medium,x265:medium,svtav1:6 --report report.html --resume
+  lvc eval clips/*.mp4 --qualities none --anchors x264:medium@20/26/32/38,svtav1:6@25/35/45/55 --resume
   lvc eval clips/*.mp4 --baseline regression.json
 
 All metrics are those of the 4:2:0 planes at the source's size. bpp counts every byte of the file on disk, audio left
 out. Anchors are bare elementary streams at the encoder's own GOP, at the CRF that meets lvc's size within 2 % (≠: none
-does). Speeds are frames per second in the steady state and, in brackets, of the whole process with its start.
+does) or at those that are named; these stay measured for the next model with --resume. Speeds are frames per second in
+the steady state and, in brackets, of the whole process with its start; ~: the machine was busy with other work.
 """
 
 
@@ -42,14 +44,15 @@ def evaluate(
         typer.Option(metavar="FILE|ID", help="A model, or several; the one that comes with lvc by default."),
     ] = None,
     qualities: Annotated[
-        str, typer.Option("--qualities", "--quality", "-Q", metavar="LIST", help="lvc's points.")
+        str,
+        typer.Option("--qualities", "--quality", "-Q", metavar="LIST", help="lvc's points; none: the anchors alone."),
     ] = "20,40,60,80",
     anchors: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="CODEC:PRESET of x264, x265, svtav1, vvc; none for lvc alone, as with --baseline. "
-            "[default: x264:medium]",
+            help="CODEC:PRESET of x264, x265, svtav1, vvc, at lvc's sizes or at CRFs: x264:medium@22/27/32; "
+            "none for lvc alone, as with --baseline. [default: x264:medium]",
         ),
     ] = None,
     metrics: Annotated[
@@ -108,12 +111,15 @@ def evaluate(
             threads=cores,
             jobs=jobs,
             pictures=bool(report or resume or work),
+            side_by_side=report is not None,
             settings={k: v for k, v in {"gop": gop, "packing": packing}.items() if v is not None},
         )
         tolerance = gate.Tolerance(gate.parse_tolerance(tolerance_bpp), tolerance_psnr)
         before = gate.read(baseline, plan) if baseline and not update_baseline else None
-        if baseline and len(plan.models) > 1:
-            raise UsageError("a baseline is one model's — give one --model")
+        if baseline and (len(plan.models) > 1 or not plan.qualities):
+            raise UsageError("a baseline is one model's — give one --model, and --qualities")
+        if not (plan.qualities or (plan.anchors and all(anchor.crfs for anchor in plan.anchors))):
+            raise UsageError("without lvc, anchors need CRFs — write them as in x264:medium@22/27/32/37")
         paths = planning.labels([Path(clip) for clip in clips])
         if left_out:
             voice.notice(left_out)
@@ -150,7 +156,7 @@ def evaluate(
 
 
 def _failed(voice: Report, point: Point) -> None:
-    where = f"{point.codec} at {point.at:g}: " if point.width else ""
+    where = f"{point.told}: " if point.width else ""
     with voice.job(point.clip, go_on=True):
         voice.failed(LvcError(point.error), point.exit_code, where + point.error)
 
@@ -193,7 +199,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
     if len({p.clip for p in points}) > 1:
         console.print()
         console.print(means_table(points))
-    if len(plan.qualities) < MIN_POINTS:
+    if 0 < len(plan.qualities) < MIN_POINTS:
         console.print(f"\nno BD figures: they need {MIN_POINTS} qualities")
     elif found:
         console.print()

@@ -58,18 +58,28 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Anchor:
-    """`x264:medium` and its like. Raises UsageError for a name that is not in FAMILIES."""
+    """`x264:medium` and its like. `crfs`: where it is measured, as in `x264:medium@22/27/32`; else at lvc's sizes."""
 
     name: str
     preset: str
     threads: int = 2
+    crfs: tuple[float, ...] = ()
 
     @classmethod
     def parse(cls, text: str, threads: int = 2) -> Anchor:
-        name, _, preset = text.partition(":")
+        """Raises UsageError for a name that is not in FAMILIES, and for CRFs that it does not take."""
+        codec, at, steps = text.partition("@")
+        name, _, preset = codec.partition(":")
         if name not in FAMILIES:
             raise UsageError(f"unknown anchor {text!r} — one of {', '.join(FAMILIES)}, as in x264:medium")
-        return cls(name, preset or FAMILIES[name].preset, threads)
+        low, high = FAMILIES[name].crf_range
+        try:
+            crfs = tuple(dict.fromkeys(float(crf) for crf in steps.split("/"))) if at else ()
+        except ValueError:
+            crfs = (math.nan,)
+        if not all(low <= crf <= high for crf in crfs):
+            raise UsageError(f"{text!r}: CRFs go from {low:g} to {high:g} — write them as in {codec}@22/27/32/37")
+        return cls(name, preset or FAMILIES[name].preset, threads, crfs)
 
     @property
     def family(self) -> Family:

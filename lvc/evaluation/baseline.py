@@ -71,7 +71,7 @@ def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
     if not mine or any(p.error or p.quality is None for p in points):
         raise MediaError(f"{path} was not written: not every point could be measured — mend that first")
     rows = [
-        {"clip": p.clip, "quality": p.at, "frames": p.frames, "bytes": p.bytes, "bpp": round(p.bpp, 6),
+        {"clip": p.clip, "quality": p.setting, "frames": p.frames, "bytes": p.bytes, "bpp": round(p.bpp, 6),
          "psnr_611": round(p.quality.psnr_611, 4)}
         for p in mine if p.quality
     ]  # fmt: skip
@@ -85,9 +85,9 @@ def complaints(points: Sequence[Point], baseline: Baseline, tolerance: Tolerance
     """(clip, what got worse by how much) for every point that did. Raises UsageError for points it does not know."""
     found = []
     for p in (p for p in points if p.is_lvc and p.quality):
-        if (p.clip, p.at) not in baseline.figures:
-            raise UsageError(f"{p.clip} at quality {p.at:g} is not in the baseline — {RENEW}")
-        bpp, psnr = baseline.figures[p.clip, p.at]
+        if (p.clip, p.setting) not in baseline.figures:
+            raise UsageError(f"{p.clip} at quality {p.setting:g} is not in the baseline — {RENEW}")
+        bpp, psnr = baseline.figures[p.clip, p.setting]
         gained, lost = p.bpp / bpp - 1, psnr - (p.quality.psnr_611 if p.quality else 0)
         worse = []
         if gained > tolerance.bpp:
@@ -96,7 +96,7 @@ def complaints(points: Sequence[Point], baseline: Baseline, tolerance: Tolerance
             now = psnr - lost
             worse.append(f"{lost:.3f} dB less ({now:.3f} instead of {psnr:.3f} dB, {tolerance.psnr:g} allowed)")
         if worse:
-            found.append((p.clip, f"got worse at quality {p.at:g}: {' and '.join(worse)}"))
+            found.append((p.clip, f"got worse at quality {p.setting:g}: {' and '.join(worse)}"))
     return found
 
 

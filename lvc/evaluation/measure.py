@@ -21,6 +21,7 @@ from lvc.errors import (
     UsageError,
 )
 
+FED = 0.8
 KINDS = (UsageError, MediaError, CorruptError, UnsupportedError, OutputExistsError, LimitError)
 
 
@@ -28,7 +29,8 @@ KINDS = (UsageError, MediaError, CorruptError, UnsupportedError, OutputExistsErr
 class Measured:
     """`fps`: steady state. `fps_process`: frames over the wall time of the process, its start and imports included.
 
-    `macs`: multiply-accumulates of the networks for a frame. `key_frames`: how many a decoder met.
+    `macs`: multiply-accumulates of the networks for a frame. `key_frames`: how many a decoder met. `cpu_seconds`: the
+    processor time of the whole process, on all of its threads.
     """
 
     frames: int
@@ -38,6 +40,15 @@ class Measured:
     size: tuple[int, int] | None = None
     macs: float | None = None
     key_frames: int | None = None
+    cpu_seconds: float | None = None
+
+    @property
+    def starved(self) -> bool:
+        """The process had to wait for a processor: the machine was busy with other work, and the speeds are too low.
+
+        Encoders and decoders compute all the time: alone, every one of them takes more than `FED` of a core.
+        """
+        return self.cpu_seconds is not None and self.cpu_seconds * self.fps_process < FED * self.frames
 
 
 class Workers:
@@ -98,7 +109,7 @@ class Workers:
         macs = answer["macs"] / frames if answer.get("macs") and frames else None
         return Measured(
             frames, answer["fps"], frames / wall, answer["rss"], (width, height) if width else None, macs,
-            answer.get("key_frames"),
+            answer.get("key_frames"), answer.get("cpu"),
         )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from lvc.models import store as models
 class Plan:
     """`settings` go to `lvc.files.encode_file` as they are (packing, gop …). `threads` are those of one job.
 
-    `pictures`: keep two decoded frames of every point. `models`: as `--model` takes them; None is the default.
+    `qualities`: lvc's; none for the anchors alone. `models`: as `--model` takes them; None is the default. `pictures`:
+    keep two decoded frames of every point. `side_by_side`: anchors at CRFs of their own also meet lvc's size once.
     """
 
     qualities: Sequence[float] = (20, 40, 60, 80)
@@ -31,11 +32,22 @@ class Plan:
     threads: int = 2
     jobs: int = 1
     pictures: bool = False
+    side_by_side: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def points_per_clip(self) -> int:
-        return len(self.qualities) * (len(self.models) + len(self.anchors))
+        matched = sum(len(self.matched(quality)) for quality in self.qualities)
+        return len(self.qualities) * len(self.models) + matched + sum(len(a.crfs) for a in self.anchors)
+
+    @property
+    def shown(self) -> float | None:
+        """The quality whose pictures people are shown: the lower middle, where codecs differ and one looks on."""
+        return sorted(self.qualities)[(len(self.qualities) - 1) // 2] if self.qualities else None
+
+    def matched(self, quality: float) -> list[Anchor]:
+        """The anchors that have to meet the size of lvc's file at this quality."""
+        return [a for a in self.anchors if not a.crfs or (self.side_by_side and quality == self.shown)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,9 @@ def labels(clips: Sequence[Path]) -> dict[Path, str]:
 
 
 def parse_qualities(text: str) -> list[float]:
-    """`20,40,60,80`. Raises UsageError."""
+    """`20,40,60,80`, or `none`. Raises UsageError."""
+    if text == "none":
+        return []
     try:
         values = [float(x) for x in text.split(",")]
     except ValueError:
@@ -82,8 +96,11 @@ def parse_qualities(text: str) -> list[float]:
 
 
 def parse_anchors(text: str, threads: int) -> list[Anchor]:
-    """`x264:medium,svtav1:6`, or `none`. Raises UsageError."""
-    return list(dict.fromkeys(Anchor.parse(a, threads) for a in text.split(",") if a and a != "none"))
+    """`x264:medium,svtav1:6@25/35/45`, or `none`. Raises UsageError."""
+    anchors = list(dict.fromkeys(Anchor.parse(a, threads) for a in text.split(",") if a and a != "none"))
+    if len({str(a) for a in anchors}) < len(anchors):
+        raise UsageError(f"--anchors {text!r} names one twice — write all its CRFs at once, as in x264:medium@22/27/32")
+    return anchors
 
 
 def parse_metrics(text: str) -> tuple[list[str], str]:

@@ -13,16 +13,16 @@ from lvc.evaluation.metrics import FrameQuality
 class Point:
     """`setting` is lvc's quality or an anchor's CRF. `bytes` is the file on disk, `target_bytes` the size to match.
 
-    `at`: the quality of lvc that the point belongs to. `model`: id and start of the hash of lvc's model,
-    `overhead_bytes` those of its file that are neither latents nor copied packets. `rate`: pictures a second. `jobs`:
-    how many points were measured at a time, and slowed each other down. `pictures`: names of files in the run's store,
-    by frame; `original`: under which name those of the source are there.
+    `at`: the quality of lvc that the point belongs to; None for an anchor's at a CRF of its own. `model`: id and start
+    of the hash of lvc's model, `overhead_bytes` those of its file that are neither latents nor copied packets. `rate`:
+    pictures a second. `jobs`: how many points were measured at a time, and slowed each other down. `pictures`: names of
+    files in the run's store, by frame; `original`: under which name those of the source are there.
     """
 
     clip: str
     codec: str
     setting: float
-    at: float = 0
+    at: float | None = None
     width: int = 0
     height: int = 0
     rate: float = 0
@@ -44,6 +44,13 @@ class Point:
     @property
     def is_lvc(self) -> bool:
         return self.codec.split(":")[0] == "lvc"
+
+    @property
+    def told(self) -> str:
+        """Codec and setting for people; the codec alone where no setting came to be tried."""
+        if not self.width:
+            return self.codec
+        return f"{self.codec} at {f'CRF {self.setting:g}' if self.at is None else f'{self.at:g}'}"
 
     @property
     def bpp(self) -> float:
@@ -68,7 +75,7 @@ class Point:
         for job, m in (("encode", self.encode), ("decode", self.decode)):
             if m:
                 out |= {f"{job}_fps": _rounded(m.fps), f"{job}_fps_process": _rounded(m.fps_process)}
-                out |= {f"{job}_rss": m.rss}
+                out |= {f"{job}_rss": m.rss, f"{job}_cpu_seconds": _rounded(m.cpu_seconds)}
                 out |= {f"{job}_gmac_per_frame": None if m.macs is None else _rounded(m.macs / 1e9, 4)}
                 out |= {f"{job}_kmac_per_pixel": _rounded(self.kmacs_per_pixel(m), 3)}
         if self.decode:
@@ -102,8 +109,9 @@ class Point:
 FIELDS = (
     "clip codec setting at width height frames bytes bpp overhead_bytes target_bytes model jobs "
     "psnr_y psnr_u psnr_v psnr_611 ssim_y ssim_all ms_ssim_y vmaf "
-    "encode_fps encode_fps_process encode_rss encode_gmac_per_frame encode_kmac_per_pixel "
-    "decode_fps decode_fps_process decode_rss decode_gmac_per_frame decode_kmac_per_pixel key_frames error exit_code"
+    "encode_fps encode_fps_process encode_rss encode_cpu_seconds encode_gmac_per_frame encode_kmac_per_pixel "
+    "decode_fps decode_fps_process decode_rss decode_cpu_seconds decode_gmac_per_frame decode_kmac_per_pixel "
+    "key_frames error exit_code"
 ).split()
 
 

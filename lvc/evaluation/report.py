@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lvc.evaluation.measure import Measured
 from lvc.evaluation.pictures import MIME, name_of
 from lvc.evaluation.plan import Plan
 from lvc.evaluation.point import Point
@@ -53,7 +54,7 @@ def report_data(points: Sequence[Point], plan: Plan, store: Store) -> dict[str, 
         "codecs": sorted(dict.fromkeys(p.codec for p in good), key=lambda c: not c.startswith("lvc")),
         "qualities": list(plan.qualities),
         "clips": [_clip(name, [p for p in good if p.clip == name], plan, store) for name in _names(good)],
-        "failed": [{"clip": p.clip, "codec": p.codec, "at": p.at, "error": p.error} for p in points if p.error],
+        "failed": [{"clip": p.clip, "point": p.told, "error": p.error} for p in points if p.error],
         "averages": dataset_means(good),
         "means": [asdict(m) for m in means(found) if m.metric in measured],
         "verdicts": [
@@ -108,13 +109,18 @@ def _point(p: Point) -> dict[str, Any]:
         "far": p.size_match is not None and abs(p.size_match) > 0.02,
         "quality": {m: _rounded(getattr(p.quality, m), m, 2) for m in METRICS},
         "series": series,
-        "speed": {
-            job: m
-            and {"fps": m.fps, "process": m.fps_process, "mib": round(m.rss / 2**20), "kmacs": p.kmacs_per_pixel(m)}
-            for job, m in (("encode", p.encode), ("decode", p.decode))
-        },
+        "speed": {job: _speed(p, m) for job, m in (("encode", p.encode), ("decode", p.decode))},
         "key_frames": p.decode and p.decode.key_frames,
     }
+
+
+def _speed(p: Point, m: Measured | None) -> dict[str, Any] | None:
+    if m is None:
+        return None
+    return {
+        "fps": m.fps, "process": m.fps_process, "starved": m.starved, "mib": round(m.rss / 2**20),
+        "kmacs": p.kmacs_per_pixel(m),
+    }  # fmt: skip
 
 
 def _rounded(value: float | None, metric: str, more: int = 0) -> float | None:
@@ -122,9 +128,9 @@ def _rounded(value: float | None, metric: str, more: int = 0) -> float | None:
 
 
 def _pictures(points: Sequence[Point], plan: Plan, store: Store) -> dict[str, Any]:
-    """Of every codec at the lower middle quality, where codecs differ and one still wants to look."""
-    at = sorted(plan.qualities)[(len(plan.qualities) - 1) // 2]
-    here = [p for p in points if p.at == at and p.pictures]
+    """Of every codec at one size: that of lvc's file at the quality that is shown. Without lvc there is none."""
+    at = plan.shown
+    here = [p for p in points if at is not None and p.at == at and p.pictures]
     pictures: dict[str, dict[str, str]] = {}
     for frame in here[0].pictures if here else ():
         pictures[frame] = {"original": _uri(store.picture(name_of(here[0].original, frame)))}

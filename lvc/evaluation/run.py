@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ from lvc.evaluation.plan import Codec, Plan, codecs
 from lvc.evaluation.point import Point
 from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
-from lvc.evaluation.store import Store, hash_of_code, hash_of_file, key_of
-from lvc.evaluation.versions import encoder_version
+from lvc.evaluation.store import Store, hash_of_codec, hash_of_file, hash_of_measuring, key_of
+from lvc.evaluation.versions import decoders, encoder_version
 from lvc.facts import verify_file
 
 EXPECTED = (LvcError, OSError, RuntimeError, ValueError)
@@ -31,17 +32,18 @@ Failure = LvcError | OSError | RuntimeError | ValueError
 def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[Point]:
     """All points of the clips (path → name) as they are finished; with one job in order, clip by clip.
 
-    For each quality that is lvc's point of every model, then each anchor's at the size of the first model's file. A
-    failure becomes a Point with `error` and does not stop the others; a clip that cannot be read gives one such Point.
-    Raises UsageError, UnsupportedError for models. Leaving early ends the processes.
+    For each quality that is lvc's point of every model, then each anchor's at the size of the first model's file; after
+    them the anchors' at CRFs of their own. A failure becomes a Point with `error` and does not stop the others; a clip
+    that cannot be read gives one such Point. Raises UsageError, UnsupportedError for models. Leaving early ends the
+    processes.
     """
-    models = codecs(plan.models)
+    models = codecs(plan.models) if plan.qualities else []
     workers = Workers()
     done: queue.SimpleQueue[Point | BaseException | None] = queue.SimpleQueue()
 
-    def work(clip: _Clip, quality: float) -> None:
+    def work(clip: _Clip, step: float | Fixed) -> None:
         try:
-            for point in clip.points(quality):
+            for point in clip.points(step):
                 done.put(point)
             done.put(None)
         except BaseException as error:  # a bug: `evaluate` raises it on the caller's thread
@@ -54,8 +56,8 @@ def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[P
             left = 0
             for number, (path, name) in enumerate(clips.items()):
                 clip = _Clip(path, name, plan, models, store, workers, Path(folder) / str(number))
-                for quality in plan.qualities:
-                    pool.submit(work, clip, quality)
+                for step in steps(plan):
+                    pool.submit(work, clip, step)
                     left += 1
             while left:
                 item = done.get()
@@ -71,6 +73,14 @@ def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[P
             raise
 
 
+Fixed = tuple[Anchor, float]  # an anchor and one of its own CRFs
+
+
+def steps(plan: Plan) -> list[float | Fixed]:
+    """What is done of a clip: lvc's qualities with the anchors that meet its sizes, then the other anchors' CRFs."""
+    return [*plan.qualities, *((anchor, crf) for anchor in plan.anchors for crf in anchor.crfs)]
+
+
 class _Clip:
     """One clip of a run. Its source is opened, or copied, by whoever comes first, and removed after the last one."""
 
@@ -82,10 +92,10 @@ class _Clip:
         self._lock = threading.Lock()
         self._source: Source | None = None
         self._failed = False
-        self._left = len(plan.qualities)
-        self._key: dict[str, Any] = {}
+        self._left = len(steps(plan))
+        self._frames: dict[str, Any] = {}
 
-    def points(self, quality: float) -> Iterator[Point]:
+    def points(self, step: float | Fixed) -> Iterator[Point]:
         with self._lock:
             if self._failed:
                 return
@@ -94,8 +104,15 @@ class _Clip:
                     self._open()
             except EXPECTED as error:
                 self._failed = True
-                yield _failed(Point(self.name, self.models[0].label, quality, quality), error)
+                codec = str(step[0]) if isinstance(step, tuple) else self.models[0].label
+                yield _failed(Point(self.name, codec, 0), error)
                 return
+        if isinstance(step, tuple):
+            yield self._fixed_point(*step)
+        else:
+            yield from self._points_at(step)
+
+    def _points_at(self, quality: float) -> Iterator[Point]:
         folder = self.work / f"{quality:g}"
         folder.mkdir()
         target = None
@@ -104,8 +121,8 @@ class _Clip:
             if codec is self.models[0] and not point.error:
                 target = point.bytes
             yield point
-        for anchor in self.plan.anchors if target else ():
-            yield self._anchor_point(anchor, quality, target or 0, folder)
+        for anchor in self.plan.matched(quality) if target else ():
+            yield self._matched_point(anchor, quality, target or 0, folder)
 
     def leave(self) -> None:
         with self._lock:
@@ -116,15 +133,20 @@ class _Clip:
     def _open(self) -> None:
         self.work.mkdir()
         self._source = make_reference(self.path, self.work, frames=self.plan.frames, max_height=self.plan.max_height)
-        self._key = {
+        self._frames = {
             "clip": hash_of_file(self.path),
             "raw": self.path.name if self.path.suffix == ".yuv" else "",
             "frames": self.plan.frames,
             "max_height": self.plan.max_height,
-            "metrics": sorted(self.plan.metrics),
-            "threads": self.plan.threads,
-            "pictures": self.plan.pictures,
+            "decoders": decoders(self.plan.metrics),
+            "measuring": hash_of_measuring(),
         }
+
+    def _key(self, **codec: Any) -> str:
+        """The name in the store of a point of this clip: all on which its figures depend."""
+        plan = self.plan
+        how = {"metrics": sorted(plan.metrics), "threads": plan.threads, "pictures": plan.pictures}
+        return key_of(**self._frames, **how, **codec)
 
     @property
     def source(self) -> Source:
@@ -132,7 +154,7 @@ class _Clip:
             raise RuntimeError("the clip is not open")
         return self._source
 
-    def _blank(self, codec: str, setting: float, at: float) -> Point:
+    def _blank(self, codec: str, setting: float, at: float | None) -> Point:
         video = self.source.format
         return Point(
             self.name, codec, setting, at, video.width, video.height, round(float(video.rate), 3), jobs=self.plan.jobs
@@ -142,7 +164,7 @@ class _Clip:
         settings = {**self.plan.settings, "model": codec.name, "quality": quality}
         blank = replace(self._blank(codec.label, quality, quality), model=codec.id)
         try:
-            key = key_of(**self._key, **settings | {"model": codec.sha256}, code=hash_of_code())
+            key = self._key(**settings | {"model": codec.sha256}, code=hash_of_codec())
             if stored := self.store.get(key):
                 return replace(stored, clip=self.name, codec=codec.label, at=quality)
             path, threads = folder / "lvc.lvz", self.plan.threads
@@ -154,57 +176,47 @@ class _Clip:
         except EXPECTED as error:
             return _failed(blank, error)
 
-    def _anchor_point(self, anchor: Anchor, at: float, target: int, folder: Path) -> Point:
+    def _fixed_point(self, anchor: Anchor, crf: float) -> Point:
+        folder = self.work / f"{anchor}@{crf:g}".replace(":", "-")
+        folder.mkdir()
+        try:
+            return self._anchor_point(self._blank(str(anchor), crf, None), _Search(self, anchor, folder), crf)
+        except EXPECTED as error:
+            return _failed(self._blank(str(anchor), crf, None), error)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _matched_point(self, anchor: Anchor, at: float, target: int, folder: Path) -> Point:
         """The anchor's point that comes nearest to `target` bytes. Every encoding of the search is a measured one."""
         blank = replace(self._blank(str(anchor), 0, at), target_bytes=target)
-        threads = self.plan.threads
-        encoded: dict[float, Measured] = {}
-
-        def path_of(crf: float) -> Path:
-            return folder / f"{crf:g}{anchor.family.suffix}"
-
-        def size_of(crf: float) -> int:
-            settings = {"crf": crf}
-            encoded[crf] = self.workers.measure(
-                "encode", str(anchor), self.source.path, path_of(crf), threads=threads, settings=settings
-            )
-            size = path_of(crf).stat().st_size
-            if not size:
-                raise MediaError(f"{anchor} at CRF {crf:g} wrote nothing — leave it out of --anchors")
-            self.store.add_size(sizes, crf, size)
-            return size
-
+        search = _Search(self, anchor, folder)
         try:
-            version = encoder_version(anchor)
-            sizes = key_of(
-                clip=self._key["clip"], raw=self._key["raw"], frames=self.plan.frames, version=version,
-                max_height=self.plan.max_height, anchor=str(anchor), threads=threads,
-            )  # fmt: skip
-            crf = anchors.at_size(size_of, target, anchor.family, known=self.store.sizes(sizes))
-            key = key_of(**self._key, anchor=str(anchor), crf=crf, version=version)
-            if stored := self.store.get(key):
-                return replace(stored, clip=self.name, at=at, target_bytes=target)
-            if crf not in encoded:
-                size_of(crf)
-            raw = folder / "decoded.raw"
-            decoded = self.workers.measure(
-                "decode", str(anchor), path_of(crf), raw, threads=threads, reference=self.source.path
-            )
-            return self._judged(replace(blank, setting=crf), key, path_of(crf), raw, encoded[crf], decoded)
+            crf = anchors.at_size(search.size_of, target, anchor.family, known=self.store.sizes(search.key))
+            return self._anchor_point(replace(blank, setting=crf), search, crf)
         except EXPECTED as error:
             return _failed(blank, error)
         finally:
-            for crf in encoded:
-                path_of(crf).unlink(missing_ok=True)
+            for crf in search.encoded:
+                search.path_of(crf).unlink(missing_ok=True)
+
+    def _anchor_point(self, blank: Point, search: _Search, crf: float) -> Point:
+        key = self._key(anchor=str(search.anchor), crf=crf, version=search.version)
+        if stored := self.store.get(key):
+            return replace(stored, clip=self.name, at=blank.at, target_bytes=blank.target_bytes)
+        if crf not in search.encoded:
+            search.size_of(crf)
+        path, raw = search.path_of(crf), search.folder / "decoded.raw"
+        decoded = self.workers.measure(
+            "decode", str(search.anchor), path, raw, threads=self.plan.threads, reference=self.source.path
+        )
+        return self._judged(blank, key, path, raw, search.encoded[crf], decoded)
 
     def _judged(
         self, point: Point, key: str, path: Path, raw: Path, encode: Measured, decode: Measured, **figures: Any
     ) -> Point:
         """Adds size and quality, and keeps the point."""
         keep = self.plan.pictures
-        original = key_of(
-            clip=self._key["clip"], raw=self._key["raw"], frames=self.plan.frames, max_height=self.plan.max_height
-        )
+        original = key_of(**self._frames)
         order = {
             "job": "judge", "codec": point.codec, "src": str(raw), "reference": str(self.source.path),
             "size": decode.size, "metrics": list(self.plan.metrics), "threads": self.plan.threads,
@@ -225,10 +237,41 @@ class _Clip:
         return judged
 
 
+class _Search:
+    """An anchor's files of one clip in `folder`, by CRF; all sizes are kept in the store."""
+
+    def __init__(self, clip: _Clip, anchor: Anchor, folder: Path) -> None:
+        self.anchor, self.folder = anchor, folder
+        self.encoded: dict[float, Measured] = {}
+        self.version = encoder_version(anchor)
+        self.key = key_of(**clip._frames, anchor=str(anchor), version=self.version, threads=clip.plan.threads)
+        self._clip = clip
+
+    def path_of(self, crf: float) -> Path:
+        return self.folder / f"{crf:g}{self.anchor.family.suffix}"
+
+    def size_of(self, crf: float) -> int:
+        """Encodes, and remembers how that went."""
+        clip, name = self._clip, str(self.anchor)
+        self.encoded[crf] = clip.workers.measure(
+            "encode", name, clip.source.path, self.path_of(crf), threads=clip.plan.threads, settings={"crf": crf}
+        )
+        size = self.path_of(crf).stat().st_size
+        if not size:
+            raise MediaError(f"{name} at CRF {crf:g} wrote nothing — leave it out of --anchors")
+        clip.store.add_size(self.key, crf, size)
+        return size
+
+
 def in_order(points: Sequence[Point], clips: Mapping[Path, str], plan: Plan) -> list[Point]:
     """As one job would have brought them."""
-    names, qualities = list(clips.values()), list(plan.qualities)
-    return sorted(points, key=lambda p: (names.index(p.clip), qualities.index(p.at)))  # stable within a quality
+    names, order = list(clips.values()), [(str(s[0]), s[1]) if isinstance(s, tuple) else s for s in steps(plan)]
+
+    def place(p: Point) -> tuple[int, int]:
+        step = (p.codec, p.setting) if p.at is None else p.at
+        return names.index(p.clip), order.index(step) if step in order else -1  # -1: a clip that could not be read
+
+    return sorted(points, key=place)  # stable within a quality
 
 
 def _failed(point: Point, error: Failure) -> Point:

@@ -1,12 +1,14 @@
 """Finished points in a folder: a run that was cut off goes on where it was, and one that is repeated takes no time.
 
 A point is found again by everything that it depends on: the clip's content, the codec with its settings and version,
-what was measured, the number of threads. For lvc that includes the model's hash and the package's code. Anchors are
-stored by their CRF, not by the size that they were to meet, so that they stay valid for the next model.
+what was measured by which code, the number of threads. For lvc that includes the model's hash and the code of the
+rooms that make a file. Anchors depend on neither, and are stored by their CRF and not by the size that they were to
+meet: they stay valid for the next model.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import json
@@ -19,6 +21,10 @@ from lvc.evaluation.point import Point
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CODEC_ROOMS = ("lvz", "entropy", "media", "models", "codec", "files")
+MEASURING = (  # modules of this room on which figures depend; the others plan them and tell of them
+    "anchors", "ffmpeg", "judge", "metrics", "pictures", "planes", "rawfile", "reference", "source",
+    "timing", "vvc", "worker",
+)  # fmt: skip
 
 
 class Store:
@@ -69,10 +75,20 @@ def hash_of_file(path: Path) -> str:
 
 
 @functools.cache
-def hash_of_code() -> str:
-    """Of all Python files that decide what lvc writes and how fast."""
-    files = sorted(path for room in CODEC_ROOMS for path in (PACKAGE / room).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+def hash_of_codec(package: Path = PACKAGE) -> str:
+    """Of all code that decides what lvc writes and how fast."""
+    return _hash_of_code(sorted(path for room in CODEC_ROOMS for path in (package / room).rglob("*.py")))
+
+
+@functools.cache
+def hash_of_measuring(package: Path = PACKAGE) -> str:
+    """Of all code that encodes with anchors, that measures, and that prepares what is measured."""
+    return _hash_of_code([package / "evaluation" / f"{name}.py" for name in MEASURING])
+
+
+def _hash_of_code(files: list[Path]) -> str:
+    """Of what is executed: comments and layout do not count."""
+    return hashlib.sha256("".join(ast.dump(ast.parse(path.read_bytes())) for path in files).encode()).hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

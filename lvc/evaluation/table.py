@@ -16,7 +16,10 @@ NOTHING = "–"
 
 
 def point_table(points: Sequence[Point]) -> Table:
-    """One row for each point; columns of metrics that nobody measured are left out."""
+    """One row for each point; columns of metrics that nobody measured are left out.
+
+    ≠: the size of lvc's file is not met within 2 %.
+    """
     measured = [m for m in ("ssim_y", "ms_ssim_y", "vmaf") if any(p.quality and getattr(p.quality, m) for p in points)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("clip", "codec", "q/crf"):
@@ -80,15 +83,18 @@ def means_table(points: Sequence[Point]) -> Table:
     rows = dataset_means(points)
     metrics = [m for m in METRICS if any(row[m] is not None for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("mean", "codec", "lvc's q", "bpp", *(METRICS[m] for m in metrics), "enc fps", "dec fps"):
+    for name in ("mean", "codec", "lvc's q", "crf", "bpp", *(METRICS[m] for m in metrics), "enc fps", "dec fps"):
         table.add_column(name, justify="left" if name in ("mean", "codec") else "right", no_wrap=True)
     for number, row in enumerate(rows):
-        both = ((row[f"{job}_fps"], row[f"{job}_fps_process"]) for job in ("encode", "decode"))
-        speeds = (f"{figure(steady, 'fps')} ({figure(whole, 'fps')})" for steady, whole in both)
+        both = ((row[f"{job}_starved"], row[f"{job}_fps"], row[f"{job}_fps_process"]) for job in ("encode", "decode"))
+        speeds = (
+            f"{'~' if low else ''}{figure(steady, 'fps')} ({figure(whole, 'fps')})" for low, steady, whole in both
+        )
         table.add_row(
             f"of {row['clips']} clips" if not number else "",
             str(row["codec"]),
             figure(row["at"], "at"),
+            figure(row["crf"], "crf"),
             figure(row["bpp"], "bpp"),
             *(figure(row[m], m) for m in metrics),
             *speeds,
@@ -97,7 +103,7 @@ def means_table(points: Sequence[Point]) -> Table:
     return table
 
 
-PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1, "fps": 1, "at": 0}
+PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1, "fps": 1, "at": 0, "crf": 0}
 
 
 def figure(value: float | str | None, kind: str) -> str:
@@ -124,11 +130,11 @@ def _pair(rate: float | None, quality: float | None) -> str:
 
 
 def _fps(measured: Measured | None) -> str:
-    """Steady and, in brackets, over the whole process."""
+    """Steady and, in brackets, over the whole process; ~: it had to wait for the processor."""
     if measured is None:
         return ""
     steady = NOTHING if measured.fps is None else f"{measured.fps:.1f}"
-    return f"{steady} ({measured.fps_process:.1f})"
+    return f"{'~' if measured.starved else ''}{steady} ({measured.fps_process:.1f})"
 
 
 def _kmacs(point: Point) -> str:

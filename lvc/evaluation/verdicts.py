@@ -93,26 +93,28 @@ def means(verdicts: Sequence[Verdict]) -> list[Mean]:
 
 
 def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]]:
-    """Means over the clips for each codec and each of lvc's qualities: bpp, quality and speeds.
+    """Means over the clips for each codec at each of lvc's qualities and of its own CRFs: bpp, quality and speeds.
 
-    Only clips that every codec was measured on count, so that all rows speak of the same clips: `clips` says how many.
+    Only clips with all of the run's points count, so that all rows speak of the same clips: `clips` says how many.
+    `crf` is None for what belongs to a quality of lvc, `at` for what does not.
     """
-    codecs = list(dict.fromkeys(p.codec for p in points if p.quality))
+    groups: dict[tuple[str, float | None, float | None], dict[str, Point]] = {}
+    for p in (p for p in points if p.quality):
+        groups.setdefault((p.codec, p.at, p.setting if p.at is None else None), {})[p.clip] = p
+    clips = [c for c in dict.fromkeys(p.clip for p in points) if all(c in group for group in groups.values())]
     rows = []
-    for at in dict.fromkeys(p.at for p in points if p.quality):
-        here = {(p.codec, p.clip): p for p in points if p.quality and p.at == at}
-        clips = [c for c in dict.fromkeys(p.clip for p in points) if all((codec, c) in here for codec in codecs)]
-        for codec in codecs if clips else ():
-            mine = [here[codec, clip] for clip in clips]
-            row: dict[str, float | str | None] = {"codec": codec, "at": at, "clips": len(clips)}
-            row["bpp"] = sum(p.bpp for p in mine) / len(mine)
-            for metric in METRICS:
-                row[metric] = _mean([getattr(p.quality, metric) for p in mine])
-            for job in ("encode", "decode"):
-                measured = [getattr(p, job) for p in mine]
-                row[f"{job}_fps"] = _mean([m and m.fps for m in measured])
-                row[f"{job}_fps_process"] = _mean([m and m.fps_process for m in measured])
-            rows.append(row)
+    for (codec, at, crf), group in groups.items() if clips else ():
+        mine = [group[clip] for clip in clips]
+        row: dict[str, float | str | None] = {"codec": codec, "at": at, "crf": crf, "clips": len(clips)}
+        row["bpp"] = sum(p.bpp for p in mine) / len(mine)
+        for metric in METRICS:
+            row[metric] = _mean([getattr(p.quality, metric) for p in mine])
+        for job in ("encode", "decode"):
+            measured = [getattr(p, job) for p in mine]
+            row[f"{job}_fps"] = _mean([m and m.fps for m in measured])
+            row[f"{job}_fps_process"] = _mean([m and m.fps_process for m in measured])
+            row[f"{job}_starved"] = float(any(m and m.starved for m in measured))
+        rows.append(row)
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -26,6 +27,12 @@ def encoder_version(anchor: Anchor) -> str:
         if match := re.search(r"\.so\.([\d.]+)$|\.([\d.]+)\.dylib$|-([\d.]+)\.dll$", path.name):
             return f"{encoder} {next(group for group in match.groups() if group)}"
     return f"{encoder} of PyAV {av.__version__}"
+
+
+def decoders(metrics: Sequence[str]) -> list[str]:
+    """Who reads the clips and the anchors' files, and who measures VMAF, if it is measured."""
+    found = [f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"]
+    return [*found, f"static FFmpeg {ffmpeg.version()}"] if "vmaf" in metrics else found
 
 
 def versions(anchors: list[Anchor]) -> dict[str, str]:

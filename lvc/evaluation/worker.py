@@ -3,7 +3,8 @@
     python -m lvc.evaluation.worker '{"job": "encode", "codec": "lvc", …}'
 
 The parent is `measure.Workers`. The last line on stdout is the answer as JSON: `frames`, `fps` (steady), `rss` (peak,
-bytes), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare planes, which `judge` then compares.
+bytes), `cpu` (seconds of processor time), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare
+planes, which `judge` then compares.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ def main(text: str) -> int:
         answer = {"error": str(e), "exit_code": e.exit_code, "kind": type(e).__name__}
     except Exception as e:  # a worker must answer, whatever happens: the run goes on with the next clip
         answer = {"error": f"{type(e).__name__}: {e}", "exit_code": 1, "kind": type(e).__name__}
-    print(json.dumps({"rss": peak_rss(), **answer}), flush=True)
+    print(json.dumps({"rss": peak_rss(), "cpu": cpu_seconds(), **answer}), flush=True)
     return 0
+
+
+def cpu_seconds() -> float:
+    """Of this process on all of its threads and of the programs that it has waited for, since their starts."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
 def peak_rss() -> int:

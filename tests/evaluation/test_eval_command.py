@@ -34,7 +34,7 @@ def fake_clip(name: str, plan: Plan) -> Generator[Point]:
         yield Point(name, "lvc", plan.qualities[0], plan.qualities[0], error=str(error), exit_code=error.exit_code)
         return
     for quality in plan.qualities:
-        for codec, gain in (("lvc", 0.0), *((str(a), 2.0) for a in plan.anchors)):
+        for codec, gain in (("lvc", 0.0), *((str(a), 2.0) for a in plan.anchors if not a.crfs)):
             psnr = 25 + quality / 5 + gain + WORSE["psnr"]
             yield Point(
                 name,
@@ -47,8 +47,16 @@ def fake_clip(name: str, plan: Plan) -> Generator[Point]:
                 10,
                 int(20000 * 1.03**quality * WORSE["bytes"]),
                 quality=FrameQuality(psnr, psnr, psnr, psnr, 0.9 + quality / 1000, 0.9),
-                encode=Measured(10, 31.5, 4.0, 2**28, macs=6.4e6),
+                encode=Measured(10, 31.5, 4.0, 2**28, macs=6.4e6, cpu_seconds=2.4 if codec == "lvc" else 0.9),
                 decode=Measured(10, None, 5.0, 2**27, macs=3.2e6),
+            )
+
+    for anchor in plan.anchors:
+        for crf in anchor.crfs:
+            quality = FrameQuality(*[50 - crf / 2] * 4)
+            speed = Measured(10, 31.5, 4.0, 2**28, cpu_seconds=0.9)
+            yield Point(
+                name, str(anchor), crf, None, 64, 48, 25, 10, 20000, quality=quality, encode=speed, decode=speed
             )
 
 
@@ -71,6 +79,19 @@ def test_table_and_verdict() -> None:
     assert result.exit_code == 0, result.output
     for text in ("x264:medium", "31.5 (4.0)", "– (5.0)", "256", "2.1/1.0", "BD-rate", "of 2 clips", "mean of 2 of 2"):
         assert text in result.stdout
+    busy = [line for line in result.stdout.splitlines() if "~31.5 (4.0)" in line]
+    assert busy and all("x264:medium" in line for line in busy)  # it waited for the processor, lvc did not
+
+
+def test_the_anchors_alone_at_crfs() -> None:
+    result = invoke("a.mp4", "--qualities", "none", "--anchors", "x264:medium@22/30.5", "--json")
+    *points, done = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0 and [(p["codec"], p["setting"], p["at"]) for p in points] == [
+        ("x264:medium", 22, None), ("x264:medium", 30.5, None)
+    ]  # fmt: skip
+    assert done["points"] == 2 and points[0]["encode_cpu_seconds"] == 0.9
+    result = invoke("a.mp4", "--qualities", "none", "--anchors", "x264:medium@22/30.5")
+    assert result.exit_code == 0 and "30.5" in result.stdout and "BD" not in result.stdout.split("threads")[0]
 
 
 def test_json_lines() -> None:
@@ -143,6 +164,7 @@ def test_the_gate(tmp_path: Path) -> None:
         (["--frames", "5"], "measured without --frames"),
         (["--tolerance-bpp", "much"], "no share"),
         (["--model", "a", "--model", "b"], "one --model"),
+        (["--qualities", "none", "--anchors", "x264@30"], "one --model, and --qualities"),
     ],
 )
 def test_what_a_baseline_cannot_judge(more: list[str], message: str, tmp_path: Path) -> None:
@@ -167,6 +189,12 @@ def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
     "wrong",
     [
         "--anchors vp8",
+        "--anchors x264:medium@",
+        "--anchors x264:medium@20/52",
+        "--anchors x264:medium@20,x264:medium@30",
+        "--qualities none",
+        "--qualities none --anchors x264:medium",
+        "--qualities none --anchors none",
         "--quality 10,x",
         "--quality 101",
         "--frames 0",

@@ -27,7 +27,8 @@ from lvc.evaluation.store import Store
 NASTY = 'a</script><img src=x onerror="boom()">.mp4'
 CLIPS = {"sofa.mp4": (320, 180), NASTY: (144, 256)}
 GAINS = {"lvc": 0.0, "x264:medium": 1.5, "svtav1:6": 2.5}
-PLAN = Plan(qualities=[30, 50, 70], anchors=[Anchor("x264", "medium"), Anchor("svtav1", "6")], pictures=True)
+OWN = Anchor("svtav1", "6", crfs=(45, 25))  # at qualities 30 and 70; at 50 it meets lvc's size
+PLAN = Plan([30, 50, 70], [Anchor("x264", "medium"), OWN], pictures=True, side_by_side=True)
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
@@ -52,6 +53,7 @@ def made_up(store: Store) -> list[Point]:
                 frames = [
                     FrameQuality(psnr + i % 3, psnr, psnr, psnr + i % 3, 0.95, 0.95, None, 80 + i) for i in range(12)
                 ]
+                own = codec == str(OWN) and at != PLAN.shown
                 names = {str(f): pictures.name_of(f"{number}-{codec.replace(':', '')}", f) for f in (6, 11)}
                 for name in names.values():
                     pictures.write(shaded(width, height, 5 + 5 * rank), video, store.picture(name))
@@ -59,16 +61,17 @@ def made_up(store: Store) -> list[Point]:
                     Point(
                         clip,
                         codec,
-                        at,
-                        at,
+                        OWN.crfs[at > 50] if own else at,
+                        None if own else at,
                         width,
                         height,
                         25,
                         12,
-                        int(2000 * 1.03**at),
+                        int(2000 * 1.03**at * (1.25 if own else 1)),
+                        target_bytes=None if own else int(2000 * 1.03**at),
                         quality=frames[0],
                         per_frame=frames,
-                        encode=Measured(12, 30 / (rank + 1), 9, 2**28, macs=1e7),
+                        encode=Measured(12, 30 / (rank + 1), 9, 2**28, macs=1e7, cpu_seconds=0.5 if rank else 1.3),
                         model="small abc",
                         decode=Measured(12, 60 * (rank + 1), 20, 2**27, key_frames=1),
                         pictures=names,
@@ -98,7 +101,7 @@ def test_all_is_inside_and_nothing_is_fetched(report: Path) -> None:
         for shown in clip["pictures"].values():
             assert set(shown) == {"original", *GAINS} and all(uri.startswith("data:image/") for uri in shown.values())
     assert data["failed"] == [
-        {"clip": "absent.mp4", "codec": "lvc", "at": 30, "error": "cannot be opened — a video file is needed"}
+        {"clip": "absent.mp4", "point": "lvc", "error": "cannot be opened — a video file is needed"}
     ]
     assert "MS-SSIM" not in data["metrics"].values()  # nobody measured it
     assert "default-src 'none'" in text and "<!-- " not in text
@@ -150,7 +153,7 @@ def not_inside(url: str) -> bool:
 def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
     with Tab(browser, report) as tab:
         assert tab.locator("#rd .curve").count() == 3
-        assert tab.locator("#failed li").inner_text().startswith("absent.mp4, lvc at 30: cannot be opened")
+        assert tab.locator("#failed li").inner_text().startswith("absent.mp4, lvc: cannot be opened")
         assert "Mean of 2 clips" in tab.locator("#clip").inner_text()
         assert tab.locator("#tiles div").count() == 2
         curve = "[...document.querySelectorAll('#rd .curve')].at(-1)?.getAttribute('d')"
@@ -167,9 +170,36 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         tab.click("#job >> text=Decoding")
         tab.wait_for_function(shown, arg=["#speed svg[role=img]", "decoding"])
         tab.locator("summary").first.click()
-        assert tab.locator("#tables table").first.locator("tbody tr").count() == 9
+        rows = tab.locator("#tables table").first.locator("tbody tr")
+        assert rows.count() == 9
+        assert "~15.0" in rows.nth(1).inner_text() and "~" not in rows.nth(0).inner_text()
+        assert "busy with other work" not in tab.locator("#speed-note").inner_text()  # encoding was, decoding not
+        tab.click("#job >> text=Encoding")
+        assert "busy with other work" in tab.locator("#speed-note").inner_text()
         tab.locator("#rd svg[role=img] path[transform]").first.hover(force=True)
         assert "bpp" in tab.locator("#rd .tip").inner_text()
+
+
+def test_frames_of_an_anchor_without_that_size_are_the_nearest(browser: Any, report: Path) -> None:
+    with Tab(browser, report) as tab:
+        note = tab.locator("#time-note")
+        assert note.inner_text() == "Anchors at the size of lvc's file."
+        tab.select_option("#at", "70")
+        assert tab.locator("#time .curve").count() == 3
+        sizes = [2000 * 1.03**70 * part / 1000 for part in (1, 1.25)]
+        assert f"lvc's file, {sizes[0]:.1f} kB, or at the CRF" in note.inner_text()
+        assert note.inner_text().endswith(f"nearest: svtav1:6 {sizes[1]:.1f} kB.")
+
+
+def test_the_anchors_alone_have_curves_and_no_pictures(browser: Any, report: Path, tmp_path: Path) -> None:
+    points = [p for p in made_up(Store(tmp_path / "store")) if p.at is None and not p.error]
+    path = tmp_path / "alone.html"
+    path.write_text(page(points, Plan([], [OWN], pictures=True), Store(tmp_path / "store")), encoding="utf-8")
+    with Tab(browser, path, pictures=False) as tab:
+        assert tab.locator("#rd .curve").count() == 1 and not tab.locator("#viewer").is_visible()
+        assert not tab.locator("#frame-by-frame").is_visible()
+        tab.locator("#rd svg[role=img] path[transform]").first.hover(force=True)
+        assert "CRF" in tab.locator("#rd .tip").inner_text()
 
 
 def test_the_divider_is_dragged_and_pictures_enlarged(browser: Any, report: Path) -> None:

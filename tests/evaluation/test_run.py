@@ -3,91 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 from rich.console import Console
 
-from lvc.errors import CorruptError, LvcError, MediaError, UnsupportedError, UsageError
-from lvc.evaluation import anchors, judge, measure, run, worker
+from lvc.errors import CorruptError, MediaError, UsageError
+from lvc.evaluation import anchors, judge, run
 from lvc.evaluation.measure import Workers
 from lvc.evaluation.plan import Plan, codecs
-from lvc.evaluation.planes import Picture, to_frame
+from lvc.evaluation.planes import Picture
 from lvc.evaluation.point import FIELDS, Point
-from lvc.evaluation.rawfile import read_pictures, write_picture
-from lvc.evaluation.reference import make_reference
-from lvc.evaluation.source import ClipFormat, Source
-from lvc.evaluation.store import Store
+from lvc.evaluation.rawfile import read_pictures
+from lvc.evaluation.store import CODEC_ROOMS, PACKAGE, Store, hash_of_codec, hash_of_measuring
 from lvc.evaluation.table import means_table, point_table, verdict_table, write_csv
-from lvc.evaluation.timing import Arrivals
-from lvc.evaluation.verdicts import verdicts
+from lvc.evaluation.verdicts import dataset_means, verdicts
 from lvc.models.store import default_model_path
-from lvc.results import Facts
-
-VIDEO = ClipFormat(96, 64, Fraction(1, 25), Fraction(25))
-
-
-def pictures(count: int = 12, width: int = 96, height: int = 64) -> list[Picture]:
-    """A textured ground that moves, with noise."""
-    rng = np.random.default_rng(7)
-    half = (height + 1) // 2, (width + 1) // 2
-    rows, columns = np.ogrid[: height + count, : width + 2 * count]
-    ground = 120 + 50 * np.sin(rows / 3 + columns / 17) * np.cos(columns / 5) + 30 * np.sin(columns * rows / 90)
-    out = []
-    for i in range(count):
-        y = ground[i : i + height, 2 * i : 2 * i + width] + rng.normal(0, 2, (height, width))
-        out.append(Picture(y.clip(0, 255).astype(np.uint8), *(np.full(half, v, np.uint8) for v in (110, 140)), pts=i))
-    return out
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "moving.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for p in pictures():
-            frame = to_frame(p)
-            frame.pts, frame.time_base = p.pts, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.fixture
-def disguised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Workers run in this process, and lvc's jobs are x264's at CRF 60 - quality / 2. What was done, by name."""
-    seen: dict[str, str] = {}
-    asked: list[str] = []
-
-    def encode(job: dict[str, Any]) -> dict[str, Any]:
-        if job["settings"]["quality"] == 13:
-            raise CorruptError("an unlucky number — take another")
-        seen[job["dst"]] = job["src"]
-        crf = 60 - job["settings"]["quality"] / 2
-        return worker.anchor_encode(job | {"codec": "x264:ultrafast", "settings": {"crf": crf}})
-
-    def decode(job: dict[str, Any]) -> dict[str, Any]:
-        return worker.anchor_decode(job | {"codec": "x264:ultrafast", "reference": seen[job["src"]]})
-
-    def ask(self: Workers, order: dict[str, Any]) -> tuple[dict[str, Any], float]:
-        asked.append(f"{order['codec']} {order['job']}")
-        stand_in = {"lvc encode": encode, "lvc decode": decode}.get(asked[-1])
-        name = "lvc" if order["codec"] == "lvc" else "anchor"
-        return {"rss": 2**20, **(stand_in or worker.JOBS[name, order["job"]])(order)}, 1.2
-
-    monkeypatch.setattr(Workers, "ask", ask)
-    monkeypatch.setattr(run, "verify_file", lambda path: Facts({"overhead_bytes": 9}))
-    return asked
 
 
 def all_points(clip: Path, plan: Plan, folder: Path) -> list[Point]:
@@ -225,134 +161,73 @@ def test_several_models_are_told_apart(disguised: list[str], clip: Path, tmp_pat
     assert [p.codec for p in all_points(clip, plan, tmp_path / "store")] == labels
 
 
-@pytest.mark.parametrize("size", [(96, 64), (75, 53)])
-@pytest.mark.parametrize("name", ["x264:veryfast", "x265:ultrafast", "svtav1:12", "vvc:faster"])
-def test_anchors_write_files_and_read_them_back(name: str, size: tuple[int, int], tmp_path: Path) -> None:
-    anchor = anchors.Anchor.parse(name, 1)
-    if missing := anchors.why_not(anchor):
-        pytest.skip(missing)
-    frames = pictures(3, *size)
-    video = ClipFormat(*size, Fraction(1, 25), Fraction(25))
-    done = anchors.encode(frames, video, anchor, 20, tmp_path / f"a{anchor.family.suffix}")
-    assert done.bytes == done.path.stat().st_size > 0 and done.frames == 3
-    if hasattr(os, "sched_getscheduler"):  # SVT-AV1 would have made this thread real-time, if root runs the tests
-        assert os.sched_getscheduler(0) == os.SCHED_OTHER
-    decoded, key_frames = zip(*anchors.decode_marked(done.path, anchor, video), strict=True)
-    assert len(decoded) == 3 and sum(key_frames) == 1
-    assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
-    assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12
+def test_anchors_at_crfs_of_their_own(clip: Path, disguised: list[str], tmp_path: Path) -> None:
+    fixed, matched = anchors.Anchor("x264", "medium", 1, (20, 35)), anchors.Anchor("x264", "veryfast", 1)
+    plan = Plan([30, 50, 70], [fixed, matched], frames=4, threads=1)
+    points = all_points(clip, plan, tmp_path / "a")
+    assert len(points) == plan.points_per_clip == 8
+    assert [(p.codec, p.setting) for p in points[6:]] == [("x264:medium", 20), ("x264:medium", 35)]
+    assert all(p.at is None and p.target_bytes is None and p.size_match is None for p in points[6:])
+    assert points[6].bytes > 2 * points[7].bytes and points[6].quality and points[7].quality
+    assert points[6].quality.psnr_y > points[7].quality.psnr_y + 3
+    assert run.in_order(points[::-1], {clip: clip.name}, plan)[6:] == points[6:]
+    rows = dataset_means(points)
+    assert [(r["codec"], r["at"], r["crf"]) for r in rows][-2:] == [
+        ("x264:medium", None, 20),
+        ("x264:medium", None, 35),
+    ]
+    beside = replace(plan, side_by_side=True)
+    points = all_points(clip, beside, tmp_path / "a")
+    assert len(points) == beside.points_per_clip == 9
+    (same_size,) = [p for p in points if p.codec == "x264:medium" and p.at is not None]
+    assert same_size.at == beside.shown == 50 and same_size.target_bytes == points[2].bytes
 
 
-def test_at_size_meets_the_size(tmp_path: Path) -> None:
-    anchor, frames = anchors.Anchor("x264", "ultrafast", 1), pictures(8)
-    sizes: dict[float, int] = {}
-
-    def size_of(crf: float) -> int:
-        sizes[crf] = anchors.encode(frames, VIDEO, anchor, crf, tmp_path / "a.h264").bytes
-        return sizes[crf]
-
-    target = size_of(23.5)
-    sizes.clear()
-    best = anchors.at_size(size_of, target, anchor.family, start=40)
-    assert abs(sizes[best] / target - 1) < 0.02
-    assert len(sizes) <= 12
-    known = dict(sizes)
-    sizes.clear()
-    assert anchors.at_size(size_of, target, anchor.family, known=known) == best and not sizes
-    assert anchors.at_size(size_of, 1, anchor.family) == 51  # out of reach: the nearest
+def test_the_anchors_alone(clip: Path, disguised: list[str], tmp_path: Path) -> None:
+    plan = Plan([], [anchors.Anchor("x264", "medium", 1, (20, 30, 40))], frames=4, threads=1)
+    absent = tmp_path / "absent.mp4"
+    points = list(run.evaluate({absent: "absent.mp4", clip: clip.name}, plan, Store(tmp_path)))
+    assert [(p.codec, p.setting, bool(p.error)) for p in points] == [
+        ("x264:medium", 0, True), ("x264:medium", 20, False), ("x264:medium", 30, False), ("x264:medium", 40, False)
+    ]  # fmt: skip
+    assert "lvc encode" not in disguised and verdicts(points) == []
+    assert run.in_order(points[::-1], {absent: "absent.mp4", clip: clip.name}, plan)[0].told == "x264:medium"
 
 
-def test_unknown_and_unavailable_anchors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="vp8"):
-        anchors.Anchor.parse("vp8:good")
-    assert anchors.why_not(anchors.Anchor("x264", "medium")) is None
-    monkeypatch.setattr(anchors.av, "codecs_available", set())
-    with pytest.raises(UnsupportedError, match="no libx264"):
-        anchors.encode([], VIDEO, anchors.Anchor("x264", "medium"), 20, tmp_path / "a.h264")
+def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
+    clip: Path, disguised: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "lvc"
+    for room in (*CODEC_ROOMS, "cli", "evaluation", "training"):
+        shutil.copytree(PACKAGE / room, package / room, ignore=shutil.ignore_patterns("__pycache__", "page"))
+    monkeypatch.setattr(run, "hash_of_codec", lambda: hash_of_codec.__wrapped__(package))
+    monkeypatch.setattr(run, "hash_of_measuring", lambda: hash_of_measuring.__wrapped__(package))
+    plan = Plan([50], [anchors.Anchor("x264", "medium", 1, (20, 35))], frames=4, threads=1, side_by_side=True)
 
+    def asked() -> set[str]:
+        """Which codecs had to be encoded."""
+        disguised.clear()
+        points = all_points(clip, plan, tmp_path / "store")
+        assert len(points) == 4 and not [p.error for p in points if p.error]
+        return {order.split()[0] for order in disguised if "encode" in order}
 
-def test_reference_is_the_source_unless_it_is_cut_or_scaled(clip: Path, tmp_path: Path) -> None:
-    assert make_reference(clip, tmp_path).path == clip
-    cut = make_reference(clip, tmp_path, frames=5)
-    assert cut.path != clip and cut.format.rate == 25
-    for a, b in zip(cut, pictures(5), strict=True):
-        np.testing.assert_array_equal(a.y, b.y)
-        np.testing.assert_array_equal(a.v, b.v)
-        assert a.pts * cut.format.time_base == Fraction(b.pts, 25)
-    small = make_reference(clip, tmp_path, max_height=32)
-    assert (small.format.width, small.format.height) == (48, 32)
-    assert next(iter(small)).y.shape == (32, 48)
+    def change(name: str, text: str = "\nCHANGED = 1\n") -> None:
+        path = package / name
+        path.write_text(path.read_text() + text)
 
-
-def test_raw_yuv_gets_its_size_from_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "bare_96x64_30.yuv"
-    with path.open("wb") as file:
-        for p in pictures(3):
-            write_picture(file, p)
-    source = Source(path)
-    assert source.format.rate == 30
-    for a, b in zip(source, pictures(3), strict=True):
-        np.testing.assert_array_equal(a.y, b.y)
-    path.rename(tmp_path / "bare.yuv")
-    with pytest.raises(MediaError, match="size in its name"):
-        Source(tmp_path / "bare.yuv")
-
-
-def test_rawfile_round_trip_and_short_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.raw"
-    with path.open("wb") as file:
-        for p in pictures(2, 75, 53):
-            write_picture(file, p)
-    for a, b in zip(read_pictures(path, 75, 53), pictures(2, 75, 53), strict=True):
-        np.testing.assert_array_equal(a.y, b.y)
-        np.testing.assert_array_equal(a.v, b.v)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="within picture 1"):
-        list(read_pictures(path, 75, 53))
-
-
-def test_steady_fps_ignores_the_start_and_bursts() -> None:
-    arrivals = Arrivals()
-    arrivals.times = [3 + 8 * (i // 8 + 1) / 40 for i in range(160)]  # 3 s of loading, clips of 8 at 40 fps
-    assert arrivals.steady_fps() == pytest.approx(40, rel=0.01)
-    arrivals.times = arrivals.times[:8]
-    assert arrivals.steady_fps() is None
-    arrivals(20)
-    assert len(arrivals.times) == 20
-
-
-def test_worker_process_answers_with_figures_or_with_the_error(clip: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.h264"
-    done = Workers().measure("encode", "x264:ultrafast", clip, out, threads=1, settings={"crf": 30})
-    assert done.frames == 12 and done.fps and done.fps_process < done.fps
-    assert 10 * 2**20 < done.rss < 2**31
-    with pytest.raises(MediaError, match="cannot be opened"):
-        Workers().measure("encode", "x264:medium", tmp_path / "absent.mkv", out, threads=1, settings={"crf": 30})
-
-
-def test_errors_of_workers_keep_their_exit_code() -> None:
-    for code in range(1, 10):
-        error = measure.error_of(code, "what — do")
-        assert str(error) == "what — do"
-        assert isinstance(error, LvcError) == (code != 1)
-        if 2 <= code <= 7:
-            assert isinstance(error, LvcError) and error.exit_code == code
-
-
-def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="died with status 1"):
-        Workers().measure("encode", "x264:medium", clip, tmp_path / "a.h264", threads=1)
-
-
-def test_point_without_frames_has_no_size_problem() -> None:
-    assert Point("a", "lvc", 50).bpp == 0
-
-
-@pytest.mark.parametrize("name", ["x264:medium", "x265:ultrafast"])
-def test_encoders_are_not_charged_for_writing_about_themselves(name: str, tmp_path: Path) -> None:
-    anchor = anchors.Anchor.parse(name, 1)
-    if missing := anchors.why_not(anchor):
-        pytest.skip(missing)
-    done = anchors.encode(pictures(1), VIDEO, anchor, 30, tmp_path / "a")
-    assert anchor.name.encode() not in done.path.read_bytes()
+    assert asked() == {"lvc", "x264:medium"} and asked() == set()
+    for room in CODEC_ROOMS:
+        change(f"{room}/__init__.py")
+        assert asked() == {"lvc"}, room
+    for name in ("cli/eval", "evaluation/report", "evaluation/run", "training/__init__"):
+        change(f"{name}.py")
+    change("evaluation/metrics.py", "\n# nothing but a comment\n")
+    assert asked() == set()
+    change("evaluation/metrics.py")
+    assert asked() == {"lvc", "x264:medium"}
+    monkeypatch.setattr(run, "encoder_version", lambda anchor: "libx264 of tomorrow")
+    assert asked() == {"x264:medium"}
+    monkeypatch.setattr(run, "decoders", lambda metrics: ["PyAV of tomorrow"])
+    assert asked() == {"lvc", "x264:medium"}
+    plan = replace(plan, threads=2)
+    assert asked() == {"lvc", "x264:medium"}

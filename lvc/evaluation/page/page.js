@@ -40,12 +40,17 @@ function currentPoints() {
   const clip = clipNamed(find("#clip").value);
   if (clip) return clip.points;
   return DATA.averages.map((row) => ({
-    codec: row.codec, at: row.at, setting: null, bpp: row.bpp, quality: row,
+    codec: row.codec, at: row.at, setting: row.crf, bpp: row.bpp, quality: row,
     speed: {
-      encode: { fps: row.encode_fps, process: row.encode_fps_process },
-      decode: { fps: row.decode_fps, process: row.decode_fps_process },
+      encode: { fps: row.encode_fps, process: row.encode_fps_process, starved: row.encode_starved },
+      decode: { fps: row.decode_fps, process: row.decode_fps_process, starved: row.decode_starved },
     },
   }));
+}
+
+function settingOf(p) {
+  const own = p.setting == null ? "" : `${isLvc(p.codec) ? "quality" : "CRF"} ${p.setting}`;
+  return own || `at lvc's ${p.at}`;
 }
 
 function seriesOf(points, toPoint) {
@@ -59,7 +64,7 @@ function drawRates() {
   const metric = find("#metric").value, places = DATA.places[metric];
   const series = seriesOf(currentPoints(), (p) => ({
     x: p.bpp, y: p.quality[metric],
-    text: `${p.setting == null ? `at lvc's ${p.at}` : `at ${p.setting}`}\n${p.bpp.toFixed(4)} bpp${p.kbps ? `, ${p.kbps.toFixed(0)} kbit/s` : ""}\n${shown(p.quality[metric], places)}`,
+    text: `${settingOf(p)}\n${p.bpp.toFixed(4)} bpp${p.kbps ? `, ${p.kbps.toFixed(0)} kbit/s` : ""}\n${shown(p.quality[metric], places)}`,
   }));
   for (const s of series) s.points.sort((a, b) => a.x - b.x);
   chart(find("#rd"), { series, x: { label: "bits per pixel", log: true }, y: { label: metricName() } });
@@ -73,13 +78,15 @@ function drawSpeeds() {
   const metric = find("#metric").value, { job, kind } = chosen;
   const series = seriesOf(currentPoints(), (p) => {
     const fps = p.speed[job]?.[kind];
-    return fps && { x: fps, y: p.quality[metric], text: `at lvc's ${p.at}\n${fps.toFixed(1)} fps\n${shown(p.quality[metric], DATA.places[metric])}` };
+    return fps && { x: fps, y: p.quality[metric], text: `${settingOf(p)}\n${fps.toFixed(1)} fps\n${shown(p.quality[metric], DATA.places[metric])}` };
   });
   const label = `frames per second, ${job === "encode" ? "encoding" : "decoding"}`;
   chart(find("#speed"), { series, x: { label, log: true }, y: { label: metricName() } });
-  find("#speed-note").textContent = "Further right is faster. Points joined by a line are the same codec at lvc's qualities; anchors at the size of lvc's file. " +
+  const starved = currentPoints().some((p) => p.speed[job]?.starved);
+  find("#speed-note").textContent = "Further right is faster. Points joined by a line are the same codec. " +
     (kind === "fps" ? "Without the start of the process; clips of under 40 frames have no such figure for lvc." : "Frames over the time of the whole process, its start included.") +
-    (Number(DATA.settings["points at a time"]) > 1 ? " Several points were measured at a time and slowed each other down." : "");
+    (Number(DATA.settings["points at a time"]) > 1 ? " Several points were measured at a time and slowed each other down." : "") +
+    (starved ? " Some waited for the processor, because the machine was busy with other work: they are faster than it seems." : "");
 }
 
 // Buttons of which one is pressed; `chosen[name]` is its value.
@@ -103,12 +110,24 @@ function drawTime() {
   // the means have no frames: then the first clip's are shown
   const clip = clipNamed(find("#clip").value) ?? DATA.clips[0];
   const metric = find("#metric").value, at = Number(find("#at").value);
-  const points = (clip?.points ?? []).filter((p) => p.at === at);
-  const series = DATA.codecs.map((codec) => ({
-    name: codec, style: style(codec), thick: isLvc(codec),
-    points: (points.find((p) => p.codec === codec)?.series[metric] ?? [])
-      .map((y, i) => ({ x: i, y, text: `frame ${i}\n${shown(y, DATA.places[metric])}` })).filter((p) => p.y != null),
-  }));
+  const points = clip?.points ?? [], goal = points.find((p) => isLvc(p.codec) && p.at === at)?.bytes;
+  // an anchor at CRFs of its own has a point of this size at one of lvc's qualities only: else the nearest is shown
+  const off = (p) => Math.abs(Math.log(p.bytes / goal));
+  const pick = (codec) => points.find((p) => p.codec === codec && p.at === at) ??
+    points.filter((p) => goal && p.codec === codec && !isLvc(codec)).sort((a, b) => off(a) - off(b))[0];
+  const series = DATA.codecs.map((codec) => {
+    const point = pick(codec), size = point && `${(point.bytes / 1000).toFixed(1)} kB`;
+    return {
+      name: codec, style: style(codec), thick: isLvc(codec),
+      points: (point?.series[metric] ?? [])
+        .map((y, i) => ({ x: i, y, text: `frame ${i}\n${shown(y, DATA.places[metric])}\n${size}` })).filter((p) => p.y != null),
+    };
+  });
+  const far = DATA.codecs.map(pick).filter((p) => p && !isLvc(p.codec) && goal && off(p) > Math.log(1.02));
+  find("#time-note").textContent = anchors.length === 0 ? "" : far.length === 0
+    ? "Anchors at the size of lvc's file."
+    : `Anchors at the size of lvc's file, ${(goal / 1000).toFixed(1)} kB, or at the CRF that comes nearest: ` +
+      far.map((p) => `${p.codec} ${(p.bytes / 1000).toFixed(1)} kB`).join(", ") + ".";
   chart(find("#time"), { series, x: { label: clip ? `frame of ${clip.name}` : "frame" }, y: { label: metricName() }, marks: false });
 }
 
@@ -156,7 +175,7 @@ function drawTables() {
         lvc: isLvc(p.codec),
         cells: [
           p.codec, String(p.setting), (p.bytes / 1000).toFixed(1), (p.far ? "≠" : "") + p.bpp.toFixed(4),
-          ...metrics.map((m) => shown(p.quality[m], DATA.places[m])), shown(e?.fps, 1), shown(e?.process, 1), shown(d?.fps, 1), shown(d?.process, 1),
+          ...metrics.map((m) => shown(p.quality[m], DATA.places[m])), (e?.starved ? "~" : "") + shown(e?.fps, 1), shown(e?.process, 1), (d?.starved ? "~" : "") + shown(d?.fps, 1), shown(d?.process, 1),
           shown(e?.kmacs, 1), shown(d?.kmacs, 1), String(Math.max(e?.mib ?? 0, d?.mib ?? 0)), p.key_frames ?? "–",
         ],
       };
@@ -178,6 +197,7 @@ function start() {
   refill(find("#clip"), DATA.clips.length === 1 ? clips : [[ALL, `Mean of ${DATA.clips.length} clips`], ...clips]);
   refill(find("#metric"), Object.entries(DATA.metrics));
   refill(find("#at"), DATA.qualities.map((q) => [q, q]), DATA.clips[0]?.pictures_at);
+  find("#frame-by-frame").hidden = !DATA.qualities.length;
   const frames = DATA.clips.reduce((sum, c) => sum + c.frames, 0);
   find("#lead").textContent = `${DATA.clips.length} ${DATA.clips.length === 1 ? "clip" : "clips"}, ${frames} frames, lvc ${DATA.versions.lvc}` +
     (anchors.length ? ` beside ${anchors.join(", ")}` : "") + ".";
@@ -191,9 +211,9 @@ function start() {
     text.textContent = value;
     find("#versions").append(term, text);
   }
-  for (const { clip, codec, at, error } of DATA.failed) {
+  for (const { clip, point, error } of DATA.failed) {
     const item = document.createElement("li");
-    item.textContent = `${clip}, ${codec} at ${at}: ${error}`;
+    item.textContent = `${clip}, ${point}: ${error}`;
     find("#failed ul").append(item);
   }
   find("#failed").hidden = !DATA.failed.length;

@@ -1,0 +1,161 @@
+"""The parts of a run: sources, anchors with their files, worker processes, speeds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
+from lvc.evaluation import anchors, measure
+from lvc.evaluation.measure import Workers
+from lvc.evaluation.planes import Picture
+from lvc.evaluation.point import Point
+from lvc.evaluation.rawfile import read_pictures, write_picture
+from lvc.evaluation.reference import make_reference
+from lvc.evaluation.source import ClipFormat, Source
+from lvc.evaluation.timing import Arrivals
+
+VIDEO = ClipFormat(96, 64, Fraction(1, 25), Fraction(25))
+
+Make = Callable[..., list[Picture]]
+
+
+@pytest.mark.parametrize("size", [(96, 64), (75, 53)])
+@pytest.mark.parametrize("name", ["x264:veryfast", "x265:ultrafast", "svtav1:12", "vvc:faster"])
+def test_anchors_write_files_and_read_them_back(
+    pictures: Make, name: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    anchor = anchors.Anchor.parse(name, 1)
+    if missing := anchors.why_not(anchor):
+        pytest.skip(missing)
+    frames = pictures(3, *size)
+    video = ClipFormat(*size, Fraction(1, 25), Fraction(25))
+    done = anchors.encode(frames, video, anchor, 20, tmp_path / f"a{anchor.family.suffix}")
+    assert done.bytes == done.path.stat().st_size > 0 and done.frames == 3
+    if hasattr(os, "sched_getscheduler"):  # SVT-AV1 would have made this thread real-time, if root runs the tests
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    decoded, key_frames = zip(*anchors.decode_marked(done.path, anchor, video), strict=True)
+    assert len(decoded) == 3 and sum(key_frames) == 1
+    assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
+    assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12
+
+
+def test_at_size_meets_the_size(pictures: Make, tmp_path: Path) -> None:
+    anchor, frames = anchors.Anchor("x264", "ultrafast", 1), pictures(8)
+    sizes: dict[float, int] = {}
+
+    def size_of(crf: float) -> int:
+        sizes[crf] = anchors.encode(frames, VIDEO, anchor, crf, tmp_path / "a.h264").bytes
+        return sizes[crf]
+
+    target = size_of(23.5)
+    sizes.clear()
+    best = anchors.at_size(size_of, target, anchor.family, start=40)
+    assert abs(sizes[best] / target - 1) < 0.02
+    assert len(sizes) <= 12
+    known = dict(sizes)
+    sizes.clear()
+    assert anchors.at_size(size_of, target, anchor.family, known=known) == best and not sizes
+    assert anchors.at_size(size_of, 1, anchor.family) == 51  # out of reach: the nearest
+
+
+def test_unknown_and_unavailable_anchors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="vp8"):
+        anchors.Anchor.parse("vp8:good")
+    assert anchors.why_not(anchors.Anchor("x264", "medium")) is None
+    monkeypatch.setattr(anchors.av, "codecs_available", set())
+    with pytest.raises(UnsupportedError, match="no libx264"):
+        anchors.encode([], VIDEO, anchors.Anchor("x264", "medium"), 20, tmp_path / "a.h264")
+
+
+def test_reference_is_the_source_unless_it_is_cut_or_scaled(pictures: Make, clip: Path, tmp_path: Path) -> None:
+    assert make_reference(clip, tmp_path).path == clip
+    cut = make_reference(clip, tmp_path, frames=5)
+    assert cut.path != clip and cut.format.rate == 25
+    for a, b in zip(cut, pictures(5), strict=True):
+        np.testing.assert_array_equal(a.y, b.y)
+        np.testing.assert_array_equal(a.v, b.v)
+        assert a.pts * cut.format.time_base == Fraction(b.pts, 25)
+    small = make_reference(clip, tmp_path, max_height=32)
+    assert (small.format.width, small.format.height) == (48, 32)
+    assert next(iter(small)).y.shape == (32, 48)
+
+
+def test_raw_yuv_gets_its_size_from_its_name(pictures: Make, tmp_path: Path) -> None:
+    path = tmp_path / "bare_96x64_30.yuv"
+    with path.open("wb") as file:
+        for p in pictures(3):
+            write_picture(file, p)
+    source = Source(path)
+    assert source.format.rate == 30
+    for a, b in zip(source, pictures(3), strict=True):
+        np.testing.assert_array_equal(a.y, b.y)
+    path.rename(tmp_path / "bare.yuv")
+    with pytest.raises(MediaError, match="size in its name"):
+        Source(tmp_path / "bare.yuv")
+
+
+def test_rawfile_round_trip_and_short_file(pictures: Make, tmp_path: Path) -> None:
+    path = tmp_path / "x.raw"
+    with path.open("wb") as file:
+        for p in pictures(2, 75, 53):
+            write_picture(file, p)
+    for a, b in zip(read_pictures(path, 75, 53), pictures(2, 75, 53), strict=True):
+        np.testing.assert_array_equal(a.y, b.y)
+        np.testing.assert_array_equal(a.v, b.v)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="within picture 1"):
+        list(read_pictures(path, 75, 53))
+
+
+def test_steady_fps_ignores_the_start_and_bursts() -> None:
+    arrivals = Arrivals()
+    arrivals.times = [3 + 8 * (i // 8 + 1) / 40 for i in range(160)]  # 3 s of loading, clips of 8 at 40 fps
+    assert arrivals.steady_fps() == pytest.approx(40, rel=0.01)
+    arrivals.times = arrivals.times[:8]
+    assert arrivals.steady_fps() is None
+    arrivals(20)
+    assert len(arrivals.times) == 20
+
+
+def test_worker_process_answers_with_figures_or_with_the_error(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.h264"
+    done = Workers().measure("encode", "x264:ultrafast", clip, out, threads=1, settings={"crf": 30})
+    assert done.frames == 12 and done.fps and done.fps_process < done.fps
+    assert 10 * 2**20 < done.rss < 2**31
+    with pytest.raises(MediaError, match="cannot be opened"):
+        Workers().measure("encode", "x264:medium", tmp_path / "absent.mkv", out, threads=1, settings={"crf": 30})
+
+
+def test_errors_of_workers_keep_their_exit_code() -> None:
+    for code in range(1, 10):
+        error = measure.error_of(code, "what — do")
+        assert str(error) == "what — do"
+        assert isinstance(error, LvcError) == (code != 1)
+        if 2 <= code <= 7:
+            assert isinstance(error, LvcError) and error.exit_code == code
+
+
+def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RuntimeError, match="died with status 1"):
+        Workers().measure("encode", "x264:medium", clip, tmp_path / "a.h264", threads=1)
+
+
+def test_point_without_frames_has_no_size_problem() -> None:
+    assert Point("a", "lvc", 50).bpp == 0
+
+
+@pytest.mark.parametrize("name", ["x264:medium", "x265:ultrafast"])
+def test_encoders_are_not_charged_for_writing_about_themselves(pictures: Make, name: str, tmp_path: Path) -> None:
+    anchor = anchors.Anchor.parse(name, 1)
+    if missing := anchors.why_not(anchor):
+        pytest.skip(missing)
+    done = anchors.encode(pictures(1), VIDEO, anchor, 30, tmp_path / "a")
+    assert anchor.name.encode() not in done.path.read_bytes()
