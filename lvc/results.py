@@ -77,6 +77,22 @@ class DecodeResult(_Job):
 
 
 @dataclass(frozen=True)
+class InterpolateResult(_Job):
+    """Of `frames`, `new` were made and `repeated` shown again, over `cuts` and where a picture stands still."""
+
+    new: int
+    repeated: int
+    cuts: int
+
+    def __str__(self) -> str:
+        cuts = {0: "no cut", 1: "one cut"}.get(self.cuts, f"{self.cuts} cuts")
+        return (
+            f"{self.frames} frames {self.width}x{self.height}, {self.new} new, {self.repeated} repeated, {cuts}, "
+            f"{_bytes(self.bytes_out)} bytes, {self.fps:.1f} fps → {self.output}"
+        )
+
+
+@dataclass(frozen=True)
 class PackResult:
     """Sizes in bytes; `bytes_in` are those of the numbers alone. Errors as measured on what was written: the largest,
     and their RMS over the RMS of the values."""

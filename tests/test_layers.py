@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "latents": {"torch", "numpy", "safetensors", "zstandard"},
     "features": {"numpy", "safetensors"},
     "files": set(),
+    "interpolate": {"torch", "numpy", "safetensors"},
     "search": {"numpy", "pyarrow"},
     "facts": set(),
     "video": {"torch"},

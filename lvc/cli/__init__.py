@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lvc import __version__
-from lvc.cli import decode, encode, eval, features, info, pack, search, train, unpack, verify
+from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
 from lvc.cli.report import INTERRUPTED
 from lvc.output import discard_unfinished
 
@@ -52,6 +52,7 @@ app.command("pack", help=pack.HELP)(pack.pack)
 app.command("unpack", help=unpack.HELP)(unpack.unpack)
 app.add_typer(search.app, name="search", help=search.HELP)
 app.command("features", help=features.HELP)(features.features)
+app.command("interpolate", help=interpolate.HELP)(interpolate.interpolate)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -72,16 +72,22 @@ def decode_file(
     check_output(source, target, force=force)
     if follow and salvage:
         raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
-    kind = _container(target, container)
+    kind = container_of(target, container)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
-        decoding = _Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
+        decoding = Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
         path = stack.enter_context(destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
         frames = ticks = 0
-        with about(label), _opened_writer(path, kind, reader, codec, crf, threads) as (writer, written):
+        metadata, chapters = reader.metadata.tags, [Chapter(**vars(c)) for c in reader.metadata.chapters]
+        copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
+        with (
+            about(label),
+            opened_writer(path, kind, format_of(reader), copied, metadata, chapters, codec, crf, threads) as writing,
+        ):
+            writer, written = writing
             with about(source):
                 net = model_of(reader, model, device)
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
@@ -131,13 +137,13 @@ def frames_of(
     salvage: bool = False,
 ) -> Iterator[Frame]:
     """The frames in a range of an open file."""
-    decoding = _Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
+    decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
     for item in decoding.items(model, threads):
         if isinstance(item, Frame):
             yield item
 
 
-class _Decoding:
+class Decoding:
     """A `.lvz` on its way to frames and packets: the range that is wanted, and what had to be left out."""
 
     def __init__(
@@ -265,7 +271,7 @@ class _Decoding:
                 yield replace(packet, pts=pts, dts=dts)
 
 
-def _container(target: str, wanted: str | None) -> str:
+def container_of(target: str, wanted: str | None) -> str:
     """`y4m` or the name of what `MediaWriter` writes. Raises `UsageError`."""
     if wanted is None and target == STREAM:
         return Y4M
@@ -273,14 +279,23 @@ def _container(target: str, wanted: str | None) -> str:
     return Y4M if ending == Y4M else container_for(target, wanted).name
 
 
+def format_of(reader: LvzReader) -> VideoFormat:
+    return VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
+
+
 @contextlib.contextmanager
-def _opened_writer(
-    target: Path | BinaryIO, kind: str, reader: LvzReader, codec: str, crf: float | None, threads: int | None
+def opened_writer(
+    target: Path | BinaryIO,
+    kind: str,
+    video: VideoFormat,
+    copied: Sequence[CopiedStreamInfo],
+    metadata: dict[str, str],
+    chapters: Sequence[Chapter],
+    codec: str,
+    crf: float | None,
+    threads: int | None,
 ) -> Iterator[tuple[MediaWriter | Y4mWriter, Callable[[], int]]]:
     """A writer of video, and how many bytes it has written."""
-    video = VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
-    copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
-    metadata = reader.metadata
     with contextlib.ExitStack() as stack:
         writer: MediaWriter | Y4mWriter
         path, stream = (target, None) if isinstance(target, Path) else (None, _Counted(target))
@@ -292,8 +307,7 @@ def _opened_writer(
         else:
             # a path, because FFmpeg opens it a second time to move an MP4's index to its front
             writer = MediaWriter(
-                path or cast(BinaryIO, stream), video, copied, metadata.tags,
-                [Chapter(**vars(chapter)) for chapter in metadata.chapters],
+                path or cast(BinaryIO, stream), video, copied, metadata, chapters,
                 container=kind, codec=codec, crf=crf, threads=threads or 0,
             )  # fmt: skip
         stack.enter_context(writer)

@@ -1,0 +1,87 @@
+"""`lvc interpolate`: new frames between old ones."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from lvc.cli import values
+from lvc.cli.decode import Container, VideoCodec
+from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.output import STREAM, check_output
+
+HELP = """
+Make new frames between the frames of a video.
+
+\b
+Examples:
+  lvc interpolate holiday.lvz smooth.mp4
+  lvc interpolate holiday.mp4 slow.mkv --factor 4 --start 0.5 --end 1
+  lvc interpolate holiday.mp4 sixty.mp4 --fps 60
+
+Old frames, sound and subtitles stay what they are; nothing is blended over a cut.
+"""
+
+
+class Factor(StrEnum):
+    two = "2"
+    four = "4"
+
+
+def interpolate(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz or any video, its address, or - (a video).")],
+    output: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m).")
+    ] = None,
+    named: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")] = None,
+    factor: Annotated[
+        Factor | None, typer.Option(metavar="2|4", help="Frames for every old one; 2 if no rate is given either.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option(metavar="RATE", help="A constant frame rate instead: 60, 60000/1001.")
+    ] = None,
+    start: Annotated[
+        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
+    ] = None,
+    end: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")] = None,
+    codec: Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")] = VideoCodec.h264,
+    crf: Annotated[
+        float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
+    ] = None,
+    container: Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    force: Force = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    no_progress: NoProgress = False,
+    verbose: Verbose = 0,
+) -> None:
+    target = values.either(output, named)
+    if target is None:
+        raise typer.BadParameter("name the output, as OUT or with --output")
+    report = Report("interpolate", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    with report.job(source):
+        check_output(source, target, force=force)
+        from lvc.interpolate import interpolate_file, plan_file
+
+        settings: dict[str, Any] = {
+            "factor": None if factor is None else int(factor.value),
+            "fps": fps,
+            "start": start,
+            "end": end,
+            "codec": codec.value,
+            "container": container and container.value,
+            "force": force,
+            "threads": threads,
+        }
+        if dry_run:
+            report.done(plan_file(source, target, **settings))
+            return
+        result = interpolate_file(
+            source, target, **settings, crf=crf, device=device, progress=report.progress, notice=report.notice
+        )
+        report.done(result)

@@ -1,0 +1,229 @@
+"""A video or a `.lvz` becomes a video with more frames."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from lvc.errors import UsageError
+from lvc.files.common import FRAMES_AHEAD, Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
+from lvc.files.decode import Decoding, container_of, format_of, opened_writer
+from lvc.interpolate.times import Constant, Multiplied, Times
+from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
+from lvc.media.containers import CONTAINERS
+from lvc.media.scaling import target_rate
+from lvc.media.streams import ratio
+from lvc.output import STDOUT, STREAM, about, check_output, opened_input
+from lvc.pipeline import ReadAhead, WriteBehind, in_background
+from lvc.remote.addresses import is_address, is_stored
+from lvc.results import Facts, InterpolateResult
+
+if TYPE_CHECKING:
+    from lvc.interpolate.network import Interpolation
+
+FACTORS = (2, 4)
+_LVZ = b"\x89LVZ"
+
+
+@dataclass
+class _Source:
+    """What is read: `items` once, on the caller's thread; `frames` is None or a good guess; `notices` is complete at
+    the end."""
+
+    video: VideoFormat
+    copied: Sequence[CopiedStreamInfo]
+    metadata: dict[str, str]
+    chapters: Sequence[Chapter]
+    items: Callable[[], Iterable[Frame | CopiedPacket]]
+    frames: int | None
+    notices: list[str]
+
+
+def interpolate_file(
+    source: PathLike,
+    target: PathLike,
+    *,
+    factor: int | None = None,
+    fps: str | int | float | Fraction | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str = "h264",
+    crf: float | None = None,
+    container: str | None = None,
+    interpolation: Interpolation | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> InterpolateResult:
+    """Write `source`, a video or a `.lvz`, to the video `target` with new frames between the old ones: `factor` (2 or
+    4) for one, or one every 1/`fps` seconds; 2 by default. Sound and subtitles are copied bit for bit.
+
+    A range starts at time 0 in the output. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    """
+    source, target = os.fspath(source), os.fspath(target)
+    label = STDOUT if target == STREAM else target
+    rate = _wanted(factor, fps)
+    check_output(source, target, force=force)
+    kind = _checked(target, container, codec)
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(about(source))
+        read = stack.enter_context(_opened(source, start, end, kind, threads, device, notice))
+        times, video, total = _planned(read, factor, rate)
+        path = stack.enter_context(destination(target, force))
+        with (
+            about(label),
+            opened_writer(path, kind, video, read.copied, read.metadata, read.chapters, codec, crf, threads) as writing,
+        ):
+            writer, written = writing
+            from lvc.interpolate.network import default_interpolation
+            from lvc.interpolate.stream import Count, interpolated
+
+            net = interpolation or default_interpolation(device)
+            count, frames, ticks = Count(), 0, 0
+            made = interpolated(read.items(), read.video, times, net, threads, count)
+            items = stack.enter_context(blamed(made, source))
+            with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
+                for item in items:
+                    sink.put(item)
+                    if isinstance(item, Frame):
+                        frames, ticks = frames + 1, ticks + item.duration
+                        if progress is not None:
+                            progress(frames, 0, written(), total if total is None else max(total, frames))
+        bytes_out = written()
+        if notice is not None:
+            for text in [*read.notices, *writer.notices]:
+                notice(text)
+    return InterpolateResult(
+        target, frames, video.width, video.height, float(ticks * times.out), size_of(source), bytes_out,
+        time.monotonic() - started, new=count.new, repeated=count.repeated, cuts=count.cuts,
+    )  # fmt: skip
+
+
+def plan_file(
+    source: PathLike,
+    target: PathLike,
+    *,
+    factor: int | None = None,
+    fps: str | int | float | Fraction | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str = "h264",
+    container: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+) -> Facts:
+    """What `interpolate_file` would do; everything that can be refused beforehand is."""
+    source, target = os.fspath(source), os.fspath(target)
+    rate = _wanted(factor, fps)
+    check_output(source, target, force=force)
+    kind = _checked(target, container, codec)
+    with about(source), _opened(source, start, end, kind, threads, None, None) as read:
+        _, video, total = _planned(read, factor, rate)
+    values = {
+        "output": target,
+        "container": kind,
+        "width": video.width,
+        "height": video.height,
+        "frames_in": read.frames,
+        "frames_out": total,
+        "fps_in": None if read.video.rate is None else round(float(read.video.rate), 3),
+        "fps_out": None if video.rate is None else round(float(video.rate), 3),
+        "streams_copied": len(read.copied),
+    }
+    shown = {k: "?" if v is None else v for k, v in values.items()}
+    text = (
+        "would make {frames_in} frames at {fps_in} fps into {frames_out} at {fps_out} fps, {width}x{height}, "
+        "{streams_copied} other streams copied → {output}".format(**shown)
+    )
+    return Facts(values, text=text)
+
+
+def _wanted(factor: int | None, fps: str | int | float | Fraction | None) -> Fraction | None:
+    """The constant rate, or None for a factor. Raises `UsageError`."""
+    if fps is not None:
+        if factor is not None:
+            raise UsageError("a factor and a rate are both given — use --factor or --fps")
+        return target_rate(fps)
+    if factor is not None and factor not in FACTORS:
+        raise UsageError(f"a factor of {factor} is not possible — use 2 or 4, or --fps")
+    return None
+
+
+def _checked(target: str, container: str | None, codec: str) -> str:
+    """The kind of container. Raises `UsageError`, also for a codec that it cannot hold."""
+    kind = container_of(target, container)
+    fitting = CONTAINERS[kind].codecs if kind in CONTAINERS else (codec,)
+    if codec not in fitting:
+        raise UsageError(f"{kind} cannot hold {codec} — use a codec it holds ({', '.join(fitting)}) or .mkv")
+    return kind
+
+
+def _planned(read: _Source, factor: int | None, rate: Fraction | None) -> tuple[Times, VideoFormat, int | None]:
+    """The times of the new frames, what the output is, and about how many frames it has."""
+    tick, old = read.video.seconds_per_tick, read.video.rate
+    times: Times
+    if rate is None:
+        times = Multiplied(tick, factor or FACTORS[0])
+        new = None if old is None else old * (factor or FACTORS[0])
+        total = None if read.frames is None else read.frames * (factor or FACTORS[0])
+    else:
+        times, new = Constant(tick, rate), rate
+        total = None if read.frames is None or old is None else round(read.frames * rate / old)
+    return times, replace(read.video, time_base=ratio(times.out), frame_rate=ratio(new)), total
+
+
+@contextlib.contextmanager
+def _opened(
+    source: str,
+    start: float | None,
+    end: float | None,
+    kind: str,
+    threads: int | None,
+    device: str | None,
+    notice: Notice | None,
+) -> Iterator[_Source]:
+    if _is_lvz(source):
+        with opened(source, notice=notice) as reader:
+            decoding = Decoding(reader, start, end, False, with_packets=kind != "y4m", from_zero=True)
+            yield _Source(
+                format_of(reader),
+                [CopiedStreamInfo(**vars(stream)) for stream in reader.copied],
+                reader.metadata.tags,
+                [Chapter(**vars(chapter)) for chapter in reader.metadata.chapters],
+                lambda: decoding.items(model_of(reader, None, device), threads),
+                reader.tail.frame_count if reader.tail and not decoding.ranged else None,
+                [],
+            )
+        return
+    duration = None if end is None else end - (start or 0)
+    if duration is not None and duration <= 0:
+        raise UsageError("the range is empty — it has to end after its start")
+    with contextlib.ExitStack() as stack:
+        fetched = source == STREAM or is_stored(source)
+        media = in_background(
+            lambda: MediaReader(
+                stack.enter_context(opened_input(source, whole=True)) if fetched else source,
+                start=start, duration=duration, threads=threads or 0,
+            )
+        )  # fmt: skip
+        items = stack.enter_context(ReadAhead(media, FRAMES_AHEAD))
+        yield _Source(
+            media.video, media.copied, dict(media.metadata), media.chapters, lambda: items, media.frame_count_hint,
+            media.notices,
+        )  # fmt: skip
+
+
+def _is_lvz(source: str) -> bool:
+    """What comes through a pipe is taken for a video; so is what only FFmpeg can open."""
+    if source == STREAM or (is_address(source) and not source.split("?")[0].endswith(".lvz")):
+        return False
+    with opened_input(source) as file:
+        return file.read(len(_LVZ)) == _LVZ

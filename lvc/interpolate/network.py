@@ -1,0 +1,98 @@
+"""The network that makes a new frame of two compensated ones: how much of which, for every sample, and what is missing.
+
+Patches as in `lvc.models.network`: 96 channels at 1/8, samples v/255 - 1/2. 4.6 kMAC a pixel.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import CorruptError, UnsupportedError
+from ..models.load import fast_dtype, pick_device
+from ..models.network import PATCH, Block
+
+WIDTH, BLOCKS = 96, 5
+HINTS = 4
+"""Numbers per block beside the samples, see `Seen.hints`."""
+_STILL_LOGIT = -3.0
+
+
+@dataclass
+class Seen:
+    """What the network is given, for B moments; patches float32 [B,96,h8,w8].
+
+    `a`, `b`: both frames compensated to the moment; `still`: both frames blended where they are. `hints` [B,4,h8,w8]:
+    absolute error between the ends of the block's vector and at rest, each divided by 16; the vector's length and its
+    difference from its neighbours', each as log(1 + luma samples) / 4. `moment` [B] in 0..1 from a to b."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    still: torch.Tensor
+    hints: torch.Tensor
+    moment: torch.Tensor
+
+
+class InterpolationNet(nn.Module):
+    def __init__(self, width: int = WIDTH, blocks: int = BLOCKS) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(3 * PATCH + HINTS + 1, width, 1)
+        self.blocks = nn.Sequential(*[Block(width) for _ in range(blocks)])
+        self.leave = nn.Conv2d(width, 3 * PATCH, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    def forward(self, seen: Seen) -> torch.Tensor:
+        """The frame at the moment: patches float32 [B,96,h8,w8]."""
+        m = seen.moment[:, None, None, None]
+        middle = torch.lerp(seen.a, seen.b, m)
+        apart, moved = seen.b - seen.a, seen.still - middle
+        x = torch.cat([middle, 4 * apart, 4 * moved, seen.hints, m.expand_as(seen.hints[:, :1])], 1)
+        f = self.blocks(self.enter(x.to(self.enter.weight.dtype)))
+        of_b, of_still, missing = self.leave(f).float().chunk(3, 1)
+        blend = seen.a + torch.sigmoid(of_b + torch.logit(m, 1e-3)) * apart
+        blend = blend + torch.sigmoid(of_still + _STILL_LOGIT) * (seen.still - blend)
+        out: torch.Tensor = blend + missing / 4
+        return out
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Weights that are ready to run, and the hash of their file."""
+
+    net: InterpolationNet
+    device: torch.device
+    sha256: str
+
+
+def load_interpolation(path: Path, device: str | None = None, dtype: torch.dtype | None = None) -> Interpolation:
+    """Raises `CorruptError` for a file that holds other weights."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = path.read_bytes()
+    net = InterpolationNet()
+    try:
+        net.load_state_dict({name: value.float() for name, value in load(data).items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise CorruptError(f"{path.name} does not hold the weights of interpolation — reinstall lvc") from error
+    target = pick_device(device)
+    net.to(target, dtype or fast_dtype(target)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.eval().requires_grad_(False)
+    return Interpolation(net, target, hashlib.sha256(data).hexdigest())
+
+
+@functools.lru_cache(maxsize=2)
+def default_interpolation(device: str | None = None) -> Interpolation:
+    """The one that comes with lvc. Raises `UnsupportedError` if this installation lacks it."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "checkpoints", package.parent / "checkpoints"):
+        path = folder / "interpolate.safetensors"
+        if path.is_file():
+            return load_interpolation(path, device)
+    raise UnsupportedError("checkpoints/interpolate.safetensors is missing — reinstall lvc")
