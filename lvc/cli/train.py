@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,8 +17,10 @@ Examples:
   lvc train footage/ photos/ --out mine.safetensors --minutes 240
   lvc train camera7/ --init default.safetensors --out camera7.safetensors --minutes 20
   lvc train footage/ --out tiny.safetensors --max-steps 20 --batch 2 --crop 128
+  torchrun --nproc-per-node 4 -m lvc train footage/ --out mine.safetensors
 
-Killed or interrupted, the same command goes on where it was; --restart begins anew.
+Killed or interrupted, the same command goes on where it was; --restart begins anew. With torchrun every process
+trains on --batch streams of its own; docs/training.md.
 """
 
 
@@ -31,6 +33,10 @@ def train(
     minutes: Annotated[float, typer.Option(min=0, metavar="N", help="Time to train; earlier runs count.")] = 120,
     max_steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many steps.")] = None,
     init: Annotated[Path | None, typer.Option(metavar="FILE", help="Start from this model.")] = None,
+    part: Annotated[
+        Literal["both", "intra", "inter"],
+        typer.Option(metavar="both|intra|inter", help="Train key frames' codec alone, or the predicted frames'."),
+    ] = "both",
     restart: Annotated[bool, typer.Option("--restart", help="Do not go on from what FOLDER holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Streams in one step.")] = 5,
     crop: Annotated[int, typer.Option(min=64, metavar="SIDE", help="A multiple of 64.")] = 256,
@@ -55,6 +61,7 @@ def train(
             minutes=minutes,
             max_steps=max_steps,
             init=init,
+            part=part,
             resume=not restart,
             batch=batch,
             crop=crop,

@@ -4,35 +4,38 @@ Groups of streams move through footage frame by frame on their own 8-bit reconst
 intra step, then predicted frames, each trained on its own (no gradient crosses frames; the level of the intra frame
 is raised instead). One step is one batch of one group. State is saved every few minutes and after the last step; a
 step whose gradient is not finite is dropped, and nothing that is not finite is ever saved.
+
+Several processes (`distributed`) draw the same schedule from equal generators — which net, how long a group, which
+streams, their levels — and take their share of the streams; only the noise of the rate is each one's own.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from ..codec.compensate import compensate
-from ..errors import UnsupportedError, UsageError
+from ..errors import UnsupportedError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
-from ..models.load import TABLE_PREFIX, wrap
-from ..models.network import Codec, FrameCodec, from_patches, to_patches
-from .data import CachedClip, open_cache, stream
+from ..models.load import wrap
+from ..models.network import Codec, FrameCodec
+from .data import CachedClip, open_cache
+from .distributed import Team, team
 from .forward import Past, forward
 from .optimizer import Muon
+from .sampler import Group, Sampler, next_frames, to_bytes, to_samples
 from .settings import TrainSettings
 from .start import blocks, pca_start
+from .state import Tensors, atomic_save, optimizer_tensors, read_state, read_weights, restore_optimizers, uninterrupted
 from .tables import build_tables, count_symbols
 
 INTRA_RAISE = (0.5, 4.0)
@@ -43,57 +46,6 @@ BASE_LEVELS = (7.0, 15.0)
 Report = Callable[[dict[str, Any]], None]
 
 
-def to_samples(y: np.ndarray, uv: np.ndarray) -> torch.Tensor:
-    """uint8 [B,H,W], [B,2,H/2,W/2] → patches float32 around 0."""
-    return to_patches(torch.from_numpy(y)[:, None].float() / 255 - 0.5, torch.from_numpy(uv).float() / 255 - 0.5)
-
-
-def to_bytes(patches: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    y, uv = from_patches((patches + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8))
-    return y[:, 0].contiguous().numpy(), uv.contiguous().numpy()
-
-
-@dataclass
-class Group:
-    """A batch of streams in step. `base` are their levels; y, uv their last reconstruction."""
-
-    streams: list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
-    base: torch.Tensor
-    left: int
-    y: np.ndarray
-    uv: np.ndarray
-    past: Past
-
-
-class Sampler:
-    """Draws streams; a clip's weight is the square root of its samples."""
-
-    def __init__(self, clips: list[CachedClip], settings: TrainSettings, rng: random.Random) -> None:
-        self.clips = [c for c in clips if min(c.y.shape[1:]) >= settings.crop]
-        if not self.clips:
-            raise UsageError(f"no clip is at least {settings.crop} samples wide and high — lower --crop or add data")
-        self.weights = np.cumsum([math.sqrt(c.y.size) for c in self.clips]).tolist()
-        self.settings, self.rng = settings, rng
-
-    def streams(self, length: int) -> list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-        shortest = min(length, max(len(c.y) for c in self.clips))
-        out: list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
-        while len(out) < self.settings.batch:
-            clip = self.rng.choices(self.clips, cum_weights=self.weights)[0]
-            if len(clip.y) >= shortest:
-                out.append(stream(clip, self.settings.crop, length, self.rng))
-        return out
-
-
-def _next(
-    streams: list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    items = [next(s, None) for s in streams]
-    if any(i is None for i in items):
-        return None
-    return tuple(np.stack([i[k] for i in items if i is not None]) for k in range(3))  # type: ignore[return-value]
-
-
 def _code(level: torch.Tensor) -> torch.Tensor:
     return torch.round((level - LEVEL_MIN) / (LEVEL_MAX - LEVEL_MIN) * 10000)
 
@@ -101,18 +53,18 @@ def _code(level: torch.Tensor) -> torch.Tensor:
 class Trainer:
     """Everything that changes during training, and how it is saved."""
 
-    def __init__(self, settings: TrainSettings, clips: list[CachedClip], report: Report) -> None:
-        self.settings, self.report = settings, report
-        torch.manual_seed(settings.seed)
-        self.rng = random.Random(settings.seed)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.sampler = Sampler(clips, settings, self.rng)
-        self.model = Codec(settings.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step, self.seconds = 0, 0.0
-        if settings.init is not None:
-            self._load_weights(settings.init)
-        else:
-            self._pca()
+    def __init__(
+        self, settings: TrainSettings, clips: list[CachedClip], report: Report, others: Team | None = None
+    ) -> None:
+        self.settings, self.report, self.team = settings, report, others or Team()
+        self.rng, self.levels = random.Random(), torch.Generator()
+        self._seed(settings.seed)
+        self.device = self.team.device
+        self.sampler = Sampler(clips, settings, self.rng, self.team.rank, self.team.world)
+        self.model = Codec(settings.config)
+        self.step, self.seconds, self.clock = 0, 0.0, time.monotonic()
+        self._load(self.team.shared(self._first_weights))
+        self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         named = list(self.model.named_parameters())
 
         def of(test: Callable[[str, torch.nn.Parameter], bool]) -> list[torch.nn.Parameter]:
@@ -137,12 +89,19 @@ class Trainer:
 
     # --- start ---
 
+    def _first_weights(self) -> Tensors:
+        if self.settings.init is not None:
+            return read_weights(self.settings.init)
+        self._pca()
+        return {k: v.detach() for k, v in self.model.state_dict().items()}
+
     def _pca(self) -> None:
         intra, inter = [], []
+        sampler = Sampler(self.sampler.clips, self.settings, random.Random(self.settings.seed), 0, self.team.world)
         for _ in range(16):
-            s = self.sampler.streams(3)
-            before = _next(s)
-            after = _next(s)
+            s = sampler.joint(3)
+            before = next_frames(s)
+            after = next_frames(s)
             if before is None or after is None:
                 continue
             x = to_samples(after[0], after[1])
@@ -153,13 +112,12 @@ class Trainer:
             kept = pca_start(net, torch.cat(rows))
             self.report({"event": "pca", "intra": net.intra, "variance_kept": round(kept, 5)})
 
-    def _load_weights(self, path: Path) -> None:
+    def _load(self, weights: Tensors) -> None:
         try:
-            tensors = load_file(path)
-            self.model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(TABLE_PREFIX)})
-        except (SafetensorError, RuntimeError, OSError) as e:
+            self.model.load_state_dict(weights)
+        except RuntimeError as e:
             raise UnsupportedError(
-                f"{path.name} does not fit this model ({str(e)[:80]}) — use a checkpoint of this lvc"
+                f"the weights do not fit this model ({str(e)[:80]}) — use a checkpoint of this lvc"
             ) from e
 
     # --- one step ---
@@ -170,12 +128,11 @@ class Trainer:
         if part == "intra" or (part == "both" and self.step % INTRA_EVERY == INTRA_EVERY - 1):
             return self._intra_only()
         group = self.groups[index]
-        frame = _next(group.streams) if group is not None and group.left > 0 else None
+        frame = next_frames(group.streams) if group is not None and group.left > 0 else None
         if group is not None and frame is not None:
             group.left -= 1
             wy, wuv = compensate(group.y, group.uv, np.ascontiguousarray(frame[2]))
-            jitter = torch.empty(len(group.base)).uniform_(-1.0, 1.0)
-            level = (group.base + jitter).clamp(LEVEL_MIN, LEVEL_MAX)
+            level = (group.base + self._uniform(-1.0, 1.0)).clamp(LEVEL_MIN, LEVEL_MAX)
             return group, self.model.inter, to_samples(frame[0], frame[1]), to_samples(wy, wuv), level
         length = self.rng.randint(3, max(3, self.settings.chain))
         group, frame, level = self._fresh(length)
@@ -186,14 +143,19 @@ class Trainer:
         """A new group at its key frame: (group, that frame, its levels)."""
         while True:
             streams = self.sampler.streams(length)
-            frame = _next(streams)
+            frame = next_frames(streams)
             if frame is not None:
                 break
-        base = torch.empty(self.settings.batch).uniform_(*BASE_LEVELS)
-        level = (base + torch.empty_like(base).uniform_(*INTRA_RAISE)).clamp(LEVEL_MIN, LEVEL_MAX)
+        base = self._uniform(*BASE_LEVELS)
+        level = (base + self._uniform(*INTRA_RAISE)).clamp(LEVEL_MIN, LEVEL_MAX)
         n = self.settings.crop // 16
         past = Past.zeros(self.settings.batch, self.settings.config.latent, n, n)
         return Group(streams, base, length, frame[0], frame[1], past), frame, level
+
+    def _uniform(self, low: float, high: float) -> torch.Tensor:
+        """One number for each of this process's streams."""
+        joint = torch.empty(self.settings.batch * self.team.world).uniform_(low, high, generator=self.levels)
+        return joint[self.team.rank :: self.team.world]
 
     def _intra_only(self) -> tuple[Group, FrameCodec, torch.Tensor, torch.Tensor | None, torch.Tensor]:
         group, frame, level = self._fresh(1)
@@ -209,16 +171,27 @@ class Trainer:
                 g["lr"] = lr * max(factor, 0.0)
         group, net, x, w, level = self._advance(self.step % len(self.groups))
         learns = self.settings.part in ("both", "intra" if net.intra else "inter")
+        x, level = x.to(self.device), level.to(self.device)
+        past = Past(group.past.symbols.to(self.device), group.past.skip.to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16), torch.set_grad_enabled(learns):
-            result = forward(net, x, w, level, _code(level), group.past)
-        norm = 0.0
+            result = forward(net, x, None if w is None else w.to(self.device), level, _code(level), past)
         if learns:
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             result.loss.mean().backward()  # type: ignore[no-untyped-call]
-            norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0))
+        row = {
+            "loss": float(result.loss.detach().mean()), "psnr": float(-10 * torch.log10(result.mse).mean()),
+            "bpp": float(result.bpp.mean()), "coded": float(result.coded.mean()),
+            "rd": float((torch.exp2(level) * result.mse + result.bpp).mean()),
+            "bad": float(not torch.isfinite(result.recon).all()), "seconds": self._lap(),
+        }  # fmt: skip
+        gradients = [p.grad for p in net.parameters() if p.grad is not None] if learns else []
+        row = dict(zip(row, self.team.average(gradients, list(row.values())), strict=True))
+        self.seconds += row.pop("seconds") * self.team.world
+        bad = row.pop("bad")
+        norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)) if learns else 0.0
         self.step += 1
-        finite = math.isfinite(norm) and bool(torch.isfinite(result.recon).all())
+        finite = math.isfinite(norm) and bad == 0
         if finite:
             if learns:
                 for optimizer in self.optimizers:
@@ -228,14 +201,13 @@ class Trainer:
             group.past = zeros if net.intra else result.past
         else:
             self.groups[(self.step - 1) % len(self.groups)] = None
-        self.window.append(
-            {
-                "intra": float(net.intra), "loss": float(result.loss.detach().mean()),
-                "psnr": float(-10 * torch.log10(result.mse).mean()), "bpp": float(result.bpp.mean()),
-                "coded": float(result.coded.mean()), "rd": float((torch.exp2(level) * result.mse + result.bpp).mean()),
-            }
-        )  # fmt: skip
+        self.window.append({"intra": float(net.intra), **row})
         return finite
+
+    def _lap(self) -> float:
+        """Seconds since the last call, by the first process's clock: the schedule goes by time, and has to be one."""
+        before, self.clock = self.clock, time.monotonic()
+        return self.clock - before if self.team.leads else 0.0
 
     def summary(self) -> dict[str, float]:
         """Means since the last call, predicted (`p_`) and intra (`i_`) apart."""
@@ -250,114 +222,110 @@ class Trainer:
 
     # --- state ---
 
-    def _checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    def _checkpoint(self) -> tuple[Tensors, dict[str, str]]:
         """Weights, all finite, and the metadata of a file that holds them."""
-        weights = {k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         if not all(bool(torch.isfinite(v).all()) for v in weights.values()):
             raise FloatingPointError("weights are not finite; the last good checkpoint is kept")
         meta = {"step": str(self.step), "seconds": str(self.seconds), "config": self.settings.config.to_json()}
         return weights, meta
 
     def save(self, final: bool = False) -> None:
-        """Weights to `out`, everything needed to go on to `work/state.safetensors`; both through a rename."""
-        weights, meta = self._checkpoint()
-        state = {f"model.{k}": v for k, v in weights.items()}
-        for i, optimizer in enumerate(self.optimizers):
-            for j, slots in optimizer.state_dict()["state"].items():
-                for key, value in slots.items():
-                    state[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).detach().contiguous().clone()
-        atomic_save(state, self.settings.work / "state.safetensors", meta)
-        atomic_save({**weights, **build_tables(self.model)}, self.settings.out, {**meta, "final": str(final)})
+        """Weights to `out`, everything needed to go on to `work/state.safetensors`; the first process alone."""
+        if not self.team.leads:
+            return
+        with uninterrupted():
+            weights, meta = self._checkpoint()
+            state = {f"model.{k}": v for k, v in weights.items()} | optimizer_tensors(self.optimizers)
+            atomic_save(state, self.settings.work / "state.safetensors", meta)
+            atomic_save({**weights, **build_tables(self.model)}, self.settings.out, {**meta, "final": str(final)})
 
     def calibrate(self, clips: list[CachedClip]) -> None:
-        """Write `out` once more, with tables that were counted on footage."""
+        """Write `out` once more, with tables that were counted on footage; the first process alone."""
+        if not self.team.leads:
+            return
         model = wrap(self.model, build_tables(self.model))
         tables = build_tables(self.model, count_symbols(model, clips, self.settings.seed))
         weights, meta = self._checkpoint()
         atomic_save({**weights, **tables}, self.settings.out, {**meta, "final": "True"})
 
     def resume(self) -> bool:
+        """Go on from the saved state, if there is one, with as many processes as there are now."""
         path = self.settings.work / "state.safetensors"
-        if not path.exists():
+        found = self.team.shared(lambda: read_state(path, self.settings.config))
+        if found is None:
             return False
-        try:
-            with safe_open(path, "pt") as f:
-                meta = f.metadata() or {}
-        except SafetensorError as e:
-            raise UsageError(f"the saved state {path.name} is damaged — use another --work or --no-resume") from e
-        if meta.get("config") != self.settings.config.to_json():
-            raise UsageError("the saved state is of another model configuration — use another --work or --no-resume")
-        tensors = load_file(path)
-        self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        for i, optimizer in enumerate(self.optimizers):
-            template = optimizer.state_dict()
-            slots: dict[int, dict[str, torch.Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith(f"optimizer.{i}."):
-                    _, _, j, key = name.split(".", 3)
-                    slots.setdefault(int(j), {})[key] = value
-            template["state"] = slots
-            optimizer.load_state_dict(template)
+        tensors, meta = found
+        self._load({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        restore_optimizers(self.optimizers, tensors)
         self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        self.rng.seed(self.settings.seed + self.step)
-        torch.manual_seed(self.settings.seed + self.step)
+        self._seed(self.settings.seed + self.step)
         return True
 
-
-def atomic_save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata)
-    os.replace(part, path)
+    def _seed(self, seed: int) -> None:
+        self.rng.seed(seed)
+        self.levels.manual_seed(seed)
+        torch.manual_seed(seed + 1_000_003 * self.team.rank)
 
 
 def train(settings: TrainSettings, report: Report = lambda line: None) -> Path:
     """Train until `minutes` are used up; returns `settings.out`. `report` gets one dict per event; the same lines go to
-    `work/log.jsonl`, one JSON object a line. Raises `UsageError` for unusable data."""
-    settings.work.mkdir(parents=True, exist_ok=True)
+    `work/log.jsonl`, one JSON object a line. Started by `torchrun`, the processes train together, and the first one
+    writes and reports. Raises `UsageError` for unusable data, `MediaError` if another process ended."""
+    with team() as others:
+        if not others.leads:
+            _train(settings, lambda line: None, others)
+            return settings.out
+        settings.work.mkdir(parents=True, exist_ok=True)
+        with open(settings.work / "log.jsonl", "a", encoding="utf-8") as log:
+
+            def tell(line: dict[str, Any]) -> None:
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                report(line)
+
+            _train(settings, tell, others)
+    return settings.out
+
+
+def _train(settings: TrainSettings, tell: Report, others: Team) -> None:
     threads = settings.threads or torch.get_num_threads()
     torch.set_num_threads(1)  # the cache is made of many small operations
-    with open(settings.work / "log.jsonl", "a", encoding="utf-8") as log:
-
-        def tell(line: dict[str, Any]) -> None:
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            report(line)
-
-        clips = open_cache(
+    clips = others.in_turn(
+        lambda: open_cache(
             settings.data, settings.work / "cache", settings.max_height, settings.max_frames, settings.seed,
             lambda message: tell({"event": "data", "message": message}),
-        )  # fmt: skip
-        torch.set_num_threads(threads)
-        tell({"event": "data", "clips": len(clips), "frames": sum(len(c.y) for c in clips)})
-        trainer = Trainer(settings, clips, tell)
-        if settings.resume and trainer.resume():
-            tell({"event": "resumed", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2)})
-        budget = settings.minutes * 60
-        saved = last = time.monotonic()
-        logged_step, dropped = trainer.step, 0
-        try:
-            while trainer.seconds < budget and (settings.max_steps is None or trainer.step < settings.max_steps):
-                dropped += not trainer.train_step()
-                now = time.monotonic()
-                trainer.seconds += now - last
-                last = now
-                if trainer.step % settings.log_every == 0:
-                    steps = trainer.step - logged_step
-                    logged_step = trainer.step
-                    tell(
-                        {
-                            "event": "step", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2),
-                            "minutes_left": round((budget - trainer.seconds) / 60, 1),
-                            "steps_per_s": round(trainer.step / max(trainer.seconds, 1e-9), 3), "steps": steps,
-                            "dropped": dropped, **trainer.summary(),
-                        }
-                    )  # fmt: skip
-                if now - saved > settings.save_every:
-                    trainer.save()
-                    saved = now
-        finally:
-            trainer.save(final=trainer.seconds >= budget)
-        trainer.calibrate(clips)
-        tell({"event": "done", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2)})
-    return settings.out
+        )
+    )  # fmt: skip
+    torch.set_num_threads(threads)
+    same = replace(settings, data=(), out=Path(), work=Path(), init=None, threads=None)
+    others.agree((same, [(c.name, c.y.shape) for c in clips]))
+    together = {"processes": others.world} if others.world > 1 else {}
+    tell({"event": "data", "clips": len(clips), "frames": sum(len(c.y) for c in clips), **together})
+    trainer = Trainer(settings, clips, tell, others)
+    if settings.resume and trainer.resume():
+        tell({"event": "resumed", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2)})
+    budget = settings.minutes * 60
+    saved = trainer.clock = time.monotonic()
+    logged_step, dropped = trainer.step, 0
+    try:
+        while trainer.seconds < budget and (settings.max_steps is None or trainer.step < settings.max_steps):
+            dropped += not trainer.train_step()
+            if trainer.step % settings.log_every == 0:
+                steps = trainer.step - logged_step
+                logged_step = trainer.step
+                tell(
+                    {
+                        "event": "step", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2),
+                        "minutes_left": round((budget - trainer.seconds) / 60, 1),
+                        "steps_per_s": round(trainer.step / max(trainer.seconds, 1e-9), 3), "steps": steps,
+                        "dropped": dropped, **trainer.summary(),
+                    }
+                )  # fmt: skip
+            if time.monotonic() - saved > settings.save_every:
+                trainer.save()
+                saved = time.monotonic()
+    finally:
+        trainer.save(final=trainer.seconds >= budget)
+    trainer.calibrate(clips)
+    tell({"event": "done", "step": trainer.step, "minutes": round(trainer.seconds / 60, 2)})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..codec.control import Constant
+from ..codec.control import LARGEST_RAISE, Constant
 from ..codec.frames import FrameEncoder
 from ..codec.scales import Scales
 from ..codec.settings import EFFORTS, EncodeSettings
@@ -102,14 +102,15 @@ def count_symbols(
         clip = rng.choice(clips)
         height, width = clip.y.shape[1:]
         geometry = Geometry(width, height, 16, model.planes)
-        control = Constant(EncodeSettings(quality=rng.uniform(0, 100)))
+        settings = EncodeSettings(quality=rng.uniform(0, 100))
+        control, raised = Constant(settings), rng.uniform(0, LARGEST_RAISE)
         first = rng.randrange(max(1, len(clip.y) - frames))
-        encoder = FrameEncoder(model, height, width, EFFORTS[4])
+        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         coder = GopCoder(geometry, Scales(model), model.tables)
         latents: list[FrameLatents] = []
         for i in range(min(frames, len(clip.y) - first)):
             planes = (np.array(clip.y[first + i]), np.array(clip.uv[first + i]))  # copies: torch wants to own them
             motion = np.array(clip.motion[0, first + i]) if i else None
-            latents.append(encoder.encode(planes, control.code(i == 0), motion))
+            latents.append(encoder.encode(planes, control.code(0.0 if i else raised), motion))
         coder.write(latents, counter)
     return counter.counts

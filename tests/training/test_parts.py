@@ -18,8 +18,9 @@ from lvc.models.config import LEVEL_MAX, LEVEL_MIN, code_to_level
 from lvc.models.network import Codec, to_patches
 from lvc.training.data import CachedClip, _search, find_footage, open_cache, stream
 from lvc.training.forward import Past, forward
-from lvc.training.loop import _code, to_bytes, to_samples
+from lvc.training.loop import _code
 from lvc.training.optimizer import Muon
+from lvc.training.sampler import to_bytes, to_samples
 from lvc.training.start import blocks, pca_start
 
 

@@ -23,9 +23,10 @@ from lvc.codec import EncodeSettings, decode, encode
 from lvc.errors import UnsupportedError, UsageError
 from lvc.lvz import VideoDescriptor
 from lvc.models import load_model
-from lvc.training import loop
+from lvc.training import loop, state
 from lvc.training.data import open_cache
-from lvc.training.loop import Sampler, Trainer, train
+from lvc.training.loop import Trainer, train
+from lvc.training.sampler import Sampler
 from lvc.training.settings import TrainSettings
 
 
@@ -167,7 +168,7 @@ def test_a_kill_while_saving_leaves_the_last_checkpoint(
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_file", half)
+        patch.setattr(state, "save_file", half)
         with pytest.raises(OSError, match="killed"):
             train(replace(settings, max_steps=2))
     assert kept == (settings.out.read_bytes(), (settings.work / "state.safetensors").read_bytes())
@@ -288,3 +289,17 @@ def test_equal_seeds_train_equally(settings: TrainSettings, tmp_path: Path) -> N
         outs.append(load_file(one.out))
     assert all(torch.equal(outs[0][k], outs[1][k]) for k in outs[0])
     assert functools.reduce(max, (float(v.abs().max()) for k, v in outs[0].items() if "tables" not in k)) < 1e3
+
+
+@pytest.mark.parametrize("part", ["intra", "inter"])
+def test_the_other_half_stays_as_it_is(settings: TrainSettings, tmp_path: Path, part: str) -> None:
+    train(replace(settings, max_steps=2))
+    first = load_file(settings.out)
+    told: list[dict[str, Any]] = []
+    one = replace(settings, init=settings.out, out=tmp_path / "half.safetensors", part=part, resume=False)
+    train(one, told.append)
+    second = load_file(one.out)
+    changed = {k.split(".")[0] for k in first if not k.startswith("tables.") and not torch.equal(first[k], second[k])}
+    assert changed == {part}
+    steps = [line for line in told if line["event"] == "step"]
+    assert len(steps) == 6 and all(("p_loss" in line) is (part == "inter") for line in steps[2:4])
