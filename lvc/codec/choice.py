@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ..entropy.rans import LATENT_LIMIT
 from ..models.integer import clamp_ste, round_ste
 from ..models.network import Context, FrameCodec
-from .sparse import Coded
+from .sparse import Coded, rows
 
 CODED_BITS = 3.0
 """What a block with symbols costs beside those that are not 0."""
@@ -83,7 +83,7 @@ def quantise(
 
 @dataclass
 class Symbols:
-    """Symbols `q` and means `mu`, float32 [1,M,h16,w16], q 0 in skipped blocks; `index` float32 [M,N]: the tables of
+    """Symbols `q` and means `mu`, float32 [1,M,h16,w16], q 0 in skipped blocks; `index` float32 [N,M]: the tables of
     the blocks with symbols."""
 
     q: torch.Tensor
@@ -93,24 +93,21 @@ class Symbols:
 
 def code_symbols(net: FrameCodec, y: torch.Tensor, plan: Plan, coded: Coded, first: torch.Tensor) -> Symbols:
     """What `quantise` gives, for one frame without gradients, with indices only where there are symbols."""
-    m = y.shape[1]
     at = coded.at
 
-    def here(t: torch.Tensor) -> torch.Tensor:
-        return t.reshape(m, -1)[:, at]
-
     def rounded(mean: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-        q = torch.floor(here(y) - here(mean) + 0.5).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
-        return torch.where(where, q, 0.0)
+        q = torch.floor(wanted - rows(mean)[at] + 0.5).clamp_(-LATENT_LIMIT, LATENT_LIMIT)
+        return q.mul_(where)
 
-    one = here(first)
+    one, wanted = rows(first)[at], rows(y)[at]
     index1 = coded.indices1()
     q1 = rounded(plan.mu1, one & (index1 > 0))
-    q = torch.zeros_like(plan.mu1, memory_format=torch.contiguous_format)
-    q.view(m, -1)[:, at] = q1
+    held = wanted.new_zeros(y.shape[2] * y.shape[3], y.shape[1])
+    held[at] = q1
+    q = held.view(*y.shape[2:], -1).permute(2, 0, 1)[None]
     mu2 = net.means2(plan.p, (q + plan.mu1) * first)
     index2 = coded.indices2(q[0])
-    q.view(m, -1)[:, at] = q1 + rounded(mu2, ~one & (index2 > 0))
+    held[at] = q1 + rounded(mu2, ~one & (index2 > 0))
     return Symbols(q, torch.where(first, plan.mu1, mu2), torch.where(one, index1, index2))
 
 

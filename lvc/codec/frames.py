@@ -12,7 +12,7 @@ from ..entropy.clip import KIND_KEY, KIND_PREDICTED, FrameLatents
 from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
 from ..models.config import code_to_level
 from ..models.load import Model
-from ..models.network import PATCH, checkerboard, from_patches
+from ..models.network import PATCH, checkerboard
 from .choice import choose_copy, code_symbols, plan_symbols
 from .compensate import compensate
 from .refine import refine
@@ -28,15 +28,29 @@ class FrameLoop:
         self.model = model
         self.height, self.width = height, width
         self.recon: Planes | None = None
-        self._first = checkerboard(height // 16, width // 16, model.config.latent, model.device)
+        first = checkerboard(height // 16, width // 16, model.config.latent, model.device)
+        self._first = first.contiguous(memory_format=torch.channels_last)
 
-    def _patches(self, planes: Planes) -> torch.Tensor:
+    def _bytes(self, planes: Planes) -> np.ndarray:
+        """Planes → patches, uint8 [H/8,W/8,96], a line of a patch at a time."""
         h8, w8 = self.height // 8, self.width // 8
-        joint = np.empty((h8, w8, PATCH), np.uint8)  # `to_patches` of bytes, in two copies
-        luma = planes[0].reshape(h8, 8, w8, 8).transpose(0, 2, 1, 3)
-        chroma = planes[1].reshape(2, h8, 4, w8, 4).transpose(1, 3, 0, 2, 4)
-        joint[:, :, :64].reshape(h8, w8, 8, 8)[...] = luma
-        joint[:, :, 64:].reshape(h8, w8, 2, 4, 4)[...] = chroma
+        joint = np.empty((h8, w8, PATCH), np.uint8)
+        luma, chroma = (np.ascontiguousarray(p) for p in planes)
+        joint.view(np.uint64)[:, :, :8] = luma.view(np.uint64).reshape(h8, 8, w8).transpose(0, 2, 1)
+        lines = chroma.view(np.uint32).reshape(2, h8, 4, w8).transpose(1, 3, 0, 2)
+        joint.view(np.uint32)[:, :, 16:].reshape(h8, w8, 2, 4)[...] = lines
+        return joint
+
+    def _planes(self, joint: np.ndarray) -> Planes:
+        """`_bytes` backwards."""
+        h8, w8 = self.height // 8, self.width // 8
+        luma = np.ascontiguousarray(joint.view(np.uint64)[:, :, :8].transpose(0, 2, 1))
+        lines = joint.view(np.uint32)[:, :, 16:].reshape(h8, w8, 2, 4).transpose(2, 0, 3, 1)
+        chroma = np.ascontiguousarray(lines)
+        return luma.view(np.uint8).reshape(self.height, self.width), chroma.view(np.uint8).reshape(2, 4 * h8, 4 * w8)
+
+    def _patches(self, joint: np.ndarray) -> torch.Tensor:
+        """`_bytes` → samples in [-1/2, 1/2], float32 [1,96,H/8,W/8], channels last."""
         samples = torch.from_numpy(joint).to(self.model.device).permute(2, 0, 1)[None]
         return samples.float().mul_(1 / 255).sub_(0.5)
 
@@ -47,22 +61,19 @@ class FrameLoop:
         y, uv = compensate(self.recon[0][None], self.recon[1][None], motion[None])
         return y[0], uv[0]
 
-    def _finish(
-        self, r: torch.Tensor, w: torch.Tensor | None, copy: np.ndarray | None, prediction: Planes | None
-    ) -> None:
-        """Residual patches → the next reconstruction; copied blocks [h16,w16] are the prediction bit for bit."""
-        if w is not None:
-            r = r + w
-        samples = r.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-        y, uv = from_patches(samples)
-        out_y, out_uv = y[0, 0].contiguous().cpu().numpy(), uv[0].contiguous().cpu().numpy()
-        if copy is not None and prediction is not None and copy.any():
-            rows, cols = copy.shape
-            for plane, source, side in ((out_y[None], prediction[0][None], 16), (out_uv, prediction[1], 8)):
-                view = plane.reshape(-1, rows, side, cols, side)
-                mask = np.broadcast_to(copy.astype(bool)[None, :, None, :, None], view.shape)
-                np.copyto(view, source.reshape(view.shape), where=mask)
-        self.recon = out_y, out_uv
+    def _finish(self, r: torch.Tensor, copy: np.ndarray | None, prediction: np.ndarray | None) -> None:
+        """Residual patches, which are overwritten, and the bytes of the prediction → the next reconstruction; copied
+        blocks [h16,w16] are the prediction bit for bit."""
+        if prediction is None:
+            r.add_(0.5).mul_(255)
+        else:
+            r.mul_(255).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
+        samples = r.round_().clamp_(0, 255).to(torch.uint8)
+        joint = samples[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        if copy is not None and prediction is not None:
+            where = copy.astype(bool).repeat(2, 0).repeat(2, 1)
+            joint.view(np.uint64)[where] = prediction.view(np.uint64)[where]
+        self.recon = self._planes(joint)
 
 
 class FrameDecoder(FrameLoop):
@@ -70,23 +81,25 @@ class FrameDecoder(FrameLoop):
     def decode(self, frame: FrameLatents) -> Planes:
         """The next frame's planes. They are kept as reference: do not write into them."""
         device = self.model.device
-        copy = prediction = w = None
+        copy = guess = w = None
         if frame.kind == KIND_PREDICTED:
             prediction = self.predict(frame.planes[MOTION])
             copy = frame.planes[COPY][0]
             if copy.all():
                 self.recon = prediction
                 return prediction
-            w = self._patches(prediction)
+            guess = self._bytes(prediction)
+            w = self._patches(guess)
         net = self.model.codec.of(frame.kind)
         level = torch.tensor([code_to_level(frame.quality)], device=device)
         context = net.context(w, level)
         z = torch.from_numpy(frame.planes[HYPER].astype(np.float32))[None].to(device)
-        q = torch.from_numpy(frame.planes[LATENT].astype(np.float32))[None].to(device)
+        latent = torch.from_numpy(frame.planes[LATENT])[None].to(device)
+        q = latent.contiguous(memory_format=torch.channels_last).float()
         p, mu1 = net.means1(z, context, (q.shape[2], q.shape[3]))
-        known = (q + mu1) * self._first
-        n = torch.where(self._first, known, q + net.means2(p, known))
-        self._finish(net.synthesis(n, context, level), w, copy, prediction)
+        known = (q + mu1).mul_(self._first)
+        n = torch.where(self._first, known, net.means2(p, known).add_(q))
+        self._finish(net.synthesis(n, context, level), copy, guess)
         if self.recon is None:
             raise RuntimeError("no reconstruction")
         return self.recon
@@ -103,7 +116,7 @@ class FrameEncoder(FrameLoop):
 
     def _forget(self) -> None:
         m, h, w = self.model.config.latent, self.height // 16, self.width // 16
-        self._past = torch.zeros(m, h, w, device=self.model.device)
+        self._past = torch.zeros(h, w, m, device=self.model.device).permute(2, 0, 1)
         self._past_skip = torch.zeros(h, w, device=self.model.device)
 
     @torch.no_grad()  # not inference mode: refinement wants gradients
@@ -113,13 +126,13 @@ class FrameEncoder(FrameLoop):
         kind = KIND_KEY if motion is None else KIND_PREDICTED
         net = self.model.codec.of(kind)
         level = torch.tensor([code_to_level(quality)], device=self.model.device)
-        x = self._patches(planes)
-        prediction = w = None
+        x = self._patches(self._bytes(planes))
+        guess = w = None
         if motion is None:
             self._forget()
         else:
-            prediction = self.predict(motion)
-            w = self._patches(prediction)
+            guess = self._bytes(self.predict(motion))
+            w = self._patches(guess)
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level)
@@ -142,5 +155,5 @@ class FrameEncoder(FrameLoop):
             self._past, self._past_skip = q, plan.skip[0, 0]
         out[HYPER] = plan.z[0].to(torch.int16).cpu().numpy()
         out[LATENT] = q.to(torch.int16).cpu().numpy()
-        self._finish(r, w, copy, prediction)
-        return FrameLatents(kind, quality, out, symbols.index.to(torch.uint8).contiguous().cpu().numpy())
+        self._finish(r, copy, guess)
+        return FrameLatents(kind, quality, out, symbols.index.t().to(torch.uint8).contiguous().cpu().numpy())

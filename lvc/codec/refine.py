@@ -12,7 +12,7 @@ import torch
 
 from ..models.network import Context, FrameCodec
 from .choice import LUMA_WEIGHT, Plan, Symbols, block_error, code_symbols
-from .sparse import Coded
+from .sparse import Coded, rows
 
 MARGIN = 0.2
 """Bits that a step must be worth: steps are judged one by one and disturb each other."""
@@ -32,19 +32,19 @@ def refine(
 ) -> Symbols:
     """Better symbols than `code_symbols` gives for `y` [1,M,h16,w16]. `residual`: what the synthesis should give,
     patches [1,96,h8,w8]; `bits` float32 [64,K]: cost of a symbol by table and absolute value; `rounds` ≥ 1."""
-    m, height, width = y.shape[1:]
+    m, _, width = y.shape[1:]
     keep = (plan.skip == 0).float()
     scale, last = torch.exp2(level), bits.shape[1] - 1
-    curvature = 2 * LUMA_WEIGHT * 11.5 * net.inverse_gain(level)[0, :, :, 0] ** 2  # of the linear path: λ·Δ² is 11.5
-    channel = torch.arange(m, device=y.device)[:, None]
-    turns = (channel + coded.at // width + coded.at % width) % 2
+    curvature = 2 * LUMA_WEIGHT * 11.5 * net.inverse_gain(level)[0, :, 0, 0] ** 2  # of the linear path: λ·Δ² is 11.5
+    channel = torch.arange(m, device=y.device)
+    turns = (channel + (coded.at // width + coded.at % width)[:, None]) % 2
     best, lowest = None, float("inf")
     for number in range(rounds + 1):
         symbols = code_symbols(net, y, plan, coded, first)
         n = (symbols.q + symbols.mu).requires_grad_(number < rounds)
         with torch.enable_grad():
             error = (block_error(residual - net.synthesis(n, context, level)) * keep).sum() * scale
-        q = symbols.q.view(m, -1)[:, coded.at]
+        q = rows(symbols.q)[coded.at]
         row = symbols.index.long() * (last + 1)
         here = bits.take(row + q.abs().long().clamp_max_(last))
         cost = float(error.detach() + here.sum())
@@ -53,7 +53,7 @@ def refine(
         if number == rounds:
             break
         (gradient,) = torch.autograd.grad(error, n)
-        slope = gradient.reshape(m, -1)[:, coded.at]
+        slope = rows(gradient)[coded.at]
         gain, step = torch.full_like(q, -MARGIN), torch.zeros_like(q)
         allowed = (symbols.index > 0) & (turns == number % 2)
         for sign in (-1.0, 1.0):
@@ -61,8 +61,8 @@ def refine(
             change = sign * slope + 0.5 * curvature + there - here
             better = allowed & (change < gain)
             gain, step = torch.where(better, change, gain), torch.where(better, sign, step)
-        y = n.detach().contiguous()
-        y.view(m, -1)[:, coded.at] += step
+        y = n.detach()  # nobody else's, and channels last
+        rows(y).index_add_(0, coded.at, step)
     if best is None:
         raise ValueError("distortion is not finite")
     return best

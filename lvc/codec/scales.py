@@ -37,5 +37,5 @@ class Scales:
 
 
 def _bytes(index: torch.Tensor) -> IntArray:
-    out: IntArray = index.to(torch.uint8).contiguous().cpu().numpy()
+    out: IntArray = index.t().to(torch.uint8).contiguous().cpu().numpy()
     return out

@@ -13,7 +13,7 @@ from ..models.network import FrameCodec
 
 
 class Coded:
-    """The blocks of a frame that have symbols, and the table indices of these.
+    """The blocks of a frame that have symbols, and the table indices of these. Fastest with channels last.
 
     `skip` [H,W] (not 0: no symbols); `z` [Z,h,w] rounded hyper-latents, `past` [M,H,W] symbols of the frame before,
     `past_skip` [H,W], `code` the frame's quality 0..10000; all float32 holding integers.
@@ -54,14 +54,19 @@ class Coded:
         )
 
     def _rows(self, symbols: torch.Tensor) -> torch.Tensor:
-        return symbols.reshape(len(symbols), -1).t()[self._wide].abs_().clamp_(max=15) * 8
+        return rows(symbols)[self._wide].abs_().clamp_(max=15).mul_(8)
 
     def indices1(self) -> torch.Tensor:
-        """Indices of the first pass [M,N], float32."""
+        """Indices of the first pass [N,M], float32."""
         if self._first is None:
-            self._first = self._net.scale1.at(self._inputs, self._neighbours).t()
+            self._first = self._net.scale1.at(self._inputs, self._neighbours)
         return self._first
 
     def indices2(self, known: torch.Tensor) -> torch.Tensor:
-        """Indices of the second pass [M,N]; `known` [M,H,W]: symbols of the first, 0 elsewhere."""
-        return self._net.scale2.at(torch.cat([self._inputs, self._rows(known)], 1), self._neighbours).t()
+        """Indices of the second pass [N,M]; `known` [M,H,W]: symbols of the first, 0 elsewhere."""
+        return self._net.scale2.at(torch.cat([self._inputs, self._rows(known)], 1), self._neighbours)
+
+
+def rows(t: torch.Tensor) -> torch.Tensor:
+    """[1,C,H,W] or [C,H,W] → [H·W,C], a view if channels are last."""
+    return t.reshape(t.shape[-3:]).permute(1, 2, 0).reshape(-1, t.shape[-3])

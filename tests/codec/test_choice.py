@@ -30,8 +30,8 @@ def test_indices_at_coded_blocks_are_those_of_the_whole_frame(
     inputs = net.scale_inputs(z[None], past[None], skip[None, None], past_skip[None, None], torch.tensor([4321.0]))
     known = known * (skip == 0)
     at = (skip == 0).reshape(-1)
-    assert torch.equal(coded.indices1(), net.indices1(inputs)[0].reshape(m, -1)[:, at])
-    assert torch.equal(coded.indices2(known), net.indices2(inputs, known[None])[0].reshape(m, -1)[:, at])
+    assert torch.equal(coded.indices1().t(), net.indices1(inputs)[0].reshape(m, -1)[:, at])
+    assert torch.equal(coded.indices2(known).t(), net.indices2(inputs, known[None])[0].reshape(m, -1)[:, at])
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def test_the_encoders_symbols_are_those_of_training() -> None:
     net, quality = used.codec.inter, 5000
     level = torch.tensor([code_to_level(quality)])
     encoder = FrameEncoder(used, 64, 80)
-    x, w = (encoder._patches(planes(64, 80, shift=s)) for s in (3.0, 0.0))
+    x, w = (encoder._patches(encoder._bytes(planes(64, 80, shift=s))) for s in (3.0, 0.0))
     w[..., :4] = x[..., :4]  # nothing is missed on the left
     context = net.context(w, level)
     y = net.analysis(x, w, context, level)
@@ -52,7 +52,7 @@ def test_the_encoders_symbols_are_those_of_training() -> None:
     coded = Coded(net, plan.z[0], past[0], plan.skip[0, 0], past_skip[0, 0], quality)
     symbols = code_symbols(net, y, plan, coded, first)
     assert torch.equal(symbols.q, q) and torch.equal(symbols.mu, mu) and q.any()
-    assert torch.equal(symbols.index, index[0].reshape(net.latent, -1)[:, coded.at])
+    assert torch.equal(symbols.index.t(), index[0].reshape(net.latent, -1)[:, coded.at])
 
 
 def cost(rounds: int, weights: str, quality: int) -> float:
@@ -63,7 +63,8 @@ def cost(rounds: int, weights: str, quality: int) -> float:
     latents = encoder.encode(picture, quality, None)
     shown = decoder.decode(latents)
     assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
-    error = block_error(encoder._patches(picture) - encoder._patches(shown)).sum()
+    x, back = (encoder._patches(encoder._bytes(p)) for p in (picture, shown))
+    error = block_error(x - back).sum()
     assert latents.tables is not None
     q = np.abs(latents.planes["latent"].reshape(used.config.latent, -1))
     bits = used.tables.bits[latents.tables, np.minimum(q, used.tables.bits.shape[1] - 1)].sum()
