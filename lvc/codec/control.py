@@ -9,7 +9,7 @@ import math
 from typing import Protocol
 
 from ..models.config import level_to_code
-from .settings import INTRA_RAISE, P_LEVEL_RANGE, EncodeSettings
+from .settings import P_LEVEL_RANGE, EncodeSettings
 
 OCTAVES_PER_LEVEL = 0.5
 """About how many times 2 the rate grows with a level: the slope that corrections are made with."""
@@ -22,6 +22,14 @@ MEMORY = 6.0
 """Seconds of the target's bits: debts and savings beyond are forgotten."""
 STEP = 1.5
 """A correction's largest size, in levels."""
+RAISE, LARGEST_RAISE = 0.6, 3.2
+"""Levels that a key frame is raised for every halving of what changes after it, and at most (decision 004)."""
+
+
+def key_raise(novelty: float) -> float:
+    """Levels that a key frame is worth more than the predicted frames after it, which inherit what it shows. `novelty`:
+    what prediction misses of these, as a share of what would be missed without it; 1 or more: nothing lasts."""
+    return min(RAISE * math.log2(1 / min(max(novelty, 1e-3), 1.0)), LARGEST_RAISE)
 
 
 class Control(Protocol):
@@ -31,8 +39,8 @@ class Control(Protocol):
     """Whether `packed` must be called before the next clip begins."""
     wants_psnr: bool
 
-    def code(self, key: bool) -> int:
-        """The u16 `quality` of the next frame."""
+    def code(self, raised: float) -> int:
+        """The u16 `quality` of the next frame, so many levels above a predicted one's."""
 
     def measured(self, psnr: float) -> None:
         """PSNR 6:1:1 of the frame just coded."""
@@ -42,15 +50,15 @@ class Control(Protocol):
 
 
 class Constant:
-    """One level for all predicted frames, a higher one for key frames."""
+    """One level for all predicted frames."""
 
     wants_sizes = wants_psnr = False
 
     def __init__(self, settings: EncodeSettings) -> None:
         self.level = settings.level
 
-    def code(self, key: bool) -> int:
-        return level_to_code(self.level + (INTRA_RAISE if key else 0.0))
+    def code(self, raised: float) -> int:
+        return level_to_code(self.level + raised)
 
     def measured(self, psnr: float) -> None:
         pass
@@ -113,6 +121,10 @@ class Quality(Constant):
     def __init__(self, settings: EncodeSettings, target: float) -> None:
         super().__init__(settings)
         self._target, self._sum, self._count = target, 0.0, 0
+
+    def code(self, raised: float) -> int:
+        # where nothing moves, frames have the key frame's PSNR for good, whatever their own level
+        return super().code(min(raised, 1.2))
 
     def measured(self, psnr: float) -> None:
         self._sum += psnr

@@ -11,8 +11,6 @@ EFFORTS = (
 )  # fmt: skip
 """Rounds of refinement (`lvc.codec.refine`) of key frames and of predicted ones, by effort."""
 P_LEVEL_RANGE = (7.0, 15.0)
-INTRA_RAISE = 1.2
-"""A key frame's level above the predicted frames': what it shows is inherited by all that follow."""
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,15 @@ from ..media.motion import MotionSearch
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
-from .control import control_of
+from .control import control_of, key_raise
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
 from .scales import Scales
 from .settings import EFFORTS, EncodeSettings
 
 SEARCH_CRF = 26.0
+LOOK = 4
+"""Frames after a key frame that say how long what it shows will last."""
 AHEAD = 6
 """Frames or clips that a stage may be ahead of the next."""
 SCENE_CUT = (4.0, 0.9)
@@ -54,6 +56,8 @@ class _Searched:
     planes: Planes
     motion: np.ndarray
     key: bool
+    novelty: float = 1.0
+    """Of a key frame: what prediction misses of the frames after it, as a share of what starting afresh would."""
 
 
 @dataclass
@@ -81,32 +85,52 @@ def _flatness(y: np.ndarray) -> float:
 
 
 def _search(frames: Iterable[Frame], width: int, height: int, price: float, ticks: float) -> Iterator[_Searched]:
-    """Frames with their motion; key frames at scene cuts and every `ticks` of the time base."""
+    """Frames with their motion; key frames at scene cuts and every `ticks` of the time base. A key frame waits for the
+    `LOOK` frames after it."""
     search, choice = MotionSearch(width, height, SEARCH_CRF), MotionChoice(height, width)
     waiting: list[tuple[Frame, Planes]] = []
+    held: list[_Searched] = []
+    after: list[tuple[float, float]] = []
     before: np.ndarray | None = None
     key_pts = 0
 
-    def settle(field: np.ndarray) -> _Searched:
+    def release() -> Iterator[_Searched]:
+        if after:
+            held[0].novelty = sum(missed for missed, _ in after) / max(sum(whole for _, whole in after), 1e-3)
+        yield from held
+        held.clear()
+        after.clear()
+
+    def settle(field: np.ndarray) -> Iterator[_Searched]:
         nonlocal before, key_pts
         frame, planes = waiting.pop(0)
-        key = before is None or frame.pts - key_pts >= ticks
+        key, missed = before is None or frame.pts - key_pts >= ticks, 0.0
         if before is not None:
             field, missed = choice.choose(before, planes[0], field, price)
-            key = key or missed > max(SCENE_CUT[0], SCENE_CUT[1] * _flatness(planes[0]))
+            key = key or (missed > SCENE_CUT[0] and missed > SCENE_CUT[1] * _flatness(planes[0]))
+        before = planes[0]
+        item = _Searched(frame, planes, field, key)
         if key:
             key_pts = frame.pts
             choice.restart()
-        before = planes[0]
-        return _Searched(frame, planes, field, key)
+            yield from release()
+            held.append(item)
+        elif held:
+            held.append(item)
+            after.append((missed, _flatness(planes[0])))
+            if len(after) == LOOK:
+                yield from release()
+        else:
+            yield item
 
     for frame in frames:
         planes = pad_planes(frame)
         waiting.append((frame, planes))
         for field in search.push(*planes):
-            yield settle(field)
+            yield from settle(field)
     for field in search.flush():
-        yield settle(field)
+        yield from settle(field)
+    yield from release()
 
 
 def encode(
@@ -126,7 +150,8 @@ def encode(
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
-            latents = encoder.encode(item.planes, control.code(item.key), None if item.key else item.motion)
+            raised, motion = (key_raise(item.novelty), None) if item.key else (0.0, item.motion)
+            latents = encoder.encode(item.planes, control.code(raised), motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))
             yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))

@@ -147,6 +147,21 @@ def test_an_unchanged_scene_costs_next_to_nothing() -> None:
     assert max(np.abs(f.y.astype(int) - shown[10].y).mean() for f in shown[10:]) < 0.2
 
 
+def test_key_frames_know_how_long_they_last() -> None:
+    still, other = frame(0, 96, 96), frame(7, 96, 96)
+    noise = np.random.default_rng(0)
+
+    def noisy() -> Frame:
+        return replace(still, y=noise.integers(0, 256, still.y.shape, dtype=np.uint8))
+
+    scenes = [still] * 7 + [noisy() for _ in range(3)] + [other] * 2
+    found = list(codec_video._search([replace(f, pts=n) for n, f in enumerate(scenes)], 96, 96, 1.0, 1e9))
+    assert [item.frame.pts for item in found] == list(range(12))
+    keys = {item.frame.pts: item.novelty for item in found if item.key}
+    assert {0, 7, 10} <= set(keys)
+    assert keys[0] == 0 and keys[7] >= 0.9 and keys[10] == 0
+
+
 def test_quality_and_settings_are_checked() -> None:
     for wrong in ({"quality": 101}, {"quality": -1}, {"gop": 0}, {"clip_frames": 0}, {"clip_frames": 65}):
         with pytest.raises(UsageError):
@@ -154,8 +169,8 @@ def test_quality_and_settings_are_checked() -> None:
     with pytest.raises(UsageError):
         EncodeSettings(packing="zip")
     low, high = Constant(EncodeSettings(quality=0)), Constant(EncodeSettings(quality=100))
-    assert all(0 <= s.code(n) <= 10000 for s in (low, high) for n in (True, False))
-    assert low.code(True) > low.code(False) and high.code(False) > low.code(False)
+    assert all(0 <= s.code(n) <= 10000 for s in (low, high) for n in (0.0, 3.2))
+    assert low.code(1.0) > low.code(0.0) and high.code(0.0) > low.code(0.0)
 
 
 def test_frames_are_taken_as_they_are_needed() -> None:
