@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..entropy.fields import MotionCoder
-from .compensate import LUMA_FILTERS, interpolate, pad
+from .compensate import LUMA_FILTERS, interpolated, pad
 
-_MARGIN = 8 + LUMA_FILTERS.shape[1]
+_MARGIN = 16 + LUMA_FILTERS.shape[1]
+
+
+_SIZES = np.arange(1 << 14)
+_COMPONENT = np.where(_SIZES == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(_SIZES, 1))).astype(np.float32)
 
 
 def _bits(d: np.ndarray) -> np.ndarray:
-    """About what a vector difference [2,n] costs, in bits."""
-    size = np.abs(d).astype(np.float32)
-    per = np.where(size == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(size, 1)))
-    bits: np.ndarray = np.where((size == 0).all(0), 0.4, 2.0 + per.sum(0))
+    """About what a vector difference [...,2,n] costs, in bits [...,n]."""
+    per = _COMPONENT[np.minimum(np.abs(d), len(_COMPONENT) - 1)]
+    bits: np.ndarray = 2.0 + per[..., 0, :] + per[..., 1, :]
+    bits[~d.any(-2)] = 0.4
     return bits
 
 
@@ -32,25 +37,6 @@ class MotionChoice:
         self._passes = MotionCoder.passes(self._rows, self._cols)
         self._last = np.zeros((2, self._rows, self._cols), np.int64)
 
-    def _errors(
-        self, ref: np.ndarray, now: torch.Tensor, ys: np.ndarray, xs: np.ndarray, vectors: np.ndarray
-    ) -> np.ndarray:
-        """Sum of absolute differences of 16x16 blocks [n] with one vector each [2,n], as four 8x8 blocks."""
-        y8 = (2 * ys[:, None] + np.array([0, 0, 1, 1])).reshape(-1)
-        x8 = (2 * xs[:, None] + np.array([0, 1, 0, 1])).reshape(-1)
-        errors: np.ndarray = self._errors8(ref, now, y8, x8, np.repeat(vectors, 4, 1)).reshape(-1, 4).sum(1)
-        return errors
-
-    @staticmethod
-    def _errors8(ref: np.ndarray, now: torch.Tensor, ys: np.ndarray, xs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        if not len(ys):
-            return np.zeros(0, np.float32)
-        guess = interpolate(
-            ref, np.zeros(len(ys), np.int64), ys * 8 + _MARGIN, xs * 8 + _MARGIN, vectors, 8, LUMA_FILTERS
-        )
-        target = now[torch.from_numpy(ys), torch.from_numpy(xs)]
-        return (guess - target).abs_().sum((1, 2)).numpy().astype(np.float32)
-
     def restart(self) -> None:
         """A key frame: the next field is coded without one before it."""
         self._last = np.zeros_like(self._last)
@@ -61,20 +47,16 @@ class MotionChoice:
         """`field` int16 [2,H/8,W/8] → the field to code, and its mean absolute error per sample. `price`: absolute
         error a bit is worth (255 / sqrt(λ))."""
         field = field.astype(np.int64)
-        ref = pad(reference[None], _MARGIN)
-        h8, w8 = field.shape[1:]
-        now = torch.from_numpy(frame).reshape(h8, 8, w8, 8).transpose(1, 2).to(torch.int16)
-        grid_y, grid_x = (g.reshape(-1) for g in np.indices((h8, w8)))
-        own = self._errors8(ref, now, grid_y, grid_x, field.reshape(2, -1)).reshape(h8, w8)
-        own = own.reshape(self._rows, 2, self._cols, 2).sum((1, 3))
+        blocks = _Blocks(reference, frame)
         quads = np.stack([field[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
         split = (quads != quads[:1]).any((0, 1))
         whole = np.sort(quads, 0)[1]
-        whole_error = own.copy()
+        grid_y, grid_x = (g.reshape(-1) for g in np.indices(split.shape))
+        whole_error = blocks.errors(grid_y, grid_x, whole.reshape(2, -1)).reshape(split.shape)
+        own = whole_error.copy()
         sy, sx = np.nonzero(split)
-        whole_error[sy, sx] = self._errors(ref, now, sy, sx, whole[:, sy, sx])
-        inside = np.stack([_bits((quads[k] - quads[0]).reshape(2, -1)) for k in (1, 2, 3)]).sum(0).reshape(split.shape)
-        inside = inside + 2.0
+        own[sy, sx] = blocks.split_errors(sy, sx, quads[:, :, sy, sx])
+        inside = _bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + 2.0
         base = np.zeros((2, self._rows, self._cols), np.int64)
         missed = 0.0
         keep_split = np.zeros(split.shape, bool)
@@ -84,10 +66,13 @@ class MotionChoice:
             before, searched, corner = self._last[:, ys, xs], whole[:, ys, xs], quads[0][:, ys, xs]
             vectors = np.stack([guess, before, searched, corner])
             errors = np.stack([whole_error[ys, xs]] * 3 + [np.where(split[ys, xs], own[ys, xs], np.inf)])
-            for k in range(2):  # most candidates are one and the same
-                new = np.flatnonzero((vectors[k] != searched).any(0))
-                errors[k, new] = self._errors(ref, now, ys[new], xs[new], vectors[k][:, new])
-            bits = np.stack([_bits(v - guess) for v in vectors])
+            other = (vectors[:2] != searched).any(1)  # most candidates are one and the same
+            other[1] &= (before != guess).any(0)
+            k, new = np.nonzero(other)
+            errors[k, new] = blocks.errors(ys[new], xs[new], vectors[k, :, new].T)
+            known = other[0] & ~other[1] & (before != searched).any(0)
+            errors[1, known] = errors[0, known]
+            bits = _bits(vectors - guess)
             bits[3] += inside[ys, xs]
             best, n = np.argmin(errors + price * bits, 0), np.arange(len(ys))
             base[:, ys, xs] = vectors[best, :, n].T
@@ -97,3 +82,50 @@ class MotionChoice:
         out = np.where(keep_split.repeat(2, 0).repeat(2, 1)[None], field, out)
         self._last = out[:, ::2, ::2]
         return out.astype(np.int16), missed / frame.size
+
+
+class _Blocks:
+    """A padded luma plane and the 16x16 blocks of the frame after it, blocks last."""
+
+    def __init__(self, reference: np.ndarray, frame: np.ndarray) -> None:
+        height, width = frame.shape
+        self._cols = width // 16
+        self._reference = pad(reference[None], _MARGIN)
+        blocks = np.ascontiguousarray(frame.reshape(height // 16, 16, -1, 16).transpose(0, 2, 1, 3))
+        self._now = torch.from_numpy(blocks).reshape(-1, 256).to(torch.int16).t().contiguous()
+        missed = (torch.from_numpy(reference).to(torch.int16) - torch.from_numpy(frame)).abs_().float()
+        self._still = (F.avg_pool2d(missed[None], 16)[0] * 256).numpy()
+
+    def _targets(self, ys: np.ndarray, xs: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self._now.numpy().take(ys * self._cols + xs, 1))
+
+    def errors(self, ys: np.ndarray, xs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Sum of absolute differences of blocks [n] with one vector each [2,n], float32."""
+        out = np.asarray(self._still[ys, xs])  # right where nothing moves
+        at = np.flatnonzero(vectors.any(0))
+        if len(at):
+            ys, xs = ys[at], xs[at]
+            start = (ys * 16 + _MARGIN, xs * 16 + _MARGIN)
+            guess = interpolated(self._reference, 0, *start, vectors[:, at], 16, LUMA_FILTERS)
+            out[at] = _sums(guess.view(256, -1).sub_(self._targets(ys, xs)))
+        return out
+
+    def split_errors(self, ys: np.ndarray, xs: np.ndarray, quads: np.ndarray) -> np.ndarray:
+        """The same with a vector for each quarter, `quads` [4,2,n]."""
+        n = len(ys)
+        y8, x8 = (ys[None] * 2 + np.array([[0], [0], [1], [1]])), (xs[None] * 2 + np.array([[0], [1], [0], [1]]))
+        guess = interpolated(
+            self._reference, 0, y8.reshape(-1) * 8 + _MARGIN, x8.reshape(-1) * 8 + _MARGIN,
+            quads.transpose(1, 0, 2).reshape(2, -1), 8, LUMA_FILTERS,
+        ).view(8, 8, 2, 2, n)  # fmt: skip
+        wanted = self._targets(ys, xs).view(2, 8, 2, 8, n).permute(1, 3, 0, 2, 4)
+        return np.asarray(_sums(guess.sub_(wanted).view(64, 4 * n)).reshape(4, n).sum(0))
+
+
+def _sums(differences: torch.Tensor) -> np.ndarray:
+    """int16 [C,n], C a power of two, in -255..255, overwritten → sums of absolute values [n] float32."""
+    d = differences.abs_()
+    while len(d) > 1 and len(differences) // len(d) < 64:  # 64 · 255 is within 16 bits
+        half = len(d) // 2
+        d = d[:half].add_(d[half:])
+    return np.asarray(d.float().sum(0).numpy())
