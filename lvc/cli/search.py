@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -36,7 +35,7 @@ Read folders and files into a database; again: only what is new, changed or gone
 \b
 Examples:
   lvc search index archive/ --db archive.db
-  lvc search index a.lvz b.mp4 --db archive.db
+  lvc search index a.lvz https://example.org/film.lvz s3://bucket/films --db archive.db
   lvc search index archive/ --db archive.db --json | jq -r 'select(.event == "failed") | .path'
 
 A .lvz brings its features along, so that nothing is decoded. An interrupted run goes on where it was.
@@ -87,7 +86,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("index", help=INDEX_HELP)
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="FOLDER…", help="Folders, and files.")],
+    paths: Annotated[list[str], typer.Argument(metavar="FOLDER…", help="Folders, files, and addresses.")],
     db: DB,
     threads: Threads = None,
     as_json: Json = False,
@@ -113,21 +112,7 @@ def query(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    report = Report("search query", as_json, verbose=verbose)
-    with report.job(target):
-        _check_sheet(target, contact_sheet, force)
-        from lvc.search import Database, parse_target
-        from lvc.search import query as ask
-        from lvc.search.sources import QUERY_SPACING, moments_of
-
-        path, start, end = parse_target(target)
-        with Database(db) as database:
-            collection = database.load()
-        moments = moments_of(path, start, end, QUERY_SPACING, threads)
-        hits = ask(collection, moments, top)
-        _answer(report, hits, "nothing like it was found")
-        middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
-        _draw(report, contact_sheet, path, middle, hits, force, threads)
+    _find("query", target, db, top, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("similar", help=SIMILAR_HELP)
@@ -141,23 +126,12 @@ def similar(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    report = Report("search similar", as_json, verbose=verbose)
-    with report.job(file):
-        _check_sheet(file, contact_sheet, force)
-        from lvc.search import Database, moments_of
-        from lvc.search import similar as ask
-
-        with Database(db) as database:
-            collection = database.load()
-        moments = moments_of(file, threads=threads)
-        hits = ask(collection, moments, top, os.path.abspath(file))
-        _answer(report, hits, "the database holds nothing else")
-        _draw(report, contact_sheet, file, moments.seconds / 2, hits, force, threads)
+    _find("similar", file, db, top, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("duplicates", help=DUPLICATES_HELP)
 def duplicates(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="FOLDER…", help="Folders, and files.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="FOLDER…", help="Folders, files, and addresses.")] = None,
     db: Annotated[
         Path | None, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")
     ] = None,
@@ -216,6 +190,39 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
     return Facts(values, text=", ".join(counts))
 
 
+def _find(
+    command: Literal["query", "similar"],
+    target: str,
+    db: Path,
+    top: int,
+    contact_sheet: Path | None,
+    force: bool,
+    threads: int | None,
+    as_json: bool,
+    verbose: int,
+) -> None:
+    """Where a part or moment of a video is, or which videos are like the whole of it."""
+    report = Report(f"search {command}", as_json, verbose=verbose)
+    with report.job(target):
+        if contact_sheet is not None:
+            check_output(target, str(contact_sheet), force=force)
+        from lvc.features import SPACING
+        from lvc.search import Database, moments_of, name_of, parse_target
+        from lvc.search import query as places_of
+        from lvc.search import similar as like
+        from lvc.search.sources import QUERY_SPACING
+
+        whole = command == "similar"
+        path, start, end = (target, None, None) if whole else parse_target(target)
+        with Database(db) as database:
+            collection = database.load()
+        moments = moments_of(path, start, end, SPACING if whole else QUERY_SPACING, threads)
+        hits = like(collection, moments, top, name_of(path)) if whole else places_of(collection, moments, top)
+        _answer(report, hits, "the database holds nothing else" if whole else "nothing like it was found")
+        middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
+        _draw(report, contact_sheet, path, middle, hits, force, threads)
+
+
 def _answer(report: Report, hits: list[Hit], nothing: str) -> None:
     if report.as_json:
         for hit in hits:
@@ -238,11 +245,6 @@ def _draw(
     picture = sheet(tiles_of(path, at, hits), threads)
     with publish(str(png), force=force) as unfinished:
         write_png(unfinished, picture)
-
-
-def _check_sheet(source: str, png: Path | None, force: bool) -> None:
-    if png is not None:
-        check_output(source, str(png), force=force)
 
 
 def _pair_line(pair: dict[str, Any]) -> str:

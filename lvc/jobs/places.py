@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from lvc.jobs.task import Stamp
 from lvc.remote.addresses import is_address
-from lvc.remote.filesystems import asked, file_system, told
+from lvc.remote.filesystems import asked, file_system, listed, told
 
 
 def local(name: str) -> str:
@@ -65,9 +65,4 @@ def make_folder_of(name: str) -> None:
 
 def walk(root: str) -> Iterator[str]:
     """Every visible file below an address, in order of names."""
-    fs, path = file_system(root)
-    fs.invalidate_cache()
-    for found in sorted(asked(lambda: fs.find(path))):
-        inside = found.removeprefix(path.rstrip("/") + "/")
-        if not any(part.startswith(".") for part in inside.split("/")):
-            yield f"{root.rstrip('/')}/{inside}"
+    yield from listed(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from lvc.errors import MediaError, UsageError
@@ -36,6 +37,33 @@ def file_system(address: str, options: Mapping[str, Any] | None = None, **more: 
     except ValueError as error:
         raise UsageError(f"{protocol}:// is nothing that lvc or fsspec opens ({error}) — check the address") from error
     return fs, path
+
+
+def listed(root: str) -> dict[str, str | None]:
+    """Every visible file below an address, in order of names, and what tells its versions apart, if anything does; of
+    a file, itself; nothing if there is none. One listing, however many they are. Raises `MediaError`, `UsageError`."""
+    fs, path = file_system(root)
+    fs.invalidate_cache()
+    if not asked(lambda: fs.exists(path)):
+        return {}
+    itself = asked(lambda: fs.info(path))
+    if itself.get("type") != "directory":
+        return {root: version(itself)}
+    found: dict[str, str | None] = {}
+    for name, info in sorted(asked(lambda: fs.find(path, detail=True)).items()):
+        inside = name.removeprefix(path.rstrip("/") + "/")
+        if not any(part.startswith(".") for part in inside.split("/")):
+            found[f"{root.rstrip('/')}/{inside}"] = version(info)
+    return found
+
+
+def version(info: Mapping[str, Any]) -> str | None:
+    """What changes when a file does, of what its file system says about it; None if nothing is said. Listings and
+    single answers of one file system differ in how they write times."""
+    for name in ("ETag", "etag", "LastModified", "mtime", "updated", "created"):
+        if said := info.get(name):
+            return f"{said.timestamp() if isinstance(said, datetime) else said} {info.get('size')}"
+    return None
 
 
 def asked(action: Callable[[], T]) -> T:
@@ -83,9 +111,8 @@ class FsspecStore:
         if not isinstance(size, int):
             raise MediaError("has no known size, so that no part of it can be found — copy it to a file first")
         self.size = size
-        known = [str(info[name]) for name in ("ETag", "etag", "LastModified", "mtime", "updated") if info.get(name)]
         here = not set((protocol_of(address) or "").split("::")).isdisjoint(_HERE)
-        self.identity = " ".join(known) if known and not here else None
+        self.identity = None if here else version(info)
 
     def fetch(self, start: int, end: int) -> bytes:
         return asked(lambda: self._whole(start, end))

@@ -11,7 +11,7 @@ sheet      a picture of the results
 from __future__ import annotations
 
 from lvc.search.database import Database
-from lvc.search.indexing import index_folders
+from lvc.search.indexing import index_folders, name_of
 from lvc.search.queries import Group, Hit, duplicates, query, similar
 from lvc.search.sources import Moments, moments_of, parse_target
 
@@ -23,6 +23,7 @@ __all__ = [
     "duplicates",
     "index_folders",
     "moments_of",
+    "name_of",
     "parse_target",
     "query",
     "similar",

@@ -1,19 +1,28 @@
-"""Folders → database: what is new or changed is read, what is gone leaves, what was done stays if it is interrupted."""
+"""Folders and addresses → database: what is new or changed is read, what is gone leaves, what was done stays if it is
+interrupted."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvc.errors import LvcError, MediaError
-from lvc.output import about
+from lvc.output import about, opened_input
+from lvc.remote.addresses import is_address, is_http
+from lvc.remote.filesystems import listed
+from lvc.remote.store import RangeFile
 from lvc.search.database import Database, Known
-from lvc.search.sources import files_under, moments_of
+from lvc.search.sources import files_under, is_video_name, moments_of
 
 Seen = Callable[[str, str, LvcError | None], object]
 """Called after each file with its path, what was done (`added`, `changed`, `removed`, `failed`), and the error."""
+
+_UNKNOWN = -1
+"""Instead of a time of change, where nothing tells versions of a file apart: it is read again every time."""
 
 
 @dataclass
@@ -33,52 +42,90 @@ class Indexed:
 def index_folders(
     paths: Iterable[str | os.PathLike[str]], database: Database, *, threads: int | None = None, seen: Seen | None = None
 ) -> Indexed:
-    """Bring the database up to date with folders and files. Files that cannot be read are remembered and tried again
-    when they have changed. What lies elsewhere stays in the database untouched.
+    """Bring the database up to date with folders, files and addresses of either. Files that cannot be read are
+    remembered and tried again when they have changed. What lies elsewhere stays in the database untouched.
 
     Raises `MediaError` for a path that does not exist and was not known either.
     """
     result = Indexed()
     known = database.known()
-    roots = [Path(os.path.abspath(path)) for path in paths]
-    wanted: dict[str, None] = {}
+    roots = [name_of(path) for path in paths]
+    wanted: dict[str, Known | None] = {}
     for root in roots:
-        if root.is_dir():
-            wanted.update(dict.fromkeys(str(path) for path in files_under(root)))
-        elif root.exists():
-            wanted[str(root)] = None
-        elif not any(_is_under(path, [root]) for path in known):
-            with about(str(root)):
+        with about(root):
+            found = _files_of(root)
+            if found is None and not any(_is_under(path, [root]) for path in known):
                 raise MediaError("no such file or folder — check the name")
+        wanted.update(found or {})
     gone = [path for path in known if path not in wanted and _is_under(path, roots)]
     database.remove(gone)
     result.removed = len(gone)
     for path in gone:
         _tell(seen, path, "removed")
-    for path in wanted:
-        _bring(path, known.get(path), database, result, threads, seen)
+    for path, state in wanted.items():
+        _bring(path, state, known.get(path), database, result, threads, seen)
     return result
 
 
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name under which the database knows a file: an address as it is, a path from the root."""
+    name = os.fspath(path)
+    return name if is_address(name) else os.path.abspath(name)
+
+
+def _files_of(root: str) -> dict[str, Known | None] | None:
+    """What is to be indexed below a name, and its state as far as that costs nothing; None if nothing is there."""
+    if is_http(root):  # web servers list nothing
+        return {root: None}
+    if is_address(root):
+        states = {path: _state(version) for path, version in listed(root).items()}
+        return {path: state for path, state in states.items() if path == root or is_video_name(path)} or None
+    if os.path.isdir(root):
+        return {str(path): None for path in files_under(Path(root))}
+    return {root: None} if os.path.exists(root) else None
+
+
+def _state(version: str | None) -> Known:
+    """Of what is far away: a number for its ETag or date."""
+    if version is None:
+        return Known(0, _UNKNOWN, None)
+    return Known(0, int.from_bytes(hashlib.sha256(version.encode()).digest()[:8]) >> 1, None)
+
+
 def _bring(
-    path: str, before: Known | None, database: Database, result: Indexed, threads: int | None, seen: Seen | None
+    path: str,
+    state: Known | None,
+    before: Known | None,
+    database: Database,
+    result: Indexed,
+    threads: int | None,
+    seen: Seen | None,
 ) -> None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return  # it left while the folder was read; the next run will notice
-    if before is not None and (before.size, before.changed) == (status.st_size, status.st_mtime_ns):
-        result.unchanged += 1
-        return
-    try:
-        moments = moments_of(path, threads=threads)
-    except (LvcError, OSError) as problem:
-        error = problem if isinstance(problem, LvcError) else MediaError(problem.strerror or str(problem))
-        database.put(path, Known(status.st_size, status.st_mtime_ns, str(error)), None)
-        result.failed += 1
-        _tell(seen, path, "failed", error)
-        return
-    database.put(path, Known(status.st_size, status.st_mtime_ns, None), moments)
+    with ExitStack() as files:
+        opened = None
+        try:
+            if state is None and is_address(path):
+                opened = files.enter_context(opened_input(path))
+                state = _state(opened.shared.store.identity if isinstance(opened, RangeFile) else None)
+            elif state is None:
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    return  # it left while the folder was read; the next run will notice
+                state = Known(status.st_size, status.st_mtime_ns, None)
+            same = before is not None and (before.size, before.changed) == (state.size, state.changed)
+            if same and state.changed != _UNKNOWN:
+                result.unchanged += 1
+                return
+            moments = moments_of(path, threads=threads, opened=opened)
+        except (LvcError, OSError) as problem:
+            error = problem if isinstance(problem, LvcError) else MediaError(problem.strerror or str(problem))
+            if state is not None:  # else its server does not answer, which says nothing of the file
+                database.put(path, replace(state, error=str(error)), None)
+            result.failed += 1
+            _tell(seen, path, "failed", error)
+            return
+    database.put(path, state, moments)
     what = "added" if before is None else "changed"
     setattr(result, what, getattr(result, what) + 1)
     result.stored += moments.stored
@@ -92,5 +139,5 @@ def _tell(seen: Seen | None, path: str, what: str, error: LvcError | None = None
         seen(path, what, error)
 
 
-def _is_under(path: str, roots: list[Path]) -> bool:
-    return any(Path(path) == root or root in Path(path).parents for root in roots)
+def _is_under(path: str, roots: list[str]) -> bool:
+    return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)

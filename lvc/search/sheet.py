@@ -15,6 +15,7 @@ from lvc.errors import LvcError, MediaError
 from lvc.features import shrink, upright
 from lvc.lvz import LvzReader, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
+from lvc.output import opened_input
 from lvc.search.queries import Hit
 from lvc.search.sources import is_lvz
 
@@ -108,7 +109,7 @@ def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, Vi
             if is_lvz(path):
                 from lvc.files import decode_frames
 
-                with open(path, "rb") as file:
+                with opened_input(path) as file:
                     video: VideoFormat | VideoDescriptor = LvzReader(file).video
                 frames = list(decode_frames(path, start, start + 0.2, threads=threads))
             else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -68,9 +70,12 @@ def moments_of(
     spacing: Fraction = SPACING,
     threads: int | None = None,
     stored: bool = True,
+    opened: BinaryIO | None = None,
 ) -> Moments:
     """The vectors of a file or of a part of it, about one each `spacing` seconds of what has to be decoded; without an
     `end`, a `start` means the one picture there. `stored=False` looks at a `.lvz` as if it brought no vectors.
+    `opened` is the file, if it is open already, at its beginning. Of a `.lvz` that brings vectors along, little else is
+    read: far away, head, end and the vectors, in five requests or so.
 
     Times of a part count from its start. Raises `MediaError`, `CorruptError` and the other errors of decoding.
     """
@@ -80,22 +85,25 @@ def moments_of(
             raise MediaError("no such file — check the name")
         if os.path.isdir(name):
             raise MediaError("is a folder — name a video or a picture")
-        if is_lvz(name):
-            track = _track_of(name) if stored else None
-            found = _decoded(name, start, end, spacing, threads) if track is None else _part(track, start, end)
+        with contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
+            coded = file.read(len(LVZ)) == LVZ
+            # without going back, there is no end to read features from
+            track = _track_of(file) if coded and stored and file.seekable() else None
+        if track is not None:
+            found = _part(track, start, end)
         else:
-            found = _watched(name, start, end, spacing, threads)
+            found = (_decoded if coded else _watched)(name, start, end, spacing, threads)
         if not len(found.times):
             raise MediaError("no picture was found there — check the time")
         return found
 
 
-def _track_of(name: str) -> Moments | None:
+def _track_of(file: BinaryIO) -> Moments | None:
     """What the file brings along, if it is of the extractor that this lvc has."""
-    with opened_input(name) as file:
-        reader = LvzReader(file)
-        track, tail = reader.features, reader.tail
-        tick = reader.video.seconds_per_tick
+    file.seek(0)
+    reader = LvzReader(file)
+    track, tail = reader.features, reader.tail
+    tick = reader.video.seconds_per_tick
     extractor = default_extractor()
     if track is None or tail is None or track.id != extractor.id:
         return None
@@ -165,5 +173,9 @@ def files_under(path: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(path):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+            if not name.startswith(".") and is_video_name(name):
                 yield Path(folder, name)
+
+
+def is_video_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES

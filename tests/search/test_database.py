@@ -24,7 +24,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Instead of looking at videos: vectors from the length of the file. The list says what was looked at."""
     looked_at: list[str] = []
 
-    def look(path: str, threads: int | None = None) -> Moments:
+    def look(path: str, threads: int | None = None, opened: None = None) -> Moments:
         looked_at.append(os.path.basename(path))
         data = Path(path).read_bytes()
         if data == b"broken":
