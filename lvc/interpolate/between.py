@@ -20,7 +20,7 @@ Planes = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What the network sees, as planes: both frames compensated to the moment, and `hints` float32 [4,H/8,W/8]."""
+    """What the network sees, as planes: both frames compensated to the moment, and `hints` float32 [5,H/8,W/8]."""
 
     a: Planes
     b: Planes
@@ -36,7 +36,7 @@ def rest_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return result
 
 
-def _hints(through: Through, at_rest: np.ndarray) -> np.ndarray:
+def _hints(through: Through, at_rest: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     v = (through.to_b - through.to_a).astype(np.float32) / 4
     padded = np.pad(v, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rough = sum(
@@ -45,14 +45,17 @@ def _hints(through: Through, at_rest: np.ndarray) -> np.ndarray:
     )
     logs = np.log1p(np.stack([np.abs(v).sum(0), rough])) / 4
     errors = np.minimum(np.stack([through.error, at_rest]) / 16, 4)
-    return np.concatenate([errors, logs]).astype(np.float32)
+    uneven = np.full_like(at_rest, -0.5) if before is None else np.log1p(np.abs(v - before / 4).sum(0)) / 4
+    return np.concatenate([errors, logs, uneven[None]]).astype(np.float32)
 
 
 class Between:
-    """The frames between a and b. Motion is looked for once for each moment."""
+    """The frames between a and b. `before`: vectors [2,H/8,W/8] in quarter samples that led to a's blocks, for as long
+    a time as from a to b; None where there was a cut, or nothing."""
 
-    def __init__(self, a: Planes, b: Planes, fields: Fields) -> None:
+    def __init__(self, a: Planes, b: Planes, fields: Fields, before: np.ndarray | None = None) -> None:
         self.a, self.b = a, b
+        self._before = before
         self._middle = Middle(a[0], b[0], fields)
         self._at_rest = rest_error(a[0], b[0])
 
@@ -64,7 +67,7 @@ class Between:
             for planes, vectors in ((self.a, through.to_a), (self.b, through.to_b))
         ]
         (ya, uva), (yb, uvb) = sides
-        return Ingredients((ya[0], uva[0]), (yb[0], uvb[0]), _hints(through, self._at_rest))
+        return Ingredients((ya[0], uva[0]), (yb[0], uvb[0]), _hints(through, self._at_rest, self._before))
 
     @torch.inference_mode()
     def frame(self, moment: float, interpolation: Interpolation) -> Planes:

@@ -190,6 +190,8 @@ def _opened(
     device: str | None,
     notice: Notice | None,
 ) -> Iterator[_Source]:
+    if os.path.isdir(source):
+        raise UsageError("is a folder — name a video in it")
     if _is_lvz(source):
         with opened(source, notice=notice) as reader:
             decoding = Decoding(reader, start, end, False, with_packets=kind != "y4m", from_zero=True)

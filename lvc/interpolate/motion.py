@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..codec.compensate import BLOCK, LUMA_FILTERS, interpolate, pad
+from ..codec.compensate import BLOCK, LUMA_FILTERS, interpolated, pad
 from ..media.motion import MotionSearch
 
-SEARCH_CRF = 32.0
+SEARCH_CRF = 38.0
 """Smoother fields than for coding: what moves is asked, not what is cheapest."""
 _WINDOW = 16
 _MARGIN = _WINDOW + LUMA_FILTERS.shape[1]
@@ -135,10 +135,10 @@ class Middle:
         rows, cols, v = rows.reshape(-1), cols.reshape(-1), v.reshape(2, -1)
         corner = _MARGIN - (_WINDOW - BLOCK) // 2
         to_a, to_b = split(v, moment)
-        zero, ys, xs = np.zeros(len(rows), np.int64), rows * BLOCK + corner, cols * BLOCK + corner
-        first = interpolate(self._a, zero, ys, xs, to_a, _WINDOW, LUMA_FILTERS)
-        second = interpolate(self._b, zero, ys, xs, to_b, _WINDOW, LUMA_FILTERS)
-        total = first.sub_(second).abs_().sum((1, 2), dtype=torch.int32)
+        ys, xs = rows * BLOCK + corner, cols * BLOCK + corner
+        first = interpolated(self._a, 0, ys, xs, to_a, _WINDOW, LUMA_FILTERS)
+        second = interpolated(self._b, 0, ys, xs, to_b, _WINDOW, LUMA_FILTERS)
+        total = first.sub_(second).abs_().sum((0, 1), dtype=torch.int32)
         result: np.ndarray = total.numpy().astype(np.float32).reshape(shape)
         return result
 

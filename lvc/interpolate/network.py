@@ -18,7 +18,7 @@ from ..models.load import fast_dtype, pick_device
 from ..models.network import PATCH, Block
 
 WIDTH, BLOCKS = 96, 5
-HINTS = 4
+HINTS = 5
 """Numbers per block beside the samples, see `Seen.hints`."""
 _STILL_LOGIT = -3.0
 
@@ -27,9 +27,10 @@ _STILL_LOGIT = -3.0
 class Seen:
     """What the network is given, for B moments; patches float32 [B,96,h8,w8].
 
-    `a`, `b`: both frames compensated to the moment; `still`: both frames blended where they are. `hints` [B,4,h8,w8]:
-    absolute error between the ends of the block's vector and at rest, each divided by 16; the vector's length and its
-    difference from its neighbours', each as log(1 + luma samples) / 4. `moment` [B] in 0..1 from a to b."""
+    `a`, `b`: both frames compensated to the moment; `still`: both frames blended where they are. `hints` [B,5,h8,w8]:
+    absolute error between the ends of the block's vector and at rest, each divided by 16; the vector's length, its
+    difference from its neighbours' and from the motion before (which tells a trembling camera from a steady one), each
+    as log(1 + luma samples) / 4, the last one -1/2 where nothing is known. `moment` [B] in 0..1 from a to b."""
 
     a: torch.Tensor
     b: torch.Tensor

@@ -129,6 +129,7 @@ def _pairs(frames: Iterable[Frame], video: VideoFormat, times: Times, count: Cou
     longest = max(LONGEST[0], LONGEST[1] / video.rate if video.rate else LONGEST[0])
     search: PairSearch | None = None
     before: tuple[Frame, Planes] | None = None
+    led_here: tuple[np.ndarray, int] | None = None  # the motion before, and how long it took
     for frame in frames:
         planes = pad_planes(frame)
         if search is None:
@@ -136,12 +137,14 @@ def _pairs(frames: Iterable[Frame], video: VideoFormat, times: Times, count: Cou
         fields = search.push(*planes)
         if before is not None and fields is not None:
             moments = times.between(before[0].pts, frame.pts)
-            between = None
+            between, length = None, frame.pts - before[0].pts
             if (frame.pts - before[0].pts) * tick <= longest and any(0 < m.share < 1 for m in moments):
                 if is_cut(before[1], planes, fields):
                     count.cuts += 1
                 else:
-                    between = Between(before[1], planes, fields)
+                    steady = None if led_here is None else led_here[0] * (length / led_here[1])
+                    between = Between(before[1], planes, fields, steady)
+            led_here = None if between is None else (-fields.onward.astype(np.float32), length)
             yield _Pair(before[0], frame, moments, between)
         before = frame, planes
     if before is not None:

@@ -7,10 +7,8 @@ from fractions import Fraction
 
 _MAX_TICKS = (1 << 31) - 1
 """Ticks in a second that containers can count."""
-_NEAR = Fraction(1, 32)
-"""A moment this near to an old frame, as a share of the way between two, shows that frame."""
-_ROUNDING = Fraction(1, 2000)
-"""Seconds by which times of containers that count in milliseconds are off."""
+_NEAR = Fraction(1, 1000)
+"""Seconds: a moment this near to an old frame shows that frame. Containers that count in milliseconds round by half."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Constant(Times):
 
     def between(self, a: int, b: int) -> list[Moment]:
         length = (b - a) * self._tick
-        near = min(Fraction(1, 4), max(_NEAR, _ROUNDING / length))
+        near = min(Fraction(1, 4), _NEAR / length)
         moments = []
         for number in self._numbers(a, b):
             share = max(Fraction(0), (number * self.out - a * self._tick) / length)

@@ -31,6 +31,8 @@ from lvc.interpolate.network import HINTS, InterpolationNet
 from lvc.training.data import CachedClip, open_cache
 from lvc.training.optimizer import Muon
 
+UNKNOWN = 0.1
+"""Share of samples without the motion before."""
 TILE, MARGIN = 192, 48
 """Side of a sample in luma samples, and what the search sees around it."""
 STEPS = ((2, 1), (2, 1), (2, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 3))
@@ -54,10 +56,11 @@ def sample(clip: CachedClip, rng: random.Random) -> np.ndarray | None:
     """One record of a random place, or None where nothing can be learnt: a cut, frames that repeat, a small picture."""
     frames, height, width = clip.y.shape
     gap, step = rng.choice(STEPS)
-    if frames <= gap or min(height, width) < TILE:
+    if frames <= 2 * gap or min(height, width) < TILE:
         return None
-    first = rng.randrange(frames - gap)
-    at, end = first + step, first + gap
+    first, direction = rng.randrange(gap, frames - gap), rng.choice((1, -1))
+    first = first if direction == 1 else frames - 1 - first
+    earlier, at, end = (first + direction * n for n in (-gap, step, gap))
     top, left = rng.randrange(0, height - TILE + 1, 16), rng.randrange(0, width - TILE + 1, 16)
     y0, x0 = max(0, top - MARGIN), max(0, left - MARGIN)
     y1, x1 = min(height, top + TILE + MARGIN), min(width, left + TILE + MARGIN)
@@ -72,10 +75,11 @@ def sample(clip: CachedClip, rng: random.Random) -> np.ndarray | None:
     if min(mean_error(a, x), mean_error(b, x)) == 0:
         return None
     search = PairSearch(*a[0].shape)
-    search.push(*a)
-    fields = search.push(*b)
-    assert fields is not None
-    found = Between(a, b, fields).ingredients(step / gap)
+    search.push(*cut(earlier))
+    led_here, fields = search.push(*a), search.push(*b)
+    assert led_here is not None and fields is not None
+    steady = None if rng.random() < UNKNOWN else -led_here.onward.astype(np.float32)
+    found = Between(a, b, fields, steady).ingredients(step / gap)
     if mean_error(found.a, x) > WORST or mean_error(found.b, x) > WORST:
         return None
     rows, cols = slice(top - y0, top - y0 + TILE), slice(left - x0, left - x0 + TILE)
@@ -112,7 +116,7 @@ def prepare(clips: list[CachedClip], path: Path, count: int, seed: int) -> None:
 
 
 def batch_of(records: np.ndarray, rng: random.Random, size: int) -> tuple[Any, torch.Tensor]:
-    """`size` random samples, mirrored, turned and reversed in time: (what the network sees, the frame's patches)."""
+    """`size` random samples, mirrored and turned: (what the network sees, the frame's patches)."""
     a, b, found, wanted, moments = [], [], [], [], []
     for _ in range(size):
         record = records[rng.randrange(len(records))]
@@ -127,17 +131,13 @@ def batch_of(records: np.ndarray, rng: random.Random, size: int) -> tuple[Any, t
         for flat in record["pictures"]:
             y, uv = planes_of(flat)
             pictures.append((turned(y), turned(uv)))
-        moment = float(record["moment"])
-        if rng.random() < 0.5:
-            pictures.reverse()
-            moment = 1 - moment
         side = TILE // BLOCK
         hints = turned(record["hints"].reshape(HINTS, side, side).astype(np.float32))
         a.append(pictures[0])
         b.append(pictures[4])
         found.append(Ingredients(pictures[1], pictures[3], hints))
         wanted.append(pictures[2])
-        moments.append(moment)
+        moments.append(float(record["moment"]))
     return see(a, b, found, torch.tensor(moments)), to_samples(wanted)
 
 
