@@ -17,6 +17,7 @@ Pack latents of any VAE (safetensors, npy, pt) into one .lvz.
 Examples:
   lvc pack cache/ -o cache.lvz
   lvc pack cache/ -o cache.lvz --rms 0.03 --packing zstd
+  lvc pack cache/ -o train.lvz --packing fast
   lvc pack clip.safetensors -o clip.lvz --lossless
   lvc pack frames/ -o frames.lvz --bits 2.5 --decoder taesd:taef2_decoder.pth
 
@@ -28,6 +29,7 @@ caption. lvc unpack gives the tensors back; lvc.latents.LatentDataset feeds them
 class Packing(StrEnum):
     field = "field"
     zstd = "zstd"
+    fast = "fast"
 
 
 def pack(
@@ -42,7 +44,9 @@ def pack(
     ] = None,
     step: Annotated[float | None, typer.Option(metavar="S", help="The quantiser's step; nothing is promised.")] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Every bit comes back.")] = False,
-    packing: Annotated[Packing, typer.Option(help="field is denser, zstd unpacks faster.")] = Packing.field,
+    packing: Annotated[
+        Packing, typer.Option(help="field is the densest; zstd is read faster; fast fastest, a byte a value.")
+    ] = Packing.field,
     decoder: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Spread errors as its pictures feel them least: taesd:PATH.")
     ] = None,

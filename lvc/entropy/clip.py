@@ -5,6 +5,7 @@ Nothing here depends on a model: a `zstd`-packed file gives its integers to anyb
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ __all__ = [
     "check_frames",
     "latents_crc",
     "pack_zstd",
+    "unpack_stacked",
     "unpack_verified",
     "unpack_zstd",
     "verify_latents",
@@ -149,6 +151,26 @@ def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits =
     return frames
 
 
+def unpack_stacked(
+    data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT
+) -> dict[str, npt.NDArray[np.int16]]:
+    """As `unpack_zstd` for clips of nothing but key frames of quality 0: planes `[frames, channels, rows, columns]`.
+
+    Raises `CorruptError`, for other frames too, and `LimitError`.
+    """
+    raw = _decompress(data, geometry, n_frames, limits)
+    if any(raw[: 4 * n_frames]):
+        raise CorruptError("a frame of latents is marked as one of a video")
+    planes, position = {}, 4 * n_frames
+    for spec in (p for p in geometry.planes if p.present(KIND_KEY)):
+        shape = (n_frames, *geometry.plane_shape(spec))
+        values, position = _plane_values(raw, position, math.prod(shape), spec)
+        planes[spec.name] = values.reshape(shape)
+    if position != len(raw):
+        raise CorruptError(f"clip holds {len(raw) - position} bytes after its last plane")
+    return planes
+
+
 def unpack_verified(
     data: bytes, geometry: Geometry, n_frames: int, crc: int, key: bool, limits: Limits = DEFAULT
 ) -> list[FrameLatents]:
@@ -204,10 +226,11 @@ def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tup
     """`count` values of one plane over all frames: int8 bytes, then the escaped ones as int16 LE."""
     if count > len(raw) - position:
         raise CorruptError(f"clip ends inside plane {spec.name!r}")
-    values = np.frombuffer(raw, np.int8, count, position).astype(np.int16)
+    small = np.frombuffer(raw, np.int8, count, position)
+    values = small.astype(np.int16)
     position += count
-    escaped = values == ESCAPE
-    n_escapes = int(np.count_nonzero(escaped))
+    escaped = np.flatnonzero(small == ESCAPE)
+    n_escapes = len(escaped)
     if 2 * n_escapes > len(raw) - position:
         raise CorruptError(f"clip ends inside the escapes of plane {spec.name!r}")
     large = np.frombuffer(raw, "<i2", n_escapes, position)
@@ -215,6 +238,7 @@ def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tup
         raise CorruptError(f"plane {spec.name!r}: a small value is escaped")
     values[escaped] = large
     lowest, highest = (0, 1) if spec.name == SKIP_PLANE else DTYPE_RANGES[spec.dtype]
-    if count and (int(values.min()) < lowest or int(values.max()) > highest):
+    bounded = (lowest, highest) != DTYPE_RANGES["int16"]
+    if bounded and count and (int(values.min()) < lowest or int(values.max()) > highest):
         raise CorruptError(f"plane {spec.name!r}: a value is outside {lowest}..{highest}")
     return values, position + 2 * n_escapes

@@ -17,7 +17,6 @@ from lvc.latents.field import FieldModel
 from lvc.latents.fit import FULL, LEAN, fit
 from lvc.latents.parameters import pack_model
 from lvc.latents.quantise import Quantiser, Statistics
-from lvc.lvz import PACKING_FIELD
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,7 @@ IntArray = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 KINDS = ("step", "max", "rms", "bits", "exact")
-LEVEL = 19  # of zstd
+LEVELS = {"zstd": 19, "fast": -1}  # of zstd; below 0 it finds what repeats and codes no bytes: reading is copying
 _SLACK = 1e-6  # of a bound, for sums of floats
 _OCTAVES = 6  # the most by which a step grows at once
 _FINE = 6  # an exact file's step is this many octaves below the values' size
@@ -64,7 +63,7 @@ class Plan:
     step: float
     exponent: int | None
     element: str
-    packing: int
+    packing: str
     whole: float  # how many times `taken` all latents are
     taken: tuple[torch.Tensor, ...]
     quick: bool = False
@@ -100,8 +99,9 @@ class Plan:
         """Model, its bytes, and the bits of a value without them."""
         clips = self.integers()
         count = sum(clip.size for clip in clips)
-        if self.packing != PACKING_FIELD:
-            packed = sum(len(zstandard.ZstdCompressor(level=LEVEL).compress(_as_packed(clip))) for clip in clips)
+        if self.packing != "field":
+            compressor = zstandard.ZstdCompressor(level=LEVELS[self.packing])
+            packed = sum(len(compressor.compress(_as_packed(clip))) for clip in clips)
             return None, b"", 8 * packed / count
         found = []
         lasting = max(map(len, clips)) > 1
@@ -138,7 +138,7 @@ def first_plan(
     forward: Floats | None,
     taken: list[torch.Tensor],
     element: str,
-    packing: int,
+    packing: str,
     values: int,
 ) -> Plan:
     """A plan that should hold `bound`; whether it does is measured later."""
@@ -148,7 +148,7 @@ def first_plan(
     if bound.kind == "exact":
         exponent = int(np.clip(np.round(np.log2(size)) - _FINE, -140, 100))
         # without prediction a coarse step, about an exponent, is often the better
-        steps = range(exponent, exponent + _FINE + 3) if packing != PACKING_FIELD else (exponent,)
+        steps = range(exponent, exponent + _FINE + 3) if packing != "field" else (exponent,)
         return min((_with(plan, 1.0, e) for e in steps), key=lambda p: p.packed_bytes() if len(steps) > 1 else 0)
     if bound.kind == "step":
         return _with(plan, bound.value)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_zstd
+from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_stacked
 from lvc.entropy.coder import Coding, Decoder, Encoder
 from lvc.errors import CorruptError, LimitError, UnsupportedError
 from lvc.latents import exact, field
@@ -67,18 +67,17 @@ def unpack_clip(
     count = geometry.latent_frames(clip.n_frames)
     rows, columns = extent
     if video.packing == PACKING_ZSTD:
-        frames = unpack_zstd(clip.payload, geometry, count, limits)
-        planes = [_gathered(frames, spec.name, rows, columns) for spec in video.planes]
+        stacked = unpack_stacked(clip.payload, geometry, count, limits)
+        planes = [_cut(stacked[spec.name], spec.dtype, rows, columns) for spec in video.planes]
     elif video.packing == PACKING_FIELD and model is not None:
         values = count * model.channels * rows * columns
         if values > MAX_FIELD_VALUES:
             raise LimitError(f"a clip of packing field has {values} values, limit {MAX_FIELD_VALUES}")
         planes = _decoded(clip.payload, video, tensors, model, (count, model.channels, rows, columns))
-        frames = _framed(planes, video) if check else []
     else:
         raise UnsupportedError("the latents are packed for another model — lvc decode reads such files")
     if check:
-        found = latents_crc(frames, geometry)
+        found = latents_crc(_framed(planes, video), geometry)
         if found != clip.latents_crc:
             raise CorruptError(f"latents checksum is {found:08x}, the file says {clip.latents_crc:08x}")
     return planes
@@ -123,11 +122,8 @@ def _framed(planes: list[IntArray], video: VideoDescriptor) -> list[FrameLatents
     return frames
 
 
-def _gathered(frames: list[FrameLatents], name: str, rows: int, columns: int) -> IntArray:
-    for frame in frames:
-        if frame.kind != KIND_KEY or frame.quality:
-            raise CorruptError("a frame of latents is marked as one of a video")
-        plane = frame.planes[name]
-        if plane[:, rows:].any() or plane[:, :, columns:].any():
-            raise CorruptError("values outside of their tensor are not 0")
-    return np.stack([frame.planes[name][:, :rows, :columns] for frame in frames])
+def _cut(values: IntArray, dtype: str, rows: int, columns: int) -> IntArray:
+    """The tensor's part of `values` `[frames, channels, rows, columns]`; what lies beside it has to be 0."""
+    if values[:, :, rows:].any() or values[:, :, :, columns:].any():
+        raise CorruptError("values outside of their tensor are not 0")
+    return values[:, :, :rows, :columns].astype(dtype, copy=False)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lvc import __version__
 from lvc.errors import CorruptError, UsageError
 from lvc.latents import exact
-from lvc.latents.budget import LEVEL, Bound, Plan, first_plan, next_step
+from lvc.latents.budget import LEVELS, Bound, Plan, first_plan, next_step
 from lvc.latents.clips import pack_clip, plane_names
 from lvc.latents.file import LatentFile
 from lvc.latents.quantise import Statistics, rotation
@@ -33,7 +33,7 @@ Notice = Callable[[str], object]
 Progress = Callable[[int, int, int, int | None], object]
 
 DEFAULT_BOUND = Bound("rms", 0.01)
-PACKINGS = {"zstd": 1, "field": 3}
+PACKINGS = {"zstd": 1, "fast": 1, "field": 3}
 CLIP_FRAMES = 64
 _CLIP_VALUES = 1 << 24  # a clip is cut before it gets larger: what a reader unpacks at once
 _ATTEMPTS = 6
@@ -57,8 +57,10 @@ def pack_latents(
 ) -> PackResult:
     """Pack all tensors of `sources` (files and folders) into the `.lvz` `target`; see `Bound` for what is allowed.
 
-    `decoder` names a foreign model (`taesd:PATH`): errors are then spread as its pictures feel them least. `stride` is
-    the VAE's, for those who ask the file for its picture size. Raises every kind of `LvcError`, and `OSError`.
+    `packing`: `field` is the densest, `zstd` is read faster, `fast` costs a byte a value and is read about as fast as
+    memory is copied. `decoder` names a foreign model (`taesd:PATH`): errors are then spread as its pictures feel them
+    least. `stride` is the VAE's, for those who ask the file for its picture size. Raises every kind of `LvcError`, and
+    `OSError`.
     """
     target = os.fspath(target)
     if target == STREAM:
@@ -67,7 +69,7 @@ def pack_latents(
         check_output(os.fspath(source), target, force=force)
     started = time.monotonic()
     found = find(sources, axes, notice or (lambda text: None))
-    job = _Job(found, bound, PACKINGS[packing], stride, decoder, device, progress)
+    job = _Job(found, bound, packing, stride, decoder, device, progress)
     with publish(target, force=force) as path:
         measured = job.run(path, target)
         size = path.stat().st_size
@@ -95,14 +97,14 @@ class Measured:
 
 class _Job:
     def __init__(
-        self, sources: list[Source], bound: Bound, packing: int, stride: int, decoder: str | None,
+        self, sources: list[Source], bound: Bound, packing: str, stride: int, decoder: str | None,
         device: str | None, progress: Progress | None,
     ) -> None:  # fmt: skip
         self.sources, self.bound, self.packing, self.stride = sources, bound, packing, stride
         self._decoder, self._device, self._progress = decoder, device, progress
         self.channels = self._one({s.size("C") for s in sources}, "numbers of channels")
         self.element = ELEMENTS[self._one({s.element for s in sources}, "element types")]
-        if packing == PACKINGS["field"] and self.channels > MAX_FIELD_CHANNELS:
+        if packing == "field" and self.channels > MAX_FIELD_CHANNELS:
             raise UsageError(f"packing field has at most {MAX_FIELD_CHANNELS} channels — use --packing zstd")
         self.values = sum(s.bytes // s.element.itemsize for s in sources)
 
@@ -147,7 +149,8 @@ class _Job:
         forward = None
         if self.bound.kind not in ("exact", "max"):
             weights = None if self._decoder is None else decoder_weights(self._decoder, taken, self._device)
-            forward = rotation(statistics, weights)
+            # a rotation saves bits where bytes are coded, or weighs errors; undoing it takes half of fast's time
+            forward = rotation(statistics, weights) if weights is not None or self.packing != "fast" else None
         return first_plan(self.bound, statistics, forward, taken, self.element, self.packing, self.values)
 
     def _taken(self) -> Iterator[torch.Tensor]:
@@ -182,7 +185,7 @@ class _Job:
                 dtype = "int16" if name == "whole" else "int8"
                 planes.append(PlaneSpec(name, dtype, self.channels, self.stride, in_predicted=False))
         return VideoDescriptor(
-            columns * self.stride, rows * self.stride, tuple(planes), self.packing, align=1, time_base=(1, 1),
+            columns * self.stride, rows * self.stride, tuple(planes), PACKINGS[self.packing], align=1, time_base=(1, 1),
             source_pix_fmt="latents",
         )  # fmt: skip
 
@@ -190,13 +193,14 @@ class _Job:
         tensors = self._tensor_set()
         video = self._video(tensors)
         first = done = 0
+        level = LEVELS.get(self.packing, 0)
         with path.open("wb") as file:
             with LvzWriter(file, Header("latents", created_by=f"lvc {__version__}"), video, tensors=tensors) as writer:
                 for number, source in enumerate(self.sources):
                     with about(str(source.path)):
                         frames = source.frames()
                     for start, part in _clips_of(frames):
-                        payload, crc = pack_clip(self._integers(part), video, tensors, self.plan.model, level=LEVEL)
+                        payload, crc = pack_clip(self._integers(part), video, tensors, self.plan.model, level)
                         pts = list(range(first, first + len(part)))
                         writer.write_clip(Clip(first, start == 0, pts, [1] * len(part), crc, payload))
                         first += len(part)

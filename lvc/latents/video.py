@@ -100,7 +100,8 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
     # with a rotation that weighs directions differently the error of the latents says little: a step is what counts
     error = _ERROR_AT_50 * 2.0 ** ((50 - settings.quality) / _OCTAVE)
     step = statistics.rms * error * float(np.sqrt(12))
-    plan = first_plan(Bound("step", step), statistics, forward, [part], ELEMENT, packing, 1 << 24)
+    name = "zstd" if packing == PACKING_ZSTD else "field"
+    plan = first_plan(Bound("step", step), statistics, forward, [part], ELEMENT, name, 1 << 24)
     plane = PlaneSpec(
         "latent", "int16", adapter.channels, adapter.stride, in_predicted=False,
         scale=(plan.step,) * adapter.channels, zero=tuple(plan.mean.tolist()),

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import zstandard
 
-from lvc.entropy.clip import FrameLatents, Geometry, PlaneSpec, latents_crc, pack_zstd, unpack_verified, unpack_zstd
+from lvc.entropy.clip import (
+    FrameLatents,
+    Geometry,
+    PlaneSpec,
+    latents_crc,
+    pack_zstd,
+    unpack_stacked,
+    unpack_verified,
+    unpack_zstd,
+)
 from lvc.errors import CorruptError, LimitError, LvcError, UsageError
 from lvc.limits import DEFAULT
 
@@ -81,6 +90,22 @@ def test_foreign_planes_round_trip_with_int8_minimum() -> None:
     frames[0].planes["z"][:] = -128
     back = unpack_zstd(pack_zstd(frames, FOREIGN), FOREIGN, 2)
     np.testing.assert_array_equal(back[0].planes["z"], frames[0].planes["z"])
+
+
+def test_key_frames_come_at_once_as_they_come_one_by_one() -> None:
+    geometry = Geometry(64, 40, 8, (PlaneSpec("whole", "int16", 3, 8), PlaneSpec("rest", "int8", 3, 8)))
+    frames = [replace(frame, quality=0) for frame in random_clip(geometry, [0] * 4, spread=1000)]
+    data = pack_zstd(frames, geometry)
+    stacked = unpack_stacked(data, geometry, 4)
+    for spec in geometry.planes:
+        np.testing.assert_array_equal(stacked[spec.name], [frame.planes[spec.name] for frame in frames])
+    frames[2].quality = 1
+    with pytest.raises(CorruptError, match="as one of a video"):
+        unpack_stacked(pack_zstd(frames, geometry), geometry, 4)
+    raw = zstandard.decompress(data)
+    for wrong, message in ((raw + b"\0", "1 bytes after its last plane"), (raw[:-1], "inside the escapes")):
+        with pytest.raises(CorruptError, match=message):
+            unpack_stacked(zstandard.compress(wrong), geometry, 4)
 
 
 def test_layout_is_the_spec_s() -> None:

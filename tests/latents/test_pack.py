@@ -30,7 +30,7 @@ def originals(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("packing", ["field", "zstd"])
+@pytest.mark.parametrize("packing", ["field", "zstd", "fast"])
 @pytest.mark.parametrize("bound", [Bound("rms", 0.02), Bound("max", 0.05), Bound("bits", 5), Bound("exact")])
 def test_bounds_hold(folder: Path, tmp_path: Path, bound: Bound, packing: str) -> None:
     target = tmp_path / "cache.lvz"
@@ -50,6 +50,23 @@ def test_bounds_hold(folder: Path, tmp_path: Path, bound: Bound, packing: str) -
     assert limits[bound.kind] <= max(bound.value, 0) * (1 + 1e-6)
     if bound.kind in ("rms", "max"):
         assert limits[bound.kind] > 0.6 * bound.value  # and is used up, about
+
+
+def test_packings_trade_size_for_speed(folder: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for packing in ("field", "zstd", "fast"):
+        path = tmp_path / f"{packing}.lvz"
+        pack_latents([folder], path, bound=Bound("rms", 0.02), packing=packing)
+        sizes[packing] = path.stat().st_size
+        with LatentFile(path) as file:
+            clip = file.reader.gop(0)[0]
+            rotated = bool(file.tensors.matrix)
+    values = sum(clip.numel() for clip in originals(folder).values())
+    assert sizes["field"] < sizes["zstd"] < sizes["fast"] < 1.1 * values + 2000
+    # fast: the bytes lie there as they are, behind four for each frame, and no rotation has to be undone
+    assert not rotated and clip.payload[:4] == b"\x28\xb5\x2f\xfd"
+    with LatentFile(path) as file:
+        assert file.integers(0)[0].astype(np.int8).tobytes()[:256] in clip.payload
 
 
 def test_text_comes_back(folder: Path, tmp_path: Path) -> None:
