@@ -128,8 +128,13 @@ class Coding:
     def by_context(self, symbols: IntArray | None, contexts: IntArray, model: Adaptive) -> IntArray:
         """Symbols [n] whose tables are chosen by `contexts` [n]; coded by context in ascending order, then learned."""
         out = np.zeros(len(contexts), np.int32)
-        for context in np.flatnonzero(np.bincount(contexts)).tolist() if len(contexts) else []:
-            where = np.flatnonzero(contexts == context)
+        if not len(contexts):
+            return out
+        counts = np.bincount(contexts)
+        order, start = contexts.argsort(kind="stable"), 0
+        for context in counts.nonzero()[0].tolist():
+            where = order[start : start + int(counts[context])]
+            start += len(where)
             part = self.code(None if symbols is None else symbols[where], len(where), model.table(context))
             out[where] = part
             model.update(context, part)

@@ -6,6 +6,8 @@ prediction come from blocks of earlier passes (on all sides, not only above and 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..errors import UsageError
@@ -125,6 +127,7 @@ class MotionCoder:
                 below = value
 
     @staticmethod
+    @functools.lru_cache(maxsize=4)
     def passes(height: int, width: int) -> list[tuple[IntArray, IntArray, list[tuple[IntArray, IntArray]]]]:
         """(rows, columns, four neighbours already coded) of every pass; the first has none."""
         top = 8
@@ -177,8 +180,8 @@ class MotionCoder:
             extra = ((rest - (1 << klass)) << 1) | (want < 0)
         symbols = coding.by_context(symbols, context, model)
         out = np.where(symbols % 2 == 1, (symbols + 1) // 2, -(symbols // 2)).astype(np.int64)
-        for k in range(_CLASSES):
-            where = np.flatnonzero(symbols == 1 + 2 * _DIRECT + k)
+        for k in range(int(symbols.max(initial=0)) - 2 * _DIRECT):
+            where = (symbols == 1 + 2 * _DIRECT + k).nonzero()[0]
             if len(where):
                 bits = coding.code(None if extra is None else extra[where], len(where), uniform(1 << (k + 1))).astype(
                     np.int64
