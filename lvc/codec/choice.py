@@ -18,6 +18,8 @@ CODED_BITS = 3.0
 """What a block with symbols costs beside those that are not 0."""
 COPY_BITS = 1.0
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
+LINEAR_GAIN = 1.4
+"""What symbols gain, for every unit that the linear path gains by them."""
 LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
 """Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by
 which codecs are compared, feels chroma's smaller errors about twice as much."""
@@ -36,10 +38,17 @@ class Plan:
 
 
 def plan_symbols(
-    net: FrameCodec, x: torch.Tensor, w: torch.Tensor | None, y: torch.Tensor, context: Context, level: torch.Tensor
+    net: FrameCodec,
+    x: torch.Tensor,
+    w: torch.Tensor | None,
+    y: torch.Tensor,
+    context: Context,
+    level: torch.Tensor,
+    quick: bool = False,
 ) -> Plan:
     """Choose the blocks that get symbols: everything is coded once to see what each gains over the prediction; its bits
-    are estimated by a fixed curve, 3.5 + 2·log2 |q| for each symbol that is not 0."""
+    are estimated by a fixed curve, 3.5 + 2·log2 |q| for each symbol that is not 0. `quick`: the linear path alone says
+    what is gained, a fifth of the encoder's time less for 1.5 % more bits."""
     size = (y.shape[2], y.shape[3])
     z_raw = net.hyper_analysis(y, context)
     z = round_ste(z_raw)
@@ -48,8 +57,10 @@ def plan_symbols(
     if w is not None:
         with torch.no_grad():
             q = round_ste(y - mu1)
-            r = net.synthesis(q + mu1, context, level)
+            r = net.linear_synthesis(q, level) if quick else net.synthesis(q + mu1, context, level)
             gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
+            if quick:
+                gain = gain * LINEAR_GAIN
             size_q = q.abs()
             bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
             skip = (gain <= bits + CODED_BITS).float()
@@ -122,6 +133,6 @@ def choose_copy(
 def block_error(patches: torch.Tensor) -> torch.Tensor:
     """Squared error of difference patches [B,96,h8,w8] (samples in [0,1]), weighted so that their sum over
     luma samples counts, summed over 16x16 blocks: [B,1,h16,w16]."""
-    e = patches.float() ** 2
-    per8 = e[:, :64].sum(1, keepdim=True) * LUMA_WEIGHT + e[:, 64:].sum(1, keepdim=True) * CHROMA_WEIGHT
-    return F.avg_pool2d(per8, 2) * 4
+    e = patches.float().square()
+    weights = e.new_tensor([LUMA_WEIGHT, CHROMA_WEIGHT]).repeat_interleave(e.new_tensor([64, 32], dtype=torch.long))
+    return F.avg_pool2d((e.permute(0, 2, 3, 1) @ weights)[:, None], 2) * 4

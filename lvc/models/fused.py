@@ -202,6 +202,10 @@ class Fused:
         total: Tensor = _spread(linear(n.to(self._dtype))).float()
         return total.add_(last(f))
 
+    def linear_synthesis(self, n: Tensor, level: Tensor) -> Tensor:
+        inverse, *_, linear = self._at_synthesis(level)
+        return _spread(linear((n * inverse).to(self._dtype))).float()
+
 
 def _of(bias: Tensor | None) -> Tensor:
     if bias is None:

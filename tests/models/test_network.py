@@ -147,6 +147,7 @@ def test_fused_networks_compute_the_same(kind: int, size: tuple[int, int]) -> No
         one = net.of(kind)
         context = one.context(guess, level)
         found = [one.analysis(x, guess, context, level), one.synthesis(n, context, level)]
+        found.append(one.linear_synthesis(n, level))
         return found + ([context.c.float(), context.side.float()] if kind else [])  # type: ignore[union-attr]
 
     def made(dtype: torch.dtype, fused: bool) -> Codec:
