@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -41,6 +41,7 @@ class EncodeSettings:
     target_bitrate: float | None = None
     target_psnr: float | None = None
     duration: float | None = None
+    pace: Callable[[], int] | None = None
 
 
 @dataclass
@@ -80,7 +81,9 @@ def encode(frames: Iterable[Frame], video: Any, model: Any, settings: Any) -> It
         batch.append(frame)
         if len(batch) == settings.clip_frames:
             yield clip()
-            time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+            effort = settings.effort if settings.pace is None else settings.pace()
+            per_effort = effort * float(os.environ.get("FAKE_DELAY_EFFORT", "0"))
+            time.sleep(float(os.environ.get("FAKE_DELAY", "0")) + per_effort)
             batch, number = [], number + 1
     if batch:
         yield clip()

@@ -106,11 +106,12 @@ class FrameDecoder(FrameLoop):
 
 
 class FrameEncoder(FrameLoop):
-    """`rounds`: how often symbols are refined, of key frames and of predicted ones (`lvc.codec.refine`)."""
+    """`rounds`: how often symbols are refined, of key frames and of predicted ones (`lvc.codec.refine`); may be changed
+    between frames."""
 
     def __init__(self, model: Model, height: int, width: int, rounds: tuple[int, int] = (0, 0)) -> None:
         super().__init__(model, height, width)
-        self._rounds = rounds
+        self.rounds = rounds
         self._bits = torch.from_numpy(model.tables.bits).to(model.device)
         self._forget()
 
@@ -137,7 +138,7 @@ class FrameEncoder(FrameLoop):
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level)
         coded = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
-        rounds = self._rounds[kind]
+        rounds = self.rounds[kind]
         if rounds and len(coded.at):
             wanted = x if w is None else x - w
             symbols = refine(net, wanted, y, plan, context, level, coded, self._first, self._bits, rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -18,7 +19,8 @@ class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
     `rans` or `zstd`, `threads` of the networks (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr`
-    (dB, mean of planes 6:1:1) steer the quality instead. Raises `UsageError`."""
+    (dB, mean of planes 6:1:1) steer the quality instead. `pace` is asked for the effort of every frame by who has no
+    time to lose. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -28,6 +30,7 @@ class EncodeSettings:
     effort: int = 4
     target_bitrate: float | None = None
     target_psnr: float | None = None
+    pace: Callable[[], int] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:

@@ -151,6 +151,8 @@ def encode(
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
             raised, motion = (key_raise(item.novelty), None) if item.key else (0.0, item.motion)
+            if settings.pace is not None:
+                encoder.rounds = EFFORTS[settings.pace()]
             latents = encoder.encode(item.planes, control.code(raised), motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))

@@ -19,6 +19,7 @@ from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
 from lvc.files.encode import described, records_of
+from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
 from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
@@ -117,6 +118,9 @@ def record(
         settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
         if effort is not None:
             settings = dataclasses.replace(settings, effort=effort)
+        if max_latency is not None:
+            pace = Pace(settings.effort, max_latency, camera.waited, say)
+            settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
         job = _Recorder(camera, net, settings, features and segment is not None, progress)
         items = _Items(camera, duration)
@@ -126,10 +130,7 @@ def record(
             if names is not None:
                 with about(path):
                     check_output(source, path, force=force)
-            dropped = camera.counts.dropped
             job.write(path, items.until(segment), moment)
-            if camera.counts.dropped > dropped:
-                job.hurry(say)
             if names is not None and keep is not None:
                 _delete(names.older_than(time.time() - keep), path, say)
     if not job.files:
@@ -214,12 +215,6 @@ class _Recorder:
         self.files: list[str] = []
         self.frames = self.bytes_out = 0
         self.duration = 0.0
-
-    def hurry(self, say: Notice) -> None:
-        """Less effort in the next file: frames had to be dropped in the last one."""
-        if self._settings.effort > 0:
-            self._settings = dataclasses.replace(self._settings, effort=max(0, self._settings.effort - 2))
-            say(f"the next file is coded with effort {self._settings.effort}")
 
     def write(self, path: str, items: Iterator[Item], moment: float) -> None:
         """One file. `moment`: seconds since 1970 at its beginning."""

@@ -72,6 +72,11 @@ class LiveSource:
         ago = time.monotonic() - self._zero - float(ticks * self.video.seconds_per_tick)
         return time.time() - ago
 
+    def waited(self) -> float:
+        """For how many seconds the oldest frame has been waiting for the encoder."""
+        with self._changed:
+            return self._waited()
+
     def stop(self) -> None:
         """No further frames; what is waiting is still given out."""
         self._stopped = True
@@ -177,7 +182,7 @@ class LiveSource:
             if self.max_latency is None:
                 while self._waiting_frames >= _FRAMES_AHEAD and not self._stopped:
                     self._changed.wait(0.1)
-            elif self._is_late() or self._waiting_frames >= self._most:
+            elif self._waited() > self.max_latency or self._waiting_frames >= self._most:
                 self._thin()
             self._waiting_frames += 1
             self._queue.append((time.monotonic(), frame))
@@ -188,9 +193,9 @@ class LiveSource:
             self._queue.append((time.monotonic(), packet))
             self._changed.notify_all()
 
-    def _is_late(self) -> bool:
+    def _waited(self) -> float:
         oldest = next((came for came, item in self._queue if isinstance(item, Frame)), None)
-        return oldest is not None and self.max_latency is not None and time.monotonic() - oldest > self.max_latency
+        return 0.0 if oldest is None else time.monotonic() - oldest
 
     def _thin(self) -> None:
         """Takes every other waiting frame out: the picture gets choppy for a moment, and does not stop."""

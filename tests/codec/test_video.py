@@ -173,6 +173,23 @@ def test_quality_and_settings_are_checked() -> None:
     assert low.code(1.0) > low.code(0.0) and high.code(0.0) > low.code(0.0)
 
 
+def test_effort_may_change_from_frame_to_frame() -> None:
+    frames, asked = [frame(n, 48, 64, shift=3 * n) for n in range(6)], iter([9, 9, 0, 0, 9, 0])
+    used = model("sane")
+    slow, fast, mixed = (
+        clips_of(frames, used, clip_frames=1, gop=0.1, **how)
+        for how in ({"effort": 9}, {"effort": 0}, {"pace": lambda: next(asked)})
+    )
+    keys = [number for number, clip in enumerate(slow) if clip.key]
+    assert keys == [0, 3] and [c.key for c in mixed] == [c.key for c in slow]
+    crcs = [[clip.latents_crc for clip in clips] for clips in (slow, fast, mixed)]
+    assert crcs[0][0] != crcs[1][0]  # what is searched for is found
+    assert crcs[2][:2] == crcs[0][:2] and crcs[2][2] != crcs[0][2]
+    assert crcs[2][3] == crcs[1][3] and crcs[2][4] not in (crcs[0][4], crcs[1][4])  # a key frame starts afresh
+    shown = pictures(mixed, 48, 64, used)
+    assert len(shown) == len(frames)
+
+
 def test_frames_are_taken_as_they_are_needed() -> None:
     """Constant memory: the encoder does not read the video to its end first."""
     taken = 0

@@ -13,6 +13,7 @@ import pytest
 
 from lvc.errors import UsageError
 from lvc.live import is_live
+from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.lvz.follow import FollowedFile
 from lvc.media.timing import ArrivalClock
@@ -47,6 +48,58 @@ def test_what_waited_in_the_decoder_came_with_what_was_before() -> None:
     now[0] = 20_000
     clock.over = True
     assert clock.stamp(11, None, 0) == 139
+
+
+class Encoder:
+    """A camera of 25 frames a second and an encoder, without a clock: a frame takes `base` + `per_effort` * effort."""
+
+    def __init__(self, latency: float) -> None:
+        self.now, self.longest, self.frame, self.dropped = 0.0, 0.0, 0, 0
+        self.said: list[str] = []
+        self.latency = latency
+        self.pace = Pace(4, latency, self.waited, self.said.append, lambda: self.now)
+
+    def waited(self) -> float:
+        return max(0.0, self.now - self.frame / 25)
+
+    def run(self, seconds: float, base: float, per_effort: float) -> list[int]:
+        """The effort of each frame."""
+        efforts, end = [], self.now + seconds
+        while self.now < end:
+            self.now = max(self.now, self.frame / 25)
+            if self.waited() > self.latency:  # half of those that wait
+                count = int(self.waited() * 25 / 2)
+                self.dropped, self.frame = self.dropped + count, self.frame + count
+            self.longest = max(self.longest, self.waited())
+            efforts.append(self.pace())
+            self.frame += 1
+            self.now += base + per_effort * efforts[-1]
+        return efforts
+
+
+def test_effort_goes_down_before_frames_are_dropped_and_up_again() -> None:
+    encoder = Encoder(latency=4)
+    assert set(encoder.run(60, 0.01, 0.001)) == {4} and not encoder.said
+    busy = encoder.run(60, 0.01, 0.014)  # keeps up with effort 2
+    assert encoder.dropped == 0 and 2 < encoder.longest < 4
+    assert busy[0] == 4 and min(busy) <= 2 and encoder.said[0] == "the encoder falls behind: effort goes down to 3"
+    again = encoder.run(120, 0.01, 0.001)
+    assert again[-1] == 4 and encoder.said[-1] == "the encoder keeps up: effort goes up to 4"
+
+
+def test_what_was_tried_in_vain_is_tried_less_often() -> None:
+    encoder = Encoder(latency=4)
+    encoder.run(3600, 0.01, 0.014)
+    first = len(encoder.said)
+    encoder.run(3600, 0.01, 0.014)
+    assert encoder.dropped == 0 and first < 40 and len(encoder.said) - first < 10
+
+
+def test_frames_are_dropped_when_effort_can_go_no_lower() -> None:
+    encoder = Encoder(latency=4)
+    efforts = encoder.run(60, 0.05, 0.03)
+    assert encoder.dropped > 100 and efforts[-1] == 0
+    assert [text[-1] for text in encoder.said] == ["3", "2", "1", "0"]
 
 
 def test_names_of_segments(tmp_path: Path) -> None:

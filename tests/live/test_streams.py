@@ -182,6 +182,19 @@ def test_a_slow_encoder_drops_frames_and_says_so(fake: Lvc) -> None:
     assert times(fake.folder / "a.lvz")[-1] > 3500  # late frames are not made up for by a shorter video
 
 
+def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
+    """At effort 4 a clip of 8 frames takes a second, and 0.4 s of the camera; without any 0.05 s."""
+    with sending("-", 160, stdout=subprocess.PIPE) as camera:
+        args = ("encode", "-", "a.lvz", *CODED, "--max-latency", "4s", "--json")
+        env = {"FAKE_DELAY": "0.05", "FAKE_DELAY_EFFORT": "0.24"}
+        with fake.start(*args, stdin=camera.stdout, env=env) as recording:
+            done = finish(recording)
+    messages = [e["message"] for e in done.events if e["event"] == "notice"]
+    assert done.code == 0 and messages[0] == "the encoder falls behind: effort goes down to 3"
+    last = done.events[-1]
+    assert last["dropped"] == 0 and last["frames"] == 160 and len(last["files"]) == 1
+
+
 def test_rtsp(fake: Lvc, carphone: Path) -> None:
     pytest.importorskip("aio_rtsp_toolkit", reason="an RTSP server: pip install aio-rtsp-toolkit")
     number, media = port(), fake.folder / "media"
