@@ -14,9 +14,9 @@ from ..models.integer import clamp_ste, round_ste
 from ..models.network import Context, FrameCodec
 from .sparse import Coded, rows
 
-CODED_BITS = 3.0
+CODED_BITS = 6.0
 """What a block with symbols costs beside those that are not 0."""
-COPY_BITS = 1.0
+COPY_BITS = 2.5
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
 LINEAR_GAIN = 1.4
 """What symbols gain, for every unit that the linear path gains by them."""
