@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import av
 import pytest
 from lvz_files import lvz
 
@@ -14,6 +17,9 @@ from lvc.output import check_output
 from lvc.remote.open import open_remote
 from lvc.remote.store import RangeFile
 from lvc.remote.upload import upload
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cli.conftest import Lvc  # noqa: E402
 
 s3fs = pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
@@ -82,3 +88,24 @@ def test_what_is_missing(bucket: str) -> None:
         open_remote(f"{bucket}/nothing.lvz")
     with pytest.raises(MediaError), upload("s3://no-such-bucket/a.lvz", force=True) as out:
         out.write(b"x")
+
+
+@pytest.mark.slow
+def test_commands(bucket: str, tmp_path: Path, carphone: Path) -> None:
+    """As processes, which know of the store what stands in the environment."""
+    fake = Lvc([str(Path(__file__).parents[1] / "fakecodec.py")], tmp_path)
+    shelf = f"{bucket}/shelf"
+    film = f"{shelf}/carphone.lvz"
+    done = fake("encode", carphone, "-o", film, "--packing", "zstd", "--gop", "1", "--json")
+    assert done.code == 0, done.err
+    store = s3fs.S3FileSystem()
+    store.invalidate_cache()
+    size = store.size("films/shelf/carphone.lvz")
+    assert done.events[-1]["bytes_out"] == size and fake("encode", carphone, film).code == 6
+    part = fake("decode", film, "part.mkv", "--start", "1", "--end", "2", "--codec", "ffv1")
+    assert part.code == 0, part.err
+    with av.open(str(tmp_path / "part.mkv")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 30
+    found = fake("search", "index", shelf, "--db", "db", "--json")
+    assert [e["path"] for e in found.events if e["event"] == "added"] == [film] and found.events[-1]["stored"] == 1
+    assert "1 unchanged" in fake("search", "index", shelf, "--db", "db").err
