@@ -23,6 +23,8 @@ class Macs:
         import torch
         import torch.nn.functional as F
 
+        from lvc.models.fused import Conv
+
         def wrapped(function: Callable[..., Any], cost: Callable[..., int]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
                 result = function(*args, **kwargs)
@@ -38,6 +40,8 @@ class Macs:
             (F, "linear", _linear),
             (torch, "matmul", _matmul),
             (torch, "bmm", _matmul),
+            (Conv, "__call__", _fused),
+            (Conv, "plus", _fused),
         ):
             setattr(owner, name, wrapped(getattr(owner, name), cost))
 
@@ -45,6 +49,11 @@ class Macs:
 def _conv(result: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Every output is a sum over the kernel and the channels of its group."""
     return int(result.numel() * weight[0].numel())
+
+
+def _fused(result: Any, layer: Any, *_: Any, **__: Any) -> int:
+    """`lvc.models.fused` calls oneDNN past torch's functions."""
+    return _conv(result, None, layer.weight)
 
 
 def _conv_transpose(result: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:

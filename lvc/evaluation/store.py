@@ -76,8 +76,9 @@ def hash_of_file(path: Path) -> str:
 
 @functools.cache
 def hash_of_codec(package: Path = PACKAGE) -> str:
-    """Of all code that decides what lvc writes and how fast."""
-    return _hash_of_code(sorted(path for room in CODEC_ROOMS for path in (package / room).rglob("*.py")))
+    """Of all code that decides what lvc writes and how fast, and that counts what its networks do."""
+    files = sorted(path for room in CODEC_ROOMS for path in (package / room).rglob("*.py"))
+    return _hash_of_code([*files, package / "evaluation" / "macs.py"])
 
 
 @functools.cache

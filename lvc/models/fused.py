@@ -36,7 +36,7 @@ class Conv:
     """A convolution of stride 1 that keeps the size. `after`: "none", "leaky_relu" or "hardtanh" with its numbers."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, after: str = "none", *numbers: float) -> None:
-        self._weight = weight.contiguous(memory_format=torch.channels_last)
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
         self._bias = bias
         self._after, self._numbers = after, list(numbers)
         self._pad = [weight.shape[2] // 2] * 2
@@ -44,14 +44,14 @@ class Conv:
 
     def __call__(self, x: Tensor) -> Tensor:
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, self._pad, [1, 1], [1, 1], self._groups, self._after, self._numbers, ""
+            x, self.weight, self._bias, self._pad, [1, 1], [1, 1], self._groups, self._after, self._numbers, ""
         )
         return out
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """The convolution of `x`, plus `other`; without the activation."""
         out: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            x, other, self._weight, self._bias, self._pad, [1, 1], [1, 1], self._groups, "add", 1.0, None, [], None
+            x, other, self.weight, self._bias, self._pad, [1, 1], [1, 1], self._groups, "add", 1.0, None, [], None
         )
         return out
 
