@@ -132,6 +132,8 @@ def test_leaving_early_ends_the_processes(clip: Path, monkeypatch: pytest.Monkey
 
     def one_of_two(self: Any, quality: float) -> Iterator[Point]:
         if quality == 1:
+            while not started:  # a process of the second job runs when the first point comes
+                time.sleep(0.01)
             yield Point("a", "lvc", 1, 1)
         else:
             yield from original(self, quality)
@@ -142,7 +144,7 @@ def test_leaving_early_ends_the_processes(clip: Path, monkeypatch: pytest.Monkey
     running = run.evaluate({clip: "a"}, Plan([1, 2, 3], frames=4, threads=1, jobs=2), Store(tmp_path))
     assert next(running).setting == 1
     running.close()  # would hang if the processes went on
-    assert all(w._stopped for w in started)
+    assert started and all(w._stopped for w in started)
     with pytest.raises(RuntimeError, match="not begun"):
         stopped = Workers()
         stopped.stop()
