@@ -180,9 +180,7 @@ class Decoding:
     def items(self, model: Model | ForeignModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
         """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
         if self.ranged:
-            origin = (self._origin or 0) * self.reader.video.seconds_per_tick
-            end = None if self.end is None else origin + self.end
-            records = self.reader.records_from(origin + self.start, end, packets=self.with_packets)
+            records = self.reader.records_from(self.start, self.end, packets=self.with_packets, from_first=True)
         else:
             records = self.reader.records()
         with ReadAhead(self._followed(records) if self.follow else records, RECORDS_AHEAD) as ahead:
@@ -217,8 +215,8 @@ class Decoding:
                     )
                 continue
             self.bytes_read += len(record.payload)
-            if self._origin is None:
-                self._origin = record.pts[0]
+            if self._origin is None:  # what comes first may be in the midst of the file
+                self._origin = record.pts[0] if self.reader.first_pts is None else self.reader.first_pts
             if self.end is None or self._seconds(record.pts[0]) < self.end:
                 yield record
             elif not self.with_packets:

@@ -67,6 +67,7 @@ class LvzReader:
         self._late_metadata: Metadata | None = None
         self._walker: Walker | None = None
         self._gops: list[tuple[GopEntry, int]] | None = None
+        self.first_pts = None
         if salvage:
             self._source.announce([(0, self._source.size or 0)])
             salvager = Salvager(self._source)
@@ -88,6 +89,8 @@ class LvzReader:
     copied: tuple[CopiedStream, ...]
     origin: Origin | None
     tensors: TensorSet | None
+    first_pts: int | None
+    """Of the first frame, once `records_from` has come across it without an index."""
 
     @property
     def index(self) -> Index | None:
@@ -213,20 +216,29 @@ class LvzReader:
         yield from salvager.records()
 
     def records_from(
-        self, seconds_start: Seconds = 0, seconds_end: Seconds | None = None, *, packets: bool = True
+        self,
+        seconds_start: Seconds = 0,
+        seconds_end: Seconds | None = None,
+        *,
+        packets: bool = True,
+        from_first: bool = False,
     ) -> Iterator[Record]:
         """Clips of the GOPs that show something in `[seconds_start, seconds_end)`, and `packets` of that time.
 
-        Seconds of the stream's own clock (pts times time base). With an index only those chunks are read; without one
-        the file is scanned. The first clips may lie before the start: decoding has to begin with a key clip.
+        Seconds of the stream's own clock (pts times time base), or from the first frame on. With an index only those
+        chunks are read; without one the file is scanned. The first clips may lie before the start: decoding has to
+        begin with a key clip.
         """
         start = Fraction(seconds_start)
         end = None if seconds_end is None else Fraction(seconds_end)
         if end is not None and end <= start:
             return iter(())
+        if from_first and self.tail is not None:
+            moved = self.tail.start_pts * self.video.seconds_per_tick
+            start, end, from_first = start + moved, None if end is None else end + moved, False
         if not self.salvage and self.index is not None and self.tail is not None:
             return self._indexed(self.index, self.tail, start, end, packets)
-        return self._scanned(start, end, packets)
+        return self._scanned(start, end, packets, from_first)
 
     def gop(self, number: int) -> list[Clip]:
         """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
@@ -245,14 +257,20 @@ class LvzReader:
         tick = self.copied[stream].seconds_per_tick if stream < len(self.copied) else Fraction(1)
         return last * tick >= start and (end is None or first * tick < end)
 
-    def _scanned(self, start: Fraction, end: Fraction | None, packets: bool) -> Iterator[Record]:
+    def _scanned(self, start: Fraction, end: Fraction | None, packets: bool, from_first: bool) -> Iterator[Record]:
         tick = self.video.seconds_per_tick
         held: list[ClipGroup] = []
         shown = False
         for group in self._groups():
+            if isinstance(group, ClipGroup) and self.first_pts is None:
+                self.first_pts = group.start_pts
+                if from_first:
+                    moved = self.first_pts * tick
+                    start, end, from_first = start + moved, None if end is None else end + moved, False
             if isinstance(group, PacketGroup):
                 times = [t for p in group.packets if (t := p.time) is not None]
-                around = not times or self._packets_wanted(group.stream, min(times), max(times), start, end)
+                around = from_first or not times  # before the first frame, nobody knows what its time is
+                around = around or self._packets_wanted(group.stream, min(times), max(times), start, end)
                 if packets and around:
                     yield group
                 continue

@@ -60,13 +60,30 @@ def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
     assert os.listdir(fake.folder) == ["carphone.mp4"]
 
 
-def test_a_server_without_ranges_is_named(fake: Any, site: Site) -> None:
+def test_a_server_without_ranges_is_named(fake: Any, site: Site, encoded: Path) -> None:
     site.ranges = False
     address = site.address + "/carphone.lvz"
-    done = fake("decode", address, "part.y4m", "--start", "1", "--end", "2")
+    part = ("--start", "2.1", "--end", "2.6")
+    done = fake("decode", address, "part.y4m", *part)
     assert done.code == 0 and "sends no parts of files" in done.err and len(site.requests) == 1
+    assert fake("decode", encoded, "here.y4m", *part).code == 0
+    assert (fake.folder / "part.y4m").read_bytes() == (fake.folder / "here.y4m").read_bytes()
     info = fake("info", address)
     assert info.code == 0 and "sends no parts of files" in info.err and "unknown" in info.text
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_search(fake: Any, site: Site, ranges: bool) -> None:
+    """Without ranges the end cannot be read first: the video is decoded."""
+    site.ranges = ranges
+    address = site.address + "/carphone.lvz"
+    done = fake("search", "index", address, "--db", "db", "--json")
+    assert done.code == 0, done.err
+    assert done.events[-1]["stored"] == ranges and (site.sent < len(site.files["/carphone.lvz"]) / 5) is ranges
+    asked = fake("search", "query", f"{address}@2.1", "--db", "db", "--json", "--contact-sheet", "sheet.png")
+    hits = [event for event in asked.events if event["event"] == "hit"]
+    assert [(hit["path"], hit["start"]) for hit in hits] == [(address, pytest.approx(2, abs=0.3))]
+    assert (fake.folder / "sheet.png").stat().st_size > 20_000  # frames, and not two grey tiles
 
 
 @pytest.mark.parametrize(("faults", "code", "says"), [([404], 3, "404"), ([503] * 9, 3, "503"), ([503], 0, "")])

@@ -8,7 +8,7 @@ import pytest
 from lvz_build import AUDIO, HEADER, VIDEO, CountingFile, Pipe, small_file
 
 from lvc.errors import CorruptError, TruncatedError
-from lvc.lvz import LvzReader, PacketGroup, Record, clips_only
+from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record, clips_only
 from lvc.lvz import chunks as c
 from lvc.lvz.index import pack_index, pack_tail, unpack_index
 from lvc.lvz.records import GopEntry, Tail
@@ -59,6 +59,24 @@ def test_only_the_needed_gops(start: float, end: float | None, frames: list[int]
     assert file.bytes_read - before < 6000 * max(1, len(frames)) + 1500 * 3
     scanned = list(LvzReader(Pipe(DATA)).records_from(start, end))  # type: ignore[arg-type]
     assert first_frames(scanned) == first_frames(records)
+
+
+@pytest.mark.parametrize("start", [0, 1.9, 4.1])
+def test_times_from_the_first_frame(start: float) -> None:
+    """Which may be known at once, or when it has been read."""
+    late = io.BytesIO()
+    with LvzWriter(late, HEADER, VIDEO) as writer:
+        for number in range(12):
+            pts = 90_000 + 15_015 * number  # half a second each
+            writer.write_clip(Clip(number, number % 2 == 0, [pts], [15_015], 0, bytes(100)))
+    data = late.getvalue()
+    wanted = [n for n in range(12) if n // 2 == int(start)]
+    for file in (io.BytesIO(data), Pipe(data)):
+        reader = LvzReader(file)  # type: ignore[arg-type]
+        assert first_frames(list(reader.records_from(start, start + 0.05, from_first=True))) == wanted
+        own = 90_000 * float(VIDEO.seconds_per_tick)
+        again = LvzReader(io.BytesIO(data)).records_from(own + start, own + start + 0.05)
+        assert first_frames(list(again)) == wanted
 
 
 def test_packets_of_the_range_come_with_it() -> None:
