@@ -96,12 +96,14 @@ def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]
     """Means over the clips for each codec at each of lvc's qualities and of its own CRFs: bpp, quality and speeds.
 
     Only clips with all of the run's points count, so that all rows speak of the same clips: `clips` says how many.
-    `crf` is None for what belongs to a quality of lvc, `at` for what does not.
+    Steady speeds are means over those of them on which all codecs have one. `crf` is None for what belongs to a quality
+    of lvc, `at` for what does not.
     """
     groups: dict[tuple[str, float | None, float | None], dict[str, Point]] = {}
     for p in (p for p in points if p.quality):
         groups.setdefault((p.codec, p.at, p.setting if p.at is None else None), {})[p.clip] = p
     clips = [c for c in dict.fromkeys(p.clip for p in points) if all(c in group for group in groups.values())]
+    steady = {job: _steady(job, clips, list(groups.values())) for job in ("encode", "decode")}
     rows = []
     for (codec, at, crf), group in groups.items() if clips else ():
         mine = [group[clip] for clip in clips]
@@ -111,11 +113,17 @@ def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]
             row[metric] = _mean([getattr(p.quality, metric) for p in mine])
         for job in ("encode", "decode"):
             measured = [getattr(p, job) for p in mine]
-            row[f"{job}_fps"] = _mean([m and m.fps for m in measured])
+            row[f"{job}_fps"] = _mean([getattr(group[clip], job).fps for clip in steady[job]])
             row[f"{job}_fps_process"] = _mean([m and m.fps_process for m in measured])
             row[f"{job}_starved"] = float(any(m and m.starved for m in measured))
         rows.append(row)
     return rows
+
+
+def _steady(job: str, clips: list[str], groups: Sequence[dict[str, Point]]) -> list[str]:
+    """The clips on which everybody has a steady speed."""
+    measured = {clip: [getattr(group[clip], job) for group in groups] for clip in clips}
+    return [clip for clip, all_of in measured.items() if all(m is not None and m.fps is not None for m in all_of)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -176,6 +176,12 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         assert "busy with other work" not in tab.locator("#speed-note").inner_text()  # encoding was, decoding not
         tab.click("#job >> text=Encoding")
         assert "busy with other work" in tab.locator("#speed-note").inner_text()
+        assert "lvc, quality 50: " in tab.locator("#viewer-note").inner_text()
+        # means at CRFs and means at lvc's sizes are no one curve; a clip's points are
+        points = "[...document.querySelectorAll('#rd .curve')].map((c) => c.getAttribute('d').split('L').length).sort()"
+        assert tab.evaluate(points) == [3, 3, 3]
+        tab.select_option("#clip", "")
+        tab.wait_for_function(f"() => JSON.stringify({points}) === '[2,3,3]'")
         tab.locator("#rd svg[role=img] path[transform]").first.hover(force=True)
         assert "bpp" in tab.locator("#rd .tip").inner_text()
 

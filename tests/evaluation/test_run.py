@@ -15,7 +15,8 @@ from rich.console import Console
 
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.evaluation import anchors, judge, run
-from lvc.evaluation.measure import Workers
+from lvc.evaluation.measure import Measured, Workers
+from lvc.evaluation.metrics import FrameQuality
 from lvc.evaluation.plan import Plan, codecs
 from lvc.evaluation.planes import Picture
 from lvc.evaluation.point import FIELDS, Point
@@ -233,3 +234,18 @@ def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
     assert asked() == {"lvc", "x264:medium"}
     plan = replace(plan, threads=2)
     assert asked() == {"lvc", "x264:medium"}
+
+
+def test_steady_speeds_are_means_over_clips_where_everybody_has_one() -> None:
+    def point(clip: str, codec: str, steady: float | None, whole: float) -> Point:
+        quality, speed = FrameQuality(40, 40, 40, 40), Measured(60, steady, whole, 1)
+        return Point(clip, codec, 30, 30, 96, 64, 25, 60, 1000, quality=quality, encode=speed, decode=speed)
+
+    points = [
+        point("long", "lvc", 20, 10), point("long", "x264:medium", 80, 40),
+        point("short", "lvc", None, 6), point("short", "x264:medium", 200, 60),
+    ]  # fmt: skip
+    rows = {row["codec"]: row for row in dataset_means(points)}
+    assert rows["lvc"]["encode_fps"] == 20 and rows["x264:medium"]["encode_fps"] == 80
+    assert rows["lvc"]["encode_fps_process"] == 8 and rows["x264:medium"]["encode_fps_process"] == 50
+    assert dataset_means(points[2:])[1]["encode_fps"] is None

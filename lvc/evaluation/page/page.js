@@ -60,9 +60,15 @@ function seriesOf(points, toPoint) {
   }));
 }
 
+// Means at one CRF and means at lvc's sizes are of different mixtures of clips, and lie on different curves.
+function onOneCurve(points) {
+  const own = new Set(points.filter((p) => p.at == null).map((p) => p.codec));
+  return find("#clip").value === ALL ? points.filter((p) => p.at == null || !own.has(p.codec)) : points;
+}
+
 function drawRates() {
   const metric = find("#metric").value, places = DATA.places[metric];
-  const series = seriesOf(currentPoints(), (p) => ({
+  const series = seriesOf(onOneCurve(currentPoints()), (p) => ({
     x: p.bpp, y: p.quality[metric],
     text: `${settingOf(p)}\n${p.bpp.toFixed(4)} bpp${p.kbps ? `, ${p.kbps.toFixed(0)} kbit/s` : ""}\n${shown(p.quality[metric], places)}`,
   }));
@@ -76,13 +82,16 @@ function drawRates() {
 
 function drawSpeeds() {
   const metric = find("#metric").value, { job, kind } = chosen;
-  const series = seriesOf(currentPoints(), (p) => {
+  // where a codec was measured with a processor of its own too, nothing else tells its speed
+  const fed = new Set(currentPoints().filter((p) => p.speed[job] && !p.speed[job].starved).map((p) => p.codec));
+  const points = currentPoints().filter((p) => !(p.speed[job]?.starved && fed.has(p.codec))).sort((a, b) => a.bpp - b.bpp);
+  const series = seriesOf(points, (p) => {
     const fps = p.speed[job]?.[kind];
     return fps && { x: fps, y: p.quality[metric], text: `${settingOf(p)}\n${fps.toFixed(1)} fps\n${shown(p.quality[metric], DATA.places[metric])}` };
   });
   const label = `frames per second, ${job === "encode" ? "encoding" : "decoding"}`;
   chart(find("#speed"), { series, x: { label, log: true }, y: { label: metricName() } });
-  const starved = currentPoints().some((p) => p.speed[job]?.starved);
+  const starved = points.some((p) => p.speed[job]?.starved);
   find("#speed-note").textContent = "Further right is faster. Points joined by a line are the same codec. " +
     (kind === "fps" ? "Without the start of the process; clips of under 40 frames have no such figure for lvc." : "Frames over the time of the whole process, its start included.") +
     (Number(DATA.settings["points at a time"]) > 1 ? " Several points were measured at a time and slowed each other down." : "") +

@@ -53,7 +53,7 @@ function described(codec) {
   const point = clip.points.find((p) => p.codec === codec && p.at === clip.pictures_at);
   if (!point) return codec;
   const frame = Number(find("#frame").value), psnr = point.series.psnr_611?.[frame];
-  return `${codec} at ${point.setting}: ${point.kbps ? `${point.kbps.toFixed(0)} kbit/s, ` : ""}` +
+  return `${codec}, ${settingOf(point)}: ${point.kbps ? `${point.kbps.toFixed(0)} kbit/s, ` : ""}` +
     `${(point.bytes / 1000).toFixed(1)} kB, this frame ${psnr?.toFixed(2) ?? "–"} dB`;
 }
 
