@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,19 +28,18 @@ WORKER = Path(__file__).parent / "together.py"
 FAST = {"muon_lr": 5e-2, "adam_lr": 5e-3}  # so that processes which learn apart differ soon
 
 
-def torchrun(folder: Path, processes: int, *options: str, **settings: Any) -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, the lines of process 0, stderr."""
+def command(folder: Path, *options: str, **settings: Any) -> list[str]:
     given = {
         "data": [str(folder / "data")], "work": str(folder / "work"), "out": str(folder / "out.safetensors"),
         "minutes": 100, "crop": 64, "groups": 2, "chain": 4, "log_every": 1, "threads": 1, **FAST, **settings,
     }  # fmt: skip
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *options,
-            str(WORKER), json.dumps(given),
-        ],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return [sys.executable, "-m", "torch.distributed.run", *options, str(WORKER), json.dumps(given)]
+
+
+def torchrun(folder: Path, *options: str, **settings: Any) -> tuple[int, list[dict[str, Any]], str]:
+    """Two processes: exit code, the lines of process 0, stderr."""
+    arguments = command(folder, "--standalone", "--nproc-per-node=2", *options, **settings)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
@@ -68,7 +68,7 @@ def test_two_follow_one_with_twice_the_batch(
 ) -> None:
     """Also over a step that is not finite for one of them."""
     steps, poison = 14, 6
-    code, told, err = torchrun(tmp_path, 2, batch=2, max_steps=steps, poison=poison)
+    code, told, err = torchrun(tmp_path, batch=2, max_steps=steps, poison=poison)
     assert code == 0, err
     original, calls = loop.forward, 0
 
@@ -97,7 +97,7 @@ def test_two_follow_one_with_twice_the_batch(
 
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_and_the_rest_goes_on(alone: TrainSettings, tmp_path: Path) -> None:
-    code, told, err = torchrun(tmp_path, 2, "--monitor-interval=5", batch=1, max_steps=50, die=4)
+    code, told, err = torchrun(tmp_path, "--monitor-interval=5", batch=1, max_steps=50, die=4)
     assert code != 0 and "process 0: another process of this training ended" in err
     assert [line["step"] for line in told if line["event"] == "step"] == [1, 2, 3]
     # what was saved is the third step; one process alone goes on from there
@@ -105,6 +105,34 @@ def test_a_process_that_dies_ends_the_others_and_the_rest_goes_on(alone: TrainSe
     train(replace(alone, work=tmp_path / "work", out=tmp_path / "out.safetensors", max_steps=5), again.append)
     assert {"resumed", "done"} <= {line["event"] for line in again}
     assert [line["step"] for line in again if line["event"] == "step"] == [4, 5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("same", [True, False])
+def test_two_machines(alone: TrainSettings, tmp_path: Path, same: bool) -> None:
+    """Without a shared folder: the second one makes a cache of its own, and nothing else."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machines = [
+        subprocess.Popen(
+            command(
+                tmp_path, "--nnodes=2", f"--node-rank={number}", "--master-addr=127.0.0.1", f"--master-port={port}",
+                work=str(tmp_path / f"work{number}"), batch=1, seed=0 if same else number, max_steps=2,
+            ),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    said = [machine.communicate(timeout=120) for machine in machines]
+    written = [sorted(p.name for p in (tmp_path / f"work{number}").iterdir()) for number in range(2)]
+    assert written[1] == ["cache"] and len(list((tmp_path / "work1" / "cache").glob("*.bin"))) == 2
+    if same:
+        assert [machine.returncode for machine in machines] == [0, 0], said
+        assert written[0] == ["cache", "log.jsonl", "state.safetensors"] and said[1][0] == ""
+    else:
+        assert all(machine.returncode for machine in machines)
+        assert all("process 1 sees other footage or has other options" in err for _, err in said)
 
 
 def test_shares_are_every_other_stream_of_one_draw(alone: TrainSettings, tmp_path: Path) -> None:
