@@ -56,8 +56,8 @@ class _Searched:
     planes: Planes
     motion: np.ndarray
     key: bool
-    novelty: float = 1.0
-    """Of a key frame: what prediction misses of the frames after it, as a share of what starting afresh would."""
+    raised: float = 0.0
+    """Levels of a key frame above what is asked for, since the frames after it inherit what it shows."""
 
 
 @dataclass
@@ -90,35 +90,36 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float, tick
     search, choice = MotionSearch(width, height, SEARCH_CRF), MotionChoice(height, width)
     waiting: list[tuple[Frame, Planes]] = []
     held: list[_Searched] = []
-    after: list[tuple[float, float]] = []
+    missed: list[float] = []
     before: np.ndarray | None = None
-    key_pts = 0
+    key_pts, whole = 0, 1.0
 
     def release() -> Iterator[_Searched]:
-        if after:
-            held[0].novelty = sum(missed for missed, _ in after) / max(sum(whole for _, whole in after), 1e-3)
+        if held and missed:
+            held[0].raised = key_raise(sum(missed) / len(missed) / whole)
         yield from held
         held.clear()
-        after.clear()
 
     def settle(field: np.ndarray) -> Iterator[_Searched]:
-        nonlocal before, key_pts
+        nonlocal before, key_pts, whole
         frame, planes = waiting.pop(0)
-        key, missed = before is None or frame.pts - key_pts >= ticks, 0.0
+        key, misses = before is None or frame.pts - key_pts >= ticks, 0.0
         if before is not None:
-            field, missed = choice.choose(before, planes[0], field, price)
-            key = key or (missed > SCENE_CUT[0] and missed > SCENE_CUT[1] * _flatness(planes[0]))
+            field, misses = choice.choose(before, planes[0], field, price)
+            key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * _flatness(planes[0]))
         before = planes[0]
         item = _Searched(frame, planes, field, key)
         if key:
-            key_pts = frame.pts
-            choice.restart()
             yield from release()
+            key_pts, whole = frame.pts, max(_flatness(planes[0]), 1e-3)
+            choice.restart()
+            missed.clear()
             held.append(item)
-        elif held:
+            return
+        if held:
             held.append(item)
-            after.append((missed, _flatness(planes[0])))
-            if len(after) == LOOK:
+            missed.append(misses)
+            if len(missed) == LOOK:
                 yield from release()
         else:
             yield item
@@ -150,10 +151,9 @@ def encode(
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
-            raised, motion = (key_raise(item.novelty), None) if item.key else (0.0, item.motion)
             if settings.pace is not None:
                 encoder.rounds = EFFORTS[settings.pace()]
-            latents = encoder.encode(item.planes, control.code(raised), motion)
+            latents = encoder.encode(item.planes, control.code(item.raised), None if item.key else item.motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))
             yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))

@@ -19,7 +19,7 @@ from small_models import frame, model, model_file, video
 
 import lvc.codec.video as codec_video
 from lvc.codec import EncodedClip, EncodeSettings, decode, encode
-from lvc.codec.control import Constant
+from lvc.codec.control import LARGEST_RAISE, Constant
 from lvc.codec.frames import FrameEncoder
 from lvc.codec.video import pad_planes
 from lvc.entropy.clip import Geometry, PlaneSpec
@@ -157,9 +157,9 @@ def test_key_frames_know_how_long_they_last() -> None:
     scenes = [still] * 7 + [noisy() for _ in range(3)] + [other] * 2
     found = list(codec_video._search([replace(f, pts=n) for n, f in enumerate(scenes)], 96, 96, 1.0, 1e9))
     assert [item.frame.pts for item in found] == list(range(12))
-    keys = {item.frame.pts: item.novelty for item in found if item.key}
-    assert {0, 7, 10} <= set(keys)
-    assert keys[0] == 0 and keys[7] >= 0.9 and keys[10] == 0
+    keys = {item.frame.pts: item.raised for item in found if item.key}
+    assert {0, 7, 10} <= set(keys) and not any(item.raised for item in found if not item.key)
+    assert keys[0] == keys[10] == LARGEST_RAISE and keys[7] < 0.1
 
 
 def test_quality_and_settings_are_checked() -> None:
