@@ -15,8 +15,8 @@ class TrainSettings:
 
     `minutes` of wall time in training itself (a resumed run counts what it did before); `batch`: streams of each
     process; `crop` in luma samples (a multiple of 64); `chain` is the longest run of predicted frames; `work` holds the
-    frame cache and the resumable state. `part`: train `both` codecs, or only `intra` or `inter` while the other stays as
-    `init` has it (two processes can train the two at once; `inter` still runs on the intra codec's key frames).
+    frame cache and the resumable state. `part`: train `both` codecs, or only `intra` or `inter` while the other stays
+    as `init` has it (two processes can train the two at once; `inter` still runs on the intra codec's key frames).
     """
 
     data: tuple[Path, ...]
