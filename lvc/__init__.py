@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from lvc.facts import info_file, verify_file
     from lvc.files import decode_file, decode_frames, encode_file
+    from lvc.interpolate import interpolate_file
     from lvc.media.types import Frame
     from lvc.models import load_model
     from lvc.results import DecodeResult, EncodeResult, Facts
@@ -40,6 +41,7 @@ _PUBLIC = {
     "encode_file": "lvc.files",
     "decode_file": "lvc.files",
     "decode_frames": "lvc.files",
+    "interpolate_file": "lvc.interpolate",
     "Frame": "lvc.media.types",
     "info_file": "lvc.facts",
     "verify_file": "lvc.facts",

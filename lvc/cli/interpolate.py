@@ -18,10 +18,10 @@ Make new frames between the frames of a video.
 \b
 Examples:
   lvc interpolate holiday.lvz smooth.mp4
-  lvc interpolate holiday.mp4 slow.mkv --factor 4 --start 0.5 --end 1
   lvc interpolate holiday.mp4 sixty.mp4 --fps 60
+  lvc interpolate holiday.mp4 part.mkv --factor 4 --start 0.5 --end 1 --codec ffv1
 
-Old frames, sound and subtitles stay what they are; nothing is blended over a cut.
+Times are kept, sound and subtitles copied bit for bit; nothing is blended over a cut.
 """
 
 

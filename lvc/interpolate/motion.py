@@ -26,6 +26,8 @@ _SMOOTH = 48.0
 """What a quarter sample of difference from a neighbour's vector costs, in absolute error over the window."""
 _APART = 16
 """Quarter samples beyond which a neighbour's vector is just another one."""
+_REST = 256.0
+"""How much more absolute error over the window rest may have than motion, one level a sample: noise moves nothing."""
 _ROUNDS = 3
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
@@ -33,10 +35,11 @@ _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
 @dataclass(frozen=True)
 class Fields:
     """What the search found between two frames, int16 [2,H/8,W/8] in quarter samples: `onward` predicts b's blocks from
-    a, `back` a's blocks from b."""
+    a, `back` a's blocks from b. `far`: the same two, found in pictures of half the size, where it reaches farther."""
 
     onward: np.ndarray
     back: np.ndarray
+    far: tuple[np.ndarray, np.ndarray]
 
 
 class PairSearch:
@@ -44,16 +47,44 @@ class PairSearch:
     and the one before."""
 
     def __init__(self, height: int, width: int, crf: float = SEARCH_CRF) -> None:
+        self._near = _BothWays(height, width, crf)
+        self._far = _BothWays(-(-height // 32) * 16, -(-width // 32) * 16, crf)
+
+    def push(self, y: np.ndarray, uv: np.ndarray) -> Fields | None:
+        near, far = self._near.push(y, uv), self._far.push(*_halved(y, uv))
+        if near is None or far is None:
+            return None
+        rows, cols = near[0].shape[1:]
+        onward, back = (2 * f.repeat(2, 1).repeat(2, 2)[:, :rows, :cols] for f in far)
+        return Fields(*near, (onward, back))
+
+
+def _halved(y: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Planes of half the size, padded to multiples of 16 by their edge."""
+
+    def half(plane: np.ndarray, align: int) -> np.ndarray:
+        height, width = plane.shape[-2:]
+        fours = plane.reshape(*plane.shape[:-2], height // 2, 2, width // 2, 2).sum((-3, -1), dtype=np.uint16)
+        edges = [(0, 0)] * (plane.ndim - 2) + [(0, -n % align) for n in fours.shape[-2:]]
+        return np.pad(((fours + 2) // 4).astype(np.uint8), edges, mode="edge")
+
+    return half(y, 16), half(uv, 8)
+
+
+class _BothWays:
+    """The search in both directions, at one size."""
+
+    def __init__(self, height: int, width: int, crf: float) -> None:
         self._onward, self._back = MotionSearch(width, height, crf), MotionSearch(width, height, crf)
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
-    def push(self, y: np.ndarray, uv: np.ndarray) -> Fields | None:
+    def push(self, y: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         onward = _only(self._onward.push(y, uv))
         before, self._before = self._before, (y, uv)
         if before is None:
             return None
         _only(self._back.push(y, uv))
-        return Fields(onward, _only(self._back.push(*before)))
+        return onward, _only(self._back.push(*before))
 
 
 def _only(fields: Iterator[np.ndarray]) -> np.ndarray:
@@ -91,13 +122,19 @@ class Middle:
         onward, back = -self._fields.onward.astype(np.int32), self._fields.back.astype(np.int32)
         best = onward
         error = self._errors(best, moment, None)
-        candidates = [back, self._carried(onward, 1 - moment, -1), self._carried(back, moment, 1), np.zeros_like(best)]
+        far = -self._fields.far[0].astype(np.int32), self._fields.far[1].astype(np.int32)
+        candidates = [back, np.zeros_like(best), *far]
+        for field, part, sign in zip((onward, back, *far), (1 - moment, moment) * 2, (-1, 1) * 2, strict=True):
+            candidates.append(self._carried(field, part, sign))
         best, error = self._choose(best, error, candidates, moment, 0.0)
         for k in range(_ROUNDS):
             near = [_shifted(best, dy, dx) for dy, dx in _SIDES]
             if k == 0:
                 near.append(_median(best))
             best, error = self._choose(best, error, near, moment, _SMOOTH)
+        rest = self._errors(np.zeros_like(best), moment, None)
+        stays = rest <= error + _REST
+        best[:, stays], error[stays] = 0, rest[stays]
         to_a, to_b = split(best, moment)
         return Through(to_a.astype(np.int16), to_b.astype(np.int16), error / _WINDOW**2)
 

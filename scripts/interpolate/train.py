@@ -153,8 +153,11 @@ def train(records: np.ndarray, work: Path, out: Path, minutes: float, batch: int
     torch.manual_seed(seed)
     net = InterpolationNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     matrices = [p for n, p in net.named_parameters() if p.ndim == 4 and p.shape[2] == 1 and n.startswith("blocks")]
-    rest = [p for p in net.parameters() if all(p is not m for m in matrices)]
-    optimizers = [Muon(matrices, MUON_LR), torch.optim.AdamW(rest, ADAM_LR, betas=(0.9, 0.95), weight_decay=0.0)]
+    direct = list(net.direct.parameters())
+    rest = [p for p in net.parameters() if all(p is not m for m in matrices + direct)]
+    groups = [{"params": rest, "lr": ADAM_LR}, {"params": direct, "lr": 10 * ADAM_LR}]
+    optimizers = [Muon(matrices, MUON_LR), torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)]
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     average = {k: v.clone() for k, v in net.state_dict().items()}
     step, seconds, state = 0, 0.0, work / "state.pt"
     if state.exists():
@@ -179,8 +182,9 @@ def train(records: np.ndarray, work: Path, out: Path, minutes: float, batch: int
     while seconds < 60 * minutes:
         done = seconds / (60 * minutes)
         factor = min(1.0, (step + 1) / 100) * (1 - 0.99 * max(0.0, (done - 0.3) / 0.7))
-        for optimizer, rate in zip(optimizers, (MUON_LR, ADAM_LR), strict=True):
-            optimizer.param_groups[0]["lr"] = rate * factor
+        for optimizer, own in zip(optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, own, strict=True):
+                group["lr"] = rate * factor
         seen, wanted = batch_of(records, rng, batch)
         with torch.autocast("cpu", torch.bfloat16):
             made = net(seen)

@@ -18,7 +18,8 @@ from lvc.cli.report import default_output
 from lvc.cli.values import seconds
 
 runner = CliRunner()
-COMMANDS = ["encode", "decode", "info", "verify", "train", "eval", "pack", "unpack", "features", "search"]
+COMMANDS = ["encode", "decode", "info", "verify", "train", "eval", "pack", "unpack", "features"]
+COMMANDS += ["interpolate", "search"]
 NESTED = ["search index", "search query", "search similar", "search duplicates"]
 
 
