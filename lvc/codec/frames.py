@@ -16,6 +16,7 @@ from ..models.network import PATCH, checkerboard
 from .choice import choose_copy, code_symbols, plan_symbols
 from .compensate import compensate
 from .refine import refine
+from .settings import Effort
 from .sparse import Coded
 
 Planes = tuple[np.ndarray, np.ndarray]
@@ -106,12 +107,11 @@ class FrameDecoder(FrameLoop):
 
 
 class FrameEncoder(FrameLoop):
-    """`rounds`: how often symbols are refined, of key frames and of predicted ones (`lvc.codec.refine`); may be changed
-    between frames."""
+    """`effort` may be changed between frames."""
 
-    def __init__(self, model: Model, height: int, width: int, rounds: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, model: Model, height: int, width: int, effort: Effort | None = None) -> None:
         super().__init__(model, height, width)
-        self.rounds = rounds
+        self.effort = effort or Effort()
         self._bits = torch.from_numpy(model.tables.bits).to(model.device)
         self._forget()
 
@@ -136,9 +136,9 @@ class FrameEncoder(FrameLoop):
             w = self._patches(guess)
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
-        plan = plan_symbols(net, x, w, y, context, level)
+        plan = plan_symbols(net, x, w, y, context, level, self.effort.quick)
         coded = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
-        rounds = self.rounds[kind]
+        rounds = self.effort.predicted if kind else self.effort.key
         if rounds and len(coded.at):
             wanted = x if w is None else x - w
             symbols = refine(net, wanted, y, plan, context, level, coded, self._first, self._bits, rounds)

@@ -152,7 +152,7 @@ def encode(
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
         for item in items:
             if settings.pace is not None:
-                encoder.rounds = EFFORTS[settings.pace()]
+                encoder.effort = EFFORTS[settings.pace()]
             latents = encoder.encode(item.planes, control.code(item.raised), None if item.key else item.motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))

@@ -9,6 +9,7 @@ from small_models import model, planes
 
 from lvc.codec.choice import block_error, code_symbols, plan_symbols, quantise
 from lvc.codec.frames import FrameDecoder, FrameEncoder
+from lvc.codec.settings import Effort
 from lvc.codec.sparse import Coded
 from lvc.models.config import code_to_level
 from lvc.models.network import checkerboard
@@ -59,7 +60,7 @@ def cost(rounds: int, weights: str, quality: int) -> float:
     """λ·error + bits of a key frame, in bits, after `rounds` of refinement; the decoder must show what was coded."""
     used = model(weights)
     picture = planes(96, 112)
-    encoder, decoder = FrameEncoder(used, 96, 112, (rounds, rounds)), FrameDecoder(used, 96, 112)
+    encoder, decoder = FrameEncoder(used, 96, 112, Effort(rounds, rounds)), FrameDecoder(used, 96, 112)
     latents = encoder.encode(picture, quality, None)
     shown = decoder.decode(latents)
     assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
@@ -81,10 +82,25 @@ def test_refinement_lowers_the_cost_that_it_is_for(weights: str, factor: float) 
 def test_refinement_of_predicted_frames_leaves_skipped_blocks_alone() -> None:
     used = model("sane")
     still = np.zeros((2, 8, 10), np.int16)
-    encoder, decoder = FrameEncoder(used, 64, 80, (2, 3)), FrameDecoder(used, 64, 80)
+    encoder, decoder = FrameEncoder(used, 64, 80, Effort(2, 3)), FrameDecoder(used, 64, 80)
     for number, shift in enumerate((0.0, 0.0, 2.0)):
         latents = encoder.encode(planes(64, 80, shift=shift), 5000, still if number else None)
         shown = decoder.decode(latents)
         assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
         if number:
             assert not latents.planes["latent"][:, latents.planes["skip"][0] == 1].any()
+
+
+def test_a_quick_judgement_is_decoded_alike_and_chooses_about_the_same_blocks() -> None:
+    used = model("sane")
+    moved = np.tile(np.array([-2, -4], np.int16)[:, None, None], (1, 8, 10))
+    skips = []
+    for quick in (False, True):
+        encoder, decoder = FrameEncoder(used, 64, 80, Effort(quick=quick)), FrameDecoder(used, 64, 80)
+        for number in range(4):
+            latents = encoder.encode(planes(64, 80, shift=1.3 * number), 6000, moved if number else None)
+            shown = decoder.decode(latents)
+            assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
+            if number == 1:
+                skips.append(latents.planes["skip"][0])
+    assert (skips[0] == skips[1]).mean() > 0.8
