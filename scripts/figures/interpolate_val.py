@@ -30,6 +30,7 @@ from lvc.evaluation.source import Source
 from lvc.interpolate.between import Between, Planes
 from lvc.interpolate.motion import PairSearch
 from lvc.interpolate.network import Interpolation, default_interpolation, load_interpolation
+from lvc.interpolate.stream import is_cut
 from lvc.media.pictures import PictureMaker
 from lvc.media.planes import frame_from_planes
 from lvc.media.types import Frame, VideoFormat
@@ -96,7 +97,12 @@ def restored(kept: list[Frame], interpolation: Interpolation) -> tuple[Found, Fo
         search = search or PairSearch(*planes[0].shape)
         fields = search.push(*planes)
         if fields is not None:
-            pair = Between(pad_planes(kept[number - 1]), planes, fields, steady)
+            before = pad_planes(kept[number - 1])
+            if is_cut(before, planes, fields):
+                made[2 * number - 1] = means[2 * number - 1] = kept[number - 1]
+                steady = None
+                continue
+            pair = Between(before, planes, fields, steady)
             steady = -fields.onward.astype(np.float32)
             made[2 * number - 1] = cropped(pair.frame(0.5, interpolation), frame)
             found = pair.ingredients(0.5)
