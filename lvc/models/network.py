@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from .config import LEVEL_MAX, LEVEL_MIN, ModelConfig
 from .fused import Fused
@@ -235,7 +236,12 @@ class FrameCodec(nn.Module):
         if context.c is not None:
             f = torch.cat([f, context.c.to(f.dtype)], 1)
         f = self.decoder_mix(f)
-        f = self.decoder(f * self.decoder_gain(level).to(f.dtype))
+        f = f * self.decoder_gain(level).to(f.dtype)
+        for block in self.decoder:
+            # refinement (no gradients of weights) computes a block again rather than keep what is in it: that is 0.75 GB
+            # of a 1080p frame
+            again = f.requires_grad and not self.decoder_in.weight.requires_grad
+            f = checkpoint(block, f, use_reentrant=False, preserve_rng_state=False) if again else block(f)
         out = self.decoder_out(f).float() * (delta * self.output_gain(level))
         total: torch.Tensor = out + F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
         return total
