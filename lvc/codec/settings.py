@@ -30,7 +30,7 @@ P_LEVEL_RANGE = (7.0, 15.0)
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
-    `rans` or `zstd`, `threads` of the networks (None: all cores), `effort` 0..9: how long the encoder searches.
+    `rans` or `zstd`, `threads` of the networks (None: all cores but one), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr`
     (dB, mean of planes 6:1:1) steer the quality instead. `pace` is asked for the effort of every frame by who has no
     time to lose. Raises `UsageError`."""

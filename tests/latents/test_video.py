@@ -141,7 +141,12 @@ VAES = {
         "base_dim": 4, "z_dim": 4, "dim_mult": [1] * 4, "num_res_blocks": 1, "temperal_downsample": [False, True, True],
         "latents_mean": [0.0] * 4, "latents_std": [1.0] * 4,
     },
+    "AutoencoderKLLTXVideo": {
+        "latent_channels": 4, "block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4,
+        "layers_per_block": (1,) * 5, "decoder_layers_per_block": (1,) * 5,
+    },
 }  # fmt: skip
+TEMPORAL_STRIDE = {"AutoencoderKLWan": 4, "AutoencoderKLLTXVideo": 8}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -152,8 +157,7 @@ def test_diffusers(tmp_path: Path, carphone: Path, name: str) -> None:
     getattr(diffusers, name)(**VAES[name]).save_pretrained(tmp_path / "vae")
     model = f"diffusers:{tmp_path / 'vae'}"
     adapter = load_adapter(model)
-    video = name == "AutoencoderKLWan"
-    assert (adapter.temporal_lead, adapter.temporal_stride) == (1, 4 if video else 1)
+    assert (adapter.temporal_lead, adapter.temporal_stride) == (1, TEMPORAL_STRIDE.get(name, 1))
     result = encode_file(carphone, tmp_path / "x.lvz", model=model, duration=0.2, resolution="66x50", features=False)
     frames = list(decode_frames(tmp_path / "x.lvz", model=model))
     assert result.frames == len(frames) == 6 and frames[0].y.shape == (50, 66)
