@@ -20,6 +20,8 @@ COPY_BITS = 2.5
 """A block without symbols is filtered if that is worth more than this many bits, else copied."""
 LINEAR_GAIN = 1.4
 """What symbols gain, for every unit that the linear path gains by them."""
+HARM_BITS = 12.0
+"""A block whose symbols make it worse than the prediction by this much loses them."""
 LUMA_WEIGHT, CHROMA_WEIGHT = 0.75, 1.0
 """Of squared errors per luma and per chroma sample. 0.5 for chroma would be MSE 6:1:1; the mean of PSNRs 6:1:1, by
 which codecs are compared, feels chroma's smaller errors about twice as much."""
@@ -64,10 +66,35 @@ def plan_symbols(
             size_q = q.abs()
             bits = torch.where(size_q > 0, 3.5 + 2 * torch.log2(size_q.clamp_min(1)), 0.0).sum(1, keepdim=True)
             skip = (gain <= bits + CODED_BITS).float()
-            alive = F.max_pool2d(F.pad(1 - skip, (0, -size[1] % 4, 0, -size[0] % 4)), 4)
-        z_raw, z = z_raw * alive, z * alive
-        p, mu1 = net.means1(z, context, size)
+        return _with_skips(net, z_raw, z, skip, context)
     return Plan(z_raw, z, p, mu1, skip)
+
+
+def _with_skips(net: FrameCodec, z_raw: torch.Tensor, z: torch.Tensor, skip: torch.Tensor, context: Context) -> Plan:
+    height, width = skip.shape[2:]
+    with torch.no_grad():
+        alive = F.max_pool2d(F.pad(1 - skip, (0, -width % 4, 0, -height % 4)), 4)
+    z_raw, z = z_raw * alive, z * alive
+    p, mu1 = net.means1(z, context, (height, width))
+    return Plan(z_raw, z, p, mu1, skip)
+
+
+def without_harm(
+    net: FrameCodec,
+    x: torch.Tensor,
+    w: torch.Tensor,
+    r: torch.Tensor,
+    plan: Plan,
+    context: Context,
+    level: torch.Tensor,
+) -> Plan | None:
+    """The plan without symbols in blocks that these made worse than the prediction, by more than `HARM_BITS`; None:
+    there are none. Where the quick judgement errs it errs again in every frame after, and the block gets ever worse."""
+    loss = (block_error(x - w - r) - block_error(x - w)) * torch.exp2(level)[:, None, None, None]
+    harmed = (1 - plan.skip) * (loss > HARM_BITS).float()
+    if not bool(harmed.any()):
+        return None
+    return _with_skips(net, plan.z_raw, plan.z, plan.skip + harmed, context)
 
 
 def quantise(

@@ -13,7 +13,7 @@ from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
 from ..models.config import code_to_level
 from ..models.load import Model
 from ..models.network import PATCH, checkerboard
-from .choice import choose_copy, code_symbols, plan_symbols
+from .choice import Plan, Symbols, choose_copy, code_symbols, plan_symbols, without_harm
 from .compensate import compensate
 from .refine import refine
 from .settings import Effort
@@ -137,15 +137,22 @@ class FrameEncoder(FrameLoop):
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level, self.effort.quick)
-        coded = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
         rounds = self.effort.predicted if kind else self.effort.key
-        if rounds and len(coded.at):
-            wanted = x if w is None else x - w
-            symbols = refine(net, wanted, y, plan, context, level, coded, self._first, self._bits, rounds)
-        else:
-            symbols = code_symbols(net, y, plan, coded, self._first)
+
+        def coded(plan: Plan) -> tuple[Symbols, torch.Tensor]:
+            at = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
+            if rounds and len(at.at):
+                wanted = x if w is None else x - w
+                symbols = refine(net, wanted, y, plan, context, level, at, self._first, self._bits, rounds)
+            else:
+                symbols = code_symbols(net, y, plan, at, self._first)
+            return symbols, net.synthesis(symbols.q + symbols.mu, context, level)
+
+        symbols, r = coded(plan)
+        if w is not None and (better := without_harm(net, x, w, r, plan, context, level)) is not None:
+            plan = better
+            symbols, r = coded(plan)
         q = symbols.q[0]
-        r = net.synthesis(symbols.q + symbols.mu, context, level)
         out: dict[str, np.ndarray] = {}
         copy = None
         if motion is not None and w is not None:

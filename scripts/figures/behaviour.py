@@ -53,7 +53,7 @@ def psnr(pictures: Sequence[Picture], frames: Sequence[Frame]) -> float:
 def dial(model: Model, clip: list[Picture]) -> str:
     points = []
     for quality in range(0, 101, 10):
-        bpp, (frames,) = coded(model, clip, EncodeSettings(quality, threads=1, effort=0))
+        bpp, (frames,) = coded(model, clip, EncodeSettings(quality, threads=1))
         points.append((bpp, psnr(clip, frames)))
     wrong = [
         f"{10 * i}→{10 * i + 10}" for i, (a, b) in enumerate(itertools.pairwise(points)) if b[0] <= a[0] or b[1] <= a[1]
@@ -69,7 +69,7 @@ def chains(model: Model, clip: list[Picture]) -> str:
     place = [min(n % len(there_and_back), -n % len(there_and_back)) for n in range(300)]
     parts = []
     for quality in (10, 50):
-        _, (frames,) = coded(model, order, EncodeSettings(quality, gop=1e6, threads=1, effort=0))
+        _, (frames,) = coded(model, order, EncodeSettings(quality, gop=1e6, threads=1))
         shown: dict[int, list[float]] = {}
         for n, frame in enumerate(frames):
             shown.setdefault(place[n], []).append(psnr([order[n]], [frame]))
@@ -83,7 +83,7 @@ def chains(model: Model, clip: list[Picture]) -> str:
 def drift(model: Model, clip: list[Picture], exact: Model) -> str:
     parts = []
     for quality in (10, 50, 80):
-        settings = EncodeSettings(quality, gop=1e6, threads=1, effort=0)
+        settings = EncodeSettings(quality, gop=1e6, threads=1)
         _, (usual, other) = coded(model, clip, settings, [model, exact])
         a, b = psnr(clip, usual), psnr(clip, other)
         last = psnr(clip[-10:], usual[-10:]) - psnr(clip[-10:], other[-10:])
@@ -95,7 +95,7 @@ def still(model: Model, clip: list[Picture]) -> str:
     parts = []
     height, width = clip[0].y.shape
     for quality in (10, 50, 80):
-        settings = EncodeSettings(quality, gop=1e6, threads=1, effort=0)
+        settings = EncodeSettings(quality, gop=1e6, threads=1)
         one, _ = coded(model, clip[:1] * 2, settings)
         many, (frames,) = coded(model, clip[:1] * 202, settings)
         rate = (many * 202 - one * 2) / 200

@@ -7,10 +7,12 @@ import pytest
 import torch
 from small_models import model, planes
 
-from lvc.codec.choice import block_error, code_symbols, plan_symbols, quantise
+from lvc.codec import choice
+from lvc.codec.choice import block_error, code_symbols, plan_symbols, quantise, without_harm
 from lvc.codec.frames import FrameDecoder, FrameEncoder
-from lvc.codec.settings import Effort
+from lvc.codec.settings import EFFORTS, Effort
 from lvc.codec.sparse import Coded
+from lvc.entropy.clip import FrameLatents
 from lvc.models.config import code_to_level
 from lvc.models.network import checkerboard
 
@@ -54,6 +56,35 @@ def test_the_encoders_symbols_are_those_of_training() -> None:
     symbols = code_symbols(net, y, plan, coded, first)
     assert torch.equal(symbols.q, q) and torch.equal(symbols.mu, mu) and q.any()
     assert torch.equal(symbols.index.t(), index[0].reshape(net.latent, -1)[:, coded.at])
+
+
+@torch.no_grad()
+def test_blocks_that_symbols_make_worse_lose_them() -> None:
+    used = model("sane")
+    net, level = used.codec.inter, torch.tensor([12.0])
+    encoder = FrameEncoder(used, 64, 80)
+    x, w = (encoder._patches(encoder._bytes(planes(64, 80, shift=s))) for s in (3.0, 0.0))
+    context = net.context(w, level)
+    plan = plan_symbols(net, x, w, net.analysis(x, w, context, level), context, level)
+    assert without_harm(net, x, w, x - w, plan, context, level) is None  # a perfect residual
+    coded = (plan.skip == 0).reshape(-1).nonzero()[:, 0]
+    row, column = int(coded[0]) // 5, int(coded[0]) % 5
+    r = x - w
+    r[..., 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 0.5
+    better = without_harm(net, x, w, r, plan, context, level)
+    assert better is not None and int((better.skip != plan.skip).sum()) == 1 and better.skip[0, 0, row, column] == 1
+
+
+@pytest.mark.parametrize("effort", [0, 4])
+def test_the_encoder_looks_for_harm(monkeypatch: pytest.MonkeyPatch, effort: int) -> None:
+    def coded() -> FrameLatents:
+        encoder = FrameEncoder(model("sane"), 64, 80, EFFORTS[effort])
+        encoder.encode(planes(64, 80), 5000, None)
+        return encoder.encode(planes(64, 80, shift=3.0), 5000, np.zeros((2, 8, 10), np.int16))
+
+    assert not coded().planes["skip"].all()
+    monkeypatch.setattr(choice, "HARM_BITS", -1e9)  # whatever symbols do is harm
+    assert coded().planes["skip"].all() and not coded().planes["latent"].any()
 
 
 def cost(rounds: int, weights: str, quality: int) -> float:
