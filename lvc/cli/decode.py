@@ -38,6 +38,16 @@ class Container(StrEnum):
     y4m = "y4m"
 
 
+# How a video is written, and which part of IN: `lvc interpolate` has them too.
+Start = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")]
+End = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")]
+Codec = Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")]
+Crf = Annotated[
+    float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
+]
+Kind = Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")]
+
+
 def decode(
     source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, its address, a folder, or - (stdin).")],
     output: Annotated[
@@ -45,16 +55,12 @@ def decode(
         typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."),
     ] = None,
     named: Output = None,
-    start: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
-    ] = None,
-    end: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")] = None,
+    start: Start = None,
+    end: End = None,
     duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Or after so much.")] = None,
-    codec: Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")] = VideoCodec.h264,
-    crf: Annotated[
-        float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
-    ] = None,
-    container: Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")] = None,
+    codec: Codec = VideoCodec.h264,
+    crf: Crf = None,
+    container: Kind = None,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
     ] = False,

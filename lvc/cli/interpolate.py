@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lvc.cli import values
-from lvc.cli.decode import Container, VideoCodec
+from lvc.cli.decode import Codec, Crf, End, Kind, Start, VideoCodec
 from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose
 from lvc.output import STREAM, check_output
 
@@ -42,15 +42,11 @@ def interpolate(
     fps: Annotated[
         str | None, typer.Option(metavar="RATE", help="A constant frame rate instead: 60, 60000/1001.")
     ] = None,
-    start: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
-    ] = None,
-    end: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")] = None,
-    codec: Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")] = VideoCodec.h264,
-    crf: Annotated[
-        float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
-    ] = None,
-    container: Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")] = None,
+    start: Start = None,
+    end: End = None,
+    codec: Codec = VideoCodec.h264,
+    crf: Crf = None,
+    container: Kind = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     force: Force = False,
     threads: Threads = None,

@@ -60,7 +60,7 @@ def plan_symbols(
         with torch.no_grad():
             q = round_ste(y - mu1)
             r = net.linear_synthesis(q, level) if quick else net.synthesis(q + mu1, context, level)
-            gain = (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
+            gain = block_gain(x, w, r, level)
             if quick:
                 gain = gain * LINEAR_GAIN
             size_q = q.abs()
@@ -79,19 +79,11 @@ def _with_skips(net: FrameCodec, z_raw: torch.Tensor, z: torch.Tensor, skip: tor
     return Plan(z_raw, z, p, mu1, skip)
 
 
-def without_harm(
-    net: FrameCodec,
-    x: torch.Tensor,
-    w: torch.Tensor,
-    r: torch.Tensor,
-    plan: Plan,
-    context: Context,
-    level: torch.Tensor,
-) -> Plan | None:
-    """The plan without symbols in blocks that these made worse than the prediction, by more than `HARM_BITS`; None:
-    there are none. Where the quick judgement errs it errs again in every frame after, and the block gets ever worse."""
-    loss = (block_error(x - w - r) - block_error(x - w)) * torch.exp2(level)[:, None, None, None]
-    harmed = (1 - plan.skip) * (loss > HARM_BITS).float()
+def without_harm(net: FrameCodec, gain: torch.Tensor, plan: Plan, context: Context) -> Plan | None:
+    """The plan without symbols in blocks that these made worse than the prediction, by more than `HARM_BITS` (`gain` of
+    `block_gain`); None: there are none. Where the quick judgement errs it errs again in every frame after, and the
+    block gets ever worse."""
+    harmed = (1 - plan.skip) * (gain < -HARM_BITS).float()
     if not bool(harmed.any()):
         return None
     return _with_skips(net, plan.z_raw, plan.z, plan.skip + harmed, context)
@@ -149,12 +141,16 @@ def code_symbols(net: FrameCodec, y: torch.Tensor, plan: Plan, coded: Coded, fir
     return Symbols(q, torch.where(first, plan.mu1, mu2), torch.where(one, index1, index2))
 
 
-def choose_copy(
-    x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, skip: torch.Tensor, level: torch.Tensor
-) -> torch.Tensor:
-    """Of the skipped blocks those that the networks' filter does not improve by more than it is worth: float32 0/1."""
-    gain = block_error(x - w) - block_error(x - w - r)
-    return skip * (torch.exp2(level)[:, None, None, None] * gain <= COPY_BITS).float()
+def choose_copy(gain: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """Of the skipped blocks those that the networks' filter does not improve by more than it is worth (`gain` of
+    `block_gain`): float32 0/1."""
+    return skip * (gain <= COPY_BITS).float()
+
+
+def block_gain(x: torch.Tensor, w: torch.Tensor, r: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """How much better than the prediction each block is with residual `r`, in bits: λ times squared error,
+    [B,1,h16,w16]."""
+    return (block_error(x - w) - block_error(x - w - r)) * torch.exp2(level)[:, None, None, None]
 
 
 def block_error(patches: torch.Tensor) -> torch.Tensor:

@@ -30,22 +30,6 @@ CHROMA_FILTERS = np.array(
 )  # fmt: skip
 
 
-def interpolate(
-    padded: np.ndarray,
-    image: np.ndarray,
-    ys: np.ndarray,
-    xs: np.ndarray,
-    vectors: np.ndarray,
-    out: int,
-    filters: np.ndarray,
-) -> torch.Tensor:
-    """Blocks of `out` x `out` samples, int16 [K,out,out] in 0..255, from `padded` uint8 [N,H,W]: block k of image
-    `image[k]` whose first sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of
-    1/len(filters) sample. Windows beyond the array are moved inside: pad it by more than a block and its filter, and
-    edges go on for ever. A view of what `interpolated` gives."""
-    return interpolated(padded, image, ys, xs, vectors, out, filters).permute(2, 0, 1)
-
-
 def interpolated(
     padded: np.ndarray,
     image: np.ndarray | int,
@@ -55,7 +39,10 @@ def interpolated(
     out: int,
     filters: np.ndarray,
 ) -> torch.Tensor:
-    """`interpolate` with the blocks last, [out,out,K]: so that a filter's tap is one operation over long rows."""
+    """Blocks of `out` x `out` samples, int16 [out,out,K] in 0..255, from `padded` uint8 [N,H,W]: block k of image
+    `image[k]` whose first sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of
+    1/len(filters) sample. Windows beyond the array are moved inside: pad it by more than a block and its filter, and
+    edges go on for ever. Blocks come last so that a filter's tap is one operation over long rows."""
     n_img, height, width = padded.shape
     taps, per = filters.shape[1], len(filters)
     size, shift, lead = out + taps - 1, per.bit_length() - 1, taps // 2 - 1

@@ -13,7 +13,7 @@ from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
 from ..models.config import code_to_level
 from ..models.load import Model
 from ..models.network import PATCH, checkerboard
-from .choice import Plan, Symbols, choose_copy, code_symbols, plan_symbols, without_harm
+from .choice import Plan, Symbols, block_gain, choose_copy, code_symbols, plan_symbols, without_harm
 from .compensate import compensate
 from .refine import refine
 from .settings import Effort
@@ -149,14 +149,16 @@ class FrameEncoder(FrameLoop):
             return symbols, net.synthesis(symbols.q + symbols.mu, context, level)
 
         symbols, r = coded(plan)
-        if w is not None and (better := without_harm(net, x, w, r, plan, context, level)) is not None:
+        gain = None if w is None else block_gain(x, w, r, level)
+        if w is not None and gain is not None and (better := without_harm(net, gain, plan, context)) is not None:
             plan = better
             symbols, r = coded(plan)
+            gain = block_gain(x, w, r, level)
         q = symbols.q[0]
         out: dict[str, np.ndarray] = {}
         copy = None
-        if motion is not None and w is not None:
-            copied = choose_copy(x, w, r, plan.skip, level)
+        if motion is not None and gain is not None:
+            copied = choose_copy(gain, plan.skip)
             copy = copied[0, 0].to(torch.uint8).cpu().numpy()
             out[SKIP] = plan.skip[0].to(torch.uint8).cpu().numpy()
             out[COPY], out[MOTION] = copy[None], motion

@@ -77,7 +77,7 @@ def pad_planes(frame: Frame) -> Planes:
     return y, np.pad(uv, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else uv
 
 
-def _flatness(y: np.ndarray) -> float:
+def flatness(y: np.ndarray) -> float:
     """Mean absolute difference of luma from its 8x8 blocks' means: what a crude intra prediction misses."""
     h, w = y.shape
     blocks = torch.from_numpy(y).reshape(h // 8, 8, w // 8, 8).transpose(1, 2).reshape(-1, 64).float()
@@ -106,12 +106,12 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float, tick
         key, misses = before is None or frame.pts - key_pts >= ticks, 0.0
         if before is not None:
             field, misses = choice.choose(before, planes[0], field, price)
-            key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * _flatness(planes[0]))
+            key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * flatness(planes[0]))
         before = planes[0]
         item = _Searched(frame, planes, field, key)
         if key:
             yield from release()
-            key_pts, whole = frame.pts, max(_flatness(planes[0]), 1e-3)
+            key_pts, whole = frame.pts, max(flatness(planes[0]), 1e-3)
             choice.restart()
             missed.clear()
             held.append(item)

@@ -14,6 +14,7 @@ from lvc.errors import UsageError
 from lvc.files.common import FRAMES_AHEAD, Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
 from lvc.files.decode import Decoding, container_of, format_of, opened_writer
 from lvc.interpolate.times import Constant, Multiplied, Times
+from lvc.lvz.chunks import SIGNATURE
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
 from lvc.media.containers import CONTAINERS
 from lvc.media.scaling import target_rate
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from lvc.interpolate.network import Interpolation
 
 FACTORS = (2, 4)
-_LVZ = b"\x89LVZ"
 
 
 @dataclass
@@ -228,4 +228,4 @@ def _is_lvz(source: str) -> bool:
     if source == STREAM or (is_address(source) and not source.split("?")[0].endswith(".lvz")):
         return False
     with opened_input(source) as file:
-        return file.read(len(_LVZ)) == _LVZ
+        return file.read(4) == SIGNATURE[:4]

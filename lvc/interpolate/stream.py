@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..codec.compensate import compensate
-from ..codec.video import pad_planes
+from ..codec.video import flatness, pad_planes
 from ..media.timing import with_durations
 from ..media.types import CopiedPacket, Frame, VideoFormat
 from ..pipeline import ReadAhead, usable_cores
@@ -53,16 +53,9 @@ def is_cut(a: Planes, b: Planes, fields: Fields) -> bool:
     for reference, target, field in ((a, b, fields.onward), (b, a, fields.back)):
         y, _ = compensate(reference[0][None], reference[1][None], field[None])
         missed = np.abs(y[0].astype(np.int16) - target[0]).mean()
-        if missed <= max(CUT[0], CUT[1] * _flatness(target[0])):
+        if missed <= max(CUT[0], CUT[1] * flatness(target[0])):
             return False
     return True
-
-
-def _flatness(y: np.ndarray) -> float:
-    """Mean absolute difference of luma from its 8x8 blocks' means."""
-    height, width = y.shape
-    blocks = y.reshape(height // 8, 8, width // 8, 8).astype(np.float32)
-    return float(np.abs(blocks - blocks.mean((1, 3), keepdims=True)).mean())
 
 
 def interpolated(

@@ -17,13 +17,14 @@ import numpy.typing as npt
 from lvc.errors import MediaError, UsageError
 from lvc.features import SPACING, FeatureSampler, default_extractor
 from lvc.lvz import FeatureTrack, LvzReader
+from lvc.lvz.chunks import SIGNATURE
 from lvc.media.types import Frame, VideoFormat
 from lvc.output import about, opened_input
 from lvc.remote.addresses import is_address
 
 QUERY_SPACING = Fraction(1, 4)
 """Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
-LVZ = b"\x89LVZ"
+LVZ = SIGNATURE[:4]
 SUFFIXES = frozenset(
     ".lvz .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .3gp .flv .wmv .ogv .y4m .yuv .264 .h264 .265 .hevc"
     " .ivf .gif .mxf .vob .f4v".split()

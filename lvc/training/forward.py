@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..codec.choice import block_error, choose_copy, plan_symbols, quantise
+from ..codec.choice import block_error, block_gain, choose_copy, plan_symbols, quantise
 from ..models.integer import TABLES
 from ..models.network import SIGMA_MIN, SIGMA_RATE, FrameCodec, checkerboard, gaussian_bits
 
@@ -65,7 +65,7 @@ def forward(
         recon = r
     else:
         with torch.no_grad():
-            change = 1 - choose_copy(x, w, r, plan.skip, level)
+            change = 1 - choose_copy(block_gain(x, w, r, level), plan.skip)
         recon = w + r * change.repeat_interleave(2, 2).repeat_interleave(2, 3)
     pixels = float(x.shape[2] * x.shape[3] * 64)
     distortion = block_error(x - recon).sum((1, 2, 3)) / pixels

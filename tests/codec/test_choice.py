@@ -8,7 +8,7 @@ import torch
 from small_models import model, planes
 
 from lvc.codec import choice
-from lvc.codec.choice import block_error, code_symbols, plan_symbols, quantise, without_harm
+from lvc.codec.choice import block_error, block_gain, code_symbols, plan_symbols, quantise, without_harm
 from lvc.codec.frames import FrameDecoder, FrameEncoder
 from lvc.codec.settings import EFFORTS, Effort
 from lvc.codec.sparse import Coded
@@ -66,12 +66,12 @@ def test_blocks_that_symbols_make_worse_lose_them() -> None:
     x, w = (encoder._patches(encoder._bytes(planes(64, 80, shift=s))) for s in (3.0, 0.0))
     context = net.context(w, level)
     plan = plan_symbols(net, x, w, net.analysis(x, w, context, level), context, level)
-    assert without_harm(net, x, w, x - w, plan, context, level) is None  # a perfect residual
+    assert without_harm(net, block_gain(x, w, x - w, level), plan, context) is None  # a perfect residual
     coded = (plan.skip == 0).reshape(-1).nonzero()[:, 0]
     row, column = int(coded[0]) // 5, int(coded[0]) % 5
     r = x - w
     r[..., 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] += 0.5
-    better = without_harm(net, x, w, r, plan, context, level)
+    better = without_harm(net, block_gain(x, w, r, level), plan, context)
     assert better is not None and int((better.skip != plan.skip).sum()) == 1 and better.skip[0, 0, row, column] == 1
 
 
