@@ -332,22 +332,23 @@ class RansReader:
         return out
 
     def latent(self, stream: Stream, kind: int, quality: int, hyper: np.ndarray, skip: np.ndarray) -> np.ndarray:
-        shape = (self.m, self.rows, self.cols)
-        out = np.zeros(shape, np.int64)
+        whole = np.zeros((self.m, self.rows, self.cols), np.int64)
         if skip.all():
-            return out
+            return whole
+        coded = len(self.nets[kind][0].layers[2][0])  # channels; the others are 0
+        out = whole[:coded]
         wide = hyper.repeat(4, 1).repeat(4, 2)[:, : self.rows, : self.cols]
         inputs = np.concatenate(
             [
                 np.clip(4 * wide, -127, 127),
-                8 * np.minimum(np.abs(self.past_latent), 15),
+                8 * np.minimum(np.abs(self.past_latent[:coded]), 15),
                 64 * skip[None].astype(np.int64),
                 64 * self.past_skip[None].astype(np.int64),
                 np.full((1, self.rows, self.cols), quality // 79),
             ]
         )
-        c, y, x = np.indices(shape)
-        first = ((y + x) % 2 == 0) == (c < self.m // 2)
+        c, y, x = np.indices(out.shape)
+        first = ((y + x) % 2 == 0) == (c < coded // 2)
         for number in (0, 1):
             if number:
                 inputs = np.concatenate([inputs, 8 * np.minimum(np.abs(out), 15)])
@@ -363,4 +364,4 @@ class RansReader:
                         out[tuple(place)] = symbol - self.reach[i]
             for place in escaped:
                 out[place] = stream.uniform(16) - 32768
-        return out
+        return whole

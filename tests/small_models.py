@@ -24,8 +24,8 @@ from lvc.training.start import blocks, pca_start
 from lvc.training.tables import build_tables
 
 SMALL = ModelConfig(
-    name="small", latent=32, hyper=4, inter_width=32, inter_encoder_blocks=1, inter_decoder_blocks=1, intra_width=32,
-    intra_encoder_blocks=1, intra_decoder_blocks=1, side=16, scale_hidden=16,
+    name="small", latent=32, inter_latent=24, hyper=4, inter_width=32, inter_encoder_blocks=1, inter_decoder_blocks=1,
+    intra_width=32, intra_encoder_blocks=1, intra_decoder_blocks=1, side=16, scale_hidden=16,
 )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ class FrameLoop:
         self.model = model
         self.height, self.width = height, width
         self.recon: Planes | None = None
-        first = checkerboard(height // 16, width // 16, model.config.latent, model.device)
-        self._first = first.contiguous(memory_format=torch.channels_last)
+        boards = [checkerboard(height // 16, width // 16, model.codec.of(k).latent, model.device) for k in range(2)]
+        self._firsts = [b.contiguous(memory_format=torch.channels_last) for b in boards]
 
     def _bytes(self, planes: Planes) -> np.ndarray:
         """Planes → patches, uint8 [H/8,W/8,96], a line of a patch at a time."""
@@ -95,11 +95,12 @@ class FrameDecoder(FrameLoop):
         level = torch.tensor([code_to_level(frame.quality)], device=device)
         context = net.context(w, level)
         z = torch.from_numpy(frame.planes[HYPER].astype(np.float32))[None].to(device)
-        latent = torch.from_numpy(frame.planes[LATENT])[None].to(device)
+        latent = torch.from_numpy(frame.planes[LATENT][: net.latent])[None].to(device)
         q = latent.contiguous(memory_format=torch.channels_last).float()
         p, mu1 = net.means1(z, context, (q.shape[2], q.shape[3]))
-        known = (q + mu1).mul_(self._first)
-        n = torch.where(self._first, known, net.means2(p, known).add_(q))
+        first = self._firsts[frame.kind]
+        known = (q + mu1).mul_(first)
+        n = torch.where(first, known, net.means2(p, known).add_(q))
         self._finish(net.synthesis(n, context, level), copy, guess)
         if self.recon is None:
             raise RuntimeError("no reconstruction")
@@ -113,12 +114,11 @@ class FrameEncoder(FrameLoop):
         super().__init__(model, height, width)
         self.effort = effort or Effort()
         self._bits = torch.from_numpy(model.tables.bits).to(model.device)
-        self._forget()
+        self._past: tuple[torch.Tensor, torch.Tensor] | None = None  # symbols and skips, unless a key frame was before
 
-    def _forget(self) -> None:
-        m, h, w = self.model.config.latent, self.height // 16, self.width // 16
-        self._past = torch.zeros(h, w, m, device=self.model.device).permute(2, 0, 1)
-        self._past_skip = torch.zeros(h, w, device=self.model.device)
+    def _nothing(self, channels: int) -> torch.Tensor:
+        h, w = self.height // 16, self.width // 16
+        return torch.zeros(h, w, channels, device=self.model.device).permute(2, 0, 1)
 
     @torch.no_grad()  # not inference mode: refinement wants gradients
     def encode(self, planes: Planes, quality: int, motion: np.ndarray | None) -> FrameLatents:
@@ -130,7 +130,7 @@ class FrameEncoder(FrameLoop):
         x = self._patches(self._bytes(planes))
         guess = w = None
         if motion is None:
-            self._forget()
+            self._past = None
         else:
             guess = self._bytes(self.predict(motion))
             w = self._patches(guess)
@@ -138,14 +138,15 @@ class FrameEncoder(FrameLoop):
         y = net.analysis(x, w, context, level)
         plan = plan_symbols(net, x, w, y, context, level, self.effort.quick)
         rounds = self.effort.predicted if kind else self.effort.key
+        first, past = self._firsts[kind], self._past or (self._nothing(net.latent), self._nothing(1)[0])
 
         def coded(plan: Plan) -> tuple[Symbols, torch.Tensor]:
-            at = Coded(net, plan.z[0], self._past, plan.skip[0, 0], self._past_skip, quality)
+            at = Coded(net, plan.z[0], past[0], plan.skip[0, 0], past[1], quality)
             if rounds and len(at.at):
                 wanted = x if w is None else x - w
-                symbols = refine(net, wanted, y, plan, context, level, at, self._first, self._bits, rounds)
+                symbols = refine(net, wanted, y, plan, context, level, at, first, self._bits, rounds)
             else:
-                symbols = code_symbols(net, y, plan, at, self._first)
+                symbols = code_symbols(net, y, plan, at, first)
             return symbols, net.synthesis(symbols.q + symbols.mu, context, level)
 
         symbols, r = coded(plan)
@@ -162,8 +163,9 @@ class FrameEncoder(FrameLoop):
             copy = copied[0, 0].to(torch.uint8).cpu().numpy()
             out[SKIP] = plan.skip[0].to(torch.uint8).cpu().numpy()
             out[COPY], out[MOTION] = copy[None], motion
-            self._past, self._past_skip = q, plan.skip[0, 0]
+            self._past = q, plan.skip[0, 0]
         out[HYPER] = plan.z[0].to(torch.int16).cpu().numpy()
-        out[LATENT] = q.to(torch.int16).cpu().numpy()
+        out[LATENT] = np.zeros((self.model.config.latent, *q.shape[1:]), np.int16)
+        out[LATENT][: len(q)] = q.to(torch.int16).cpu().numpy()
         self._finish(r, copy, guess)
         return FrameLatents(kind, quality, out, symbols.index.t().to(torch.uint8).contiguous().cpu().numpy())

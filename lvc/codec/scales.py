@@ -25,9 +25,8 @@ class Scales:
     @torch.inference_mode()
     def indices1(self, kind: int, quality: int, hyper: IntArray, past: Past, skip: IntArray) -> tuple[IntArray, Any]:
         net = self._model.codec.of(kind)
-        coded = Coded(
-            net, self._tensor(hyper), self._tensor(past.latent), self._tensor(skip), self._tensor(past.skip), quality
-        )
+        before = self._tensor(past.latent[: net.latent])
+        coded = Coded(net, self._tensor(hyper), before, self._tensor(skip), self._tensor(past.skip), quality)
         return _bytes(coded.indices1()), coded
 
     @torch.inference_mode()

@@ -28,11 +28,11 @@ class ScaleModel(Protocol):
     """What the model lends to entropy coding; integers in, integers out."""
 
     def indices1(self, kind: int, quality: int, hyper: IntArray, past: Past, skip: IntArray) -> tuple[IntArray, Any]:
-        """→ table indices uint8 [M,N] for the first pass, N blocks with skip 0 row by row, and something for
-        `indices2`."""
+        """→ table indices uint8 [C,N] for the first pass, N blocks with skip 0 row by row, and something for
+        `indices2`. C ≤ M: the other channels of frames of this kind are 0."""
 
     def indices2(self, kind: int, hold: Any, first: IntArray) -> IntArray:
-        """`first` int16 [M,H,W]: symbols of the first pass, zeros elsewhere. → indices [M,N] for the second pass."""
+        """`first` int16 [C,H,W]: symbols of the first pass, zeros elsewhere. → indices [C,N] for the second pass."""
 
 
 @dataclass
@@ -110,7 +110,7 @@ class GopCoder:
         shapes = {p.name: geometry.plane_shape(p) for p in geometry.planes}
         self._latent_shape, self._hyper_shape = shapes[LATENT], shapes[HYPER]
         self._motion_shape = shapes[MOTION]
-        self._first = first_pass(self._latent_shape)
+        self._first: dict[int, IntArray] = {}
         self._restart()
 
     def _restart(self) -> None:
@@ -211,19 +211,21 @@ class GopCoder:
         latent: IntArray | None,
         tables: IntArray | None,
     ) -> IntArray:
+        hold = None
+        if (index := tables) is None:
+            index, hold = self._model.indices1(kind, quality, hyper, self._past, skip)
+        m = len(index)
+        if m not in self._first:
+            self._first[m] = first_pass((m, *self._latent_shape[1:])).reshape(m, -1)
         out = np.zeros(self._latent_shape, np.int16)
-        flat = out.reshape(len(out), -1)
+        flat = out.reshape(len(out), -1)[:m]
         at = np.flatnonzero(skip.reshape(-1) == 0)
-        first = self._first.reshape(len(out), -1)[:, at]
-        wanted = None if latent is None else latent.reshape(len(out), -1)[:, at]
-        if tables is not None:
-            both = self._pass(coding, tables, first, wanted) + self._pass(coding, tables, ~first, wanted)
-            flat[:, at] = both
-            return out
-        index, hold = self._model.indices1(kind, quality, hyper, self._past, skip)
+        first = self._first[m][:, at]
+        wanted = None if latent is None else latent.reshape(len(out), -1)[:m, at]
         known = self._pass(coding, index, first, wanted)
-        flat[:, at] = known
-        index = self._model.indices2(kind, hold, out)
+        if tables is None:
+            flat[:, at] = known
+            index = self._model.indices2(kind, hold, out[:m])
         flat[:, at] = known + self._pass(coding, index, ~first, wanted)
         return out
 

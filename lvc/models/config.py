@@ -20,6 +20,8 @@ class ModelConfig:
     name: str = "default"
     architecture: str = ARCHITECTURE
     latent: int = 256
+    inter_latent: int | None = None
+    """Latent channels of predicted frames if fewer than `latent`: the file's others are 0 there."""
     hyper: int = 16
     inter_width: int = 96
     inter_encoder_blocks: int = 3
@@ -30,8 +32,12 @@ class ModelConfig:
     side: int = 64
     scale_hidden: int = 64
 
+    def latents(self, intra: bool) -> int:
+        """Latent channels of key frames or of predicted ones."""
+        return self.latent if intra or self.inter_latent is None else self.inter_latent
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> ModelConfig:
@@ -39,6 +45,8 @@ class ModelConfig:
         try:
             fields = json.loads(text)
             config = ModelConfig(**fields)
+            if not 0 < config.latents(intra=False) <= config.latent:
+                raise ValueError("latent channels")
         except (ValueError, TypeError) as e:
             raise UnsupportedError(
                 f"the model's configuration cannot be read ({e}) — it was made by another lvc"

@@ -127,9 +127,9 @@ class FrameCodec(nn.Module):
 
     def __init__(self, config: ModelConfig, intra: bool) -> None:
         super().__init__()
-        self.intra, self.latent, self.hyper = intra, config.latent, config.hyper
+        self.intra, self.latent, self.hyper = intra, config.latents(intra), config.hyper
         self._fused: Fused | None = None
-        m, z, s = config.latent, config.hyper, config.side
+        m, z, s = self.latent, config.hyper, config.side
         c = config.intra_width if intra else config.inter_width
         n_enc = config.intra_encoder_blocks if intra else config.inter_encoder_blocks
         n_dec = config.intra_decoder_blocks if intra else config.inter_decoder_blocks

@@ -149,7 +149,7 @@ class Trainer:
         base = self._uniform(*BASE_LEVELS)
         level = (base + self._uniform(*INTRA_RAISE)).clamp(LEVEL_MIN, LEVEL_MAX)
         n = self.settings.crop // 16
-        past = Past.zeros(self.settings.batch, self.settings.config.latent, n, n)
+        past = Past.zeros(self.settings.batch, self.model.intra.latent, n, n)
         return Group(streams, base, length, frame[0], frame[1], past), frame, level
 
     def _uniform(self, low: float, high: float) -> torch.Tensor:
@@ -197,8 +197,9 @@ class Trainer:
                 for optimizer in self.optimizers:
                     optimizer.step()
             group.y, group.uv = to_bytes(result.recon)
-            zeros = Past(torch.zeros_like(result.past.symbols), torch.zeros_like(result.past.skip))
-            group.past = zeros if net.intra else result.past
+            n = self.settings.crop // 16
+            after_key = Past.zeros(self.settings.batch, self.model.inter.latent, n, n)
+            group.past = after_key if net.intra else result.past
         else:
             self.groups[(self.step - 1) % len(self.groups)] = None
         self.window.append({"intra": float(net.intra), **row})

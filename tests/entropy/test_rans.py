@@ -29,8 +29,9 @@ class FakeScales:
 
     def indices1(self, kind: int, quality: int, hyper: np.ndarray, past: Past, skip: np.ndarray) -> tuple[Any, Any]:
         m, height, width = past.latent.shape
+        m -= 5 * kind  # fewer channels in predicted frames
         wide = hyper.astype(np.int64).sum(0).repeat(4, 0).repeat(4, 1)[:height, :width]
-        hold = wide + past.latent + 3 * past.skip + 5 * skip + quality + kind + np.arange(m)[:, None, None]
+        hold = wide + past.latent[:m] + 3 * past.skip + 5 * skip + quality + kind + np.arange(m)[:, None, None]
         self.where = skip.reshape(-1) == 0
         hold = hold.reshape(m, -1)[:, self.where]
         return (hold % 64).astype(np.uint8), hold
@@ -56,6 +57,9 @@ class Fit:
         latent = frame.planes["latent"]
         skip = frame.planes["skip"][0] if frame.kind else np.zeros(latent.shape[1:], np.uint8)
         latent[:, skip == 1] = 0
+        index, hold = inner.indices1(frame.kind, frame.quality, frame.planes["hyper"], past, skip)
+        latent[len(index) :] = 0
+        latent = latent[: len(index)]
         first = first_pass(latent.shape)
 
         def everywhere(index: np.ndarray) -> np.ndarray:
@@ -63,7 +67,6 @@ class Fit:
             out[:, skip == 0] = index
             return out
 
-        index, hold = inner.indices1(frame.kind, frame.quality, frame.planes["hyper"], past, skip)
         latent[first & (everywhere(index) == 0)] = 0
         index = inner.indices2(frame.kind, hold, np.where(first, latent, 0).astype(np.int16))
         latent[~first & (everywhere(index) == 0)] = 0

@@ -46,7 +46,7 @@ def test_shapes(size: tuple[int, int], intra: bool) -> None:
     level = torch.tensor([7.0, 12.0])
     context = net.context(w, level)
     y = net.analysis(x, w, context, level)
-    assert y.shape == (2, SMALL.latent, h16, w16) and y.dtype == torch.float32
+    assert y.shape == (2, net.latent, h16, w16) and y.dtype == torch.float32
     z = torch.round(net.hyper_analysis(y, context))
     assert z.shape == (2, SMALL.hyper, math.ceil(h16 / 4), math.ceil(w16 / 4)) and float(z.abs().max()) <= 31
     p, mu = net.means1(z, context, (h16, w16))
@@ -141,7 +141,7 @@ def test_fused_networks_compute_the_same(kind: int, size: tuple[int, int]) -> No
             for p in block.parameters():
                 p += torch.randn_like(p) * 0.3 * p[0].numel() ** -0.5
     x, guess = torch.randn(1, 96, h, w) / 8, torch.randn(1, 96, h, w) / 8 if kind else None
-    n = torch.randn(1, SMALL.latent, h // 2, w // 2) * 3
+    n = torch.randn(1, plain.of(kind).latent, h // 2, w // 2) * 3
 
     def outputs(net: Codec, level: torch.Tensor) -> list[torch.Tensor]:
         one = net.of(kind)
@@ -161,13 +161,15 @@ def test_fused_networks_compute_the_same(kind: int, size: tuple[int, int]) -> No
         return net
 
     nets = [made(d, f) for d, f in ((torch.float32, True), (torch.bfloat16, False), (torch.bfloat16, True))]
+    bfloat16 = torch.zeros(5 if kind else 3, 2)  # mean squared errors of all levels: one by one, fused
     with torch.no_grad():
         for number in (8.0, 8.5, 9.0, 12.25, 14.0, 8.0):  # more levels than are kept
             level = torch.tensor([number])
-            for exact, *found in zip(outputs(plain, level), *(outputs(net, level) for net in nets), strict=True):
+            made_by = zip(outputs(plain, level), *(outputs(net, level) for net in nets), strict=True)
+            for output, (exact, *found) in enumerate(made_by):
                 assert torch.allclose(found[0], exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
-                errors = [float(((one - exact) ** 2).mean()) for one in found[1:]]
-                assert errors[1] <= 2.5 * errors[0]
+                bfloat16[output] += torch.stack([((one - exact) ** 2).mean() for one in found[1:]])
+    assert (bfloat16[:, 1] <= 2.5 * bfloat16[:, 0]).all()
 
 
 def test_fused_networks_leave_gradients_alone() -> None:

@@ -125,9 +125,18 @@ def test_foreign_configurations_are_unsupported(tmp_path: Path, metadata: dict[s
 
 
 def test_a_config_of_unfit_numbers_is_an_error_of_lvcs(tmp_path: Path) -> None:
-    for change in ({"latent": 48}, {"hyper": -1}, {"latent": "a"}, {"scale_hidden": 4096}, {"inter_width": None}):
+    unfit = [{"latent": 48}, {"hyper": -1}, {"latent": "a"}, {"scale_hidden": 4096}, {"inter_width": None}]
+    for change in [*unfit, {"inter_latent": 0}, {"inter_latent": 33}, {"inter_latent": 16}]:
         with pytest.raises((CorruptError, UnsupportedError)):
             load_model(rewritten(tmp_path / "x.safetensors", config(**change)))
+
+
+def test_a_config_that_does_not_name_the_channels_of_predicted_frames_gives_them_all() -> None:
+    given = json.loads(SMALL.to_json())
+    del given["inter_latent"]
+    found = ModelConfig.from_json(json.dumps(given))
+    assert found.latents(intra=False) == found.latents(intra=True) == SMALL.latent
+    assert ModelConfig.from_json(found.to_json()) == found and "inter_latent" not in found.to_json()
 
 
 def test_wrong_tensors_are_corrupt(tmp_path: Path) -> None:

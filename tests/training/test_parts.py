@@ -147,10 +147,10 @@ def test_the_loss_is_finite_and_reaches_every_weight_that_matters(predicted: boo
     x = torch.cat([_patches(0.0, s) for s in (1, 2)])
     w = torch.cat([_patches(0.8, s) for s in (1, 2)]) if predicted else None
     level = torch.tensor([9.0, 14.0])
-    result = forward(net, x, w, level, _code(level), Past.zeros(2, SMALL.latent, 4, 4))
+    result = forward(net, x, w, level, _code(level), Past.zeros(2, net.latent, 4, 4))
     for value in (result.loss, result.mse, result.bpp, result.coded):
         assert value.shape == (2,) and bool(torch.isfinite(value).all())
-    assert result.recon.shape == x.shape and result.past.symbols.shape == (2, SMALL.latent, 4, 4)
+    assert result.recon.shape == x.shape and result.past.symbols.shape == (2, net.latent, 4, 4)
     assert float(result.mse[0]) > float(result.mse[1]) and float(result.bpp[0]) < float(result.bpp[1])
     result.loss.mean().backward()
     missing = [n for n, p in net.named_parameters() if p.grad is None]

@@ -231,9 +231,9 @@ def test_weights_that_are_nan_are_not_saved(settings: TrainSettings) -> None:
 def test_a_state_that_does_not_fit_is_named(settings: TrainSettings) -> None:
     train(replace(settings, max_steps=1))
     with pytest.raises(UsageError, match="another model configuration"):
-        train(replace(settings, config=replace(SMALL, latent=16)))
+        train(replace(settings, config=replace(SMALL, latent=48)))
     told: list[dict[str, Any]] = []
-    train(replace(settings, config=replace(SMALL, latent=16), resume=False, max_steps=1), told.append)
+    train(replace(settings, config=replace(SMALL, latent=48), resume=False, max_steps=1), told.append)
     assert "resumed" not in [line["event"] for line in told]
     (settings.work / "state.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UsageError, match="state"):
@@ -252,7 +252,7 @@ def test_starting_from_a_checkpoint(settings: TrainSettings, tmp_path: Path) -> 
         with pytest.raises(UnsupportedError):
             train(replace(other, init=wrong))
     with pytest.raises(UnsupportedError):
-        train(replace(other, config=replace(SMALL, latent=16)))
+        train(replace(other, config=replace(SMALL, latent=48)))
 
 
 def test_time_is_the_budget(settings: TrainSettings) -> None:
