@@ -6,9 +6,9 @@ import sys
 
 import torch
 
-from lvc.models import load_model
+from lvc.models import resolve
 from lvc.models.integer import IntegerConv
-from lvc.models.network import FrameCodec
+from lvc.models.network import Codec, FrameCodec
 
 SIDE = 256
 
@@ -52,10 +52,10 @@ def cost(net: FrameCodec, part: str) -> float:
 
 
 def main() -> int:
-    model = load_model(sys.argv[1] if len(sys.argv) > 1 else None, dtype=torch.float32)
-    print(f"{sum(p.numel() for p in model.codec.parameters()) / 1e6:.2f} M parameters")
+    codec = Codec(resolve(sys.argv[1] if len(sys.argv) > 1 else None).config)  # as trained: all layers one by one
+    print(f"{sum(p.numel() for p in codec.parameters()) / 1e6:.2f} M parameters")
     with torch.inference_mode():
-        for name, net in (("key frame", model.codec.intra), ("predicted frame", model.codec.inter)):
+        for name, net in (("key frame", codec.intra), ("predicted frame", codec.inter)):
             print(f"{name}: decode {cost(net, 'decode'):.2f}, encode {cost(net, 'encode'):.2f} kMAC/pixel")
     return 0
 
