@@ -40,4 +40,4 @@ class TrainSettings:
     save_every: float = 240.0
     log_every: int = 50
     max_steps: int | None = None
-    config: ModelConfig = field(default_factory=ModelConfig)
+    config: ModelConfig = field(default_factory=lambda: ModelConfig(inter_latent=128))
