@@ -37,6 +37,10 @@ def train(
         Literal["both", "intra", "inter"],
         typer.Option(metavar="both|intra|inter", help="Train key frames' codec alone, or the predicted frames'."),
     ] = "both",
+    tune: Annotated[
+        Literal["psnr", "ssim"],
+        typer.Option(metavar="psnr|ssim", help="What the model is to be good at; ssim: MS-SSIM."),
+    ] = "psnr",
     restart: Annotated[bool, typer.Option("--restart", help="Do not go on from what FOLDER holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Streams in one step.")] = 5,
     crop: Annotated[int, typer.Option(min=64, metavar="SIDE", help="A multiple of 64.")] = 256,
@@ -62,6 +66,7 @@ def train(
             max_steps=max_steps,
             init=init,
             part=part,
+            tune=tune,
             resume=not restart,
             batch=batch,
             crop=crop,

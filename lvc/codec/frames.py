@@ -15,6 +15,7 @@ from ..models.load import Model
 from ..models.network import PATCH, checkerboard
 from .choice import Plan, Symbols, block_gain, choose_copy, code_symbols, plan_symbols, without_harm
 from .compensate import compensate
+from .perceptual import block_weights
 from .refine import refine
 from .settings import Effort
 from .sparse import Coded
@@ -110,9 +111,9 @@ class FrameDecoder(FrameLoop):
 class FrameEncoder(FrameLoop):
     """`effort` may be changed between frames."""
 
-    def __init__(self, model: Model, height: int, width: int, effort: Effort | None = None) -> None:
+    def __init__(self, model: Model, height: int, width: int, effort: Effort | None = None, tune: str = "psnr") -> None:
         super().__init__(model, height, width)
-        self.effort = effort or Effort()
+        self.effort, self.tune = effort or Effort(), tune
         self._bits = torch.from_numpy(model.tables.bits).to(model.device)
         self._past: tuple[torch.Tensor, torch.Tensor] | None = None  # symbols and skips, unless a key frame was before
 
@@ -136,7 +137,8 @@ class FrameEncoder(FrameLoop):
             w = self._patches(guess)
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)
-        plan = plan_symbols(net, x, w, y, context, level, self.effort.quick)
+        weight = block_weights(x) if self.tune == "ssim" else None
+        plan = plan_symbols(net, x, w, y, context, level, self.effort.quick, weight)
         rounds = self.effort.predicted if kind else self.effort.key
         first, past = self._firsts[kind], self._past or (self._nothing(net.latent), self._nothing(1)[0])
 
@@ -144,17 +146,17 @@ class FrameEncoder(FrameLoop):
             at = Coded(net, plan.z[0], past[0], plan.skip[0, 0], past[1], quality)
             if rounds and len(at.at):
                 wanted = x if w is None else x - w
-                symbols = refine(net, wanted, y, plan, context, level, at, first, self._bits, rounds)
+                symbols = refine(net, wanted, y, plan, context, level, at, first, self._bits, rounds, weight)
             else:
                 symbols = code_symbols(net, y, plan, at, first)
             return symbols, net.synthesis(symbols.q + symbols.mu, context, level)
 
         symbols, r = coded(plan)
-        gain = None if w is None else block_gain(x, w, r, level)
+        gain = None if w is None else block_gain(x, w, r, level, weight)
         if w is not None and gain is not None and (better := without_harm(net, gain, plan, context)) is not None:
             plan = better
             symbols, r = coded(plan)
-            gain = block_gain(x, w, r, level)
+            gain = block_gain(x, w, r, level, weight)
         q = symbols.q[0]
         out: dict[str, np.ndarray] = {}
         copy = None

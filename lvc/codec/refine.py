@@ -29,14 +29,18 @@ def refine(
     first: torch.Tensor,
     bits: torch.Tensor,
     rounds: int,
+    weight: torch.Tensor | None = None,
 ) -> Symbols:
     """Better symbols than `code_symbols` gives for `y` [1,M,h16,w16]. `residual`: what the synthesis should give,
-    patches [1,96,h8,w8]; `bits` float32 [64,K]: cost of a symbol by table and absolute value; `rounds` ≥ 1."""
+    patches [1,96,h8,w8]; `bits` float32 [64,K]: cost of a symbol by table and absolute value; `rounds` ≥ 1;
+    `weight` of squared errors by block, [1,1,h16,w16]."""
     m, _, width = y.shape[1:]
-    keep = (plan.skip == 0).float()
+    keep = (plan.skip == 0).float() if weight is None else weight * (plan.skip == 0)
     scale, last = torch.exp2(level), bits.shape[1] - 1
     curvature = 2 * LUMA_WEIGHT * 11.5 * net.inverse_gain(level)[0, :, 0, 0] ** 2  # of the linear path: λ·Δ² is 11.5
     channel = torch.arange(m, device=y.device)
+    if weight is not None:
+        curvature = curvature * rows(weight)[coded.at]
     turns = (channel + (coded.at // width + coded.at % width)[:, None]) % 2
     best, lowest = None, float("inf")
     for number in range(rounds + 1):

@@ -25,15 +25,16 @@ EFFORTS = tuple(
     )
 )
 P_LEVEL_RANGE = (7.0, 15.0)
+TUNES = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
     `rans` or `zstd`, `threads` of the networks (None: all cores but one), `effort` 0..9: how long the encoder searches.
-    `target_bitrate` (bits of video a second) or `target_psnr`
-    (dB, mean of planes 6:1:1) steer the quality instead. `pace` is asked for the effort of every frame by who has no
-    time to lose. Raises `UsageError`."""
+    `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
+    `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
+    `perceptual`). `pace` is asked for the effort of every frame by who has no time to lose. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -43,6 +44,7 @@ class EncodeSettings:
     effort: int = 4
     target_bitrate: float | None = None
     target_psnr: float | None = None
+    tune: str = "psnr"
     pace: Callable[[], int] | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class EncodeSettings:
         for target in (self.target_bitrate, self.target_psnr):
             if target is not None and not 0 < target < float("inf"):
                 raise UsageError("a target is a number above 0")
+        if self.tune not in TUNES:
+            raise UsageError(f"tune is {' or '.join(TUNES)}")
         if self.packing not in ("rans", "zstd"):
             raise UsageError("packing is rans or zstd")
 

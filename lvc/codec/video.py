@@ -148,7 +148,7 @@ def encode(
     control = control_of(settings, video.width * video.height)
 
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
-        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
+        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort], settings.tune)
         for item in items:
             if settings.pace is not None:
                 encoder.effort = EFFORTS[settings.pace()]

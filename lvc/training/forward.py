@@ -1,9 +1,9 @@
 """One training step's forward pass: what the encoder will do, with gradients where rounding allows.
 
-The loss is the logarithm of λ·(weighted squared error) + bits per pixel, per sample, with λ = 2**level: what BD-rate
-compares is each clip's relative change, and in a mean a flat sample matters a tenth as much as a textured one (decision
-004). Which blocks are skipped or copied is chosen by the encoder's own rules. Half of the rate is the additive-noise
-proxy, half the rounded rate with straight-through gradients.
+The loss is the logarithm of distortion + bits per pixel, per sample; the distortion is λ·(weighted squared error) with
+λ = 2**level, or `loss.structural`. What BD-rate compares is each clip's relative change, and in a mean a flat sample
+matters a tenth as much as a textured one (decision 004). Which blocks are skipped or copied is chosen by the encoder's
+own rules. Half of the rate is the additive-noise proxy, half the rounded rate with straight-through gradients.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..codec.choice import block_error, block_gain, choose_copy, plan_symbols, quantise
+from ..codec.choice import block_gain, choose_copy, plan_symbols, quantise
+from ..codec.perceptual import block_weights
 from ..models.integer import TABLES
 from ..models.network import SIGMA_MIN, SIGMA_RATE, FrameCodec, checkerboard, gaussian_bits
+from .loss import squared, structural
 
 NOISE_SHARE = 0.5
 SMALLEST = 0.01
@@ -51,24 +53,33 @@ class StepResult:
 
 
 def forward(
-    net: FrameCodec, x: torch.Tensor, w: torch.Tensor | None, level: torch.Tensor, code: torch.Tensor, past: Past
+    net: FrameCodec,
+    x: torch.Tensor,
+    w: torch.Tensor | None,
+    level: torch.Tensor,
+    code: torch.Tensor,
+    past: Past,
+    tune: str = "psnr",
 ) -> StepResult:
-    """x, w patches [B,96,h8,w8] float32; level, code [B]."""
+    """x, w patches [B,96,h8,w8] float32; level, code [B]. `tune` `ssim`: the distortion is mostly 1 - MS-SSIM, the
+    choices are weighted as the encoder's are then."""
     lam = torch.exp2(level)
     first = checkerboard(x.shape[2] // 2, x.shape[3] // 2, net.latent, x.device)
     context = net.context(w, level)
     y = net.analysis(x, w, context, level)
-    plan = plan_symbols(net, x, w, y, context, level)
+    weight = block_weights(x) if tune == "ssim" else None
+    plan = plan_symbols(net, x, w, y, context, level, weight=weight)
     q, mu, index = quantise(net, y, plan, past.symbols, past.skip, code, first)
     r = net.synthesis(q + mu, context, level)
     if w is None:
         recon = r
     else:
         with torch.no_grad():
-            change = 1 - choose_copy(block_gain(x, w, r, level), plan.skip)
+            change = 1 - choose_copy(block_gain(x, w, r, level, weight), plan.skip)
         recon = w + r * change.repeat_interleave(2, 2).repeat_interleave(2, 3)
     pixels = float(x.shape[2] * x.shape[3] * 64)
-    distortion = block_error(x - recon).sum((1, 2, 3)) / pixels
+    seen = structural if tune == "ssim" else squared
+    distortion = seen(x, recon, level)
     keep = 1 - plan.skip
     rounded = (gaussian_bits(q, index) * keep).sum((1, 2, 3))
     noisy = (gaussian_bits(y - mu + torch.rand_like(y) - 0.5, index) * keep).sum((1, 2, 3))
@@ -77,7 +88,7 @@ def forward(
     z_rounded = (gaussian_bits(plan.z, z_index) * alive).sum((1, 2, 3))
     z_noisy = (gaussian_bits(plan.z_raw + torch.rand_like(plan.z) - 0.5, z_index) * alive).sum((1, 2, 3))
     rate = (NOISE_SHARE * (noisy + z_noisy) + (1 - NOISE_SHARE) * (rounded + z_rounded)) / pixels
-    cost = ((lam * distortion + rate) * (1024 / lam) ** 0.5).clamp(max=WORST)
+    cost = ((distortion + rate) * (1024 / lam) ** 0.5).clamp(max=WORST)
     loss = 0.5 * torch.log(cost + SMALLEST)
     error = (x - recon).detach() ** 2
     mse = 0.75 * error[:, :64].mean((1, 2, 3)) + 0.25 * error[:, 64:].mean((1, 2, 3))

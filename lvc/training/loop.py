@@ -174,7 +174,9 @@ class Trainer:
         x, level = x.to(self.device), level.to(self.device)
         past = Past(group.past.symbols.to(self.device), group.past.skip.to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16), torch.set_grad_enabled(learns):
-            result = forward(net, x, None if w is None else w.to(self.device), level, _code(level), past)
+            result = forward(
+                net, x, None if w is None else w.to(self.device), level, _code(level), past, self.settings.tune
+            )
         if learns:
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)

@@ -17,6 +17,7 @@ class TrainSettings:
     process; `crop` in luma samples (a multiple of 64); `chain` is the longest run of predicted frames; `work` holds the
     frame cache and the resumable state. `part`: train `both` codecs, or only `intra` or `inter` while the other stays
     as `init` has it (two processes can train the two at once; `inter` still runs on the intra codec's key frames).
+    `tune`: squared error, or mostly MS-SSIM (`loss.structural`).
     """
 
     data: tuple[Path, ...]
@@ -25,6 +26,7 @@ class TrainSettings:
     minutes: float = 120.0
     init: Path | None = None
     part: Literal["both", "intra", "inter"] = "both"
+    tune: Literal["psnr", "ssim"] = "psnr"
     resume: bool = True
     batch: int = 5
     crop: int = 256
