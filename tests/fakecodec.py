@@ -40,6 +40,7 @@ class EncodeSettings:
     threads: int | None = None
     target_bitrate: float | None = None
     target_psnr: float | None = None
+    tune: str = "psnr"
     duration: float | None = None
     pace: Callable[[], int] | None = None
 
@@ -124,7 +125,16 @@ def install() -> None:
 
     for name, members in (
         ("codec", {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings}),
-        ("models", {"load_model": load_model, "find_model": find_model, "resolve": resolve, "Model": Model}),
+        (
+            "models",
+            {
+                "load_model": load_model,
+                "find_model": find_model,
+                "resolve": resolve,
+                "Model": Model,
+                "tuned": lambda name, tune: name,
+            },
+        ),
     ):
         module = ModuleType(f"lvc.{name}")
         vars(module).update(members)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +42,10 @@ def encode(
     effort: Annotated[
         int, typer.Option("--effort", "-e", min=0, max=9, metavar="0-9", help="More searches longer for fewer bits.")
     ] = 4,
+    tune: Annotated[
+        Literal["psnr", "ssim"],
+        typer.Option(metavar="psnr|ssim", help="What bits are spent on: squared error, or MS-SSIM."),
+    ] = "psnr",
     target_bitrate: Annotated[
         Any, typer.Option(metavar="RATE", parser=values.amount, help="Bits of video a second instead: 800k, 2.5M.")
     ] = None,
@@ -124,6 +128,8 @@ def encode(
         "features": features,
         "device": device,
     }
+    if tune != "psnr":  # what was made before there was a choice is not stale
+        settings["tune"] = tune
     if folders.is_folder(source, output_dir or named):
         output_dir = output_dir or named
         report = Report("encode", as_json, quiet, no_progress, verbose)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -61,6 +61,9 @@ def evaluate(
     frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N frames.")] = None,
     max_height: Annotated[int | None, typer.Option(min=16, metavar="ROWS", help="Scale down to this first.")] = None,
     gop: Annotated[float | None, typer.Option(min=0.01, metavar="SECONDS", help="lvc's GOP.")] = None,
+    tune: Annotated[
+        Literal["psnr", "ssim"], typer.Option(metavar="psnr|ssim", help="What lvc's bits are spent on.")
+    ] = "psnr",
     packing: Annotated[str | None, typer.Option(metavar="rans|zstd", help="lvc's packing.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Points at a time; speeds suffer.")] = 1,
     resume: Annotated[
@@ -92,6 +95,7 @@ def evaluate(
                 check_output("", target, force=force)
         if update_baseline and baseline is None:
             raise UsageError("--update-baseline needs --baseline FILE")
+        from lvc import models
         from lvc.evaluation import baseline as gate
         from lvc.evaluation import plan as planning
         from lvc.evaluation import run
@@ -104,7 +108,7 @@ def evaluate(
         plan = planning.Plan(
             qualities=planning.parse_qualities(qualities),
             anchors=planning.parse_anchors(names, cores),
-            models=model or [None],
+            models=model or [models.tuned(None, tune)],
             frames=frames,
             max_height=max_height,
             metrics=wanted,
@@ -112,7 +116,11 @@ def evaluate(
             jobs=jobs,
             pictures=bool(report or resume or work),
             side_by_side=report is not None,
-            settings={k: v for k, v in {"gop": gop, "packing": packing}.items() if v is not None},
+            settings={
+                k: v
+                for k, v in {"gop": gop, "packing": packing, "tune": None if tune == "psnr" else tune}.items()
+                if v is not None
+            },
         )
         tolerance = gate.Tolerance(gate.parse_tolerance(tolerance_bpp), tolerance_psnr)
         before = gate.read(baseline, plan) if baseline and not update_baseline else None

@@ -67,6 +67,7 @@ def encode_file(
     effort: int = 4,
     target_bitrate: float | None = None,
     target_psnr: float | None = None,
+    tune: str = "psnr",
     audio: str = "copy",
     subtitles: str = "copy",
     resolution: str | None = None,
@@ -85,7 +86,8 @@ def encode_file(
     """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
 
     `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file. `effort` 0..9 trades
-    time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality.
+    time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
+    MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
@@ -111,17 +113,19 @@ def encode_file(
         if sampler is not None:
             items = sampler.watch(items)
         path = stack.enter_context(destination(target, force))
-        from lvc import codec
+        from lvc import codec, models
 
         settings = codec.EncodeSettings(
             quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
-            target_psnr=target_psnr,
+            target_psnr=target_psnr, tune=tune,
         )  # fmt: skip
         net: Model | ForeignModel
         if is_foreign(model):
+            if tune != "psnr":
+                raise UsageError("--tune is for lvc's own models — leave it out")
             net, items = _fitted(model, device, items, reader.video, settings)
         else:
-            net = loaded(model, device)
+            net = loaded(models.tuned(model, tune), device)
         video = described(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))

@@ -124,11 +124,17 @@ class Worker:
         if self._sha256 is None:
             from lvc import models
 
-            self._sha256 = models.resolve(self.settings.get("model")).sha256
+            self._sha256 = models.resolve(self._model_name()).sha256
         return self._sha256
 
     def _model(self) -> Model:
-        return self._kept(self._model_sha256(), self.settings.get("model"))
+        return self._kept(self._model_sha256(), self._model_name())
+
+    def _model_name(self) -> str | None:
+        from lvc import models
+
+        name: str | None = self.settings.get("model")
+        return models.tuned(name, self.settings.get("tune"))
 
     def _model_of_file(self, path: str) -> Model:
         """The model that a `.lvz` was made with; one that is named has to match, which `decode_file` checks."""

@@ -84,6 +84,7 @@ def record(
     fps: str | None = None,
     features: bool = True,
     effort: int | None = None,
+    tune: str = "psnr",
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
@@ -105,17 +106,17 @@ def record(
         check_output(source, target, force=force)
     say = notice or (lambda _: None)
     started = time.monotonic()
-    from lvc import codec
+    from lvc import codec, models
 
     with about(source), contextlib.ExitStack() as stack:
         options = {
             "resolution": resolution, "fps": fps, "audio": audio, "subtitles": subtitles, "threads": threads or 0,
         }  # fmt: skip
-        net = loaded(model, device)  # first: frames do not wait
+        net = loaded(models.tuned(model, tune), device)  # first: frames do not wait
         camera = LiveSource(source, options, say, max_latency, reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
-        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads)
+        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads, tune=tune)
         if effort is not None:
             settings = dataclasses.replace(settings, effort=effort)
         if max_latency is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig
-from .store import default_model_path, find_model, folders, inspect, resolve
+from .store import default_model_path, find_model, folders, inspect, resolve, tuned
 
 if TYPE_CHECKING:
     from .load import Model, load_model
 
-__all__ = ["Model", "ModelConfig", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve"]
+__all__ = [
+    "Model", "ModelConfig", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve", "tuned",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

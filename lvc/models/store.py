@@ -11,11 +11,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
 from .config import ModelConfig
 
 DEFAULT_NAME = "default"
+T = TypeVar("T")
 _MAX_HEADER = 4 * 1024 * 1024
 _MAX_FILE = 256 * 1024 * 1024
 
@@ -77,6 +79,13 @@ def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
         if path.name == str(name) and (folder / f"{name}.safetensors").is_file():
             return inspect(folder / f"{name}.safetensors")
     raise UsageError(f"there is no model {name!s} — give a .safetensors file or an installed name")
+
+
+def tuned(name: T | None, tune: str | None) -> T | str | None:
+    """`name`, whatever it is; where none was given the installed model made for `tune`, if there is one."""
+    if name is None and tune not in (None, "psnr") and any((f / f"{tune}.safetensors").is_file() for f in folders()):
+        return tune
+    return name
 
 
 def find_model(model_id: str, sha256: bytes) -> Path:

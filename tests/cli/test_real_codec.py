@@ -87,6 +87,21 @@ def test_packing_and_threads_do_not_touch_the_latents(tiny: Lvc, coded: Path, ca
     assert planes(tiny.folder / "zstd.mkv") == planes(tiny.folder / "rans.mkv")
 
 
+def test_tuned_for_ssim(tiny: Lvc, models: Path, coded: Path, carphone: Path) -> None:
+    """Other choices with the same model; a model made for it is taken by itself, also in a folder's job."""
+    options = ["--duration", "0.8", "--gop", "0.25", "--tune", "ssim"]
+    assert tiny("encode", carphone, "named.lvz", "--model", "tiny", *options, "--verify").code == 0
+    assert (tiny.folder / "named.lvz").read_bytes() != coded.read_bytes()
+    (tiny.folder / "more").mkdir()
+    data = (models / "tiny.safetensors").read_bytes()
+    (tiny.folder / "more" / "ssim.safetensors").write_bytes(data.replace(b'name\\": \\"tiny', b'name\\": \\"ssim'))
+    env = {"LVC_MODELS": str(tiny.folder / "more")}
+    assert tiny("encode", carphone, "found.lvz", *options, env=env).code == 0
+    assert json.loads(tiny("info", "found.lvz", "--json").out)["model"] == "ssim"
+    assert tiny("decode", "found.lvz", "a.mkv", env=env).code == 0
+    assert tiny("encode", carphone.parent, "--output-dir", "out", *options, "--dry-run", env=env).code == 0
+
+
 def test_salvage(tiny: Lvc, coded: Path) -> None:
     data = bytearray(coded.read_bytes())
     data[len(data) // 2] ^= 0x10

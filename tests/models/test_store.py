@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from small_models import SMALL, codec, model_file, save
 
 from lvc.errors import CorruptError, UnsupportedError, UsageError
-from lvc.models import default_model_path, find_model, inspect, load_model, resolve, store
+from lvc.models import default_model_path, find_model, inspect, load_model, resolve, store, tuned
 from lvc.models.config import ModelConfig
 from lvc.models.load import fast_dtype, pick_device
 
@@ -94,6 +94,13 @@ def test_resolve_by_path_and_by_name(installed: Path, tmp_path: Path) -> None:
     for name in ("other", "../models/mine", str(tmp_path / "none.safetensors")):
         with pytest.raises(UsageError):
             resolve(name)
+
+
+def test_a_tuned_model_is_taken_where_it_is_installed_and_nobody_names_another(installed: Path) -> None:
+    assert tuned(None, "ssim") is None and tuned("mine", "ssim") == "mine"
+    (installed / "ssim.safetensors").touch()
+    assert tuned(None, "ssim") == "ssim" and tuned("mine", "ssim") == "mine"
+    assert tuned(None, "psnr") is None and tuned(None, None) is None
 
 
 def rewritten(target: Path, metadata: Any = None, drop: str = "", **replace: torch.Tensor) -> Path:
