@@ -21,7 +21,7 @@ _SIZES = np.arange(1 << 14)
 _COMPONENT = np.where(_SIZES == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(_SIZES, 1))).astype(np.float32)
 
 
-def _bits(d: np.ndarray) -> np.ndarray:
+def vector_bits(d: np.ndarray) -> np.ndarray:
     """About what a vector difference [...,2,n] costs, in bits [...,n]."""
     per = _COMPONENT[np.minimum(np.abs(d), len(_COMPONENT) - 1)]
     bits: np.ndarray = 2.0 + per[..., 0, :] + per[..., 1, :]
@@ -56,7 +56,7 @@ class MotionChoice:
         own = whole_error.copy()
         sy, sx = np.nonzero(split)
         own[sy, sx] = blocks.split_errors(sy, sx, quads[:, :, sy, sx])
-        inside = _bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + 2.0
+        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + 2.0
         base = np.zeros((2, self._rows, self._cols), np.int64)
         missed = 0.0
         keep_split = np.zeros(split.shape, bool)
@@ -72,7 +72,7 @@ class MotionChoice:
             errors[k, new] = blocks.errors(ys[new], xs[new], vectors[k, :, new].T)
             known = other[0] & ~other[1] & (before != searched).any(0)
             errors[1, known] = errors[0, known]
-            bits = _bits(vectors - guess)
+            bits = vector_bits(vectors - guess)
             bits[3] += inside[ys, xs]
             best, n = np.argmin(errors + price * bits, 0), np.arange(len(ys))
             base[:, ys, xs] = vectors[best, :, n].T

@@ -11,7 +11,8 @@ from ..errors import UsageError
 
 class Effort(NamedTuple):
     """Rounds of refinement (`lvc.codec.refine`) of key frames and of predicted ones; `quick`: which blocks get symbols
-    is judged by the linear path alone (a seventh of the encoder's time less for 1.5 % more bits)."""
+    is judged by the linear path alone (a seventh of the encoder's time less for 1.5 % more bits), and motion is
+    chosen on the originals while other frames are coded, not on the reconstruction (`lvc.codec.motion_decision`)."""
 
     key: int = 0
     predicted: int = 0

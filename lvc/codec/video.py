@@ -21,11 +21,13 @@ from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
 from ..media.motion import MotionSearch
 from ..media.types import Frame, VideoFormat
+from ..models.config import code_to_level
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
 from .control import control_of, key_raise
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
+from .motion_decision import MotionDecision
 from .scales import Scales
 from .settings import EFFORTS, EncodeSettings
 
@@ -54,6 +56,8 @@ class EncodedClip:
 class _Searched:
     frame: Frame
     planes: Planes
+    found: np.ndarray
+    """The vectors searched, and of these and others the `motion` chosen on the originals; int16 [2,H/8,W/8]."""
     motion: np.ndarray
     key: bool
     raised: float = 0.0
@@ -100,15 +104,16 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float, tick
         yield from held
         held.clear()
 
-    def settle(field: np.ndarray) -> Iterator[_Searched]:
+    def settle(found: np.ndarray) -> Iterator[_Searched]:
         nonlocal before, key_pts, whole
+        field = found
         frame, planes = waiting.pop(0)
         key, misses = before is None or frame.pts - key_pts >= ticks, 0.0
         if before is not None:
-            field, misses = choice.choose(before, planes[0], field, price)
+            field, misses = choice.choose(before, planes[0], found, price)
             key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * flatness(planes[0]))
         before = planes[0]
-        item = _Searched(frame, planes, field, key)
+        item = _Searched(frame, planes, found, field, key)
         if key:
             yield from release()
             key_pts, whole = frame.pts, max(flatness(planes[0]), 1e-3)
@@ -149,10 +154,15 @@ def encode(
 
     def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
         encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort], settings.tune)
+        decision = MotionDecision(height, width)
         for item in items:
             if settings.pace is not None:
                 encoder.effort = EFFORTS[settings.pace()]
-            latents = encoder.encode(item.planes, control.code(item.raised), None if item.key else item.motion)
+            quality, motion = control.code(item.raised), item.motion
+            if not (item.key or encoder.effort.quick or encoder.recon is None):
+                motion = decision.decide(encoder.recon[0], item.planes[0], item.found, code_to_level(quality))
+            decision.coded(np.zeros_like(motion) if item.key else motion)
+            latents = encoder.encode(item.planes, quality, None if item.key else motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))
             yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
