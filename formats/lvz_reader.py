@@ -238,7 +238,7 @@ def read_plane(p):
 def read_vstr(data):
     p = Payload(data)
     v = {"packing": p.u8()}
-    known(v["packing"] in (1, 2, 3), f"packing {v['packing']}")
+    known(v["packing"] in (1, 3, 4), f"packing {v['packing']}")
     v["width"], v["height"], v["align"] = p.uvarint(1 << 32), p.uvarint(1 << 32), p.uvarint(1 << 16)
     v["time_base"], v["frame_rate"], v["sar"] = p.ratio(), p.ratio(), p.ratio()
     v["rotation"] = p.uvarint(360)

@@ -182,7 +182,7 @@ def foreign() -> bytes:
 
 
 def rans() -> bytes:
-    video = replace(CODEC, packing=2)
+    video = replace(CODEC, packing=4)
     items = [Clip(2 * i, i == 0, [2002 * i, 2002 * i + 1001], [1001] * 2, 99, b"opaque" * (i + 1)) for i in range(2)]
     return write(video, lambda w: [w.write_clip(x) for x in items] and None)
 
@@ -493,6 +493,7 @@ def other_cases() -> dict[str, Case]:
         "unsupported-feature": (edit(small, c.HEAD, setter(4, 0x80)), "an unknown required feature", new),
         "unsupported-critical-chunk": (with_sha([*parts[:2], (b"NEWC", b"?"), *parts[2:]]), "a new chunk", new),
         "unsupported-reserved-type-bit": (with_sha([*parts[:2], (b"newc", b"?"), *parts[2:]]), "small letter 3", new),
+        "unsupported-earlier-packing": (edit(small, c.VSTR, setter(0, 2)), "packing 2", new),
         "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
         "unsupported-element": (edit(of_tensors(), c.LTNT, setter(0, 4)), "tensors of element type 4", new),
         "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),

@@ -34,23 +34,32 @@ def uniform(size: int) -> Any:
     return _UNIFORM[size]
 
 
+BINARY = constriction.stream.model.Bernoulli(perfect=False)
+"""Symbols 0 and 1 with a table each, by the probability of 1: a multiple of 2**-24 between 0 and 1."""
+TABLES = constriction.stream.model.Categorical(lazy=False, perfect=False)
+"""Symbols with a table each, by a row of weights as in `make_table`."""
+UNIFORM = constriction.stream.model.Uniform()
+"""Symbols with a table each, by its size as in `uniform`."""
+
+
 class Encoder:
     """Gathers arrays of symbols with their tables."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[IntArray, Any]] = []
+        self._parts: list[tuple[Any, ...]] = []
 
-    def put(self, symbols: IntArray, table: Any) -> None:
-        """`symbols`: any integer array, flattened in C order."""
+    def put(self, symbols: IntArray, table: Any, *each: IntArray) -> None:
+        """`symbols`: any integer array, flattened in C order. `each`: what a family of tables wants to know for every
+        symbol."""
         if symbols.size:
-            self._parts.append((np.ascontiguousarray(symbols, np.int32).reshape(-1), table))
+            self._parts.append((np.ascontiguousarray(symbols, np.int32).reshape(-1), table, *each))
 
     def finish(self) -> bytes:
         """The stream: little-endian 32-bit words. Raises `UsageError` for a symbol that its table does not have."""
         coder = constriction.stream.stack.AnsCoder()
         try:
-            for symbols, table in reversed(self._parts):
-                coder.encode_reverse(symbols, table)
+            for part in reversed(self._parts):
+                coder.encode_reverse(*part)
         except KeyError as e:
             raise UsageError("a value is outside the range that entropy coding has codes for") from e
         return np.asarray(coder.get_compressed()).astype("<u4").tobytes()
@@ -67,12 +76,12 @@ class Decoder:
         except Exception as e:  # constriction raises what it likes
             raise CorruptError("an entropy-coded clip does not start as one") from e
 
-    def get(self, count: int, table: Any) -> IntArray:
-        """`count` symbols as int32."""
+    def get(self, count: int, table: Any, *each: IntArray) -> IntArray:
+        """`count` symbols as int32; `each` as for `Encoder.put`."""
         if not count:
             return np.zeros(0, np.int32)
         try:
-            return np.asarray(self._coder.decode(table, count))
+            return np.asarray(self._coder.decode(table, *(each or (count,))))
         except Exception as e:
             raise CorruptError("an entropy-coded clip cannot be decoded") from e
 
@@ -82,33 +91,6 @@ class Decoder:
             raise CorruptError("an entropy-coded clip holds more than its frames")
 
 
-class Adaptive:
-    """Tables that learn from what was written, in integers: a row of counts per context.
-
-    A row is halved (rounding up, so nothing becomes impossible) when its sum passes `limit`. Both sides call `update`
-    with the same symbols, after a frame or pass, never within one.
-    """
-
-    def __init__(self, start: IntArray, limit: int = 4096, gain: int = 16) -> None:
-        self.counts = np.array(start, np.int64)
-        self._limit, self._gain = limit * gain, gain
-        self._tables: dict[int, Any] = {}
-
-    def table(self, context: int) -> Any:
-        if context not in self._tables:
-            self._tables[context] = make_table(self.counts[context])
-        return self._tables[context]
-
-    def update(self, context: int, symbols: IntArray) -> None:
-        if not symbols.size:
-            return
-        row = self.counts[context]
-        row += np.bincount(symbols, minlength=len(row)) * self._gain
-        while row.sum() > self._limit:
-            row[:] = (row + 1) >> 1
-        self._tables.pop(context, None)
-
-
 class Coding:
     """One piece of code for both directions: `code` writes `symbols` (encoder) or returns what it reads (decoder)."""
 
@@ -116,26 +98,11 @@ class Coding:
         self.encoder = stream if isinstance(stream, Encoder) else None
         self.decoder = stream if isinstance(stream, Decoder) else None
 
-    def code(self, symbols: IntArray | None, count: int, table: Any) -> IntArray:
+    def code(self, symbols: IntArray | None, count: int, table: Any, *each: IntArray) -> IntArray:
         """`symbols` [count] when writing, None when reading."""
         if self.decoder is not None:
-            return self.decoder.get(count, table)
+            return self.decoder.get(count, table, *each)
         if self.encoder is None or symbols is None:
             raise TypeError("writing needs symbols")
-        self.encoder.put(symbols, table)
+        self.encoder.put(symbols, table, *each)
         return symbols
-
-    def by_context(self, symbols: IntArray | None, contexts: IntArray, model: Adaptive) -> IntArray:
-        """Symbols [n] whose tables are chosen by `contexts` [n]; coded by context in ascending order, then learned."""
-        out = np.zeros(len(contexts), np.int32)
-        if not len(contexts):
-            return out
-        counts = np.bincount(contexts)
-        order, start = contexts.argsort(kind="stable"), 0
-        for context in counts.nonzero()[0].tolist():
-            where = order[start : start + int(counts[context])]
-            start += len(where)
-            part = self.code(None if symbols is None else symbols[where], len(where), model.table(context))
-            out[where] = part
-            model.update(context, part)
-        return out

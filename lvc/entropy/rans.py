@@ -15,7 +15,8 @@ import numpy as np
 from ..errors import CorruptError
 from .clip import KIND_KEY, KIND_PREDICTED, MAX_QUALITY, FrameLatents, Geometry
 from .coder import Coding, Decoder, Encoder, IntArray, make_table, uniform
-from .fields import FlagCoder, MotionCoder
+from .fields import MotionCoder
+from .flags import FlagCoder
 
 SKIP, COPY, MOTION, HYPER, LATENT = "skip", "copy", "motion", "hyper", "latent"
 HYPER_LIMIT = 31
@@ -37,13 +38,10 @@ class ScaleModel(Protocol):
 
 @dataclass
 class Past:
-    """What is kept of the frame before: `latent` int16 [M,H,W], `skip` and `copy` uint8 [H,W], `motion`; zeros after
-    a key frame."""
+    """What is kept of the frame before: `latent` int16 [M,H,W], `skip` uint8 [H,W]; zeros after a key frame."""
 
     latent: IntArray
     skip: IntArray
-    copy: IntArray
-    motion: IntArray
 
 
 @dataclass(frozen=True)
@@ -109,14 +107,13 @@ class GopCoder:
         self._geometry, self._model, self._tables = geometry, model, tables
         shapes = {p.name: geometry.plane_shape(p) for p in geometry.planes}
         self._latent_shape, self._hyper_shape = shapes[LATENT], shapes[HYPER]
-        self._motion_shape = shapes[MOTION]
         self._first: dict[int, IntArray] = {}
         self._restart()
 
     def _restart(self) -> None:
-        self._skip, self._copy, self._motion = FlagCoder((8, 8)), FlagCoder((8, 248)), MotionCoder()
-        flags = np.zeros(self._latent_shape[1:], np.uint8)
-        self._past = Past(np.zeros(self._latent_shape, np.int16), flags, flags, np.zeros(self._motion_shape, np.int16))
+        height, width = self._latent_shape[1:]
+        self._flags, self._motion = FlagCoder(height, width), MotionCoder(height, width)
+        self._past = Past(np.zeros(self._latent_shape, np.int16), np.zeros((height, width), np.uint8))
 
     def pack(self, frames: Sequence[FrameLatents]) -> bytes:
         """The next clip of the GOP → its stream, with the frames' kinds and qualities in front."""
@@ -171,21 +168,21 @@ class GopCoder:
         out: dict[str, IntArray] = {}
         given: dict[str, IntArray | None] = dict.fromkeys((SKIP, COPY, MOTION, HYPER, LATENT))
         given.update(planes or {})
-        skip = copy = np.zeros(self._latent_shape[1:], np.uint8)
+        skip = np.zeros(self._latent_shape[1:], np.uint8)
         if kind == KIND_KEY:
             self._restart()
         else:
-            skip = self._skip.code(coding, given[SKIP], self._past.skip, None)
-            copy = self._copy.code(coding, given[COPY], self._past.copy, skip)
+            skip, copy = self._flags.code(coding, given[SKIP], given[COPY])
             out[SKIP], out[COPY] = skip[None], copy[None]
-            out[MOTION] = self._motion.code(coding, given[MOTION], self._past.motion)
+            out[MOTION] = self._motion.code(coding, given[MOTION], skip, copy)
         out[HYPER] = self._hyper(coding, kind, skip, given[HYPER])
         if skip.all():
             out[LATENT] = np.zeros(self._latent_shape, np.int16)
         else:
             out[LATENT] = self._latent(coding, kind, quality, out[HYPER], skip, given[LATENT], tables)
         if kind == KIND_PREDICTED:
-            self._past = Past(out[LATENT], skip, copy, out[MOTION])
+            self._flags.learn(out[LATENT], self._motion.changed)
+            self._past = Past(out[LATENT], skip)
         return out
 
     def _hyper(self, coding: Coding, kind: int, skip: IntArray, hyper: IntArray | None) -> IntArray:

@@ -13,6 +13,7 @@ from lvc.lvz.geometry import Geometry, PlaneSpec
 from lvc.lvz.records import (
     CHROMAS,
     PACKING_NAMES,
+    RETIRED_RANS,
     STREAM_KINDS,
     Chapter,
     CopiedStream,
@@ -108,6 +109,8 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
     """Raises `CorruptError`, `UnsupportedError` (packing, dtype, reserved flag), `LimitError` (sides, pixels)."""
     r = f.Fields(payload, "VSTR")
     packing = r.u8()
+    if packing == RETIRED_RANS:
+        raise UnsupportedError("latents are packed as lvc did before packing 4 — encode the source anew")
     if packing not in PACKING_NAMES:
         raise UnsupportedError(f"latents are packed by the unknown method {packing} — use a newer lvc")
     width, height, align = r.uvarint(U32), r.uvarint(U32), r.uvarint(1 << 16)

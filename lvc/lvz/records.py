@@ -9,8 +9,10 @@ from fractions import Fraction
 from lvc.lvz.geometry import Geometry, PlaneSpec
 
 PACKING_ZSTD = 1
-PACKING_RANS = 2
+RETIRED_RANS = 2
+"""`rans` as it was before 2026-11-23: no longer read."""
 PACKING_FIELD = 3
+PACKING_RANS = 4
 PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans", PACKING_FIELD: "field"}
 STREAM_KINDS = ("audio", "subtitle", "data")
 CHROMAS = (400, 420, 422, 444)
@@ -35,7 +37,7 @@ class VideoDescriptor:
 
     `time_base`, `frame_rate`, `sar` are (numerator, denominator); `frame_rate` (0, 0) is unknown. `rotation` is in
     degrees clockwise, 0..359, applied after `hflip`. Colour fields are H.273 / FFmpeg numbers. `packing`: 1 zstd,
-    2 rans, 3 field.
+    3 field, 4 rans.
     """
 
     width: int

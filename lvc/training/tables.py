@@ -85,7 +85,7 @@ class _Counter(Encoder):
     def _name(self, table: Any, name: tuple[str, int, int], size: int) -> None:
         self._names[id(table)], self._sizes[name] = name, size
 
-    def put(self, symbols: IntArray, table: Any) -> None:
+    def put(self, symbols: IntArray, table: Any, *each: IntArray) -> None:
         name = self._names.get(id(table))
         if name is not None and symbols.size:
             found = np.bincount(symbols.reshape(-1), minlength=self._sizes[name])

@@ -25,7 +25,7 @@ from lvc.codec import EncodeSettings, decode, encode
 from lvc.evaluation.metrics import ClipQuality, compare
 from lvc.evaluation.planes import Picture
 from lvc.evaluation.source import Source
-from lvc.lvz import VideoDescriptor
+from lvc.lvz import PACKING_RANS, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
 from lvc.models import load_model
 from lvc.models.load import Model
@@ -41,7 +41,7 @@ def coded(
     video = VideoFormat(width, height, (1, 25))
     frames = (Frame(p.y, p.u, p.v, n, 1) for n, p in enumerate(pictures))
     clips = list(encode(frames, video, model, settings))
-    described = VideoDescriptor(**vars(video), planes=model.planes, packing=2, gop_seconds=settings.gop)
+    described = VideoDescriptor(**vars(video), planes=model.planes, packing=PACKING_RANS, gop_seconds=settings.gop)
     decoded = [list(decode(iter(clips), described, reader, settings.threads)) for reader in readers or [model]]  # type: ignore[arg-type]
     return 8 * sum(len(c.payload) for c in clips) / (len(pictures) * height * width), decoded
 

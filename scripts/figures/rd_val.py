@@ -20,7 +20,7 @@ from lvc.codec import EncodeSettings, decode, encode
 from lvc.evaluation import bd
 from lvc.evaluation.metrics import ClipQuality, compare
 from lvc.evaluation.source import Source
-from lvc.lvz import VideoDescriptor
+from lvc.lvz import PACKING_RANS, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
 from lvc.models import load_model
 
@@ -35,7 +35,7 @@ def measure(model: Any, pictures: list[Any], settings: EncodeSettings) -> tuple[
     start = time.monotonic()
     clips = list(encode(iter(frames), video, model, settings))
     middle = time.monotonic()
-    described = VideoDescriptor(**vars(video), planes=model.planes, packing=2, gop_seconds=settings.gop)
+    described = VideoDescriptor(**vars(video), planes=model.planes, packing=PACKING_RANS, gop_seconds=settings.gop)
     decoded = list(decode(iter(clips), described, model, settings.threads))  # type: ignore[arg-type]
     end = time.monotonic()
     bits = 8 * sum(len(c.payload) for c in clips)

@@ -33,9 +33,7 @@ CODEC = Geometry(
         PlaneSpec("latent", "int16", 5, 16, masked=True),
     ),
 )
-FOREIGN = Geometry(
-    64, 40, 8, (PlaneSpec("z", "int8", 4, 8, in_predicted=False),), temporal_stride=4, temporal_lead=1
-)
+FOREIGN = Geometry(64, 40, 8, (PlaneSpec("z", "int8", 4, 8, in_predicted=False),), temporal_stride=4, temporal_lead=1)
 
 
 def random_clip(geometry: Geometry, kinds: list[int], seed: int = 0, spread: int = 300) -> list[FrameLatents]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rans_reference import GopState, RansReader
+from rans_reference import RansReader
 from safetensors.numpy import load_file
 from small_models import SMALL, codec, model, model_file
 
 from lvc.codec.scales import Scales
+from lvc.entropy.adaptive import learned
 from lvc.entropy.clip import FrameLatents, Geometry, PlaneSpec, check_frames, latents_crc, pack_zstd, unpack_zstd
 from lvc.entropy.rans import CompiledTables, GopCoder, Past, Tables, first_pass
 from lvc.errors import CorruptError, LvcError
@@ -76,7 +77,7 @@ def random_gop(geometry: Geometry, scales: Any, kinds: list[int], seed: int, spr
     rng = np.random.default_rng(seed)
     shapes = {p.name: geometry.plane_shape(p) for p in geometry.planes}
     flat = np.zeros(shapes["skip"], np.uint8)
-    zero = Past(np.zeros(shapes["latent"], np.int16), flat[0], flat[0], np.zeros(shapes["motion"], np.int16))
+    zero = Past(np.zeros(shapes["latent"], np.int16), flat[0])
     past, out = zero, []
     for n, kind in enumerate(kinds):
         frame = FrameLatents(kind, int(rng.integers(0, 10001)) if n % 3 else 5000)
@@ -97,7 +98,7 @@ def random_gop(geometry: Geometry, scales: Any, kinds: list[int], seed: int, spr
             hyper[:, ~alive.reshape(rows, 4, cols, 4).any((1, 3))] = 0
         frame.planes["hyper"], frame.planes["latent"] = hyper, latent
         Fit(scales, frame, past if kind else zero)
-        past = Past(latent, skip[0], frame.planes["copy"][0], frame.planes["motion"]) if kind else zero
+        past = Past(latent, skip[0]) if kind else zero
         out.append(frame)
     check_frames(out, geometry)
     return out
@@ -162,7 +163,7 @@ def test_every_table_and_the_escape_are_used_by_these_tests() -> None:
     seen = np.zeros(64, np.int64)
     for scales in (FakeScales(), Scales(model("wild"))):
         flat = np.zeros((9, 11), np.uint8)
-        past = Past(np.zeros((32, 9, 11), np.int16), flat, flat, np.zeros((2, 18, 22), np.int16))
+        past = Past(np.zeros((32, 9, 11), np.int16), flat)
         for frame in random_gop(geometry, scales, [0], seed=1):
             index, _ = scales.indices1(0, frame.quality, frame.planes["hyper"], past, flat)
             seen += np.bincount(index.reshape(-1), minlength=64)
@@ -335,20 +336,17 @@ def test_planes_are_those_of_the_contract() -> None:
     assert PLANES[0] == PlaneSpec("skip", "uint8", 1, 16, in_key=False)
 
 
-def test_the_format_names_the_starts_that_are_used() -> None:
-    """The table "Adaptive tables" of formats/lvz.md, against the reference and against lvc."""
+def test_learned_constants_are_what_the_format_says() -> None:
+    """Names, sizes and ranges of section "Learned constants"; every row can say everything."""
     text = (Path(__file__).resolve().parents[2] / "formats" / "lvz.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+ \| [\d, ]+|\d+ \| the same) \|$", text, re.M))
-    said = {name: (int(value.split(" | ")[0]), value.split(" | ")[1]) for name, value in rows.items()}
-    said["dy"] = (said["dy"][0], said["dx"][1])
-    state, gop = GopState(), GopCoder(Geometry(16, 16, 16, PLANES), FakeScales(), TABLES)
-    motion = gop._motion
-    for name, plain, real in (
-        ("skip_flag", state.skip_rows, gop._skip._model), ("copy_flag", state.copy_rows, gop._copy._model),
-        ("moving", state.moving, motion._moving), ("changed", state.changed, motion._changed),
-        ("split", state.split, motion._split), ("dx", state.x, motion._x), ("dy", state.y, motion._y),
-    ):  # fmt: skip
-        number, start = said[name]
-        counts = [int(c) for c in start.split(", ")]
-        assert [r.row for r in plain] == [counts] * number, name
-        assert real.counts[:number].tolist() == [counts] * number, name
+    known = learned()
+    said = {
+        name: (int(rows), int(symbols))
+        for name, rows, symbols in re.findall(r"^\| `(\w+)` \| (\d+) · (\d+) \|", text, re.M)
+    }
+    assert said == {k: np.shape(v["rows"] if isinstance(v, dict) else v) for k, v in known.items()}
+    for value in known.values():
+        rows = np.array(value["rows"] if isinstance(value, dict) else value)
+        assert rows.min() >= 1 and rows.sum(1).max() <= 65536
+        for name, part in value.items() if isinstance(value, dict) else ():
+            assert name == "rows" or np.abs(part).max() < 1 << 12
