@@ -6,8 +6,10 @@ chroma filters, both separable and rounded to 8 bits in between. Neighbouring bl
 (two chroma) samples around their common edge, so that a block's vector fades into its neighbour's. Beyond the picture's
 edges the edge samples go on for ever.
 
-Everything is 16-bit integer arithmetic that cannot overflow: the result is the same on every machine, which is what
-lets a closed loop run for hundreds of frames without drift.
+Everything is integer arithmetic that cannot overflow: the result is the same on every machine. Planes are 8-bit
+pictures, or the codec's references with `FRACTION` more bits. To 8 bits a difference of a tenth of a sample between two
+machines is rounded to a whole one in every tenth sample, and three roundings a frame do that again and again; that made
+most of the drift in a long closed loop, and 2 to 4 % of the bits (docs/decisions/006-references.md).
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ import torch
 
 BLOCK = 8
 """Side of a motion block in luma samples."""
+
+FRACTION = 4
+"""Bits of the codec's references below those of 8-bit samples: int16 in 0..255·16."""
 
 LUMA_FILTERS = np.array(
     [[0, 0, 64, 0, 0, 0], [1, -5, 52, 20, -5, 1], [2, -10, 40, 40, -10, 2], [1, -5, 20, 52, -5, 1]], np.int16
@@ -39,8 +44,8 @@ def interpolated(
     out: int,
     filters: np.ndarray,
 ) -> torch.Tensor:
-    """Blocks of `out` x `out` samples, int16 [out,out,K] in 0..255, from `padded` uint8 [N,H,W]: block k of image
-    `image[k]` whose first sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of
+    """Blocks of `out` x `out` samples, int16 [out,out,K] from `padded` uint8 [N,H,W], int32 from int16: block k of
+    image `image[k]` whose first sample lies at row ys[k], column xs[k] moved by `vectors` [2,K] (x, y) in units of
     1/len(filters) sample. Windows beyond the array are moved inside: pad it by more than a block and its filter, and
     edges go on for ever. Blocks come last so that a filter's tap is one operation over long rows."""
     n_img, height, width = padded.shape
@@ -59,13 +64,18 @@ def interpolated(
         picked = _windows(padded, _at(image, rest), top[rest], left[rest], size)
         parts.append(_filter(picked, phases[:, rest], out, filters))
     if len(parts) != 2:
-        return parts[0] if parts else torch.zeros((out, out, 0), dtype=torch.int16)
+        return parts[0] if parts else torch.zeros((out, out, 0), dtype=_arithmetic(padded))
     result = torch.cat(parts, 2)
     if whole[-1] < rest[0]:
         return result
     order = np.empty(len(between), np.int64)
     order[whole], order[rest] = np.arange(len(whole)), np.arange(len(whole), len(between))
     return _picked(result, order)
+
+
+def _arithmetic(planes: np.ndarray) -> torch.dtype:
+    """In what filters and weights cannot overflow: of 8-bit samples, and of references."""
+    return torch.int16 if planes.dtype == np.uint8 else torch.int32
 
 
 def _at(image: np.ndarray | int, at: np.ndarray) -> np.ndarray | int:
@@ -78,20 +88,23 @@ def _picked(v: torch.Tensor, at: np.ndarray) -> torch.Tensor:
 
 
 def _windows(padded: np.ndarray, image: np.ndarray | int, top: np.ndarray, left: np.ndarray, size: int) -> torch.Tensor:
-    """Squares of `size` samples, int16 [size,size,K], of contiguous planes."""
+    """Squares of `size` samples [size,size,K] of contiguous planes, as `_arithmetic` wants them."""
     n_img, height, width = padded.shape
     samples = padded.reshape(-1)
-    # every run of `size` bytes as one element, overlapping
-    runs = np.lib.stride_tricks.as_strided(samples[:size].view(f"V{size}"), (len(samples) - size + 1,), (1,))
+    # every run of `size` samples as one element, overlapping
+    run, each = np.dtype(f"V{size * samples.itemsize}"), samples.itemsize
+    runs = np.lib.stride_tricks.as_strided(samples[:size].view(run), (len(samples) - size + 1,), (each,))
     lines = (image * (height * width) + top * width + left)[:, None] + np.arange(size) * width
-    picked = torch.from_numpy(runs[lines].view(np.uint8)).reshape(len(top), size * size)
-    return picked.to(torch.int16).t().contiguous().view(size, size, len(top))
+    picked = torch.from_numpy(runs[lines].view(samples.dtype)).reshape(len(top), size * size)
+    short = picked.to(torch.int16).t().contiguous()  # the fewer bytes are turned the better
+    return short.to(_arithmetic(padded)).view(size, size, len(top))
 
 
 def _filter(samples: torch.Tensor, phases: np.ndarray, out: int, filters: np.ndarray) -> torch.Tensor:
-    """Windows int16 [out+taps-1,out+taps-1,K] → [out,out,K]: across, then down, rounded to 8 bits in between."""
+    """Windows [out+taps-1,out+taps-1,K] → [out,out,K]: across, then down, rounded to samples in between."""
     taps = filters.shape[1]
-    fx, fy = (torch.from_numpy(np.ascontiguousarray(filters[p].T)) for p in phases)
+    fx, fy = (torch.from_numpy(np.ascontiguousarray(filters[p].T)).to(samples.dtype) for p in phases)
+    top = 255 if samples.dtype == torch.int16 else 255 << FRACTION
     h = samples[:, :out] * fx[0]
     for k in range(1, taps):
         h.addcmul_(samples[:, k : k + out], fx[k])
@@ -99,7 +112,7 @@ def _filter(samples: torch.Tensor, phases: np.ndarray, out: int, filters: np.nda
     v = h[:out] * fy[0]
     for k in range(1, taps):
         v.addcmul_(h[k : k + out], fy[k])
-    return v.add_(32).bitwise_right_shift_(6).clamp_(0, 255)
+    return v.add_(32).bitwise_right_shift_(6).clamp_(0, top)
 
 
 def pad(planes: np.ndarray, by: int) -> np.ndarray:
@@ -188,9 +201,9 @@ def _blend(v: torch.Tensor, blocks: _Blocks, block: int, ramp: int) -> torch.Ten
 
 def _put(plane: np.ndarray, samples: torch.Tensor, at: tuple[np.ndarray, ...], block: int) -> None:
     """Write blocks [block,block,K] into contiguous planes [N,H,W] at block indices `at`."""
-    word = np.dtype(f"u{block}")
+    kind, word = torch.from_numpy(plane).dtype, np.dtype(f"V{block * plane.itemsize}")
     n, height, width = plane.shape
-    lines = samples.to(torch.uint8).reshape(block * block, -1).t().contiguous().numpy().view(word)
+    lines = samples.to(kind).reshape(block * block, -1).t().contiguous().numpy().view(word)
     image, row, column = at
     plane.view(word).reshape(n, height // block, block, width // block)[image, row, :, column] = lines
 
@@ -198,7 +211,7 @@ def _put(plane: np.ndarray, samples: torch.Tensor, at: tuple[np.ndarray, ...], b
 def _plane(
     ref: np.ndarray, motion: np.ndarray, blocks: _Blocks, block: int, ramp: int, filters: np.ndarray
 ) -> np.ndarray:
-    """Compensate `ref` [N,H,W] uint8 with `motion` [N,2,H/block,W/block] in units of 1/len(filters) sample."""
+    """Compensate `ref` [N,H,W] with `motion` [N,2,H/block,W/block] in units of 1/len(filters) sample."""
     out = np.array(ref, order="C")
     margin = block + ramp + filters.shape[1]
     padded = pad(ref, margin)
@@ -217,9 +230,9 @@ def _plane(
 
 
 def compensate(y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predict frames. `y` uint8 [N,H,W], `uv` uint8 [N,2,H/2,W/2] with H, W multiples of 16; `motion` int16
-    [N,2,H/8,W/8] (x, y; quarter luma samples; the block at p is predicted from p + motion/4). Returns the same
-    shapes."""
+    """Predict frames. `y` [N,H,W], `uv` [N,2,H/2,W/2], uint8 or references (int16, see `FRACTION`), with H, W multiples
+    of 16; `motion` int16 [N,2,H/8,W/8] (x, y; quarter luma samples; the block at p is predicted from p + motion/4).
+    Returns the same shapes and dtypes."""
     if not motion.any():
         return y.copy(), uv.copy()
     blocks = _Blocks(motion)

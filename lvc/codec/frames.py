@@ -1,6 +1,7 @@
-"""One frame at a time: 8-bit planes ↔ integer latents, in a closed loop over 8-bit reconstructions.
+"""One frame at a time: 8-bit planes ↔ integer latents, in a closed loop over reconstructions in integers.
 
-Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16.
+Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16. The *reference* is the reconstruction
+before it is rounded to 8 bits: int16, sixteenths of a sample (`compensate.FRACTION`).
 """
 
 from __future__ import annotations
@@ -14,68 +15,82 @@ from ..models.config import code_to_level
 from ..models.load import Model
 from ..models.network import PATCH, checkerboard
 from .choice import Plan, Symbols, block_gain, choose_copy, code_symbols, plan_symbols, without_harm
-from .compensate import compensate
+from .compensate import FRACTION, compensate
 from .perceptual import block_weights
 from .refine import refine
 from .settings import Effort
 from .sparse import Coded
 
 Planes = tuple[np.ndarray, np.ndarray]
+_TOP = 255 << FRACTION
 
 
 class FrameLoop:
-    """What encoder and decoder share: the reconstruction so far and the way from latents to the next one."""
+    """What encoder and decoder share: the reconstruction so far and the way from latents to the next one. `recon` is
+    what is shown."""
 
     def __init__(self, model: Model, height: int, width: int) -> None:
         self.model = model
         self.height, self.width = height, width
         self.recon: Planes | None = None
+        self._reference: Planes | None = None
         boards = [checkerboard(height // 16, width // 16, model.codec.of(k).latent, model.device) for k in range(2)]
         self._firsts = [b.contiguous(memory_format=torch.channels_last) for b in boards]
 
-    def _bytes(self, planes: Planes) -> np.ndarray:
-        """Planes → patches, uint8 [H/8,W/8,96], a line of a patch at a time."""
+    def _joint(self, planes: Planes) -> np.ndarray:
+        """Planes uint8 or int16 → patches [H/8,W/8,96], a line of a patch at a time."""
         h8, w8 = self.height // 8, self.width // 8
-        joint = np.empty((h8, w8, PATCH), np.uint8)
         luma, chroma = (np.ascontiguousarray(p) for p in planes)
-        joint.view(np.uint64)[:, :, :8] = luma.view(np.uint64).reshape(h8, 8, w8).transpose(0, 2, 1)
-        lines = chroma.view(np.uint32).reshape(2, h8, 4, w8).transpose(1, 3, 0, 2)
-        joint.view(np.uint32)[:, :, 16:].reshape(h8, w8, 2, 4)[...] = lines
+        joint = np.empty((h8, w8, PATCH), luma.dtype)
+        eight, four = (np.dtype(f"V{n * joint.itemsize}") for n in (8, 4))
+        joint.view(eight)[:, :, :8] = luma.view(eight).reshape(h8, 8, w8).transpose(0, 2, 1)
+        lines = chroma.view(four).reshape(2, h8, 4, w8).transpose(1, 3, 0, 2)
+        joint.view(four)[:, :, 16:].reshape(h8, w8, 2, 4)[...] = lines
         return joint
 
     def _planes(self, joint: np.ndarray) -> Planes:
-        """`_bytes` backwards."""
+        """`_joint` backwards."""
         h8, w8 = self.height // 8, self.width // 8
-        luma = np.ascontiguousarray(joint.view(np.uint64)[:, :, :8].transpose(0, 2, 1))
-        lines = joint.view(np.uint32)[:, :, 16:].reshape(h8, w8, 2, 4).transpose(2, 0, 3, 1)
+        eight, four = (np.dtype(f"V{n * joint.itemsize}") for n in (8, 4))
+        luma = np.ascontiguousarray(joint.view(eight)[:, :, :8].transpose(0, 2, 1))
+        lines = joint.view(four)[:, :, 16:].reshape(h8, w8, 2, 4).transpose(2, 0, 3, 1)
         chroma = np.ascontiguousarray(lines)
-        return luma.view(np.uint8).reshape(self.height, self.width), chroma.view(np.uint8).reshape(2, 4 * h8, 4 * w8)
+        return luma.view(joint.dtype).reshape(self.height, self.width), chroma.view(joint.dtype).reshape(
+            2, 4 * h8, 4 * w8
+        )
 
     def _patches(self, joint: np.ndarray) -> torch.Tensor:
-        """`_bytes` → samples in [-1/2, 1/2], float32 [1,96,H/8,W/8], channels last."""
+        """`_joint` → samples in [-1/2, 1/2], float32 [1,96,H/8,W/8], channels last."""
         samples = torch.from_numpy(joint).to(self.model.device).permute(2, 0, 1)[None]
-        return samples.float().mul_(1 / 255).sub_(0.5)
+        return samples.float().mul_(1 / (255 if joint.dtype == np.uint8 else _TOP)).sub_(0.5)
 
     def predict(self, motion: np.ndarray) -> Planes:
-        """The prediction from the last reconstruction by `motion` int16 [2,H/8,W/8]."""
-        if self.recon is None:
+        """The prediction from the last reference by `motion` int16 [2,H/8,W/8], as fine as that is."""
+        if self._reference is None:
             raise ValueError("a predicted frame needs a frame before it")
-        y, uv = compensate(self.recon[0][None], self.recon[1][None], motion[None])
+        y, uv = compensate(self._reference[0][None], self._reference[1][None], motion[None])
         return y[0], uv[0]
 
-    def _finish(self, r: torch.Tensor, copy: np.ndarray | None, prediction: np.ndarray | None) -> None:
-        """Residual patches, which are overwritten, and the bytes of the prediction → the next reconstruction; copied
+    def _finish(self, r: torch.Tensor, copy: np.ndarray | None, prediction: np.ndarray | None) -> Planes:
+        """Residual patches, which are overwritten, and the prediction's `_joint` → the next reconstruction; copied
         blocks [h16,w16] are the prediction bit for bit."""
         if prediction is None:
-            r.add_(0.5).mul_(255)
+            r.add_(0.5).mul_(_TOP)
         else:
-            r.mul_(255).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
-        samples = r.round_().clamp_(0, 255).to(torch.uint8)
+            r.mul_(_TOP).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
+        samples = r.round_().clamp_(0, _TOP).to(torch.int16)
         joint = samples[0].permute(1, 2, 0).contiguous().cpu().numpy()
         if copy is not None and prediction is not None:
             where = copy.astype(bool).repeat(2, 0).repeat(2, 1)
             joint.view(np.uint64)[where] = prediction.view(np.uint64)[where]
-        self.recon = self._planes(joint)
+        return self._keep(self._planes(joint))
+
+    def _keep(self, reference: Planes) -> Planes:
+        """→ `recon`: the new reference in 8 bits."""
+        self._reference = reference
+        y, uv = (torch.from_numpy(p).add(1 << FRACTION >> 1).bitwise_right_shift_(FRACTION) for p in reference)
+        self.recon = y.to(torch.uint8).numpy(), uv.to(torch.uint8).numpy()
+        return self.recon
 
 
 class FrameDecoder(FrameLoop):
@@ -88,9 +103,8 @@ class FrameDecoder(FrameLoop):
             prediction = self.predict(frame.planes[MOTION])
             copy = frame.planes[COPY][0]
             if copy.all():
-                self.recon = prediction
-                return prediction
-            guess = self._bytes(prediction)
+                return self._keep(prediction)
+            guess = self._joint(prediction)
             w = self._patches(guess)
         net = self.model.codec.of(frame.kind)
         level = torch.tensor([code_to_level(frame.quality)], device=device)
@@ -102,10 +116,7 @@ class FrameDecoder(FrameLoop):
         first = self._firsts[frame.kind]
         known = (q + mu1).mul_(first)
         n = torch.where(first, known, net.means2(p, known).add_(q))
-        self._finish(net.synthesis(n, context, level), copy, guess)
-        if self.recon is None:
-            raise RuntimeError("no reconstruction")
-        return self.recon
+        return self._finish(net.synthesis(n, context, level), copy, guess)
 
 
 class FrameEncoder(FrameLoop):
@@ -128,12 +139,12 @@ class FrameEncoder(FrameLoop):
         kind = KIND_KEY if motion is None else KIND_PREDICTED
         net = self.model.codec.of(kind)
         level = torch.tensor([code_to_level(quality)], device=self.model.device)
-        x = self._patches(self._bytes(planes))
+        x = self._patches(self._joint(planes))
         guess = w = None
         if motion is None:
             self._past = None
         else:
-            guess = self._bytes(self.predict(motion))
+            guess = self._joint(self.predict(motion))
             w = self._patches(guess)
         context = net.context(w, level)
         y = net.analysis(x, w, context, level)

@@ -43,7 +43,7 @@ def test_the_encoders_symbols_are_those_of_training() -> None:
     net, quality = used.codec.inter, 5000
     level = torch.tensor([code_to_level(quality)])
     encoder = FrameEncoder(used, 64, 80)
-    x, w = (encoder._patches(encoder._bytes(planes(64, 80, shift=s))) for s in (3.0, 0.0))
+    x, w = (encoder._patches(encoder._joint(planes(64, 80, shift=s))) for s in (3.0, 0.0))
     w[..., :4] = x[..., :4]  # nothing is missed on the left
     context = net.context(w, level)
     y = net.analysis(x, w, context, level)
@@ -63,7 +63,7 @@ def test_blocks_that_symbols_make_worse_lose_them() -> None:
     used = model("sane")
     net, level = used.codec.inter, torch.tensor([12.0])
     encoder = FrameEncoder(used, 64, 80)
-    x, w = (encoder._patches(encoder._bytes(planes(64, 80, shift=s))) for s in (3.0, 0.0))
+    x, w = (encoder._patches(encoder._joint(planes(64, 80, shift=s))) for s in (3.0, 0.0))
     context = net.context(w, level)
     plan = plan_symbols(net, x, w, net.analysis(x, w, context, level), context, level)
     assert without_harm(net, block_gain(x, w, x - w, level), plan, context) is None  # a perfect residual
@@ -95,7 +95,7 @@ def cost(rounds: int, weights: str, quality: int) -> float:
     latents = encoder.encode(picture, quality, None)
     shown = decoder.decode(latents)
     assert encoder.recon is not None and np.array_equal(shown[0], encoder.recon[0])
-    x, back = (encoder._patches(encoder._bytes(p)) for p in (picture, shown))
+    x, back = (encoder._patches(encoder._joint(p)) for p in (picture, shown))
     error = block_error(x - back).sum()
     assert latents.tables is not None
     q = np.abs(latents.planes["latent"].reshape(used.config.latent, -1))

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from lvc.codec.compensate import compensate
+from lvc.codec.compensate import FRACTION, compensate
 
 LUMA = {0: {0: 64}, 1: {-2: 1, -1: -5, 0: 52, 1: 20, 2: -5, 3: 1}, 2: {-2: 2, -1: -10, 0: 40, 1: 40, 2: -10, 3: 2}}
 LUMA[3] = {1 - k: v for k, v in LUMA[1].items()}
@@ -21,7 +21,7 @@ def sample(plane: list[list[int]], y: int, x: int) -> int:
     return plane[min(max(y, 0), len(plane) - 1)][min(max(x, 0), len(plane[0]) - 1)]
 
 
-def moved(plane: list[list[int]], y: int, x: int, vy: int, vx: int, parts: int) -> int:
+def moved(plane: list[list[int]], y: int, x: int, vy: int, vx: int, parts: int, top: int) -> int:
     """The sample at (y + vy/parts, x + vx/parts): rows first, rounded, then columns, rounded and clamped."""
     filters = LUMA if parts == 4 else CHROMA
     (wy, fy), (wx, fx) = divmod(vy, parts), divmod(vx, parts)
@@ -29,7 +29,7 @@ def moved(plane: list[list[int]], y: int, x: int, vy: int, vx: int, parts: int) 
     for dy, b in filters[fy].items():
         row = sum(a * sample(plane, y + wy + dy, x + wx + dx) for dx, a in filters[fx].items())
         total += b * ((row + 32) >> 6)
-    return min(max((total + 32) >> 6, 0), 255)
+    return min(max((total + 32) >> 6, 0), top)
 
 
 def shares(at: int, size: int, block: int, ramp: int) -> list[tuple[int, int]]:
@@ -49,8 +49,8 @@ def shares(at: int, size: int, block: int, ramp: int) -> list[tuple[int, int]]:
 def slowly(plane: np.ndarray, motion: np.ndarray, block: int, ramp: int, parts: int) -> np.ndarray:
     """One plane [H,W] by `motion` [2,H/block,W/block] in 1/parts samples."""
     height, width = plane.shape
-    rows = plane.tolist()
-    get = functools.cache(lambda y, x, vy, vx: moved(rows, y, x, vy, vx, parts))
+    rows, top = plane.tolist(), 255 if plane.dtype == np.uint8 else 255 << FRACTION
+    get = functools.cache(lambda y, x, vy, vx: moved(rows, y, x, vy, vx, parts, top))
     out = np.zeros_like(plane)
     for y in range(height):
         for x in range(width):
@@ -80,12 +80,16 @@ MOTIONS = {
 
 @pytest.mark.parametrize("kind", MOTIONS)
 @pytest.mark.parametrize("size", [(16, 16), (32, 16), (16, 48)], ids=str)
-def test_equals_the_slow_reference(kind: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("fine", [False, True], ids=["8 bits", "references"])
+def test_equals_the_slow_reference(kind: str, size: tuple[int, int], fine: bool) -> None:
     rng = np.random.default_rng([len(kind), *size])
     y, uv = pictures(rng, 1, *size)
+    if fine:
+        y, uv = (p.astype(np.int16) << FRACTION for p in (y, uv))
+        uv = np.minimum(uv + rng.integers(0, 16, uv.shape, dtype=np.int16), 255 << FRACTION)
     motion = MOTIONS[kind](rng, (1, 2, size[0] // 8, size[1] // 8)).astype(np.int16)
     luma, chroma = compensate(y, uv, motion)
-    assert luma.dtype == chroma.dtype == np.uint8
+    assert luma.dtype == chroma.dtype == y.dtype
     assert np.array_equal(luma[0], slowly(y[0], motion[0], 8, 4, 4))
     for c in range(2):
         # chroma has half the samples: a quarter of a luma sample is an eighth of a chroma sample
@@ -123,6 +127,8 @@ def test_constant_pictures_stay_constant(value: int) -> None:
     motion = rng.integers(-32768, 32768, (1, 2, 6, 4)).astype(np.int16)
     luma, chroma = compensate(y, uv, motion)
     assert (luma == value).all() and (chroma == 255 - value).all()
+    luma, chroma = compensate(y.astype(np.int16) << FRACTION, uv.astype(np.int16) << FRACTION, motion)
+    assert (luma == value << FRACTION).all() and (chroma == 255 - value << FRACTION).all()
 
 
 def test_whole_samples_are_moved_as_they_are() -> None:
