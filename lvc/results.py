@@ -36,11 +36,14 @@ class _Job:
 
 @dataclass(frozen=True)
 class EncodeResult(_Job):
-    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone."""
+    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone.
+    `vmaf`: the mean of all frames, and `quality`: with which it was reached, where a VMAF was the target."""
 
     model: str
     video_bytes: int
     verified: bool
+    vmaf: float | None = None
+    quality: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -51,9 +54,10 @@ class EncodeResult(_Job):
 
     def __str__(self) -> str:
         share = f" ({100 * self.bytes_out / self.bytes_in:.1f} %)" if self.bytes_in else ""
+        vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
             f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
-            f"{share}, {self.bpp:.4f} bpp, {self.fps:.1f} fps → {self.output}{', verified' if self.verified else ''}"
+            f"{share}, {self.bpp:.4f} bpp{vmaf}, {self.fps:.1f} fps → {self.output}{', verified' if self.verified else ''}"
         )
 
 

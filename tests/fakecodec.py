@@ -17,7 +17,7 @@ import numpy as np
 
 from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verified
 from lvc.errors import UnsupportedError
-from lvc.lvz import PACKING_NAMES, Clip, Geometry, PlaneSpec
+from lvc.lvz import Clip, Geometry, PlaneSpec
 from lvc.media import Frame
 
 PLANES = (PlaneSpec("y", "uint8", 1, 1), PlaneSpec("u", "uint8", 1, 2), PlaneSpec("v", "uint8", 1, 2))
@@ -144,7 +144,6 @@ def install() -> None:
 
 if __name__ in ("__main__", "__mp_main__"):  # the workers of a folder job load this file under the second name
     install()
-    PACKING_NAMES[2] = "rans"
 
 if __name__ == "__main__":
     from lvc.cli import main

@@ -55,6 +55,10 @@ def encode(
     target_psnr: Annotated[
         float | None, typer.Option(min=20, max=60, metavar="DB", help="This mean PSNR (6:1:1) instead: 38.")
     ] = None,
+    target_vmaf: Annotated[
+        float | None,
+        typer.Option(min=10, max=99, metavar="SCORE", help="This mean VMAF, by trying: 92. Needs lvc[eval]."),
+    ] = None,
     gop: Annotated[
         float | None,
         typer.Option(
@@ -130,12 +134,16 @@ def encode(
     }
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
+    if target_vmaf is not None:
+        settings["target_vmaf"] = target_vmaf
+    targets = [target_bitrate, target_size, target_psnr, target_vmaf]
     if folders.is_folder(source, output_dir or named):
         output_dir = output_dir or named
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             if target_size is not None:
                 raise UsageError("--target-size is for one file — use --target-bitrate for a folder")
+            _one_target(targets)
             folders.run_folder(
                 report, source, "encode", settings, output=output, output_dir=output_dir, suffix=".lvz", jobs=jobs,
                 threads=threads, resume=resume, force=force, dry_run=dry_run, watch=watch,
@@ -153,7 +161,7 @@ def encode(
                 raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
             from lvc.live.record import record
 
-            if target_size is not None or target_bitrate is not None or target_psnr is not None:
+            if any(t is not None for t in targets):
                 raise UsageError("a stream has a quality, no target — use --quality")
             for name in ("start", "verify", "target_bitrate", "target_psnr"):
                 del settings[name]
@@ -170,8 +178,9 @@ def encode(
         if given:
             raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
         folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
+        _one_target(targets)
         check_output(source, target, force=force)
-        from lvc.files import encode_file, encode_to_size
+        from lvc.files import encode_file, encode_to_size, encode_to_vmaf
 
         common: dict[str, Any] = {
             "force": force,
@@ -179,11 +188,18 @@ def encode(
             "progress": report.progress,
             "notice": report.notice,
         }
+        if target_vmaf is not None:
+            del settings["target_vmaf"]
+            report.done(encode_to_vmaf(source, target, target_vmaf, **settings, **common))
+            return
         if target_size is None:
             report.done(encode_file(source, target, **settings, **common))
             return
-        if target_bitrate is not None or target_psnr is not None:
-            raise UsageError("a size and another target cannot be hit at once")
         for name in ("quality", "target_bitrate", "target_psnr"):
             del settings[name]
         report.done(encode_to_size(source, target, int(target_size), **settings, **common))
+
+
+def _one_target(targets: list[float | None]) -> None:
+    if sum(target is not None for target in targets) > 1:
+        raise UsageError("only one of --target-bitrate, --target-size, --target-psnr and --target-vmaf can be hit")

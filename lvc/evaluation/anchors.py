@@ -25,9 +25,10 @@ from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
-from lvc.evaluation import ffmpeg, vvc
+from lvc.evaluation import vvc
 from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
+from lvc.media import ffmpeg
 from lvc.media.priority import ordinary_priority
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner past Python's stderr

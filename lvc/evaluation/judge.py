@@ -10,13 +10,12 @@ from typing import Any
 
 from lvc.errors import MediaError
 from lvc.evaluation import pictures
-from lvc.evaluation.ffmpeg import Vmaf
 from lvc.evaluation.metrics import ClipQuality
 from lvc.evaluation.rawfile import picture_bytes, read_pictures
 from lvc.evaluation.source import Source
+from lvc.media.ffmpeg import VMAF_MIN_SIDE, Vmaf
 
 METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")
-VMAF_MIN_SIDE = 32  # libvmaf fails on 16 rows or columns: its features look at four scales
 
 
 def judge(job: dict[str, Any]) -> dict[str, Any]:

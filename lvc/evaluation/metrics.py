@@ -7,7 +7,7 @@
 | PSNR 6:1:1 | (6·Y + U + V)/8 of the three plane PSNRs: of the clip's for a clip, of the frame's for a frame |
 | SSIM | FFmpeg's filter `ssim`: unweighted 8×8 windows at stride 4, unbiased variance; a clip's: mean of the frames' |
 | MS-SSIM | Wang, Simoncelli, Bovik 2003, luma: 11×11 Gaussian σ 1.5, 5 scales, 2×2 means between; sides ≥ 176 |
-| VMAF | libvmaf's, model vmaf_v0.6.1, by `lvc.evaluation.ffmpeg`; a clip's: mean of the frames' |
+| VMAF | libvmaf's, model vmaf_v0.6.1, by `lvc.media.ffmpeg`; a clip's: mean of the frames' |
 
 Sums of squares are exact: float64 holds every integer below 2**53 (float32 would round them). SSIM's window sums are
 int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which moves it by less than 1e-5.

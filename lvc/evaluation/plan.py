@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lvc.errors import UsageError
-from lvc.evaluation import ffmpeg
 from lvc.evaluation.anchors import Anchor
 from lvc.evaluation.judge import METRICS
+from lvc.media import ffmpeg
 from lvc.models import store as models
 
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
-Plane = npt.NDArray[np.uint8]
+from lvc.media.types import Plane, Planes
+
+__all__ = ["NATIVE", "Picture", "Plane", "Planes", "cropped", "from_frame", "padded_to_even", "to_frame"]
 NATIVE = ("yuv420p", "yuvj420p")
-
-
-class Planes(Protocol):
-    """Anything with planes y `[H, W]`, u and v `[ceil(H/2), ceil(W/2)]`, uint8."""
-
-    @property
-    def y(self) -> Plane: ...
-    @property
-    def u(self) -> Plane: ...
-    @property
-    def v(self) -> Plane: ...
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from lvc.evaluation.planes import Picture, Planes
-
-
-def write_picture(file: IO[bytes], picture: Planes) -> None:
-    for plane in (picture.y, picture.u, picture.v):
-        file.write(np.ascontiguousarray(plane).data)
+from lvc.evaluation.planes import Picture
 
 
 def picture_bytes(width: int, height: int) -> int:

@@ -21,9 +21,10 @@ from lvc.evaluation.point import Point
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CODEC_ROOMS = ("lvz", "entropy", "media", "models", "codec", "files")
-MEASURING = (  # modules of this room on which figures depend; the others plan them and tell of them
-    "anchors", "ffmpeg", "judge", "metrics", "pictures", "planes", "rawfile", "reference", "source",
-    "timing", "vvc", "worker",
+MEASURING = (  # what figures depend on; the other modules of this room plan them and tell of them
+    "evaluation/anchors", "media/ffmpeg", "evaluation/judge", "evaluation/metrics", "evaluation/pictures",
+    "evaluation/planes", "evaluation/rawfile", "evaluation/reference", "evaluation/source", "evaluation/timing",
+    "evaluation/vvc", "evaluation/worker",
 )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def hash_of_codec(package: Path = PACKAGE) -> str:
 @functools.cache
 def hash_of_measuring(package: Path = PACKAGE) -> str:
     """Of all code that encodes with anchors, that measures, and that prepares what is measured."""
-    return _hash_of_code([package / "evaluation" / f"{name}.py" for name in MEASURING])
+    return _hash_of_code([package / f"{name}.py" for name in MEASURING])
 
 
 def _hash_of_code(files: list[Path]) -> str:

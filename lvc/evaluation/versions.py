@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 
 from lvc import __version__
-from lvc.evaluation import ffmpeg
 from lvc.evaluation.anchors import Anchor
+from lvc.media import ffmpeg
 from lvc.pipeline import usable_cores
 
 LIBRARIES = {"libx264": "libx264", "libx265": "libx265", "libsvtav1": "libSvtAv1Enc"}

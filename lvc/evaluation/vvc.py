@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lvc.evaluation.ffmpeg import Fed, raw_input
 from lvc.evaluation.planes import Picture, Plane, Planes, padded_to_even
 from lvc.evaluation.source import ClipFormat
+from lvc.media.ffmpeg import Fed, raw_input
 
 
 def encode(

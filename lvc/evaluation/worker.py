@@ -73,9 +73,9 @@ def lvc_encode(job: Answer) -> Answer:
 
 def lvc_decode(job: Answer) -> Answer:
     from lvc.evaluation.macs import Macs
-    from lvc.evaluation.rawfile import write_picture
     from lvc.evaluation.timing import Arrivals
     from lvc.files import decode_frames
+    from lvc.media.ffmpeg import write_picture
 
     arrivals, macs = Arrivals(), Macs()
     macs.count()
@@ -90,8 +90,8 @@ def lvc_decode(job: Answer) -> Answer:
 
 def anchor_encode(job: Answer) -> Answer:
     from lvc.evaluation import anchors
-    from lvc.evaluation.ffmpeg import peak_of_children
     from lvc.evaluation.source import Source
+    from lvc.media.ffmpeg import peak_of_children
 
     source = Source(job["src"])
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
@@ -101,9 +101,9 @@ def anchor_encode(job: Answer) -> Answer:
 
 def anchor_decode(job: Answer) -> Answer:
     from lvc.evaluation import anchors
-    from lvc.evaluation.rawfile import write_picture
     from lvc.evaluation.source import Source
     from lvc.evaluation.timing import timed
+    from lvc.media.ffmpeg import write_picture
 
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
     spent, frames, key_frames, size = [0.0], 0, 0, None

@@ -94,7 +94,7 @@ class Worker:
     def _make(
         self, task: Task, progress: Callable[[int, int, int, int | None], object], notice: Callable[[str], object]
     ) -> tuple[Status, str, dict[str, Any]]:
-        from lvc.files import decode_file, encode_file
+        from lvc.files import decode_file, encode_file, encode_to_vmaf
 
         common = {**self.settings, "force": True, "progress": progress, "notice": notice}
         if self.job.command == "decode":
@@ -105,7 +105,11 @@ class Worker:
         before = stamp(task.source)
         common["origin"] = origin_of(task.source, self.job.settings)
         common["model"] = self._model()
-        encoded = encode_file(task.source, task.target, **common)
+        vmaf = common.pop("target_vmaf", None)
+        if vmaf is None:
+            encoded = encode_file(task.source, task.target, **common)
+        else:
+            encoded = encode_to_vmaf(task.source, task.target, vmaf, **common)
         if stamp(task.source) != before:
             remove(task.target)
             raise MediaError("was changed while it was read — try again when nobody writes it any more")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,17 @@ class Frame:
     v: Plane
     pts: int
     duration: int
+
+
+class Planes(Protocol):
+    """Anything with planes y `[H, W]`, u and v `[ceil(H/2), ceil(W/2)]`, uint8."""
+
+    @property
+    def y(self) -> Plane: ...
+    @property
+    def u(self) -> Plane: ...
+    @property
+    def v(self) -> Plane: ...
 
 
 @dataclass(frozen=True)

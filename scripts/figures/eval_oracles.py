@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from lvc.evaluation import anchors, ffmpeg, metrics
+from lvc.evaluation import anchors, metrics
 from lvc.evaluation.judge import judge
-from lvc.evaluation.rawfile import read_pictures, write_picture
+from lvc.evaluation.rawfile import read_pictures
 from lvc.evaluation.reference import make_reference
+from lvc.media import ffmpeg
+from lvc.media.ffmpeg import write_picture
 
 LOW_PASS = (0.026727, -0.016828, -0.078201, 0.266846, 0.602914, 0.266846, -0.078201, -0.016828, 0.026727)
 

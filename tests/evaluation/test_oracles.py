@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvc.evaluation import ffmpeg
 from lvc.evaluation.planes import Picture
+from lvc.media import ffmpeg
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "figures" / "eval_oracles.py"
 

@@ -16,10 +16,11 @@ from lvc.evaluation import anchors, measure
 from lvc.evaluation.measure import Workers
 from lvc.evaluation.planes import Picture
 from lvc.evaluation.point import Point
-from lvc.evaluation.rawfile import read_pictures, write_picture
+from lvc.evaluation.rawfile import read_pictures
 from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import ClipFormat, Source
 from lvc.evaluation.timing import Arrivals
+from lvc.media.ffmpeg import write_picture
 
 VIDEO = ClipFormat(96, 64, Fraction(1, 25), Fraction(25))
 

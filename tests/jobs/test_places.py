@@ -17,9 +17,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
 import fakecodec, fsspec
-from lvc.lvz import PACKING_NAMES
 fakecodec.install()
-PACKING_NAMES[2] = "rans"
 from lvc.jobs import places, tree
 from lvc.jobs.task import Job, Status
 from lvc.jobs.work import Worker

@@ -10,17 +10,25 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
 import resource
 import subprocess
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
+
+import numpy as np
 
 from lvc.errors import MediaError, UnsupportedError
-from lvc.evaluation.planes import Planes
-from lvc.evaluation.rawfile import write_picture
+from lvc.media.types import Planes
+from lvc.pipeline import WriteBehind
 
+VMAF_MIN_SIDE = 32
+"""libvmaf fails on 16 rows or columns: its features look at four scales."""
+_AHEAD = 8  # pictures that one side of a comparison may be ahead of the other
 EXTRA = "pip install 'lvc[eval]'"
 
 
@@ -69,10 +77,16 @@ def raw_input(width: int, height: int, rate: str, source: str) -> list[str]:
     return [*picture, "-i", source]
 
 
+def write_picture(file: IO[bytes], picture: Planes) -> None:
+    """Bare planes, y then u then v."""
+    for plane in (picture.y, picture.u, picture.v):
+        file.write(np.ascontiguousarray(plane).data)
+
+
 class Fed:
     """The program with pictures written to its standard input. Leaving waits for it; raises MediaError if it failed."""
 
-    def __init__(self, arguments: list[str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], folder: Path, inherited: tuple[int, ...] = ()) -> None:
         program = executable()
         if program is None:
             raise UnsupportedError(f"no static FFmpeg — {EXTRA}")
@@ -80,13 +94,16 @@ class Fed:
         with self._log.open("wb") as log:
             command = [program, "-hide_banner", "-nostats", "-loglevel", "error", "-y", *arguments]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, cwd=folder
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, cwd=folder, pass_fds=inherited
             )
 
     def write(self, picture: Planes) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it has died: `__exit__` says of what
                 write_picture(self._process.stdin, picture)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -108,17 +125,50 @@ class Vmaf(Fed):
 
     LOG = "vmaf.json"
 
-    def __init__(self, decoded: Path, width: int, height: int, folder: Path, threads: int = 1) -> None:
+    def __init__(self, decoded: Path | int, width: int, height: int, folder: Path, threads: int = 1) -> None:
+        """`decoded`: a file, or a descriptor that pictures are read from as they come."""
         graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}"
+        name = f"pipe:{decoded}" if isinstance(decoded, int) else str(decoded.resolve())
         # the path of the log stands in a filter's arguments, where `:` and `\` mean something: it is relative
-        inputs = raw_input(width, height, "25", str(decoded.resolve())) + raw_input(width, height, "25", "-")
-        super().__init__([*inputs, "-lavfi", graph, "-f", "null", "-"], folder)
+        inputs = raw_input(width, height, "25", name) + raw_input(width, height, "25", "-")
+        arguments = [*inputs, "-lavfi", graph, "-f", "null", "-"]
+        super().__init__(arguments, folder, (decoded,) if isinstance(decoded, int) else ())
         self._result = folder / self.LOG
 
     def scores(self) -> list[float | None]:
         """One for each frame, 0 to 100; None where libvmaf had no number. After leaving."""
         frames = json.loads(self._result.read_text())["frames"]
         return [frame["metrics"]["vmaf"] for frame in frames]
+
+
+def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1) -> list[float | None]:
+    """VMAF of every pair of a source's picture and the decoded one, in constant memory. Raises `MediaError`,
+    `UnsupportedError`, and what `pairs` raises."""
+    with tempfile.TemporaryDirectory(prefix="lvc-vmaf-") as folder:
+        theirs, ours = os.pipe()
+        with os.fdopen(ours, "wb") as decoded:
+            try:
+                judge = Vmaf(theirs, width, height, Path(folder), threads)
+            finally:
+                os.close(theirs)
+
+            def write(picture: Planes) -> None:
+                with contextlib.suppress(BrokenPipeError):  # it has died: leaving it says of what
+                    write_picture(decoded, picture)
+                    decoded.flush()
+
+            # the program reads from both in an order of its own: neither may wait for the other
+            with judge:
+                with WriteBehind(write, _AHEAD) as others, WriteBehind(judge.write, _AHEAD) as mine:
+                    try:
+                        for source, coded in pairs:
+                            others.put(coded)
+                            mine.put(source)
+                    except BaseException:
+                        judge.kill()  # or who writes to it would wait
+                        raise
+                decoded.close()
+        return judge.scores()
 
 
 def peak_of_children() -> int:

@@ -1,0 +1,230 @@
+"""`--target-vmaf`: the constant quality at which the judge sees so much.
+
+What a quality gives is tried on samples of a long video, and then the whole is encoded, decoded and judged; what the
+samples misled by is made good by encoding once more. A short video is its own sample. The judge is that of `lvc eval`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+from lvc.errors import MediaError, UnsupportedError, UsageError
+from lvc.files.common import Notice, loaded
+from lvc.files.decode import decode_frames
+from lvc.files.encode import encode_file
+from lvc.latents.foreign import is_foreign
+from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
+from lvc.output import STREAM, about, check_output, publish
+from lvc.remote.addresses import is_address
+from lvc.results import EncodeResult
+
+SAMPLES, SECONDS = 5, 2.0
+"""Of a video of more than `SHORT` seconds."""
+SHORT = 12.0
+NEAR, TOLERANCE = 0.25, 0.5
+"""What a search is content with on samples, and on the whole."""
+TRIES, PASSES = 4, 4
+USUAL_SLOPE = 0.035
+"""By how much a point of quality lessens the logarithm of what VMAF misses, until two qualities are known."""
+
+
+def encode_to_vmaf(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    vmaf: float,
+    *,
+    force: bool = False,
+    notice: Notice | None = None,
+    **settings: Any,
+) -> EncodeResult:
+    """`encode_file` with the quality at which the mean VMAF of all frames is `vmaf`, within half a point if quality
+    goes there; the result says what it is. Takes one to four passes over the whole, and
+    of a long one tries on ten seconds of samples.
+
+    Raises `UnsupportedError` where the judge is not installed, `UsageError` for streams; else as `encode_file`.
+    """
+    source, target = os.fspath(source), os.fspath(target)
+    if missing := ffmpeg.why_not("filter", "libvmaf"):
+        raise UnsupportedError(f"nobody here can judge VMAF: {missing}")
+    if STREAM in (source, target) or is_address(target):
+        raise UsageError("a VMAF is hit by trying, which a stream does not allow — use --target-psnr")
+    if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
+        raise UsageError("a VMAF and another target cannot be hit at once")
+    settings.pop("quality", None)
+    check_output(source, target, force=force)
+    started = time.monotonic()
+    say = notice or (lambda _: None)
+    job = _Job(source, settings)
+    folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
+    try:
+        curve = _Curve(vmaf)
+        if job.cuts:
+            for _ in range(TRIES):
+                quality = curve.next()
+                if quality in curve.known:
+                    break
+                score = curve.add(quality, job.samples(folder / "sample.lvz", quality))
+                say(f"samples: VMAF {score:.2f} at quality {quality:.1f}")
+                if abs(score - vmaf) <= NEAR:
+                    break
+        best: EncodeResult | None = None
+        for number in range(PASSES):
+            quality = curve.next()
+            if number and quality in curve.known:
+                break
+            trial = folder / "trial.lvz"
+            result, score = job.whole(trial, quality, say)
+            if number == 0:
+                curve.shift(quality, score)
+            curve.add(quality, score)
+            if best is None or best.vmaf is None or abs(score - vmaf) < abs(best.vmaf - vmaf):
+                os.replace(trial, folder / "best.lvz")
+                best = EncodeResult(**{**vars(result), "vmaf": round(score, 3), "quality": round(quality, 3)})
+            if abs(score - vmaf) <= TOLERANCE:
+                break
+        if best is None or best.vmaf is None:
+            raise MediaError("nothing was encoded — a bug in lvc")
+        if abs(best.vmaf - vmaf) > TOLERANCE:
+            say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} is as near as it comes")
+        with publish(target, force=force) as path:
+            shutil.move(folder / "best.lvz", path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return EncodeResult(**{**vars(best), "output": target, "seconds": time.monotonic() - started})
+
+
+class _Curve:
+    """VMAF over quality, as far as it is known. It bends towards 100: the logarithm of what is missing is straight."""
+
+    def __init__(self, target: float) -> None:
+        self._target = _straight(target)
+        self.known: dict[float, float] = {}
+        self._guessed: set[float] = set()
+
+    def add(self, quality: float, score: float) -> float:
+        self.known[quality] = _straight(score)
+        self._guessed.discard(quality)
+        if len(self.known) - len(self._guessed) > 1:
+            self.known = {q: s for q, s in self.known.items() if q not in self._guessed}
+            self._guessed = set()
+        return score
+
+    def shift(self, quality: float, score: float) -> None:
+        """All by what samples missed at `quality`, where the whole has `score`; they are left out when two qualities
+        of the whole are known."""
+        if self.known:
+            by = _straight(score) - self._at(quality)
+            self.known = {q: s + by for q, s in self.known.items()}
+            self._guessed = set(self.known)
+
+    def next(self) -> float:
+        """The quality where the target is to be expected."""
+        if not self.known:
+            return 50.0
+        below = [q for q, s in self.known.items() if s <= self._target]
+        above = [q for q, s in self.known.items() if s > self._target]
+        if below and above and (low := max(below)) < (high := min(above)):
+            share = (self._target - self.known[low]) / (self.known[high] - self.known[low])
+            return low + (high - low) * min(max(share, 0.04), 0.96)
+        near = sorted(self.known, key=lambda q: abs(self.known[q] - self._target))[:2]
+        guess = near[0] + (self._target - self.known[near[0]]) / self._slope(near)
+        return min(max(guess, 0.0), 100.0)
+
+    def _at(self, quality: float) -> float:
+        near = sorted(self.known, key=lambda q: abs(q - quality))[:2]
+        return self.known[near[0]] + (quality - near[0]) * self._slope(near)
+
+    def _slope(self, near: list[float]) -> float:
+        if len(near) < 2:
+            return USUAL_SLOPE
+        rise = (self.known[near[1]] - self.known[near[0]]) / (near[1] - near[0])
+        return min(max(rise, USUAL_SLOPE / 8), USUAL_SLOPE * 8)
+
+
+def _straight(score: float) -> float:
+    return -math.log(max(101 - score, 0.5))
+
+
+class _Job:
+    """A source, and how it is encoded but for the quality. `cuts`: starts of its samples in seconds, none of a short
+    one."""
+
+    def __init__(self, source: str, settings: dict[str, Any]) -> None:
+        self.source, self.settings = source, settings
+        self._reading = {k: settings.get(k) for k in ("resolution", "fps", "start", "duration")}
+        with about(source):
+            with self._opened(None) as reader:
+                self.video: VideoFormat = reader.video
+                rate = reader.video.rate
+                length = reader.frame_count_hint / rate if reader.frame_count_hint and rate else None
+            if min(self.video.width, self.video.height) < ffmpeg.VMAF_MIN_SIDE:
+                raise UsageError(f"VMAF wants at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
+        self.cuts: list[float] = []
+        if length is not None and length > SHORT:
+            part = float(length) / SAMPLES
+            self.cuts = [(n + 0.5) * part - SECONDS / 2 for n in range(SAMPLES)]
+        name = settings.get("model")
+        self._model: Any = name
+        if not is_foreign(name):
+            from lvc import models
+
+            self._model = loaded(models.tuned(name, settings.get("tune")), settings.get("device"))
+
+    def _opened(self, cut: float | None) -> MediaReader:
+        return MediaReader(
+            self.source, **self._range(cut), audio="none", subtitles="none", threads=self.settings.get("threads") or 0
+        )
+
+    def _range(self, cut: float | None) -> dict[str, Any]:
+        if cut is None:
+            return self._reading
+        return {**self._reading, "start": (self._reading["start"] or 0.0) + cut, "duration": SECONDS}
+
+    def samples(self, trial: Path, quality: float) -> float:
+        """Mean VMAF of the samples, which `trial` holds one after the other."""
+        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress")}
+        for_samples = {**kept, "model": self._model, "audio": "none", "subtitles": "none", "features": False}
+        scores: list[float] = []
+        for cut in self.cuts:
+            settings = {**for_samples, **self._range(cut)}
+            encode_file(self.source, trial, quality=quality, force=True, **settings)
+            scores += self._judged(trial, cut)
+        return sum(scores) / len(scores)
+
+    def whole(self, trial: Path, quality: float, say: Notice) -> tuple[EncodeResult, float]:
+        """All of it, in the file `trial`, and its mean VMAF."""
+        settings = {**self.settings, "model": self._model}
+        result = encode_file(self.source, trial, quality=quality, force=True, **settings)
+        scores = self._judged(trial, None)
+        score = sum(scores) / len(scores)
+        say(f"VMAF {score:.2f} at quality {quality:.1f}, {result.bytes_out:,} bytes")
+        return result, score
+
+    def _judged(self, trial: Path, cut: float | None) -> list[float]:
+        threads = self.settings.get("threads")
+
+        def pairs() -> Iterator[tuple[Frame, Frame]]:
+            with self._opened(cut) as reader:
+                sources = (item for item in reader if isinstance(item, Frame))
+                frames = decode_frames(trial, model=self._model, threads=threads)
+                with closing(cast(Generator[Frame, None, None], frames)) as decoded:
+                    for mine, other in itertools.zip_longest(sources, decoded):
+                        if mine is None or other is None:
+                            raise MediaError("has another number of frames when it is read again — copy it first")
+                        yield mine, other
+
+        with about(self.source):
+            scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, threads or 1)
+        known = [s for s in scores if s is not None]
+        if not known:
+            raise MediaError("VMAF has no number for any of its frames — use --target-psnr")
+        return known
