@@ -18,12 +18,12 @@ _MARGIN = 16 + LUMA_FILTERS.shape[1]
 
 
 _SIZES = np.arange(1 << 14)
-_COMPONENT = np.where(_SIZES == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(_SIZES, 1))).astype(np.float32)
+COMPONENT_BITS = np.where(_SIZES == 0, 1.0, 2.0 + 2 * np.log2(np.maximum(_SIZES, 1))).astype(np.float32)
 
 
 def vector_bits(d: np.ndarray) -> np.ndarray:
     """About what a vector difference [...,2,n] costs, in bits [...,n]."""
-    per = _COMPONENT[np.minimum(np.abs(d), len(_COMPONENT) - 1)]
+    per = COMPONENT_BITS[np.minimum(np.abs(d), len(COMPONENT_BITS) - 1)]
     bits: np.ndarray = 2.0 + per[..., 0, :] + per[..., 1, :]
     bits[~d.any(-2)] = 0.4
     return bits

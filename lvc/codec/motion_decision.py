@@ -15,12 +15,13 @@ import torch
 from ..entropy.fields import MotionCoder
 from .choice import LUMA_WEIGHT
 from .compensate import LUMA_FILTERS, pad
-from .motion_choice import vector_bits
+from .motion_choice import COMPONENT_BITS, vector_bits
 
 _PHASES, _TAPS = LUMA_FILTERS.shape
 _LEAD = _TAPS // 2 - 1
 _MARGIN = 16 + _TAPS
-_SPLIT_BITS = 2.0
+_SAME, _LIKE_ANOTHER, _NEW, _SPLIT = 0.4, 4.5, 5.0, 2.0
+"""About what it costs, in bits, that a vector is as predicted, a candidate's, or neither, and that a block is split."""
 SETTLED_BITS = 10.0
 """A block that costs no more than this is not looked at any further."""
 _STEPS = (2, 1)
@@ -50,14 +51,15 @@ class MotionDecision:
         quads = np.stack([field[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
         split = (quads != quads[:1]).any((0, 1))
         whole = np.sort(quads, 0)[1]
-        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + _SPLIT_BITS
+        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + _SPLIT
         base = np.zeros((2, self._rows, self._cols), np.int64)
         keep_split = np.zeros(split.shape, bool)
         for ys, xs, near in self._passes:
             around = [base[:, a, b] for a, b in near]
             before = self._last[:, ys, xs]
-            guess = np.sort(np.stack([*around, before]), 0)[len(around) // 2 if around else 0]
-            best = _Best(blocks, ys, xs, guess)
+            slots = np.stack([*around, before])
+            guess = np.sort(slots, 0)[len(around) // 2]
+            best = _Best(blocks, ys, xs, guess, slots)
             best.offer(np.stack([guess, before, whole[:, ys, xs]]))
             corners = [quads[k][:, ys, xs] for k in range(4)]
             best.offer(np.stack([*around, np.zeros_like(guess), *corners]))
@@ -67,7 +69,7 @@ class MotionDecision:
             if len(at):
                 sy, sx = ys[at], xs[at]
                 corner = corners[0][:, at]
-                cost = vector_bits(corner - guess[:, at]) + inside[sy, sx]
+                cost = _bits(corner, guess[:, at], slots[:, :, at]) + inside[sy, sx]
                 cost += blocks.split_errors(sy, sx, quads[:, :, sy, sx])
                 better = cost < best.cost[at]
                 keep_split[sy[better], sx[better]] = True
@@ -77,11 +79,22 @@ class MotionDecision:
         return np.where(keep_split.repeat(2, 0).repeat(2, 1)[None], field, out).astype(np.int16)
 
 
-class _Best:
-    """The cheapest vectors [2,n] so far of the blocks at `ys`, `xs`, and what they cost in bits [n]."""
+def _bits(vectors: np.ndarray, guess: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """About what `lvc.entropy.fields` needs for vectors [2,n] predicted by `guess`, other candidates being `slots`
+    [K,2,n]."""
+    apart = np.abs(np.concatenate([slots, guess[None]]) - vectors)
+    like = ~apart.any(1)
+    bits = np.where(like.any(0), _LIKE_ANOTHER, _NEW + COMPONENT_BITS[apart].sum(1).min(0))
+    bits[like[-1]] = _SAME
+    return bits
 
-    def __init__(self, blocks: _Blocks, ys: np.ndarray, xs: np.ndarray, guess: np.ndarray) -> None:
-        self._blocks, self._ys, self._xs, self._guess = blocks, ys, xs, guess
+
+class _Best:
+    """The cheapest vectors [2,n] so far of the blocks at `ys`, `xs`, and what they cost in bits [n]; `guess` and
+    `slots` as for `_bits`."""
+
+    def __init__(self, blocks: _Blocks, ys: np.ndarray, xs: np.ndarray, guess: np.ndarray, slots: np.ndarray) -> None:
+        self._blocks, self._ys, self._xs, self._guess, self._slots = blocks, ys, xs, guess, slots
         self.vectors, self.cost = guess.copy(), np.full(len(ys), np.inf)
         self._seen = np.empty((0, len(ys)), np.int64)
 
@@ -100,7 +113,7 @@ class _Best:
         vectors = candidates[which, :, at].T
         cost = np.full(packed.shape, np.inf, np.float32)
         cost[which, at] = self._blocks.errors(self._ys[at], self._xs[at], vectors)
-        cost[which, at] += vector_bits(vectors - self._guess[:, at])
+        cost[which, at] += _bits(vectors, self._guess[:, at], self._slots[:, :, at])
         first, n = np.argmin(cost, 0), np.arange(len(self.cost))
         better = cost[first, n] < self.cost
         self.cost[better] = cost[first, n][better]
