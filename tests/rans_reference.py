@@ -84,12 +84,12 @@ def encode(parts: list[tuple[int, list[int]]]) -> bytes:
 class Counts:
     """Section "Adaptive tables": one row of counts."""
 
-    def __init__(self, start: list[int]) -> None:
-        self.row = list(start)
+    def __init__(self, start: list[int], gain: int = 16) -> None:
+        self.row, self.gain = list(start), gain
 
     def learn(self, symbols: list[int]) -> None:
         for s in symbols:
-            self.row[s] += 16
+            self.row[s] += self.gain
         while sum(self.row) > 65536:
             self.row = [(c + 1) // 2 for c in self.row]
 
@@ -436,10 +436,11 @@ class RansReader:
             cumulative([int(w) for w in row[: 2 * reach + 2]]) if i else []
             for i, (row, reach) in enumerate(zip(tensors["tables.latent"], self.reach, strict=True))
         ]
-        self.hyper_tables = [[cumulative([int(w) for w in row]) for row in kind] for kind in tensors["tables.hyper"]]
+        self.hyper_tables = [cumulative([int(w) for w in row]) for row in tensors["tables.hyper"][0]]
+        self.hyper_weights = [[int(w) for w in row] for row in tensors["tables.hyper"][1]]
         self.nets = [[IntegerNet(tensors, f"{kind}.scale{number}") for number in (1, 2)] for kind in ("intra", "inter")]
         self.rows, self.cols = shape
-        self.z = len(self.hyper_tables[0])
+        self.z = len(self.hyper_tables)
         self.m = len(tensors["intra.scale1.last.weight"])
         self.reset()
 
@@ -447,6 +448,9 @@ class RansReader:
         self.flags, self.motion = Flags(self.rows, self.cols), Motion(self.rows, self.cols)
         self.past_latent = np.zeros((self.m, self.rows, self.cols), np.int64)
         self.past_skip = np.zeros((self.rows, self.cols), np.uint8)
+        starts = [[max(1, w * 3200 // sum(row)) for w in row] for row in self.hyper_weights for _ in range(3)]
+        self.hyper_rows = [Counts(row, 64) for row in starts]
+        self.past_hyper = np.zeros((self.z, -(-self.rows // 4), -(-self.cols // 4)), np.int64)
 
     def clip(self, payload: bytes, count: int) -> list[dict[str, Any]]:
         at, quality, heads = 0, -1, []
@@ -480,17 +484,23 @@ class RansReader:
         out.update(hyper=hyper, latent=latent)
         if kind == 1:
             self.flags.after(latent, self.motion.changed)
-            self.past_latent, self.past_skip = latent, skip
+            self.past_latent, self.past_skip, self.past_hyper = latent, skip, hyper
         return out
 
     def hyper(self, stream: Stream, kind: int, skip: np.ndarray) -> np.ndarray:
         rows, cols = -(-self.rows // 4), -(-self.cols // 4)
         out = np.zeros((self.z, rows, cols), np.int64)
-        for channel in range(self.z):
-            for r in range(rows):
-                for c in range(cols):
-                    if (skip[4 * r : 4 * r + 4, 4 * c : 4 * c + 4] == 0).any():
-                        out[channel, r, c] = stream.take(self.hyper_tables[kind][channel]) - 31
+        places = [
+            (channel, r, c)
+            for channel, r, c in np.ndindex(out.shape)
+            if (skip[4 * r : 4 * r + 4, 4 * c : 4 * c + 4] == 0).any()
+        ]
+        if kind == 0:
+            found = [stream.take(self.hyper_tables[p[0]]) for p in places]
+        else:
+            found = run(stream, self.hyper_rows, [3 * p[0] + min(abs(int(self.past_hyper[p])), 2) for p in places])
+        for p, value in zip(places, found, strict=True):
+            out[p] = value - 31
         return out
 
     def latent(self, stream: Stream, kind: int, quality: int, hyper: np.ndarray, skip: np.ndarray) -> np.ndarray:

@@ -41,8 +41,9 @@ def score(weights: Sequence[int], features: Sequence[IntArray | int]) -> IntArra
 class Rows:
     """Rows of counts [contexts, symbols]."""
 
-    def __init__(self, start: Sequence[Sequence[int]]) -> None:
+    def __init__(self, start: IntArray | Sequence[Sequence[int]], gain: int = GAIN) -> None:
         self.counts = np.array(start, np.int64)
+        self._gain = gain
 
     def code(self, coding: Coding, want: IntArray | None, contexts: IntArray) -> IntArray:
         """Symbols [n] with the rows `contexts` [n]; `want` is None when reading. Returns int64 [n]."""
@@ -55,7 +56,7 @@ class Rows:
     def count(self, contexts: IntArray, symbols: IntArray) -> None:
         counts = self.counts
         found = np.bincount(contexts * counts.shape[1] + symbols, minlength=counts.size)
-        counts += found.reshape(counts.shape) * GAIN
+        counts += found.reshape(counts.shape) * self._gain
         while (large := counts.sum(1) > LIMIT).any():
             counts[large] = (counts[large] + 1) >> 1
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import CorruptError
+from .adaptive import Rows
 from .clip import KIND_KEY, KIND_PREDICTED, MAX_QUALITY, FrameLatents, Geometry
 from .coder import Coding, Decoder, Encoder, IntArray, make_table, uniform
 from .fields import MotionCoder
@@ -20,6 +21,9 @@ from .flags import FlagCoder
 
 SKIP, COPY, MOTION, HYPER, LATENT = "skip", "copy", "motion", "hyper", "latent"
 HYPER_LIMIT = 31
+HYPER_SIZES = 3
+"""Contexts of a hyper-latent in predicted frames: 0, 1 or more in the frame before."""
+HYPER_GAIN, HYPER_WORTH = 64, 3200
 INDICES = 64
 """Number of tables; index 0 has none: its symbols are 0."""
 LATENT_LIMIT = 32767
@@ -64,8 +68,13 @@ class Tables:
         if self.latent.min() < 0 or self.hyper.min() < 0:
             raise ValueError("a table has a negative weight")
         rows = [make_table(self.latent[i, : 2 * int(self.reach[i]) + 2]) if i else None for i in range(len(self.reach))]
+        start = np.maximum(self.hyper[1] * HYPER_WORTH // self.hyper[1].sum(1, keepdims=True), 1)
         return CompiledTables(
-            rows, self.reach.astype(np.int64), [[make_table(row) for row in kind] for kind in self.hyper], self._bits()
+            rows,
+            self.reach.astype(np.int64),
+            [make_table(row) for row in self.hyper[0]],
+            start.repeat(HYPER_SIZES, 0),
+            self._bits(),
         )
 
     def _bits(self) -> IntArray:
@@ -82,12 +91,14 @@ class Tables:
 
 @dataclass(frozen=True)
 class CompiledTables:
-    """`bits` float32 [64, longest reach + 2]: what a symbol of absolute value k costs, the last an escaped one; for
-    the encoder's choices."""
+    """`hyper` are those of key frames, `hyper_start` [3·Z, 63] the rows that those of predicted frames start from.
+    `bits` float32 [64, longest reach + 2]: what a symbol of absolute value k costs, the last an escaped one; for the
+    encoder's choices."""
 
     latent: list[Any]
     reach: IntArray
-    hyper: list[list[Any]]
+    hyper: list[Any]
+    hyper_start: IntArray
     bits: IntArray
 
 
@@ -98,6 +109,13 @@ def first_pass(shape: tuple[int, int, int]) -> IntArray:
     return np.concatenate(
         [np.broadcast_to(grid, (m // 2, height, width)), np.broadcast_to(~grid, (m - m // 2, height, width))]
     )
+
+
+def hyper_places(skip: IntArray, rows: int, columns: int) -> IntArray:
+    """bool [rows,columns]: where hyper-latents are coded, at least one block below not being skipped."""
+    coded = np.zeros((4 * rows, 4 * columns), bool)
+    coded[: skip.shape[0], : skip.shape[1]] = skip == 0
+    return np.asarray(coded.reshape(rows, 4, columns, 4).any((1, 3)))
 
 
 class GopCoder:
@@ -113,6 +131,8 @@ class GopCoder:
     def _restart(self) -> None:
         height, width = self._latent_shape[1:]
         self._flags, self._motion = FlagCoder(height, width), MotionCoder(height, width)
+        self._hyper_rows = Rows(self._tables.hyper_start, HYPER_GAIN)
+        self._past_hyper = np.zeros(self._hyper_shape, np.int16)
         self._past = Past(np.zeros(self._latent_shape, np.int16), np.zeros((height, width), np.uint8))
 
     def pack(self, frames: Sequence[FrameLatents]) -> bytes:
@@ -182,20 +202,26 @@ class GopCoder:
             out[LATENT] = self._latent(coding, kind, quality, out[HYPER], skip, given[LATENT], tables)
         if kind == KIND_PREDICTED:
             self._flags.learn(out[LATENT], self._motion.changed)
-            self._past = Past(out[LATENT], skip)
+            self._past, self._past_hyper = Past(out[LATENT], skip), out[HYPER]
         return out
 
     def _hyper(self, coding: Coding, kind: int, skip: IntArray, hyper: IntArray | None) -> IntArray:
         """Hyper-latents, channel by channel; 0 and not written where all blocks below are skipped."""
         out = np.zeros(self._hyper_shape, np.int16)
-        rows, cols = self._hyper_shape[1:]
-        coded = np.zeros((4 * rows, 4 * cols), bool)
-        coded[: skip.shape[0], : skip.shape[1]] = skip == 0
-        alive = np.asarray(coded.reshape(rows, 4, cols, 4).any((1, 3)))
-        count = int(alive.sum())
-        for c, table in enumerate(self._tables.hyper[kind] if count else ()):
-            symbols = None if hyper is None else hyper[c][alive].astype(np.int32) + HYPER_LIMIT
-            out[c][alive] = coding.code(symbols, count, table) - HYPER_LIMIT
+        places = hyper_places(skip, *self._hyper_shape[1:])
+        if not places.any():
+            return out
+        symbols = None if hyper is None else hyper[:, places].astype(np.int32) + HYPER_LIMIT
+        if kind == KIND_PREDICTED:
+            size = np.minimum(np.abs(self._past_hyper[:, places].astype(np.int64)), HYPER_SIZES - 1)
+            contexts = size + np.arange(len(size))[:, None] * HYPER_SIZES
+            want = None if symbols is None else symbols.reshape(-1)
+            found = self._hyper_rows.code(coding, want, contexts.reshape(-1))
+            out[:, places] = found.reshape(size.shape) - HYPER_LIMIT
+            return out
+        for c, table in enumerate(self._tables.hyper):
+            found = coding.code(None if symbols is None else symbols[c], int(places.sum()), table)
+            out[c, places] = found - HYPER_LIMIT
         return out
 
     def _latent(

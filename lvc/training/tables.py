@@ -14,9 +14,9 @@ from ..codec.control import LARGEST_RAISE, Constant
 from ..codec.frames import FrameEncoder
 from ..codec.scales import Scales
 from ..codec.settings import EFFORTS, EncodeSettings
-from ..entropy.clip import FrameLatents, Geometry
+from ..entropy.clip import KIND_KEY, KIND_PREDICTED, FrameLatents, Geometry
 from ..entropy.coder import Encoder, IntArray
-from ..entropy.rans import HYPER_LIMIT, GopCoder
+from ..entropy.rans import HYPER, HYPER_LIMIT, SKIP, GopCoder, hyper_places
 from ..models.integer import TABLES
 from ..models.load import TABLE_PREFIX, Model
 from ..models.network import SIGMA_MIN, SIGMA_RATE, Codec
@@ -77,9 +77,8 @@ class _Counter(Encoder):
         for i, table in enumerate(model.tables.latent):
             if table is not None:
                 self._name(table, ("latent", 0, i), 2 * int(model.tables.reach[i]) + 2)
-        for kind, tables in enumerate(model.tables.hyper):
-            for c, table in enumerate(tables):
-                self._name(table, ("hyper", kind, c), 2 * HYPER_LIMIT + 1)
+        for c, table in enumerate(model.tables.hyper):
+            self._name(table, ("hyper", KIND_KEY, c), 2 * HYPER_LIMIT + 1)
         self.counts: Counts = {}
 
     def _name(self, table: Any, name: tuple[str, int, int], size: int) -> None:
@@ -89,6 +88,15 @@ class _Counter(Encoder):
         name = self._names.get(id(table))
         if name is not None and symbols.size:
             found = np.bincount(symbols.reshape(-1), minlength=self._sizes[name])
+            self.counts[name] = self.counts.get(name, 0) + found
+
+    def count_hyper(self, frame: FrameLatents) -> None:
+        """Those of a predicted frame, whose tables are not the model's but start from them."""
+        hyper = frame.planes[HYPER]
+        places = hyper_places(frame.planes[SKIP][0], *hyper.shape[1:])
+        for c, values in enumerate(hyper):
+            found = np.bincount(values[places] + HYPER_LIMIT, minlength=2 * HYPER_LIMIT + 1)
+            name = ("hyper", KIND_PREDICTED, c)
             self.counts[name] = self.counts.get(name, 0) + found
 
 
@@ -113,4 +121,7 @@ def count_symbols(
             motion = np.array(clip.motion[0, first + i]) if i else None
             latents.append(encoder.encode(planes, control.code(0.0 if i else raised), motion))
         coder.write(latents, counter)
+        for frame in latents:
+            if frame.kind == KIND_PREDICTED:
+                counter.count_hyper(frame)
     return counter.counts
