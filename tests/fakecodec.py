@@ -41,6 +41,7 @@ class EncodeSettings:
     target_bitrate: float | None = None
     target_psnr: float | None = None
     tune: str = "psnr"
+    seconds: float | None = None
     duration: float | None = None
     pace: Callable[[], int] | None = None
 

@@ -14,14 +14,20 @@ from .settings import P_LEVEL_RANGE, EncodeSettings
 OCTAVES_PER_LEVEL = 0.5
 """About how many times 2 the rate grows with a level: the slope that corrections are made with."""
 DECIBELS_PER_LEVEL = 1.5
-USUAL_RATE = 1.5
+USUAL_RATE = 2.5
 """Bits per luma sample and second that footage often needs in the middle of the levels."""
-WINDOW = 3.0
+WINDOW = 4.0
 """Seconds within which a debt of bits is to be paid back."""
 MEMORY = 6.0
 """Seconds of the target's bits: debts and savings beyond are forgotten."""
 STEP = 1.5
 """A correction's largest size, in levels."""
+KEY_CLIP = 3.0
+"""How many times an ordinary clip the first one costs, until there is an ordinary one."""
+FOLLOW = 0.5
+"""Share of the news about what clips cost that is believed at once."""
+LEAST = 0.15
+"""Share of the target rate that is allowed however much is owed."""
 RAISE, LARGEST_RAISE = 0.6, 3.2
 """Levels that a key frame is raised for every halving of what changes after it, and at most (decision 004)."""
 
@@ -72,45 +78,60 @@ class Constant:
 
 
 class Bitrate(Constant):
-    """Towards `target` bits a second. A key frame's bits count as spent little by little over its GOP of `gop`
-    seconds: otherwise quality would sink after every key frame and rise before the next. Of old debts no more is
-    remembered than `MEMORY` seconds' worth."""
+    """Towards `target` bits a second, by what clips without a key frame have cost lately. A key frame's bits count as
+    spent little by little over its GOP, or what is left of the video if that is known: otherwise quality would sink
+    after every key frame and rise before the next. Of old debts no more is remembered than `MEMORY` seconds' worth."""
 
     wants_sizes = True
 
     def __init__(self, settings: EncodeSettings, target: float, samples: int) -> None:
         super().__init__(settings)
         self._target, self._gop = target, settings.gop
+        self._total = settings.seconds if settings.seconds is not None else math.inf
         self._elapsed = self._spent = 0.0
-        self._key_bits = self._key_time = 0.0
-        self._settled: float | None = None
+        self._keys: list[tuple[float, float, float]] = []  # bits above an ordinary clip's, begin and end of paying
+        self._saving: list[tuple[float, float, float]] = []
         low, high = P_LEVEL_RANGE
-        guess = (low + high) / 2 + math.log2(target / samples / USUAL_RATE) / OCTAVES_PER_LEVEL
-        self.level = min(max(guess, low), high)
+        self._cost = math.log2(samples * USUAL_RATE) - OCTAVES_PER_LEVEL * (low + high) / 2
+        """log2 of the bits a second at level 0."""
+        self._clips = 0
+        self.level = min(max((math.log2(target) - self._cost) / OCTAVES_PER_LEVEL, low), high)
 
     def packed(self, bits: int, seconds: float, key: bool) -> None:
         seconds = max(seconds, 1e-3)
+        cost = math.log2(max(bits, 1) / seconds) - OCTAVES_PER_LEVEL * self.level
+        if self._clips == 0:
+            self._cost = cost - math.log2(KEY_CLIP)
+        elif not key:
+            self._cost += (cost - self._cost) * (1.0 if self._clips == 1 else FOLLOW)
+        self._clips += not key or self._clips == 0
         if key:
-            # what this clip costs above an ordinary one is the key frame
-            usual = self._settled if self._settled is not None else self._target
-            self._key_bits, self._key_time = max(0.0, bits - usual * seconds), self._elapsed
+            usual = 2 ** (self._cost + OCTAVES_PER_LEVEL * self.level)
+            self._owe(max(0.0, bits - usual * seconds), seconds)
         self._elapsed += seconds
         self._spent += bits
-        if not key:
-            rate = bits / seconds
-            self._settled = rate if self._settled is None else 0.5 * (self._settled + rate)
-        horizon = max(self._gop, seconds)
-        share = min((self._elapsed - self._key_time) / horizon, 1.0)
-        owed = self._spent - self._key_bits * (1 - share) - self._target * self._elapsed
+        self._keys = [k for k in self._keys if k[2] > self._elapsed]
+        unpaid = sum(b * (end - self._elapsed) / (end - begin) for b, begin, end in self._keys) - self._saved()
+        owed = self._spent - unpaid - self._target * self._elapsed
         forgotten = owed - min(max(owed, -MEMORY * self._target), MEMORY * self._target)
         self._spent -= forgotten
         owed -= forgotten
-        allowed = self._target - self._key_bits / horizon * (share < 1) - owed / WINDOW
-        allowed = min(max(allowed, 0.1 * self._target), 4 * self._target)
-        if not key:
-            self._move(math.log2(allowed * seconds / max(bits, 1)) / OCTAVES_PER_LEVEL)
-        elif self._settled is None:  # the first clip: all that is known is that it is too large or too small
-            self._move(math.log2(self._target * seconds * 3 / max(bits, 1)) / OCTAVES_PER_LEVEL)
+        left = max(self._total - self._elapsed, seconds)
+        instalments = sum(b / (end - begin) for b, begin, end in (*self._keys, *self._saving))
+        allowed = self._target - instalments - owed / min(WINDOW, left)
+        allowed = min(max(allowed, LEAST * self._target), 4 * self._target)
+        self._move((math.log2(allowed) - self._cost) / OCTAVES_PER_LEVEL - self.level)
+
+    def _owe(self, extra: float, seconds: float) -> None:
+        """A key frame begins now. Where the next one will be the last, and has no time to be paid, it is saved for."""
+        begin = self._elapsed
+        end = begin + max(min(self._gop, self._total - begin), seconds)
+        self._keys.append((max(0.0, extra - self._saved()), begin, end))
+        rest = self._total - begin - self._gop
+        self._saving = [(extra * (1 - rest / self._gop), begin, begin + self._gop)] if 0 < rest < self._gop else []
+
+    def _saved(self) -> float:
+        return sum(b * min((self._elapsed - begin) / (end - begin), 1.0) for b, begin, end in self._saving)
 
 
 class Quality(Constant):

@@ -35,7 +35,8 @@ class EncodeSettings:
     `rans` or `zstd`, `threads` of the networks (None: all cores but one), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
     `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
-    `perceptual`). `pace` is asked for the effort of every frame by who has no time to lose. Raises `UsageError`."""
+    `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of
+    every frame by who has no time to lose. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -46,6 +47,7 @@ class EncodeSettings:
     target_bitrate: float | None = None
     target_psnr: float | None = None
     tune: str = "psnr"
+    seconds: float | None = None
     pace: Callable[[], int] | None = None
 
     def __post_init__(self) -> None:

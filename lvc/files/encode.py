@@ -117,7 +117,7 @@ def encode_file(
 
         settings = codec.EncodeSettings(
             quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
-            target_psnr=target_psnr, tune=tune,
+            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader),
         )  # fmt: skip
         net: Model | ForeignModel
         if is_foreign(model):
@@ -159,6 +159,12 @@ def encode_file(
         size_of(source), writer.bytes_written, time.monotonic() - started,
         model=net.id, video_bytes=writer.clip_bytes, verified=verify,
     )  # fmt: skip
+
+
+def seconds_of(reader: MediaReader) -> float | None:
+    """How long the video is, as far as its file says."""
+    rate = reader.video.rate
+    return float(reader.frame_count_hint / rate) if reader.frame_count_hint and rate else None
 
 
 class _Count:

@@ -20,7 +20,7 @@ from typing import Any, cast
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.files.common import Notice, loaded
 from lvc.files.decode import decode_frames
-from lvc.files.encode import encode_file
+from lvc.files.encode import encode_file, seconds_of
 from lvc.latents.foreign import is_foreign
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
 from lvc.output import STREAM, about, check_output, publish
@@ -164,13 +164,12 @@ class _Job:
         with about(source):
             with self._opened(None) as reader:
                 self.video: VideoFormat = reader.video
-                rate = reader.video.rate
-                length = reader.frame_count_hint / rate if reader.frame_count_hint and rate else None
+                length = seconds_of(reader)
             if min(self.video.width, self.video.height) < ffmpeg.VMAF_MIN_SIDE:
                 raise UsageError(f"VMAF wants at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
         self.cuts: list[float] = []
         if length is not None and length > SHORT:
-            part = float(length) / SAMPLES
+            part = length / SAMPLES
             self.cuts = [(n + 0.5) * part - SECONDS / 2 for n in range(SAMPLES)]
         name = settings.get("model")
         self._model: Any = name

@@ -36,6 +36,30 @@ def test_a_bit_rate_is_met_whatever_the_footage_costs(complexity: float, slope: 
     assert abs(last / target - 1) < 0.03
 
 
+@pytest.mark.parametrize("clips", [12, 24, 27, 60])
+@pytest.mark.parametrize("complexity", [3e4, 3e5])
+def test_a_video_of_known_length_is_on_target_at_its_end(clips: int, complexity: float) -> None:
+    """Also where a key frame stands shortly before it."""
+    target = complexity * 1.3
+    settings = EncodeSettings(target_bitrate=target, gop=16 * CLIP, seconds=clips * CLIP)
+    bits = run(Bitrate(settings, target, 640 * 360), complexity, clips * CLIP, 0.5)
+    assert len(bits) == clips and abs(sum(bits) / (clips * CLIP * target) - 1) < 0.03
+
+
+def test_cuts_in_a_row_are_paid_in_instalments() -> None:
+    settings = EncodeSettings(target_bitrate=3e5, gop=10)
+    control = Bitrate(settings, 3e5, 640 * 360)
+    for number in range(60):
+        key = number in (0, 20, 21, 22)
+        if number == 20:
+            before = control.level
+        bits = 3e5 * CLIP * 2 ** (0.5 * (control.level - 11)) * (5 if key else 1)
+        control.packed(round(bits), CLIP, key)
+        if number >= 20:
+            assert control.level > before - 4  # all at once it would be the dial's end
+    assert abs(control.level - before) < 0.5
+
+
 def test_a_psnr_is_met_on_average() -> None:
     control = control_of(EncodeSettings(target_psnr=38.0), 640 * 360)
     values = []
