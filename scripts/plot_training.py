@@ -37,7 +37,8 @@ def main() -> int:
             axis.axvline(minute, color="0.8", linewidth=0.8, zorder=0)
         axis.set_title(title)
         axis.set_xlabel("minutes of training (grey: resumed)")
-        if all(line.get_ydata().min() > 0 for line in axis.lines if len(line.get_ydata()) > 2) and key in ("loss", "rd"):
+        shown = [line for line in axis.lines if len(line.get_ydata()) > 2]
+        if key in ("loss", "rd") and all(line.get_ydata().min() > 0 for line in shown):
             axis.set_yscale("log")  # logarithmic losses are below 0
         axis.legend()
     figure.savefig(sys.argv[2], dpi=100)
