@@ -44,6 +44,8 @@ class Rows:
     def __init__(self, start: IntArray | Sequence[Sequence[int]], gain: int = GAIN) -> None:
         self.counts = np.array(start, np.int64)
         self._gain = gain
+        self._room = 0
+        """What may be added before a row can be full."""
 
     def code(self, coding: Coding, want: IntArray | None, contexts: IntArray) -> IntArray:
         """Symbols [n] with the rows `contexts` [n]; `want` is None when reading. Returns int64 [n]."""
@@ -57,8 +59,11 @@ class Rows:
         counts = self.counts
         found = np.bincount(contexts * counts.shape[1] + symbols, minlength=counts.size)
         counts += found.reshape(counts.shape) * self._gain
-        while (large := counts.sum(1) > LIMIT).any():
-            counts[large] = (counts[large] + 1) >> 1
+        self._room -= self._gain * len(symbols)
+        if self._room < 0:
+            while (large := counts.sum(1) > LIMIT).any():
+                counts[large] = (counts[large] + 1) >> 1
+            self._room = LIMIT - int(counts.sum(1).max())
 
 
 class Scored(Rows):
@@ -71,9 +76,8 @@ class Scored(Rows):
         if not len(scores):
             return np.zeros(0, np.int64)
         rows = np.clip((scores >> 5) + CLASSES // 2, 0, CLASSES - 1) + CLASSES * group
-        counts = self.counts[rows]
-        total = counts.sum(1)
-        likely = np.clip((counts[:, 1] * ONE + (total >> 1)) // total, 32, ONE - 32)
-        flags = coding.code(want, len(scores), BINARY, likely / ONE).astype(np.int64)
+        total = self.counts[:, 0] + self.counts[:, 1]
+        likely = np.clip((self.counts[:, 1] * ONE + (total >> 1)) // total, 32, ONE - 32) / ONE
+        flags = coding.code(want, len(scores), BINARY, likely[rows]).astype(np.int64)
         self.count(rows, flags)
         return flags

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UsageError
 from .adaptive import Rows, Scored, learned, score
 from .coder import TABLES, UNIFORM, Coding, IntArray
-from .passes import diagonal, passes, size_class, straight
+from .passes import diagonal, neighbours, passes, size_class, straight
 
 CANDIDATES = 6
 _DIRECT = 2
@@ -75,7 +75,7 @@ class MotionCoder:
         return self._field.astype(np.int16)
 
     def _moving(self, coding: Coding, field: IntArray | None, skip: IntArray, copy: IntArray) -> IntArray:
-        last = self._field[:, ::2, ::2]
+        last = np.ascontiguousarray(self._field[:, ::2, ::2])
         whole = None if field is None else field[:, ::2, ::2]
         base = np.zeros_like(last)
         changed, new = np.zeros_like(skip), np.zeros_like(skip)
@@ -95,11 +95,13 @@ class MotionCoder:
                 continue
             if not len(ys):
                 continue
-            candidates = np.stack([base[:, a, b] for a, b in near] + [before])
+            places = neighbours(*skip.shape)[number - 1]
+            beside, was = (v.reshape(2, -1).take(places, 1).reshape(2, 4, -1).transpose(1, 0, 2) for v in (base, last))
+            candidates = np.concatenate([beside, before[None]])
             guess = np.sort(candidates, 0)[CANDIDATES // 2 - 1]
-            steady, agree = _same(before, guess), _same(candidates[:4], guess).sum(0)
-            all_agree, turned = agree == 4, np.sum([changed[a, b] for a, b in near], 0)
-            followed = np.sum([_same(last[:, a, b], c) for (a, b), c in zip(near, candidates[:4], strict=True)], 0)
+            steady, agree = _same(before, guess), _same(beside, guess).sum(0)
+            all_agree, turned = agree == 4, changed.reshape(-1).take(places).reshape(4, -1).sum(0)
+            followed = _same(was, beside).sum(0)
             features = [
                 agree, all_agree, steady, steady * all_agree, turned, turned == 0, followed, skip[ys, xs] * all_agree,
             ]  # fmt: skip

@@ -39,7 +39,9 @@ class FlagCoder:
 
     def learn(self, latent: IntArray, changed: IntArray) -> None:
         """`latent` [M,H,W]: the frame's symbols. `changed` int64 [H,W]: where motion was not as predicted."""
-        self._busy = size_class(np.minimum(np.count_nonzero(latent, axis=0), BUSY))
+        self._busy = np.zeros_like(self._skip)
+        at = self._skip == 0  # elsewhere there are none
+        self._busy[at] = size_class(np.minimum(np.count_nonzero(latent[:, at], axis=0), BUSY))
         self._changed = changed
 
     def _flags(

@@ -43,6 +43,12 @@ def passes(height: int, width: int, top: int = 8) -> list[Pass]:
 
 
 @functools.lru_cache(maxsize=4)
+def neighbours(height: int, width: int) -> list[IntArray]:
+    """Of the passes after the first: places [4·n] of the blocks' neighbours in a flat grid, neighbour by neighbour."""
+    return [np.concatenate([ny * width + nx for ny, nx in near]) for _, _, near in passes(height, width)[1:]]
+
+
+@functools.lru_cache(maxsize=4)
 def flag_passes(height: int, width: int) -> list[tuple[IntArray, IntArray, IntArray]]:
     """Passes from 4 on: rows, columns, and places [12,n] of the blocks `AROUND` them in a flat grid that has `MARGIN`
     more on all sides."""

@@ -27,7 +27,7 @@ def flag_sequence(rng: np.random.Generator, grid: tuple[int, int], count: int) -
         if out and n % 3 == 0:
             skip = out[-1][0].copy()
         copy = skip * (rng.random(grid) < [0.5, 0.0, 1.0][n % 3]).astype(np.uint8)
-        latent = (rng.random((40, *grid)) < [0.0, 0.1, 1.0][n % 3]).astype(np.int16)
+        latent = (rng.random((40, *grid)) < [0.0, 0.1, 1.0][n % 3]).astype(np.int16) * (1 - skip)
         out.append((skip, copy, latent, rng.integers(0, 2, grid)))
     return out
 
