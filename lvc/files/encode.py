@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 
+BY_MUCH = 0.05
+"""Of a target bit rate; if it is missed by more, that is said."""
+
+
 def encode_file(
     source: PathLike,
     target: PathLike,
@@ -148,17 +152,26 @@ def encode_file(
             if sampler is not None:
                 writer.write_features(sampler.finish())
             writer.close()
-        for text in reader.notices:
+        seconds = float(count.ticks * video.seconds_per_tick)
+        for text in (*reader.notices, *_missed(target_bitrate, 8 * writer.clip_bytes, seconds)):
             if notice is not None:
                 notice(text)
         if verify and isinstance(path, Path):
             with about(target):
                 _verify_written(path, count, net, threads)
     return EncodeResult(
-        target, count.frames, video.width, video.height, float(count.ticks * video.seconds_per_tick),
+        target, count.frames, video.width, video.height, seconds,
         size_of(source), writer.bytes_written, time.monotonic() - started,
         model=net.id, video_bytes=writer.clip_bytes, verified=verify,
     )  # fmt: skip
+
+
+def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
+    """What to say where a bit rate was not met: the dial has ends."""
+    if target is None or seconds <= 0 or abs(bits / seconds / target - 1) <= BY_MUCH:
+        return []
+    advice = "scale it with --resolution" if bits / seconds > target else "no quality needs more, or it is too short"
+    return [f"has {bits / seconds / 1000:.0f} instead of {target / 1000:.0f} kbit/s of video — {advice}"]
 
 
 def seconds_of(reader: MediaReader) -> float | None:

@@ -44,6 +44,13 @@ def test_sound_is_copied_bit_for_bit(fake: Lvc, bunny: Path, with_sound: Path) -
     assert json.loads(fake("info", "b.lvz", "--json").out)["streams"] == []
 
 
+def test_a_rate_that_is_missed_is_said(fake: Lvc, carphone: Path) -> None:
+    done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--target-bitrate", "1k", "--json")
+    (said,) = [event["message"] for event in done.events if event["event"] == "notice"]
+    assert "instead of 1 kbit/s" in said and "--resolution" in said
+    assert "notice" not in [event["event"] for event in fake("encode", carphone, "b.lvz", "--json").events]
+
+
 def test_pipes_both_ways(fake: Lvc, carphone: Path, encoded: Path) -> None:
     packed = fake("encode", "-", "-", "--packing", "zstd", "--gop", "1", input=carphone.read_bytes())
     assert packed.code == 0 and packed.out == encoded.read_bytes()
