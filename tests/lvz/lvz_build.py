@@ -26,7 +26,7 @@ PLANES = (
 )
 HEADER = Header("test-model", bytes(range(32)), "lvc tests")
 VIDEO = VideoDescriptor(
-    64, 48, PLANES, 2, time_base=(1, 30000), frame_rate=(30000, 1001), source_pix_fmt="yuv420p", gop_seconds=0.5
+    64, 48, PLANES, 4, time_base=(1, 30000), frame_rate=(30000, 1001), source_pix_fmt="yuv420p", gop_seconds=0.5
 )
 AUDIO = CopiedStream("audio", "aac", (1, 48000), "deu", 48000, 2, 1, {"title": "Ton"}, b"\x11\x90")
 METADATA = Metadata({"title": "Zwölf", "comment": ""}, (Chapter(0, 500, (1, 1000), {"title": "a"}),))
