@@ -27,6 +27,8 @@ SETTLED_BITS = 10.0
 _STEPS = (2, 1)
 _LIMIT = 4095
 """Longest component of a vector: steps from frame to frame must not carry it beyond what the coder can say."""
+_AT_ONCE = 1024
+"""Blocks compared at a time: what that takes stays in the cache."""
 _CROSS = np.array([[1, -1, 0, 0], [0, 0, 1, -1]])
 
 
@@ -141,7 +143,12 @@ class _Blocks:
 
     def errors(self, ys: np.ndarray, xs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Of blocks [n] with one vector each [2,n]: float32 [n]."""
-        return self._squares(self._windows(ys * 16, xs * 16, vectors, 16), self._now[ys * self._cols + xs])
+        out = np.empty(len(ys), np.float32)
+        for start in range(0, len(ys), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            windows = self._windows(ys[part] * 16, xs[part] * 16, vectors[:, part], 16)
+            out[part] = self._squares(windows, self._now[ys[part] * self._cols + xs[part]])
+        return out
 
     def split_errors(self, ys: np.ndarray, xs: np.ndarray, quads: np.ndarray) -> np.ndarray:
         """The same with a vector for each quarter, `quads` [4,2,n]."""
