@@ -57,7 +57,8 @@ class EncodeResult(_Job):
         vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
             f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
-            f"{share}, {self.bpp:.4f} bpp{vmaf}, {self.fps:.1f} fps → {self.output}{', verified' if self.verified else ''}"
+            f"{share}, {self.bpp:.4f} bpp{vmaf}, {self.fps:.1f} fps → {self.output}"
+            f"{', verified' if self.verified else ''}"
         )
 
 
