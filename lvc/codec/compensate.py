@@ -87,15 +87,20 @@ def _picked(v: torch.Tensor, at: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(v.numpy().take(at, v.dim() - 1))
 
 
-def _windows(padded: np.ndarray, image: np.ndarray | int, top: np.ndarray, left: np.ndarray, size: int) -> torch.Tensor:
-    """Squares of `size` samples [size,size,K] of contiguous planes, as `_arithmetic` wants them."""
-    n_img, height, width = padded.shape
-    samples = padded.reshape(-1)
+def squares(planes: np.ndarray, image: np.ndarray | int, top: np.ndarray, left: np.ndarray, size: int) -> np.ndarray:
+    """Squares of `size` samples of contiguous planes [N,H,W], one after the other: [K,size·size]."""
+    _, height, width = planes.shape
+    samples = planes.reshape(-1)
     # every run of `size` samples as one element, overlapping
     run, each = np.dtype(f"V{size * samples.itemsize}"), samples.itemsize
     runs = np.lib.stride_tricks.as_strided(samples[:size].view(run), (len(samples) - size + 1,), (each,))
     lines = (image * (height * width) + top * width + left)[:, None] + np.arange(size) * width
-    picked = torch.from_numpy(runs[lines].view(samples.dtype)).reshape(len(top), size * size)
+    return np.asarray(runs[lines].view(samples.dtype).reshape(len(top), size * size))
+
+
+def _windows(padded: np.ndarray, image: np.ndarray | int, top: np.ndarray, left: np.ndarray, size: int) -> torch.Tensor:
+    """`squares` with blocks last, [size,size,K], as `_arithmetic` wants them."""
+    picked = torch.from_numpy(squares(padded, image, top, left, size))
     short = picked.to(torch.int16).t().contiguous()  # the fewer bytes are turned the better
     return short.to(_arithmetic(padded)).view(size, size, len(top))
 

@@ -29,6 +29,12 @@ def vector_bits(d: np.ndarray) -> np.ndarray:
     return bits
 
 
+def quarters(ys: np.ndarray, xs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the first samples of 16x16 blocks' quarters [4·n], all upper left ones first."""
+    top, left = ys[None] * 16 + np.array([[0], [0], [8], [8]]), xs[None] * 16 + np.array([[0], [8], [0], [8]])
+    return top.reshape(-1), left.reshape(-1)
+
+
 class MotionChoice:
     """`choose` fields of one video in order. Frames are padded luma planes uint8 [H,W]."""
 
@@ -113,9 +119,9 @@ class _Blocks:
     def split_errors(self, ys: np.ndarray, xs: np.ndarray, quads: np.ndarray) -> np.ndarray:
         """The same with a vector for each quarter, `quads` [4,2,n]."""
         n = len(ys)
-        y8, x8 = (ys[None] * 2 + np.array([[0], [0], [1], [1]])), (xs[None] * 2 + np.array([[0], [1], [0], [1]]))
+        top, left = quarters(ys, xs)
         guess = interpolated(
-            self._reference, 0, y8.reshape(-1) * 8 + _MARGIN, x8.reshape(-1) * 8 + _MARGIN,
+            self._reference, 0, top + _MARGIN, left + _MARGIN,
             quads.transpose(1, 0, 2).reshape(2, -1), 8, LUMA_FILTERS,
         ).view(8, 8, 2, 2, n)  # fmt: skip
         wanted = self._targets(ys, xs).view(2, 8, 2, 8, n).permute(1, 3, 0, 2, 4)

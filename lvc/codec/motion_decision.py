@@ -14,8 +14,8 @@ import torch
 
 from ..entropy.fields import MotionCoder
 from .choice import LUMA_WEIGHT
-from .compensate import LUMA_FILTERS, pad
-from .motion_choice import COMPONENT_BITS, vector_bits
+from .compensate import LUMA_FILTERS, pad, squares
+from .motion_choice import COMPONENT_BITS, quarters, vector_bits
 
 _PHASES, _TAPS = LUMA_FILTERS.shape
 _LEAD = _TAPS // 2 - 1
@@ -153,8 +153,7 @@ class _Blocks:
     def split_errors(self, ys: np.ndarray, xs: np.ndarray, quads: np.ndarray) -> np.ndarray:
         """The same with a vector for each quarter, `quads` [4,2,n]."""
         n = len(ys)
-        y8, x8 = (ys[None] * 2 + np.array([[0], [0], [1], [1]])), (xs[None] * 2 + np.array([[0], [1], [0], [1]]))
-        guess = self._windows(y8.reshape(-1) * 8, x8.reshape(-1) * 8, quads.transpose(1, 0, 2).reshape(2, -1), 8)
+        guess = self._windows(*quarters(ys, xs), quads.transpose(1, 0, 2).reshape(2, -1), 8)
         wanted = self._now[ys * self._cols + xs].reshape(n, 2, 8, 2, 8).transpose(1, 3, 0, 2, 4)
         return np.asarray(self._squares(guess, wanted.reshape(4 * n, 64)).reshape(4, n).sum(0))
 
@@ -172,11 +171,7 @@ class _Blocks:
         whole = vectors >> (_PHASES.bit_length() - 1)
         y = (top + _MARGIN + whole[1]).clip(_LEAD, height - size - _TAPS + 1 + _LEAD)
         x = (left + _MARGIN + whole[0]).clip(_LEAD, width - size - _TAPS + 1 + _LEAD)
-        # every run of `size` bytes as one element, overlapping
-        samples = self._planes.reshape(-1)
-        runs = np.lib.stride_tricks.as_strided(samples[:size].view(f"V{size}"), (len(samples) - size + 1,), (1,))
-        lines = ((phase * height + y) * width + x)[:, None] + np.arange(size) * width
-        return np.asarray(runs[lines].view(np.uint8).reshape(len(lines), size * size))
+        return squares(self._planes, phase, y, x, size)
 
     def _fill(self, phase: int) -> None:
         fy, fx = divmod(phase, _PHASES)
