@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import UsageError
 from .adaptive import Rows, Scored, learned, score
 from .coder import TABLES, UNIFORM, Coding, IntArray
+from .flags import YOUNG
 from .passes import diagonal, neighbours, passes, size_class, straight
 
 CANDIDATES = 6
@@ -22,7 +23,6 @@ _CLASSES = 13
 MAGNITUDES = 1 + 2 * _DIRECT + _CLASSES
 """Symbols of a vector difference: 0, +1, -1, +2, -2, then classes of |d| ≥ 3 by powers of two."""
 _SMALL = np.array([0, 1, -1, 2, -2] + [0] * _CLASSES)
-YOUNG = 3
 
 
 def spread(vectors: IntArray) -> IntArray:
