@@ -1,9 +1,9 @@
 """The training loop of `lvc train`.
 
-Groups of streams move through footage frame by frame on their own 8-bit reconstructions, as the encoder does: an
-intra step, then predicted frames, each trained on its own (no gradient crosses frames; the level of the intra frame
-is raised instead). One step is one batch of one group. State is saved every few minutes and after the last step; a
-step whose gradient is not finite is dropped, and nothing that is not finite is ever saved.
+Groups of streams move through footage frame by frame on their own reconstructions, with motion decided on these, as
+the encoder does: an intra step, then predicted frames, each trained on its own (no gradient crosses frames; the level
+of the intra frame is raised instead). One step is one batch of one group. State is saved every few minutes and after
+the last step; a step whose gradient is not finite is dropped, and nothing that is not finite is ever saved.
 
 Several processes (`distributed`) draw the same schedule from equal generators — which net, how long a group, which
 streams, their levels — and take their share of the streams; only the noise of the rate is each one's own.
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from ..codec.compensate import compensate
+from ..codec.motion_decision import MotionDecision
 from ..errors import UnsupportedError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
 from ..models.load import wrap
@@ -32,7 +33,7 @@ from .data import CachedClip, open_cache
 from .distributed import Team, team
 from .forward import Past, forward
 from .optimizer import Muon
-from .sampler import Group, Sampler, next_frames, to_bytes, to_samples
+from .sampler import Group, Sampler, next_frames, to_references, to_samples
 from .settings import TrainSettings
 from .start import blocks, pca_start
 from .state import Tensors, atomic_save, optimizer_tensors, read_state, read_weights, restore_optimizers, uninterrupted
@@ -131,8 +132,8 @@ class Trainer:
         frame = next_frames(group.streams) if group is not None and group.left > 0 else None
         if group is not None and frame is not None:
             group.left -= 1
-            wy, wuv = compensate(group.y, group.uv, np.ascontiguousarray(frame[2]))
             level = (group.base + self._uniform(-1.0, 1.0)).clamp(LEVEL_MIN, LEVEL_MAX)
+            wy, wuv = compensate(group.y, group.uv, group.moved(frame[0], frame[2], level))
             return group, self.model.inter, to_samples(frame[0], frame[1]), to_samples(wy, wuv), level
         length = self.rng.randint(3, max(3, self.settings.chain))
         group, frame, level = self._fresh(length)
@@ -150,7 +151,8 @@ class Trainer:
         level = (base + self._uniform(*INTRA_RAISE)).clamp(LEVEL_MIN, LEVEL_MAX)
         n = self.settings.crop // 16
         past = Past.zeros(self.settings.batch, self.model.intra.latent, n, n)
-        return Group(streams, base, length, frame[0], frame[1], past), frame, level
+        decisions = [MotionDecision(self.settings.crop, self.settings.crop) for _ in streams]
+        return Group(streams, base, length, frame[0], frame[1], past, decisions), frame, level
 
     def _uniform(self, low: float, high: float) -> torch.Tensor:
         """One number for each of this process's streams."""
@@ -198,7 +200,7 @@ class Trainer:
             if learns:
                 for optimizer in self.optimizers:
                     optimizer.step()
-            group.y, group.uv = to_bytes(result.recon)
+            group.y, group.uv = to_references(result.recon)
             n = self.settings.crop // 16
             after_key = Past.zeros(self.settings.batch, self.model.inter.latent, n, n)
             group.past = after_key if net.intra else result.past

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..codec.compensate import FRACTION
+from ..codec.motion_decision import MotionDecision
 from ..errors import UsageError
 from ..models.network import from_patches, to_patches
 from .data import CachedClip, stream
@@ -17,11 +19,12 @@ from .forward import Past
 from .settings import TrainSettings
 
 Streams = list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+_TOP = 255 << FRACTION
 
 
 @dataclass
 class Group:
-    """A batch of streams in step. `base` are their levels; y, uv their last reconstruction."""
+    """A batch of streams in step. `base` are their levels; y, uv their last reconstructions, as references."""
 
     streams: Streams
     base: torch.Tensor
@@ -29,6 +32,17 @@ class Group:
     y: np.ndarray
     uv: np.ndarray
     past: Past
+    decisions: list[MotionDecision]
+
+    def moved(self, frame: np.ndarray, found: np.ndarray, levels: torch.Tensor) -> np.ndarray:
+        """The motion decided on the reconstructions, as the encoder decides it: `frame` luma uint8 [B,c,c], `found` and
+        the result int16 [B,2,c/8,c/8]."""
+        seen = ((self.y + (1 << FRACTION >> 1)) >> FRACTION).astype(np.uint8)
+        fields = []
+        for decision, *given in zip(self.decisions, seen, frame, found, levels.tolist(), strict=True):
+            fields.append(decision.decide(*given))
+            decision.coded(fields[-1])
+        return np.stack(fields)
 
 
 class Sampler:
@@ -71,11 +85,12 @@ def next_frames(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.ndarray] |
 
 
 def to_samples(y: np.ndarray, uv: np.ndarray) -> torch.Tensor:
-    """uint8 [B,H,W], [B,2,H/2,W/2] → patches float32 around 0."""
-    return to_patches(torch.from_numpy(y)[:, None].float() / 255 - 0.5, torch.from_numpy(uv).float() / 255 - 0.5)
+    """Planes uint8 or references int16, [B,H,W] and [B,2,H/2,W/2] → patches float32 around 0."""
+    top = 255 if y.dtype == np.uint8 else _TOP
+    return to_patches(torch.from_numpy(y)[:, None].float() / top - 0.5, torch.from_numpy(uv).float() / top - 0.5)
 
 
-def to_bytes(patches: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """`to_samples` backwards, from patches on any device."""
-    y, uv = from_patches((patches + 0.5).mul(255).round().clamp(0, 255).to(torch.uint8).cpu())
+def to_references(patches: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """`to_samples` backwards, from patches on any device, to references."""
+    y, uv = from_patches((patches + 0.5).mul(_TOP).round().clamp(0, _TOP).to(torch.int16).cpu())
     return y[:, 0].contiguous().numpy(), uv.contiguous().numpy()

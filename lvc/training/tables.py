@@ -12,11 +12,13 @@ import torch
 
 from ..codec.control import LARGEST_RAISE, Constant
 from ..codec.frames import FrameEncoder
+from ..codec.motion_decision import MotionDecision
 from ..codec.scales import Scales
 from ..codec.settings import EFFORTS, EncodeSettings
 from ..entropy.clip import KIND_KEY, KIND_PREDICTED, FrameLatents, Geometry
 from ..entropy.coder import Encoder, IntArray
 from ..entropy.rans import HYPER, HYPER_LIMIT, SKIP, GopCoder, hyper_places
+from ..models.config import code_to_level
 from ..models.integer import TABLES
 from ..models.load import TABLE_PREFIX, Model
 from ..models.network import SIGMA_MIN, SIGMA_RATE, Codec
@@ -113,13 +115,16 @@ def count_symbols(
         settings = EncodeSettings(quality=rng.uniform(0, 100))
         control, raised = Constant(settings), rng.uniform(0, LARGEST_RAISE)
         first = rng.randrange(max(1, len(clip.y) - frames))
-        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort])
+        encoder, decision = FrameEncoder(model, height, width, EFFORTS[settings.effort]), MotionDecision(height, width)
         coder = GopCoder(geometry, Scales(model), model.tables)
         latents: list[FrameLatents] = []
         for i in range(min(frames, len(clip.y) - first)):
             planes = (np.array(clip.y[first + i]), np.array(clip.uv[first + i]))  # copies: torch wants to own them
-            motion = np.array(clip.motion[0, first + i]) if i else None
-            latents.append(encoder.encode(planes, control.code(0.0 if i else raised), motion))
+            quality, motion = control.code(0.0 if i else raised), None
+            if i and encoder.recon is not None:
+                motion = decision.decide(encoder.recon[0], planes[0], clip.motion[0, first + i], code_to_level(quality))
+                decision.coded(motion)
+            latents.append(encoder.encode(planes, quality, motion))
         coder.write(latents, counter)
         for frame in latents:
             if frame.kind == KIND_PREDICTED:

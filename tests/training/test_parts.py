@@ -20,7 +20,7 @@ from lvc.training.data import CachedClip, _search, find_footage, open_cache, str
 from lvc.training.forward import Past, forward
 from lvc.training.loop import _code
 from lvc.training.optimizer import Muon
-from lvc.training.sampler import to_bytes, to_samples
+from lvc.training.sampler import to_references, to_samples
 from lvc.training.start import blocks, pca_start
 
 
@@ -93,10 +93,17 @@ def test_streams_keep_motion_and_pictures_together(moving: CachedClip) -> None:
     assert len(kinds) == 4 and missed < 0.6 * still
 
 
-def test_samples_and_bytes_are_inverse() -> None:
-    y, uv = planes(32, 48)
-    back = to_bytes(to_samples(y[None], uv[None]))
+def test_samples_and_references_are_inverse() -> None:
+    y, uv = (plane.astype(np.int16) * 16 for plane in planes(32, 48))
+    y += np.arange(y.size, dtype=np.int16).reshape(y.shape) % 7 * (y < 4000)
+    back = to_references(to_samples(y[None], uv[None]))
     assert np.array_equal(back[0][0], y) and np.array_equal(back[1][0], uv)
+
+
+def test_references_of_pictures_are_their_samples() -> None:
+    y, uv = planes(32, 48)
+    back = to_references(to_samples(y[None], uv[None]))
+    assert np.array_equal(back[0][0], y.astype(np.int16) * 16) and np.array_equal(back[1][0], uv.astype(np.int16) * 16)
 
 
 def test_codes_are_those_of_the_encoder() -> None:
