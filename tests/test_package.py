@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -30,9 +31,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_inside(installed: Path) -> None:
     inside = {p.relative_to(installed / "lvc").as_posix() for p in (installed / "lvc").rglob("*") if p.is_file()}
     source = {p.relative_to(ROOT / "lvc").as_posix() for p in (ROOT / "lvc").rglob("*.py")}
-    assert source | {"py.typed", "checkpoints/default.safetensors"} <= inside
+    assert source | {"py.typed", "codec/native.c", "checkpoints/default.safetensors"} <= inside
+    assert ("codec/_native.so" in inside) == (shutil.which("cc") is not None)
     assert not [name for name in inside if name.startswith("tests") or name.endswith((".pyc", ".jsonl"))]
     assert len(list(installed.glob("lvc-*.dist-info/licenses/LICENSE"))) == 1
+
+
+def test_it_builds_without_a_compiler(tmp_path: Path) -> None:
+    """What a compiler would have made is not in the wheel then, and the wheel is for every machine."""
+    shutil.copytree(ROOT, tmp_path / "lvc", ignore=shutil.ignore_patterns(".*", "tests", "docs", "_native.so"))
+    env = os.environ | {"CC": "no-such-compiler"}
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=tmp_path / "lvc", env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.glob("*.whl")
+    assert made.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(made) as wheel:
+        assert not [name for name in wheel.namelist() if name.endswith(".so")]
 
 
 def test_it_encodes_without_the_checkout(installed: Path, carphone: Path, tmp_path: Path) -> None:

@@ -8,6 +8,16 @@ import numpy as np
 import pytest
 
 from lvc.codec.compensate import FRACTION, compensate
+from lvc.codec.native import library
+
+
+@pytest.fixture(autouse=True, params=["numpy", "native"])
+def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numpy":
+        monkeypatch.setattr("lvc.codec.compensate.library", lambda: None)
+    elif library() is None:
+        pytest.skip("lvc was built without a compiler")
+
 
 LUMA = {0: {0: 64}, 1: {-2: 1, -1: -5, 0: 52, 1: 20, 2: -5, 3: 1}, 2: {-2: 2, -1: -10, 0: 40, 1: 40, 2: -10, 3: 2}}
 LUMA[3] = {1 - k: v for k, v in LUMA[1].items()}
@@ -158,3 +168,10 @@ def test_views_that_are_not_contiguous_do_as_well() -> None:
     plain = compensate(y[..., ::-1].copy(), uv[..., ::-1].copy(), motion[..., ::-1].copy())
     views = compensate(y[..., ::-1], uv[..., ::-1], motion[..., ::-1])
     assert all(np.array_equal(a, b) for a, b in zip(plain, views, strict=True))
+
+
+def test_planes_that_do_not_fit_are_refused() -> None:
+    y, uv = pictures(np.random.default_rng(6), 1, 32, 32)
+    motion = np.ones((1, 2, 4, 6), np.int16)
+    with pytest.raises((ValueError, IndexError)):
+        compensate(y, uv, motion)

@@ -7,6 +7,15 @@ import pytest
 
 from lvc.codec.compensate import LUMA_FILTERS, compensate, interpolated, pad
 from lvc.codec.motion_decision import _MARGIN, MotionDecision, _Blocks
+from lvc.codec.native import library
+
+
+@pytest.fixture(autouse=True, params=["numpy", "native"])
+def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numpy":
+        monkeypatch.setattr("lvc.codec.motion_decision.library", lambda: None)
+    elif library() is None:
+        pytest.skip("lvc was built without a compiler")
 
 
 def _picture(seed: int = 0, height: int = 96, width: int = 128) -> np.ndarray:
@@ -65,3 +74,27 @@ def test_the_last_field_is_a_candidate() -> None:
     np.testing.assert_array_equal(decision.decide(reference, frame[0], nothing, 12.0), shift)
     decision.coded(nothing)
     assert (decision.decide(reference, frame[0], nothing, 12.0) != shift).any()
+
+
+def test_both_arithmetics_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, over frames whose fields follow one another, with splits, far vectors and every phase."""
+    rng = np.random.default_rng(7)
+    fields: list[list[np.ndarray]] = []
+    for here in (library(), None):
+        monkeypatch.setattr("lvc.codec.motion_decision.library", lambda here=here: here)
+        decision, rng = MotionDecision(96, 128), np.random.default_rng(7)
+        fields.append([])
+        for number in range(6):
+            frame = _picture(number % 2 + 10)
+            rolled = np.concatenate([np.roll(frame[:40], number, 1), np.roll(frame[40:], -number, 0)])
+            reference = np.clip(rolled + rng.integers(-3, 4, frame.shape), 0, 255).astype(np.uint8)
+            found = rng.integers(-3, 4, (2, 12, 16)).astype(np.int16)
+            found[0, :5] += 4 * number
+            found[1, 5:] -= 4 * number
+            found[:, 0, 0] = 4000, -4000
+            fields[-1].append(decision.decide(reference, frame, found, 8.0 + number))
+            decision.coded(fields[-1][-1])
+    assert sum(len(np.unique(f.reshape(2, -1), axis=1).T) > 5 for f in fields[0]) > 2
+    assert any((f[:, ::2, ::2] != f[:, 1::2, 1::2]).any() for f in fields[0])
+    for one, other in zip(*fields, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -47,9 +47,7 @@ def small_file(
 ) -> bytes:
     """`gops` GOPs of `clips` clips of 4 frames, with audio packets of the same time between them."""
     out = io.BytesIO()
-    with LvzWriter(
-        out, HEADER, VIDEO, [AUDIO] if audio else [], METADATA if metadata else None, **writer
-    ) as w:
+    with LvzWriter(out, HEADER, VIDEO, [AUDIO] if audio else [], METADATA if metadata else None, **writer) as w:
         sent = 0
         for number in range(gops * clips):
             w.write_clip(clip(4 * number, number % clips == 0, size=size))
