@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ def build() -> bool:
         return False
     with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
         made = Path(folder) / LIBRARY.name
-        done = subprocess.run([*command, *FLAGS, "-o", str(made), str(SOURCE)], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, *FLAGS, f"-DLVC_SOURCE={zlib.crc32(SOURCE.read_bytes())}u", "-o", str(made), str(SOURCE)],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             LIBRARY.unlink(missing_ok=True)
             print(f"lvc is built without its compiled functions:\n{done.stderr[:2000]}", file=sys.stderr)

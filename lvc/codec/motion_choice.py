@@ -7,14 +7,18 @@ bits saved are worth the error added.
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..entropy.fields import MotionCoder
 from .compensate import LUMA_FILTERS, interpolated, pad
+from .native import Blocks, library
 
 _MARGIN = 16 + LUMA_FILTERS.shape[1]
+SPLIT_BITS = 2.0
 
 
 _SIZES = np.arange(1 << 14)
@@ -42,6 +46,7 @@ class MotionChoice:
         self._rows, self._cols = height // 16, width // 16
         self._passes = MotionCoder.passes(self._rows, self._cols)
         self._last = np.zeros((2, self._rows, self._cols), np.int64)
+        self._blocks: Blocks | None = None
 
     def restart(self) -> None:
         """A key frame: the next field is coded without one before it."""
@@ -52,6 +57,13 @@ class MotionChoice:
     ) -> tuple[np.ndarray, float]:
         """`field` int16 [2,H/8,W/8] → the field to code, and its mean absolute error per sample. `price`: absolute
         error a bit is worth (255 / sqrt(λ))."""
+        if native := library():
+            if self._blocks is None:
+                self._blocks = Blocks(self._rows, self._cols, self._passes, _MARGIN, LUMA_FILTERS, COMPONENT_BITS)
+            prices = ctypes.c_float(price), ctypes.c_float(SPLIT_BITS)
+            out, total = self._blocks.run(native.lvc_choose, (reference, frame), (field, self._last), *prices)
+            self._last = out[:, ::2, ::2]
+            return out, total / frame.size
         field = field.astype(np.int64)
         blocks = _Blocks(reference, frame)
         quads = np.stack([field[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
@@ -62,7 +74,7 @@ class MotionChoice:
         own = whole_error.copy()
         sy, sx = np.nonzero(split)
         own[sy, sx] = blocks.split_errors(sy, sx, quads[:, :, sy, sx])
-        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + 2.0
+        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + SPLIT_BITS
         base = np.zeros((2, self._rows, self._cols), np.int64)
         missed = 0.0
         keep_split = np.zeros(split.shape, bool)
@@ -83,7 +95,7 @@ class MotionChoice:
             best, n = np.argmin(errors + price * bits, 0), np.arange(len(ys))
             base[:, ys, xs] = vectors[best, :, n].T
             keep_split[ys, xs] = best == 3
-            missed += float(errors[best, n].sum())
+            missed += float(errors[best, n].sum(dtype=np.float64))
         out = base.repeat(2, 1).repeat(2, 2)
         out = np.where(keep_split.repeat(2, 0).repeat(2, 1)[None], field, out)
         self._last = out[:, ::2, ::2]

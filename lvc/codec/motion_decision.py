@@ -17,18 +17,18 @@ import torch
 from ..entropy.fields import MotionCoder
 from .choice import LUMA_WEIGHT
 from .compensate import LUMA_FILTERS, pad, squares
-from .motion_choice import COMPONENT_BITS, quarters, vector_bits
-from .native import address, library
+from .motion_choice import COMPONENT_BITS, SPLIT_BITS, quarters, vector_bits
+from .native import Blocks, address, library
 
 _PHASES, _TAPS = LUMA_FILTERS.shape
 _LEAD = _TAPS // 2 - 1
 _MARGIN = 16 + _TAPS
-_SAME, _LIKE_ANOTHER, _NEW, _SPLIT = 0.4, 4.5, 5.0, 2.0
-"""About what it costs, in bits, that a vector is as predicted, a candidate's, or neither, and that a block is split."""
+_SAME, _LIKE_ANOTHER, _NEW = 0.4, 4.5, 5.0
+"""About what it costs, in bits, that a vector is as predicted, a candidate's, or neither."""
 SETTLED_BITS = 10.0
 """A block that costs no more than this is not looked at any further."""
 _STEPS = (2, 1)
-_PRICES = np.array([_SAME, _LIKE_ANOTHER, _NEW, _SPLIT, SETTLED_BITS], np.float32)
+_PRICES = np.array([_SAME, _LIKE_ANOTHER, _NEW, SPLIT_BITS, SETTLED_BITS], np.float32)
 _LIMIT = 4095
 """Longest component of a vector: steps from frame to frame must not carry it beyond what the coder can say."""
 _AT_ONCE = 1024
@@ -44,7 +44,7 @@ class MotionDecision:
         self._rows, self._cols = height // 16, width // 16
         self._passes = MotionCoder.passes(self._rows, self._cols)
         self._last = np.zeros((2, self._rows, self._cols), np.int64)
-        self._order: np.ndarray | None = None
+        self._blocks: Blocks | None = None
 
     def coded(self, field: np.ndarray) -> None:
         """The field int16 [2,H/8,W/8] that was coded, whoever decided it; zeros for a key frame."""
@@ -55,13 +55,16 @@ class MotionDecision:
         searched → the field to code, same shape. `level`: log2 λ of the frame."""
         weight = LUMA_WEIGHT / 255**2 * 2**level
         if native := library():
-            return self._natively(native, reference, frame, found, weight)
+            if self._blocks is None:
+                self._blocks = Blocks(self._rows, self._cols, self._passes, _MARGIN, LUMA_FILTERS, COMPONENT_BITS)
+            prices = ctypes.c_float(weight), address(_PRICES), ctypes.c_int32(_LIMIT)
+            return self._blocks.run(native.lvc_decide, (reference, frame), (found, self._last), *prices)[0]
         field = found.astype(np.int64)
         blocks = _Blocks(reference, frame, weight)
         quads = np.stack([field[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
         split = (quads != quads[:1]).any((0, 1))
         whole = np.sort(quads, 0)[1]
-        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + _SPLIT
+        inside = vector_bits((quads[1:] - quads[0]).reshape(3, 2, -1)).sum(0).reshape(split.shape) + SPLIT_BITS
         base = np.zeros((2, self._rows, self._cols), np.int64)
         keep_split = np.zeros(split.shape, bool)
         for ys, xs, near in self._passes:
@@ -87,31 +90,6 @@ class MotionDecision:
             base[:, ys, xs] = best.vectors
         out = base.repeat(2, 1).repeat(2, 2)
         return np.where(keep_split.repeat(2, 0).repeat(2, 1)[None], field, out).astype(np.int16)
-
-    def _natively(
-        self, native: ctypes.CDLL, reference: np.ndarray, frame: np.ndarray, found: np.ndarray, weight: float
-    ) -> np.ndarray:
-        rows, cols = self._rows, self._cols
-        if self._order is None:
-            places = [(ys * cols + xs, [a * cols + b for a, b in near] or [-1] * 4) for ys, xs, near in self._passes]
-            self._order = np.concatenate([at for at, _ in places]).astype(np.int32)
-            self._near = np.concatenate(
-                [np.stack([np.broadcast_to(k, at.shape) for k in near], 1) for at, near in places]
-            ).astype(np.int32, order="C")
-            size = 16 * rows + 2 * _MARGIN, 16 * cols + 2 * _MARGIN
-            self._scratch = np.empty((_PHASES**2, *size), np.uint8), np.empty((_PHASES, *size), np.int16)
-        planes = [np.ascontiguousarray(p, np.uint8) for p in (reference, frame)]
-        fields = [np.ascontiguousarray(f, np.int16) for f in (found, self._last)]
-        if any(p.shape != (16 * rows, 16 * cols) for p in planes) or found.shape != (2, 2 * rows, 2 * cols):
-            raise ValueError(f"frames {reference.shape}, {frame.shape} and motion {found.shape} do not fit")
-        out, base = np.empty_like(fields[0]), np.empty_like(fields[1])
-        native.lvc_decide(
-            *map(address, planes), *map(address, fields), ctypes.c_int64(rows), ctypes.c_int64(cols),
-            address(self._order), address(self._near), address(LUMA_FILTERS), ctypes.c_float(weight),
-            address(COMPONENT_BITS), ctypes.c_int64(len(COMPONENT_BITS)), address(_PRICES), ctypes.c_int32(_LIMIT),
-            *map(address, self._scratch), address(base), address(out),
-        )  # fmt: skip
-        return out
 
 
 def _bits(vectors: np.ndarray, guess: np.ndarray, slots: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@
 #define LARGEST 12 /* block and ramp */
 #define WINDOW (LARGEST + TAPS - 1)
 
-int32_t lvc_native_version(void) { return 1; }
+/* Of which text this was made, for whoever loads it. */
+uint32_t lvc_native_source(void) { return LVC_SOURCE; }
 
 INLINE int64_t bounded(int64_t v, int64_t low, int64_t high) { return v < low ? low : v > high ? high : v; }
 
@@ -230,12 +231,25 @@ INLINE const uint8_t *at_phase(Blocks *b, int fy, int fx) {
     return out;
 }
 
-/* Squared error, in bits, of the square at (top, left) predicted with a vector. */
-INLINE float missed(Blocks *b, int64_t top, int64_t left, int64_t vx, int64_t vy, int size) {
+/* The prediction of the square at (top, left) with a vector, padded_width a row. */
+INLINE const uint8_t *predicted(Blocks *b, int64_t top, int64_t left, int64_t vx, int64_t vy, int size) {
     const uint8_t *plane = at_phase(b, vy & (PHASES - 1), vx & (PHASES - 1));
     const int64_t y = bounded(top + MARGIN + (vy >> 2), LEAD, b->padded_height - size - TAPS + 1 + LEAD);
     const int64_t x = bounded(left + MARGIN + (vx >> 2), LEAD, b->padded_width - size - TAPS + 1 + LEAD);
-    const uint8_t *p = plane + y * b->padded_width + x, *q = b->now + top * b->width + left;
+    return plane + y * b->padded_width + x;
+}
+
+INLINE int32_t absolute(Blocks *b, int64_t top, int64_t left, int64_t vx, int64_t vy, int size) {
+    const uint8_t *p = predicted(b, top, left, vx, vy, size), *q = b->now + top * b->width + left;
+    int32_t sum = 0;
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++) sum += abs(p[i * b->padded_width + j] - q[i * b->width + j]);
+    return sum;
+}
+
+/* Squared error, in bits. */
+INLINE float missed(Blocks *b, int64_t top, int64_t left, int64_t vx, int64_t vy, int size) {
+    const uint8_t *p = predicted(b, top, left, vx, vy, size), *q = b->now + top * b->width + left;
     int32_t sum = 0;
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
@@ -309,77 +323,144 @@ INLINE void offer(Blocks *b, const Prices *prices, Choice *c, int64_t top, int64
     }
 }
 
-/* MotionDecision.decide. reference, frame uint8 [16·rows,16·cols]; found, out int16 [2,2·rows,2·cols]; last, base int16
-   [2,rows,cols], base is written; order int32 [rows·cols] and near int32 [rows·cols,4] places of blocks in coding order and
-   of their neighbours (-1: none); planes uint8 [16,h,w] and across int16 [4,h,w] are written, of the padded size;
-   prices float32: component bits, then same, like, new, split, settled. */
-FAST void lvc_decide(const uint8_t *reference, const uint8_t *frame, const int16_t *found, const int16_t *last,
-                     int64_t rows, int64_t cols, const int32_t *order, const int32_t *near, const int16_t *filters,
-                     float weight, const float *component_bits, int64_t components, const float *constants,
-                     int32_t limit, uint8_t *planes, int16_t *across, int16_t *base, int16_t *out) {
-    const int64_t blocks = rows * cols;
-    const Prices prices = {component_bits, components,   constants[0], constants[1],
-                           constants[2],   constants[3], constants[4], limit};
-    Blocks b = {frame, planes, across, across + 3 * (16 * rows + 2 * MARGIN) * (16 * cols + 2 * MARGIN), filters, 16 * rows, 16 * cols, 16 * rows + 2 * MARGIN, 16 * cols + 2 * MARGIN,
-                {1}, {1}, weight};
+/* What the decision and the choice of motion are given, and how their memory is laid out. reference, frame uint8
+   [16·rows,16·cols]; found, out int16 [2,2·rows,2·cols]; last, base int16 [2,rows,cols], base is written; order int32
+   [rows·cols] and near int32 [rows·cols,4] places of blocks in coding order and of their neighbours (-1: none); planes
+   uint8 [16,h,w] and across int16 [4,h,w] are written, of the padded size. */
+typedef struct {
+    const uint8_t *reference, *frame;
+    const int16_t *found, *last;
+    const int32_t *order, *near;
+    const int16_t *filters;
+    const float *component_bits;
+    uint8_t *planes;
+    int16_t *across, *base, *out;
+    int64_t rows, cols, components;
+} Fields;
+
+INLINE Blocks started(const Fields *f, float weight) {
+    Blocks b = {.now = f->frame, .planes = f->planes, .across = f->across, .filters = f->filters,
+                .height = 16 * f->rows, .width = 16 * f->cols, .padded_height = 16 * f->rows + 2 * MARGIN,
+                .padded_width = 16 * f->cols + 2 * MARGIN, .filled = {1}, .across_filled = {1}, .weight = weight};
+    b.line = f->across + 3 * b.padded_height * b.padded_width;
     for (int64_t y = 0; y < b.padded_height; y++) {
-        const uint8_t *from = reference + bounded(y - MARGIN, 0, b.height - 1) * b.width;
-        uint8_t *to = planes + y * b.padded_width;
+        const uint8_t *from = f->reference + bounded(y - MARGIN, 0, b.height - 1) * b.width;
+        uint8_t *to = f->planes + y * b.padded_width;
         memset(to, from[0], MARGIN);
         memcpy(to + MARGIN, from, b.width);
         memset(to + MARGIN + b.width, from[b.width - 1], MARGIN);
     }
-    for (int64_t k = 0; k < blocks; k++) {
-        const int64_t at = order[k], row = at / cols, col = at % cols, top = 16 * row, left = 16 * col;
-        Vector corners[4], slots[5], some[9];
-        int n = 0, split = 0;
-        for (int q = 0; q < 4; q++) {
-            const int64_t place = (2 * row + q / 2) * 2 * cols + 2 * col + q % 2;
-            corners[q] = (Vector){found[place], found[4 * blocks + place]};
-            split |= corners[q].x != corners[0].x || corners[q].y != corners[0].y;
-        }
-        for (; n < 4 && near[4 * k + n] >= 0; n++)
-            slots[n] = (Vector){base[near[4 * k + n]], base[blocks + near[4 * k + n]]};
-        const Vector before = {last[at], last[blocks + at]};
-        slots[n] = before;
-        const Vector guess = median(slots, n + 1, n / 2);
-        Choice c = {.best = guess, .guess = guess, .slots = slots, .n_slots = n + 1, .cost = __builtin_inff()};
-        some[0] = guess, some[1] = before, some[2] = median(corners, 4, 1);
-        offer(&b, &prices, &c, top, left, some, 3);
-        memcpy(some, slots, n * sizeof *some);
+    return b;
+}
+
+/* One block on its way: where it is, the vectors searched for its quarters, and the slots it may be predicted by (the
+   last of which is the last field's). */
+typedef struct {
+    int64_t at, top, left, place[4];
+    Vector corners[4], slots[5], guess;
+    int n_slots, split;
+} Block;
+
+INLINE Block block_of(const Fields *f, int64_t k) {
+    const int64_t blocks = f->rows * f->cols, row = f->order[k] / f->cols, col = f->order[k] % f->cols;
+    Block v = {.at = f->order[k], .top = 16 * row, .left = 16 * col};
+    for (int q = 0; q < 4; q++) {
+        v.place[q] = (2 * row + q / 2) * 2 * f->cols + 2 * col + q % 2;
+        v.corners[q] = (Vector){f->found[v.place[q]], f->found[4 * blocks + v.place[q]]};
+        v.split |= v.corners[q].x != v.corners[0].x || v.corners[q].y != v.corners[0].y;
+    }
+    for (int n = 0; n < 4 && f->near[4 * k + n] >= 0; n++)
+        v.slots[v.n_slots++] = (Vector){f->base[f->near[4 * k + n]], f->base[blocks + f->near[4 * k + n]]};
+    v.slots[v.n_slots] = (Vector){f->last[v.at], f->last[blocks + v.at]};
+    v.guess = median(v.slots, v.n_slots + 1, v.n_slots / 2);
+    v.n_slots++;
+    return v;
+}
+
+INLINE void settle(const Fields *f, const Block *v, Vector best, int split) {
+    const int64_t blocks = f->rows * f->cols;
+    f->base[v->at] = (int16_t)best.x, f->base[blocks + v->at] = (int16_t)best.y;
+    for (int q = 0; q < 4; q++) {
+        f->out[v->place[q]] = (int16_t)(split ? v->corners[q].x : best.x);
+        f->out[4 * blocks + v->place[q]] = (int16_t)(split ? v->corners[q].y : best.y);
+    }
+}
+
+/* Bits of a vector less another; of a split block's other quarters. */
+INLINE float apart(const Prices *p, Vector a, Vector b) {
+    return a.x == b.x && a.y == b.y ? 0.4f : 2.0f + component(p, a.x - b.x) + component(p, a.y - b.y);
+}
+
+INLINE float inside(const Prices *p, const Vector *corners) {
+    float bits = apart(p, corners[1], corners[0]) + apart(p, corners[2], corners[0]);
+    bits += apart(p, corners[3], corners[0]);
+    return bits + p->split;
+}
+
+/* MotionDecision.decide. prices: same, like, new, split, settled. */
+FAST void lvc_decide(const Fields *f, float weight, const float *prices_given, int32_t limit) {
+    const float *g = prices_given;
+    const Prices prices = {f->component_bits, f->components, g[0], g[1], g[2], g[3], g[4], limit};
+    Blocks b = started(f, weight);
+    for (int64_t k = 0; k < f->rows * f->cols; k++) {
+        const Block v = block_of(f, k);
+        Vector some[9];
+        const int n = v.n_slots - 1;
+        Choice c = {.best = v.guess, .guess = v.guess, .slots = v.slots, .n_slots = v.n_slots, .cost = __builtin_inff()};
+        some[0] = v.guess, some[1] = v.slots[n], some[2] = median(v.corners, 4, 1);
+        offer(&b, &prices, &c, v.top, v.left, some, 3);
+        memcpy(some, v.slots, n * sizeof *some);
         some[n] = (Vector){0, 0};
-        memcpy(some + n + 1, corners, sizeof corners);
-        offer(&b, &prices, &c, top, left, some, n + 5);
+        memcpy(some + n + 1, v.corners, sizeof v.corners);
+        offer(&b, &prices, &c, v.top, v.left, some, n + 5);
         for (int step = 2; step; step--) {
-            const Vector v = c.best;
-            some[0] = (Vector){v.x + step, v.y}, some[1] = (Vector){v.x - step, v.y};
-            some[2] = (Vector){v.x, v.y + step}, some[3] = (Vector){v.x, v.y - step};
-            offer(&b, &prices, &c, top, left, some, 4);
+            const Vector at = c.best;
+            some[0] = (Vector){at.x + step, at.y}, some[1] = (Vector){at.x - step, at.y};
+            some[2] = (Vector){at.x, at.y + step}, some[3] = (Vector){at.x, at.y - step};
+            offer(&b, &prices, &c, v.top, v.left, some, 4);
         }
-        if (split && c.cost > prices.settled) {
-            float inside = 0, error = 0;
-            for (int q = 1; q < 4; q++) {
-                const int32_t dx = corners[q].x - corners[0].x, dy = corners[q].y - corners[0].y;
-                const float bits = dx || dy ? 2.0f + component(&prices, dx) + component(&prices, dy) : 0.4f;
-                inside = q == 1 ? bits : inside + bits;
-            }
-            inside += prices.split;
+        int split = v.split && c.cost > prices.settled;
+        if (split) {
+            float error = 0;
             for (int q = 0; q < 4; q++) {
-                const float e = missed(&b, top + q / 2 * 8, left + q % 2 * 8, corners[q].x, corners[q].y, 8);
+                const int64_t top = v.top + q / 2 * 8, left = v.left + q % 2 * 8;
+                const float e = missed(&b, top, left, v.corners[q].x, v.corners[q].y, 8);
                 error = q == 0 ? e : error + e;
             }
-            float cost = vector_price(&prices, corners[0], guess, slots, n + 1) + inside;
+            float cost = vector_price(&prices, v.corners[0], v.guess, v.slots, v.n_slots) + inside(&prices, v.corners);
             cost += error;
             split = cost < c.cost;
-            if (split) c.best = corners[0];
-        } else {
-            split = 0;
         }
-        base[at] = (int16_t)c.best.x, base[blocks + at] = (int16_t)c.best.y;
-        for (int q = 0; q < 4; q++) {
-            const int64_t place = (2 * row + q / 2) * 2 * cols + 2 * col + q % 2;
-            out[place] = split ? found[place] : (int16_t)c.best.x;
-            out[4 * blocks + place] = split ? found[4 * blocks + place] : (int16_t)c.best.y;
-        }
+        settle(f, &v, split ? v.corners[0] : c.best, split);
     }
+}
+
+/* MotionChoice.choose; `split`: bits of being split. Returns the sum of absolute errors. */
+FAST int64_t lvc_choose(const Fields *f, float price, float split_bits) {
+    const Prices prices = {.component = f->component_bits, .components = f->components, .split = split_bits};
+    Blocks b = started(f, 0);
+    int64_t total = 0;
+    for (int64_t k = 0; k < f->rows * f->cols; k++) {
+        const Block v = block_of(f, k);
+        const Vector some[4] = {v.guess, v.slots[v.n_slots - 1], median(v.corners, 4, 1), v.corners[0]};
+        float least = 0;
+        int32_t taken = 0;
+        int best = -1;
+        for (int i = 0; i < 3 + v.split; i++) {
+            int32_t error = 0;
+            float bits = apart(&prices, some[i], v.guess);
+            if (i == 3) {
+                for (int q = 0; q < 4; q++)
+                    error += absolute(&b, v.top + q / 2 * 8, v.left + q % 2 * 8, v.corners[q].x, v.corners[q].y, 8);
+                bits += inside(&prices, v.corners);
+            } else {
+                error = absolute(&b, v.top, v.left, some[i].x, some[i].y, 16);
+            }
+            const float cost = (float)error + price * bits;
+            if (best < 0 || cost < least) best = i, least = cost, taken = error;
+        }
+        total += taken;
+        settle(f, &v, some[best], best == 3);
+    }
+    return total;
 }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lvc.codec.compensate import LUMA_FILTERS, compensate, interpolated, pad
+from lvc.codec.motion_choice import MotionChoice
 from lvc.codec.motion_decision import _MARGIN, MotionDecision, _Blocks
 from lvc.codec.native import library
 
@@ -76,14 +77,17 @@ def test_the_last_field_is_a_candidate() -> None:
     assert (decision.decide(reference, frame[0], nothing, 12.0) != shift).any()
 
 
-def test_both_arithmetics_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chosen", [False, True], ids=["decided", "chosen"])
+def test_both_arithmetics_take_the_same_motion(chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, over frames whose fields follow one another, with splits, far vectors and every phase."""
-    rng = np.random.default_rng(7)
     fields: list[list[np.ndarray]] = []
+    errors: list[list[float]] = []
     for here in (library(), None):
         monkeypatch.setattr("lvc.codec.motion_decision.library", lambda here=here: here)
-        decision, rng = MotionDecision(96, 128), np.random.default_rng(7)
+        monkeypatch.setattr("lvc.codec.motion_choice.library", lambda here=here: here)
+        decision, choice, rng = MotionDecision(96, 128), MotionChoice(96, 128), np.random.default_rng(7)
         fields.append([])
+        errors.append([])
         for number in range(6):
             frame = _picture(number % 2 + 10)
             rolled = np.concatenate([np.roll(frame[:40], number, 1), np.roll(frame[40:], -number, 0)])
@@ -92,9 +96,15 @@ def test_both_arithmetics_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
             found[0, :5] += 4 * number
             found[1, 5:] -= 4 * number
             found[:, 0, 0] = 4000, -4000
-            fields[-1].append(decision.decide(reference, frame, found, 8.0 + number))
-            decision.coded(fields[-1][-1])
+            if chosen:
+                field, error = choice.choose(reference, frame, found, 2.0 + 3 * number)
+                fields[-1].append(field)
+                errors[-1].append(error)
+            else:
+                fields[-1].append(decision.decide(reference, frame, found, 8.0 + number))
+                decision.coded(fields[-1][-1])
     assert sum(len(np.unique(f.reshape(2, -1), axis=1).T) > 5 for f in fields[0]) > 2
     assert any((f[:, ::2, ::2] != f[:, 1::2, 1::2]).any() for f in fields[0])
+    assert errors[0] == errors[1]
     for one, other in zip(*fields, strict=True):
         np.testing.assert_array_equal(one, other)
