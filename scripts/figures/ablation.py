@@ -2,10 +2,11 @@
 """Ablation of the inter codec at equal training time: every variant from scratch, with the shipped intra codec.
 
     scripts/figures/ablation.py train VARIANT [--minutes 5]    one training; minutes of processor time
-    scripts/figures/ablation.py code VARIANT                   its RD points
-    scripts/figures/ablation.py measure VARIANT ...            RD points that are missing, then the table
+    scripts/figures/ablation.py code VARIANT [--shipped]       its RD points
+    scripts/figures/ablation.py measure VARIANT ... [--shipped]    RD points that are missing, then the table
     scripts/figures/ablation.py all [VARIANT ...]              train and measure, one after the other
 
+--shipped: not the variant's own weights but the shipped ones, which never learned to do without the part.
 Variants are in ablation_variants.py; weights, logs and points lie in .work/ablation. Coded are the first 40 frames of
 five clips of `val` at 288 rows or less, effort 4; bytes are payloads of packing `rans`, pictures the encoder's
 reconstruction, which is compared with a decoded stretch. BD-rate is PCHIP over PSNR 6:1:1.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -61,6 +63,8 @@ FRAMES, ROWS, QUALITIES = 40, 288, (15.0, 35.0, 60.0)
 LONG, LONG_CLIPS = 96, ("foreman", "carphone")
 EARLY, LATE = slice(2, 21), slice(60, 96)
 """Frames of one group of clips whose PSNRs are compared: what is lost on the way is drift."""
+LATER = 500
+"""Steps after which trainings are compared."""
 CHECKED = 12
 """Frames that are decoded to see that encoder, packing and decoder agree."""
 
@@ -127,12 +131,20 @@ def coded(model: Any, pictures: Sequence[Any], quality: float, check: bool = Fal
     return bits / (len(frames) * height * width), compare(pictures, shown, ClipQuality(ssim=False))
 
 
-def code(name: str) -> None:
-    """RD points of a variant's weights to `WORK/NAME.points.json`."""
+def files(name: str, shipped: bool) -> tuple[Path, Path]:
+    """A variant's weights, and its RD points."""
+    if shipped:
+        return resolve(None).path, WORK / f"{name}.shipped.json"
+    return WORK / f"{name}.safetensors", WORK / f"{name}.points.json"
+
+
+def code(name: str, shipped: bool) -> None:
+    """RD points of a variant's weights, or of the shipped ones coded as the variant does."""
     apply(name)
     put(video, FrameEncoder=Recorder)
     start = time.process_time()
-    model = load_model(WORK / f"{name}.safetensors")
+    weights, out = files(name, shipped)
+    model = load_model(weights)
     found: dict[str, Any] = {"clips": {}, "long": {}}
     for clip, file in CLIPS.items():
         pictures = list(Source(DATA / "val" / file, frames=FRAMES, max_height=ROWS))
@@ -140,7 +152,7 @@ def code(name: str) -> None:
             coded(model, pictures[:CHECKED], 35.0, check=True)
         points = [(bpp, psnr.clip().psnr_611) for bpp, psnr in (coded(model, pictures, q) for q in QUALITIES)]
         found["clips"][clip] = points
-    if name == "base" or "chain" in VARIANTS[name].settings:
+    if not shipped and (name == "base" or "chain" in VARIANTS[name].settings):
         for clip in LONG_CLIPS:
             pictures = list(Source(DATA / "val" / CLIPS[clip], frames=LONG, max_height=ROWS))
             found["long"][clip] = []
@@ -148,11 +160,10 @@ def code(name: str) -> None:
                 bpp, psnr = coded(model, pictures, quality)
                 early, late = (statistics.mean(f.psnr_611 for f in psnr.frames[s]) for s in (EARLY, LATE))
                 found["long"][clip].append((bpp, psnr.clip().psnr_611, late - early))
-    with safe_open(WORK / f"{name}.safetensors", "pt") as file:
-        found["steps"] = int(file.metadata()["step"])
-        found["minutes"] = float(file.metadata()["seconds"]) / 60
+    with safe_open(weights, "pt") as file:
+        found["steps"] = int(file.metadata().get("step", 0))
     found["hyper"], found["coded"] = Recorder.hyper, statistics.mean(Recorder.coded)
-    (WORK / f"{name}.points.json").write_text(json.dumps(found))
+    out.write_text(json.dumps(found))
     print(f"{name}: coded in {time.process_time() - start:.0f} s of processor time", flush=True)
 
 
@@ -181,41 +192,57 @@ def rate(reference: Any, test: Any, key: str = "clips") -> dict[str, float]:
     return out
 
 
-def table(names: Sequence[str]) -> str:
+def learned(name: str) -> dict[int, float]:
+    """Mean loss of the predicted frames of every hundred steps of a training, by the number of its last one."""
+    lines = [json.loads(line) for line in (WORK / name / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["p_loss"] for line in lines if line["event"] == "step"}
+
+
+def trained(name: str, shipped: bool) -> str:
+    """How much more the same frames cost than with the base after the same number of steps: mean from step `LATER` on;
+    a loss is half the logarithm of a cost."""
+    if shipped or not VARIANTS[name].paired:
+        return ""
+    own, base = learned(name), learned("base")
+    gaps = [own[step] - base[step] for step in own if step in base and step > LATER]
+    return f"{100 * math.expm1(2 * statistics.mean(gaps)):+.1f} %"
+
+
+def table(names: Sequence[str], shipped: bool) -> str:
     """Markdown: each variant against the base, and against x264 medium."""
-    results = {n: json.loads((WORK / f"{n}.points.json").read_text()) for n in {"base": 0, **dict.fromkeys(names)}}
+    results = {n: json.loads(files(n, shipped)[1].read_text()) for n in dict.fromkeys(["base", *names])}
     x264, base = anchor(), results["base"]
     lines = [
-        "| variant | steps | BD-rate against base | " + " | ".join(CLIPS) + " | against x264 medium |",
-        "|---|---|---|" + "---|" * len(CLIPS) + "---|",
+        "| variant | steps | cost in training | BD-rate | " + " | ".join(CLIPS) + " | against x264 medium |",
+        "|---|---|---|---|" + "---|" * len(CLIPS) + "---|",
     ]
     for name, result in results.items():
         own, over = rate(base, result), rate(x264, result)
-        cells = " | ".join(f"{own[c]:+.1f}" for c in CLIPS)
-        lines.append(
-            f"| {VARIANTS[name].what} | {result['steps']} | {statistics.mean(own.values()):+.1f} % | {cells} | "
-            f"{statistics.mean(over.values()):+.0f} % |"
-        )
-    if any("chain" in VARIANTS[n].settings for n in names):
+        cells = [f"{own[c]:+.1f}" for c in CLIPS]
+        mean = f"{statistics.mean(own.values()):+.1f} %"
+        cells = [VARIANTS[name].what, str(result["steps"]), trained(name, shipped), mean, *cells]
+        lines.append(f"| {' | '.join(cells)} | {statistics.mean(over.values()):+.0f} % |")
+    if any(r["long"] for n, r in results.items() if n != "base"):
         heads = [f"{what} {c}" for c in LONG_CLIPS for what in ("BD-rate", "drift")]
         lines += ["", f"| {LONG} frames | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
         for name, result in results.items():
             if result["long"]:
                 own = rate(base, result, "long")
-                cells = " | ".join(
+                gaps = " | ".join(
                     f"{own[c]:+.1f} % | " + " / ".join(f"{p[2]:+.2f}" for p in result["long"][c]) for c in LONG_CLIPS
                 )
-                lines.append(f"| {VARIANTS[name].what} | {cells} |")
+                lines.append(f"| {VARIANTS[name].what} | {gaps} |")
     return "\n".join(lines)
 
 
-def measure(names: Sequence[str]) -> None:
+def measure(names: Sequence[str], shipped: bool = False) -> None:
     """Code what has newer weights than points, each in a process of its own: variants change the whole process."""
     for name in dict.fromkeys(["base", *names]):
-        weights, found = WORK / f"{name}.safetensors", WORK / f"{name}.points.json"
+        weights, found = files(name, shipped)
         if not found.exists() or found.stat().st_mtime < weights.stat().st_mtime:
-            subprocess.run([sys.executable, __file__, "code", name], check=True)
-    print(table(names), flush=True)
+            command = [sys.executable, __file__, "code", name, *["--shipped"] * shipped]
+            subprocess.run(command, check=True)
+    print(table(names, shipped), flush=True)
 
 
 def main() -> None:
@@ -223,12 +250,13 @@ def main() -> None:
     parser.add_argument("action", choices=["train", "code", "measure", "all"])
     parser.add_argument("variants", nargs="*", help=f"of {', '.join(VARIANTS)} (default: all)")
     parser.add_argument("--minutes", type=float, default=5.0, help="of processor time for each training")
+    parser.add_argument("--shipped", action="store_true", help="code with the shipped weights")
     args = parser.parse_args()
     names = args.variants or list(VARIANTS)
     if unknown := [n for n in names if n not in VARIANTS]:
         parser.error(f"there is no variant {unknown[0]}")
     if args.action == "measure":
-        measure(names)
+        measure(names, args.shipped)
     elif args.action == "all":
         for name in names:
             command = [sys.executable, __file__, "train", name, "--minutes", str(args.minutes)]
@@ -239,7 +267,7 @@ def main() -> None:
     elif args.action == "train":
         train(names[0], args.minutes)
     else:
-        code(names[0])
+        code(names[0], args.shipped)
 
 
 if __name__ == "__main__":

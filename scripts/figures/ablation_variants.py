@@ -33,7 +33,8 @@ INTER_LATENTS, HYPER = 128, 16
 @dataclass(frozen=True)
 class Variant:
     """`patches` hold in training and in coding; `settings` are fields of `TrainSettings`; `start` is how the inter
-    codec's linear path begins, `adam` the learning rate of AdamW for all parameters instead of Muon and AdamW."""
+    codec's linear path begins, `adam` the learning rate of AdamW for all parameters instead of Muon and AdamW.
+    `paired`: it sees the base's frames in the base's order and is judged by the same cost."""
 
     what: str
     patches: tuple[Patch, ...] = ()
@@ -42,6 +43,7 @@ class Variant:
     adam: float | None = None
     gains: bool = True
     seed: int = 0
+    paired: bool = True
 
 
 # --- patches ---
@@ -154,7 +156,7 @@ def originals() -> None:
 
 VARIANTS = {
     "base": Variant("as `lvc train` does it"),
-    "seed": Variant("the same with other random numbers", seed=1),
+    "seed": Variant("the same with other random numbers", seed=1, paired=False),
     "no_pca": Variant("linear path: PyTorch's random start, full learning rate", start="default"),
     "orthonormal": Variant("linear path: random orthonormal start, full learning rate", start="orthonormal"),
     "adamw": Variant("AdamW alone, learning rate 5e-4 for all", adam=5e-4),
@@ -164,13 +166,13 @@ VARIANTS = {
     "no_past": Variant("no context from the past", (no_past,)),
     "one_pass": Variant("one pass", (one_pass,)),
     "hyper_only": Variant("hyper-latents alone: neither past nor second pass", (no_past, one_pass)),
-    "chroma_half": Variant("chroma's squared errors × 0.5 (MSE 6:1:1) instead of × 1", (chroma(0.5),)),
-    "chroma_double": Variant("chroma's squared errors × 2", (chroma(2.0),)),
-    "mean_loss": Variant("mean of the costs instead of their logarithms", (mean_loss,)),
-    "originals": Variant("motion from the originals, 8-bit references in training", (originals,)),
-    "chain2": Variant("at most 2 predicted frames in a row", settings={"chain": 2}),
-    "chain8": Variant("at most 8", settings={"chain": 8}),
-    "chain96": Variant("at most 96", settings={"chain": 96}),
+    "chroma_half": Variant("chroma's squared errors × 0.5 (MSE 6:1:1) instead of × 1", (chroma(0.5),), paired=False),
+    "chroma_double": Variant("chroma's squared errors × 2", (chroma(2.0),), paired=False),
+    "mean_loss": Variant("mean of the costs instead of their logarithms", (mean_loss,), paired=False),
+    "originals": Variant("motion from the originals, 8-bit references in training", (originals,), paired=False),
+    "chain2": Variant("at most 2 predicted frames in a row", settings={"chain": 2}, paired=False),
+    "chain8": Variant("at most 8", settings={"chain": 8}, paired=False),
+    "chain96": Variant("at most 96", settings={"chain": 96}, paired=False),
 }
 
 
