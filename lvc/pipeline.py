@@ -21,7 +21,10 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
+_RESULTS = 64
+"""Results of a group that may wait for those of the groups before it."""
 
 _POLL = 0.1  # seconds between two looks at the stop flag while a queue is full or empty
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
@@ -135,8 +138,12 @@ class ReadAhead(_Worker[T]):
                 return
             yield item
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Stop the thread, if it still runs."""
         self._end(_READER_PATIENCE)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
 
 class WriteBehind(_Worker[T]):
@@ -182,6 +189,64 @@ class WriteBehind(_Worker[T]):
             self._end(_WRITER_PATIENCE)
         if self._error is not None and kind is None:
             raise self._error
+
+
+def side_by_side(
+    items: Iterable[T], starts: Callable[[T], bool], work: Callable[[Iterator[T]], Iterator[R]], workers: int, room: int
+) -> Iterator[R]:
+    """What `work` makes of every group of items, in order, up to `workers` groups at a time, each on a thread of its
+    own. A group begins with each item that `starts` one; `room` items at most wait for their worker."""
+    free, space = threading.Semaphore(workers), threading.Semaphore(room)
+    begun: list[ReadAhead[R]] = []
+
+    def taken(group: queue.SimpleQueue[T | _End]) -> Iterator[T]:
+        while not told_to_stop():
+            try:
+                item = group.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if isinstance(item, _End):
+                return
+            space.release()
+            yield item
+
+    def worked(group: queue.SimpleQueue[T | _End]) -> Iterator[R]:
+        try:
+            yield from work(taken(group))
+        finally:
+            free.release()
+
+    def dealt() -> Iterator[ReadAhead[R]]:
+        group: queue.SimpleQueue[T | _End] | None = None
+        try:
+            for item in items:
+                if group is None or starts(item):
+                    if group is not None:
+                        group.put(_End())
+                    _acquire(free)
+                    group = queue.SimpleQueue()
+                    begun.append(ReadAhead(worked(group), _RESULTS).__enter__())
+                    yield begun[-1]
+                _acquire(space)
+                group.put(item)
+        finally:
+            if group is not None:
+                group.put(_End())
+
+    try:
+        with ReadAhead(dealt(), workers) as groups:
+            for group in groups:
+                with contextlib.closing(group):
+                    yield from group
+    finally:
+        for group in begun:
+            group.close()
+
+
+def _acquire(semaphore: threading.Semaphore) -> None:
+    while not semaphore.acquire(timeout=_POLL):
+        if told_to_stop():
+            raise _Stopped
 
 
 def in_background(function: Callable[[], T]) -> T:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.pipeline import ReadAhead, WriteBehind, side_by_side
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -99,3 +99,54 @@ def test_chained_stages_end_while_the_first_one_waits() -> None:
                 raise KeyboardInterrupt
         assert time.monotonic() - began < 5
         camera.set()
+
+
+def by_tens(made: list[int], room: int, work: Callable[[Iterator[int]], Iterator[int]]) -> Iterator[int]:
+    return side_by_side(counting(95, made), lambda i: i % 10 == 0, work, 3, room)
+
+
+@pytest.mark.parametrize("room", [1, 4, 1000])
+def test_groups_come_in_order_whoever_is_ready_first(room: int) -> None:
+    lengths: list[int] = []
+
+    def work(group: Iterator[int]) -> Iterator[int]:
+        first = next(group)
+        time.sleep(0.002 * (first % 30))
+        rest = [first, *group]
+        lengths.append(len(rest))
+        yield from rest
+
+    assert list(by_tens([], room, work)) == list(range(95))
+    assert sorted(lengths) == [5] + [10] * 9
+
+
+def test_groups_are_not_read_far_ahead() -> None:
+    made: list[int] = []
+    results = by_tens(made, 6, lambda group: (time.sleep(0.05) or i for i in group))
+    assert next(results) == 0
+    assert len(made) < 20
+    results.close()
+    time.sleep(0.3)
+    assert len(made) < 50 and not [t for t in threading.enumerate() if t.name == "lvc-read"]
+
+
+@pytest.mark.parametrize("where", ["source", "work"])
+def test_an_error_in_a_group_ends_all(where: str) -> None:
+    def source() -> Iterator[int]:
+        yield from range(25)
+        if where == "source":
+            raise ValueError("here")
+        yield from range(25, 200)
+
+    def work(group: Iterator[int]) -> Iterator[int]:
+        for i in group:
+            if where == "work" and i == 25:
+                raise ValueError("here")
+            yield i
+
+    got: list[int] = []
+    with pytest.raises(ValueError, match="here"):
+        for i in side_by_side(source(), lambda i: i % 10 == 0, work, 3, 8):
+            got.append(i)
+    assert got == list(range(25))[: len(got)] and len(got) >= 20
+    assert not [t for t in threading.enumerate() if t.name == "lvc-read"]

@@ -23,7 +23,7 @@ from ..media.motion import MotionSearch
 from ..media.types import Frame, VideoFormat
 from ..models.config import code_to_level
 from ..models.load import Model
-from ..pipeline import ReadAhead, usable_cores
+from ..pipeline import ReadAhead, side_by_side, usable_cores
 from .control import control_of, key_raise
 from .frames import FrameDecoder, FrameEncoder, Planes
 from .motion_choice import MotionChoice
@@ -36,6 +36,12 @@ LOOK = 4
 """Frames after a key frame that say how long what it shows will last."""
 AHEAD = 6
 """Frames or clips that a stage may be ahead of the next."""
+MOST_GROUPS = 4
+"""Groups of pictures that are coded at a time, a core each or more: a network on two cores waits for itself at every
+layer, groups wait for nothing (docs/decisions/005-speed.md)."""
+LARGEST_TWICE, WAITING_BYTES, WAITING = 1280 * 720, 200 << 20, 600
+"""Luma samples of the largest frames of which several groups are coded at a time, and what may wait for that: bytes of
+planes, and frames."""
 SCENE_CUT = (4.0, 0.9)
 """A key frame where prediction misses more than the first figure (mean absolute luma error) and more than the second's
 share of what the blocks' own means miss."""
@@ -54,7 +60,8 @@ class EncodedClip:
 
 @dataclass
 class _Searched:
-    frame: Frame
+    time: Frame
+    """Without its planes."""
     planes: Planes
     found: np.ndarray
     """The vectors searched, and of these and others the `motion` chosen on the originals; int16 [2,H/8,W/8]."""
@@ -68,7 +75,7 @@ class _Searched:
 class _Coded:
     key: bool
     latents: FrameLatents
-    frame: Frame
+    time: Frame
 
 
 def pad_planes(frame: Frame) -> Planes:
@@ -113,7 +120,8 @@ def _search(frames: Iterable[Frame], width: int, height: int, price: float, tick
             field, misses = choice.choose(before, planes[0], found, price)
             key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * flatness(planes[0]))
         before = planes[0]
-        item = _Searched(frame, planes, found, field, key)
+        time = Frame(_NOTHING, _NOTHING, _NOTHING, frame.pts, frame.duration)
+        item = _Searched(time, planes, found, field, key)
         if key:
             yield from release()
             key_pts, whole = frame.pts, max(flatness(planes[0]), 1e-3)
@@ -144,7 +152,6 @@ def encode(
 ) -> Iterator[EncodedClip]:
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
     a key frame starts a new clip."""
-    _use_threads(settings.threads)
     geometry = Geometry(video.width, video.height, 16, model.planes)
     height, width = geometry.padded_height, geometry.padded_width
     price = 255 / math.sqrt(2**settings.level)
@@ -159,20 +166,20 @@ def encode(
             if settings.pace is not None:
                 encoder.effort = EFFORTS[settings.pace()]
             quality, motion = control.code(item.raised), item.motion
-            if not (item.key or encoder.effort.quick or encoder.recon is None):
+            if not (item.key or encoder.effort.searched or encoder.recon is None):
                 motion = decision.decide(encoder.recon[0], item.planes[0], item.found, code_to_level(quality))
             decision.coded(np.zeros_like(motion) if item.key else motion)
             latents = encoder.encode(item.planes, quality, None if item.key else motion)
             if control.wants_psnr and encoder.recon is not None:
                 control.measured(_psnr(item.planes, encoder.recon))
-            yield _Coded(item.key, latents, Frame(_NOTHING, _NOTHING, _NOTHING, item.frame.pts, item.frame.duration))
+            yield _Coded(item.key, latents, item.time)
 
     def packed(items: Iterable[list[_Coded]]) -> Iterator[EncodedClip]:
         coder = GopCoder(geometry, Scales(model), model.tables)
         for clip in items:
             latents = [c.latents for c in clip]
             payload = coder.pack(latents) if settings.packing == "rans" else pack_zstd(latents, geometry)
-            times = [c.frame for c in clip]
+            times = [c.time for c in clip]
             control.packed(8 * len(payload), sum(t.duration for t in times) * tick, clip[0].key)
             yield EncodedClip(
                 clip[0].key,
@@ -182,16 +189,25 @@ def encode(
                 payload,
             )
 
-    def ahead(items: Iterable[_Coded]) -> contextlib.AbstractContextManager[Iterable[_Coded]]:
+    def worked(items: Iterable[_Searched]) -> Iterator[EncodedClip]:
         # a control that steers by sizes waits for each clip's
-        return contextlib.nullcontext(items) if control.wants_sizes else ReadAhead(items, AHEAD)
+        ahead = contextlib.nullcontext(coded(items)) if control.wants_sizes else ReadAhead(coded(items), AHEAD)
+        with ahead as latents:
+            yield from packed(_clips(latents, settings.clip_frames))
 
-    with (
-        ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched,
-        ahead(coded(searched)) as latents,
-        ReadAhead(packed(_clips(latents, settings.clip_frames)), 1) as clips,
-    ):
-        yield from clips
+    # what is steered frame by frame cannot be done out of order, and large frames take too much memory twice
+    alone = control.wants_sizes or control.wants_psnr or settings.pace is not None or height * width > LARGEST_TWICE
+    cores = settings.threads or usable_cores()
+    workers = 1 if alone else min(cores, MOST_GROUPS)
+    with ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched:
+        if workers > 1:
+            torch.set_num_threads(cores // workers)
+            room = min(WAITING, WAITING_BYTES * 2 // (3 * height * width))
+            yield from side_by_side(searched, lambda item: item.key, worked, workers, room)
+        else:
+            _use_threads(settings.threads)
+            with ReadAhead(worked(searched), 1) as clips:
+                yield from clips
 
 
 def _use_threads(wanted: int | None) -> None:

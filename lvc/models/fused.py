@@ -105,11 +105,13 @@ class _Levelled:
 
     def __call__(self, level: Tensor) -> Any:
         at = float(level)
-        if at not in self._kept:
+        made = self._kept.get(at)  # of several threads, each may make it
+        if made is None:
+            made = self._make(level)
             if len(self._kept) >= LEVELS_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[at] = self._make(level)
-        return self._kept[at]
+                self._kept.pop(next(iter(self._kept)), None)
+            self._kept[at] = made
+        return made
 
 
 class Fused:

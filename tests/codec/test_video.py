@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +132,47 @@ def test_key_frames_come_at_least_every_gop(gop: float, expected: list[int]) -> 
     assert all(len(c.pts) <= 3 for c in clips)
 
 
+@pytest.mark.parametrize("effort", [0, 4])
+def test_groups_side_by_side_give_the_same_clips(effort: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four groups on three threads, with next to no room for what waits, against one after the other."""
+    used, frames = model(), [frame(n, 48, 64, shift=n / 2) for n in range(22)]
+    one = clips_of(frames, used, gop=0.24, clip_frames=4, threads=1, effort=effort)
+    running, most, original = 0, 0, FrameEncoder.encode
+
+    def spy(self: FrameEncoder, *arguments: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            time.sleep(0.01)
+            return original(self, *arguments)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(FrameEncoder, "encode", spy)
+    for room in (2, 600):
+        monkeypatch.setattr(codec_video, "WAITING", room)
+        assert clips_of(frames, used, gop=0.24, clip_frames=4, threads=3, effort=effort) == one
+    assert most > 1 and sum(c.key for c in one) == 4
+
+
+def test_a_group_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, original = 0, FrameEncoder.encode
+
+    def failing(self: FrameEncoder, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 9:
+            raise CorruptError("here")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(FrameEncoder, "encode", failing)
+    before = threading.active_count()
+    with pytest.raises(CorruptError, match="here"):
+        clips_of([frame(n, 16, 16, shift=n / 8) for n in range(40)], model(), gop=0.2, threads=3)
+    assert threading.active_count() == before
+
+
 def test_gop_counts_time_and_not_frames() -> None:
     used = model()
     frames = [replace(frame(0, 32, 32, shift=n / 8), pts=p) for n, p in enumerate([100, 101, 150, 151, 152, 175])]
@@ -156,8 +199,8 @@ def test_key_frames_know_how_long_they_last() -> None:
 
     scenes = [still] * 7 + [noisy() for _ in range(3)] + [other] * 2
     found = list(codec_video._search([replace(f, pts=n) for n, f in enumerate(scenes)], 96, 96, 1.0, 1e9))
-    assert [item.frame.pts for item in found] == list(range(12))
-    keys = {item.frame.pts: item.raised for item in found if item.key}
+    assert [item.time.pts for item in found] == list(range(12))
+    keys = {item.time.pts: item.raised for item in found if item.key}
     assert {0, 7, 10} <= set(keys) and not any(item.raised for item in found if not item.key)
     assert keys[0] == keys[10] == LARGEST_RAISE and keys[7] < 0.1
 
@@ -190,19 +233,20 @@ def test_effort_may_change_from_frame_to_frame() -> None:
     assert len(shown) == len(frames)
 
 
-def test_frames_are_taken_as_they_are_needed() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_frames_are_taken_as_they_are_needed(threads: int) -> None:
     """Constant memory: the encoder does not read the video to its end first."""
     taken = 0
 
     def source() -> Iterator[Frame]:
         nonlocal taken
-        for n in range(500):
+        for n in range(3000):
             taken += 1
             yield frame(n, 16, 16)
 
-    stream = encode(source(), video(16, 16), model(), EncodeSettings(clip_frames=2))
+    stream = encode(source(), video(16, 16), model(), EncodeSettings(clip_frames=2, threads=threads))
     next(stream)
-    assert taken < 60
+    assert taken < (60 if threads == 1 else 750)
     stream.close()
 
 
