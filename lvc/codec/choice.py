@@ -161,5 +161,16 @@ def block_error(patches: torch.Tensor) -> torch.Tensor:
     """Squared error of difference patches [B,96,h8,w8] (samples in [0,1]), weighted so that their sum over
     luma samples counts, summed over 16x16 blocks: [B,1,h16,w16]."""
     e = patches.float().square()
-    weights = e.new_tensor([LUMA_WEIGHT, CHROMA_WEIGHT]).repeat_interleave(e.new_tensor([64, 32], dtype=torch.long))
-    return F.avg_pool2d((e.permute(0, 2, 3, 1) @ weights)[:, None], 2) * 4
+    return F.avg_pool2d((e.permute(0, 2, 3, 1) @ _weights(e))[:, None], 2) * 4
+
+
+def error_gradient(patches: torch.Tensor, of_blocks: torch.Tensor) -> torch.Tensor:
+    """The gradient of `(block_error(patches) * of_blocks).sum()`, float32 [B,96,h8,w8]; overwrites `patches`."""
+    shares = of_blocks.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return patches.mul_(2 * _weights(patches)[:, None, None]).mul_(shares)
+
+
+def _weights(patches: torch.Tensor) -> torch.Tensor:
+    """Of the 96 channels, float32."""
+    both = patches.new_tensor([LUMA_WEIGHT, CHROMA_WEIGHT])
+    return both.repeat_interleave(patches.new_tensor([64, 32], dtype=torch.long))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from ..models.network import Context, FrameCodec
-from .choice import LUMA_WEIGHT, Plan, Symbols, block_error, code_symbols
+from .choice import LUMA_WEIGHT, Plan, Symbols, block_error, code_symbols, error_gradient
 from .sparse import Coded, rows
 
 MARGIN = 0.2
@@ -45,19 +45,19 @@ def refine(
     best, lowest = None, float("inf")
     for number in range(rounds + 1):
         symbols = code_symbols(net, y, plan, coded, first)
-        n = (symbols.q + symbols.mu).requires_grad_(number < rounds)
-        with torch.enable_grad():
-            error = (block_error(residual - net.synthesis(n, context, level)) * keep).sum() * scale
+        n = symbols.q + symbols.mu
+        r, back = net.synthesis_and_back(n, context, level)
+        missed = residual - r
+        error = (block_error(missed) * keep).sum() * scale
         q = rows(symbols.q)[coded.at]
         row = symbols.index.long() * (last + 1)
         here = bits.take(row + q.abs().long().clamp_max_(last))
-        cost = float(error.detach() + here.sum())
+        cost = float(error + here.sum())
         if cost < lowest:
             best, lowest = symbols, cost
         if number == rounds:
             break
-        (gradient,) = torch.autograd.grad(error, n)
-        slope = rows(gradient)[coded.at]
+        slope = rows(back(error_gradient(missed, -scale * keep)))[coded.at]
         gain, step = torch.full_like(q, -MARGIN), torch.zeros_like(q)
         allowed = (symbols.index > 0) & (turns == number % 2)
         for sign in (-1.0, 1.0):
@@ -65,7 +65,7 @@ def refine(
             change = sign * slope + 0.5 * curvature + there - here
             better = allowed & (change < gain)
             gain, step = torch.where(better, change, gain), torch.where(better, sign, step)
-        y = n.detach()  # nobody else's, and channels last
+        y = n  # nobody else's, and channels last
         rows(y).index_add_(0, coded.at, step)
     if best is None:
         raise ValueError("distortion is not finite")

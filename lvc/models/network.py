@@ -10,6 +10,7 @@ the prediction.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,6 +263,17 @@ class FrameCodec(nn.Module):
         out = self.decoder_out(f).float() * (delta * self.output_gain(level))
         total: torch.Tensor = out + F.pixel_shuffle(self.decoder_linear((n * delta).to(dtype)).float(), 2)
         return total
+
+    def synthesis_and_back(
+        self, n: torch.Tensor, context: Context, level: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """What `synthesis` gives, and the map from a gradient of that to the gradient of `n`."""
+        if fast := self._fast(n):
+            return fast.synthesis_and_back(n, context, level)
+        with torch.enable_grad():
+            start = n.detach().requires_grad_()
+            r = self.synthesis(start, context, level)
+        return r.detach(), lambda gradient: torch.autograd.grad(r, start, gradient)[0]
 
     def linear_synthesis(self, n: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         """What the linear path alone makes of values, residual patches float32: a tenth of the work."""
