@@ -16,6 +16,8 @@ from .sparse import Coded, rows
 
 MARGIN = 0.2
 """Bits that a step must be worth: steps are judged one by one and disturb each other."""
+_AT_ONCE = 1024
+"""Blocks whose symbols are judged at a time: what that takes stays in the cache, and is little."""
 
 
 def refine(
@@ -36,7 +38,7 @@ def refine(
     `weight` of squared errors by block, [1,1,h16,w16]."""
     m, _, width = y.shape[1:]
     keep = (plan.skip == 0).float() if weight is None else weight * (plan.skip == 0)
-    scale, last = torch.exp2(level), bits.shape[1] - 1
+    scale = torch.exp2(level)
     curvature = 2 * LUMA_WEIGHT * 11.5 * net.inverse_gain(level)[0, :, 0, 0] ** 2  # of the linear path: λ·Δ² is 11.5
     channel = torch.arange(m, device=y.device)
     if weight is not None:
@@ -50,23 +52,31 @@ def refine(
         missed = residual - r
         error = (block_error(missed) * keep).sum() * scale
         q = rows(symbols.q)[coded.at]
-        row = symbols.index.long() * (last + 1)
-        here = bits.take(row + q.abs().long().clamp_max_(last))
-        cost = float(error + here.sum())
+        parts = [slice(at, at + _AT_ONCE) for at in range(0, len(q), _AT_ONCE)]
+        here = [_bits(bits, symbols.index[part], q[part]) for part in parts]
+        cost = float(error + sum(h.sum() for h in here))
         if cost < lowest:
             best, lowest = symbols, cost
         if number == rounds:
             break
         slope = rows(back(error_gradient(missed, -scale * keep)))[coded.at]
-        gain, step = torch.full_like(q, -MARGIN), torch.zeros_like(q)
-        allowed = (symbols.index > 0) & (turns == number % 2)
-        for sign in (-1.0, 1.0):
-            there = bits.take(row + (q + sign).abs().long().clamp_max_(last))
-            change = sign * slope + 0.5 * curvature + there - here
-            better = allowed & (change < gain)
-            gain, step = torch.where(better, change, gain), torch.where(better, sign, step)
         y = n  # nobody else's, and channels last
-        rows(y).index_add_(0, coded.at, step)
+        for part, now in zip(parts, here, strict=True):
+            index = symbols.index[part]
+            allowed = (index > 0) & (turns[part] == number % 2)
+            gain, step = torch.full_like(now, -MARGIN), torch.zeros_like(now)
+            for sign in (-1.0, 1.0):
+                half = 0.5 * (curvature if weight is None else curvature[part])
+                change = sign * slope[part] + half + _bits(bits, index, q[part] + sign) - now
+                better = allowed & (change < gain)
+                gain, step = torch.where(better, change, gain), torch.where(better, sign, step)
+            rows(y).index_add_(0, coded.at[part], step)
     if best is None:
         raise ValueError("distortion is not finite")
     return best
+
+
+def _bits(bits: torch.Tensor, index: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """What symbols cost by their tables; all [N,M]."""
+    last = bits.shape[1] - 1
+    return bits.take(index.long().mul_(last + 1).add_(q.abs().long().clamp_max_(last)))

@@ -64,7 +64,7 @@ LONG, LONG_CLIPS = 96, ("foreman", "carphone")
 EARLY, LATE = slice(2, 21), slice(60, 96)
 """Frames of one group of clips whose PSNRs are compared: what is lost on the way is drift."""
 LATER = 500
-"""Steps after which trainings are compared."""
+"""Steps from which on trainings are compared."""
 CHECKED = 12
 """Frames that are decoded to see that encoder, packing and decoder agree."""
 
@@ -199,13 +199,13 @@ def learned(name: str) -> dict[int, float]:
 
 
 def trained(name: str, shipped: bool) -> str:
-    """How much more the same frames cost than with the base after the same number of steps: mean from step `LATER` on;
-    a loss is half the logarithm of a cost."""
+    """How much more the same frames cost than with the base after the same number of steps: median of the hundreds from
+    step `LATER` on (a single sample can rule a mean); a loss is half the logarithm of a cost."""
     if shipped or not VARIANTS[name].paired:
         return ""
     own, base = learned(name), learned("base")
-    gaps = [own[step] - base[step] for step in own if step in base and step > LATER]
-    return f"{100 * math.expm1(2 * statistics.mean(gaps)):+.1f} %"
+    gaps = [own[step] - base[step] for step in own if step in base and step >= LATER]
+    return f"{100 * math.expm1(2 * statistics.median(gaps)):+.1f} %"
 
 
 def table(names: Sequence[str], shipped: bool) -> str:

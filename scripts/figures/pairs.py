@@ -103,7 +103,7 @@ class Chain:
         self._first = checkerboard(*self._size, net.latent, torch.device("cpu"))
         self.skips, self.copies = Adaptive(2), Adaptive(2)
         self.skip = self.copy = np.zeros(self._size, np.uint8)
-        self.coded = 0.0
+        self.coded, self.missed = 0.0, list[float]()
 
     @torch.no_grad()
     def code(self, x: torch.Tensor, w: torch.Tensor | None, level: float) -> torch.Tensor:
@@ -122,6 +122,7 @@ class Chain:
         self.coded += float(keep.mean())
         if w is None:
             return r
+        self.missed.append(float((x - w).reshape(-1, 96, x.shape[2] * x.shape[3])[:, :64].square().mean()))
         self._past = Past(q, plan.skip)
         copy = choose_copy(block_gain(x, w, r, at), plan.skip)
         self.skip, self.copy = (f[0, 0].numpy().astype(np.uint8) for f in (plan.skip, copy))
@@ -204,6 +205,7 @@ class Loop:
             "bpp": sum(bits.values()) / pixels, "psnr": by_frame.clip().psnr_611,
             "bits": {k: round(v) for k, v in bits.items()}, "frames": [round(f.psnr_611, 2) for f in by_frame.frames],
             "coded": {k: round(c.coded, 2) for k, c in self.chains.items()},
+            "prediction": {k: round(-10 * math.log10(np.mean(c.missed)), 2) for k, c in self.chains.items() if c.missed},
         }  # fmt: skip
 
 
@@ -273,6 +275,7 @@ def main() -> None:
             rates = ", ".join(f"{rate(a, curve)} of {n}" for n, a in against.items() if n != name)
             print(f"{clip.name[:14]:14} {name:8} {shown} | {rates}", flush=True)
             print(f"{'':23} {[p['bits'] for p in curves[name]]}", flush=True)
+            print(f"{'':23} luma of predictions, dB: {[p['prediction'] for p in curves[name]]}", flush=True)
         if args.json:
             args.json.write_text(json.dumps(results))
 
