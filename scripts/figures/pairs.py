@@ -200,12 +200,13 @@ class Loop:
         bits["flags"] = sum(c.skips.bits() + c.copies.bits() for c in self.chains.values())
         bits["motion"] = 8.0 * len(self._encoder.finish()) + self.modes.bits()
         pixels = len(shown) * height * width
+        missed = {k: float(np.mean(c.missed)) for k, c in self.chains.items() if c.missed}
         by_frame = compare(pictures[: len(shown)], shown, ClipQuality(ssim=False))
         return {
             "bpp": sum(bits.values()) / pixels, "psnr": by_frame.clip().psnr_611,
             "bits": {k: round(v) for k, v in bits.items()}, "frames": [round(f.psnr_611, 2) for f in by_frame.frames],
             "coded": {k: round(c.coded, 2) for k, c in self.chains.items()},
-            "prediction": {k: round(-10 * math.log10(np.mean(c.missed)), 2) for k, c in self.chains.items() if c.missed},
+            "prediction": {k: round(-10 * math.log10(v), 2) for k, v in missed.items()},
         }  # fmt: skip
 
 
