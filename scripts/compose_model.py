@@ -1,7 +1,8 @@
 """One checkpoint of two: the intra codec of one, the inter codec of another, with tables counted on footage.
 
 python scripts/compose_model.py INTRA INTER OUT --data FOLDER --work FOLDER (where `lvc train` keeps its cache). Without
---data the tables are INTRA's: for codecs that it has already.
+--data the tables are INTRA's: for codecs that it has already. `--mean OTHER`: the inter codec is the mean of INTER's
+and OTHER's weights, one of which was trained on from the other.
 """
 
 from __future__ import annotations
@@ -44,12 +45,18 @@ def main() -> int:
         parser.add_argument(name, type=Path)
     parser.add_argument("--data", type=Path, help="training footage to count symbols on")
     parser.add_argument("--work", type=Path, default=Path(".work/compose"), help="has or gets the footage's cache")
+    parser.add_argument("--mean", type=Path, metavar="OTHER", help="another inter codec of the same line of training")
     given = parser.parse_args()
     torch.set_num_threads(1)
     config = composed(inspect(given.intra).config, inspect(given.inter).config)
     of_intra, of_inter = load_file(given.intra), load_file(given.inter)
     weights = {k: v for k, v in of_intra.items() if k.startswith("intra.")}
     weights |= {k: v for k, v in of_inter.items() if k.startswith("inter.")}
+    if given.mean is not None:
+        if inspect(given.mean).config.latents(intra=False) != config.latents(intra=False):
+            raise UsageError(f"{given.mean} has another number of latent channels")
+        other = load_file(given.mean)
+        weights |= {k: (v + other[k]) / 2 for k, v in weights.items() if k.startswith("inter.")}
     codec = Codec(config)
     codec.load_state_dict(weights)
     if given.data is None:
