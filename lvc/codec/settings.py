@@ -35,7 +35,8 @@ TUNES = ("psnr", "ssim")
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
-    `rans` or `zstd`, `threads` of the networks (None: all cores but one), `effort` 0..9: how long the encoder searches.
+    `rans` or `zstd`, `threads` of the networks, on which groups of pictures are coded side by side where
+    that can be done (None: all cores, of one group all but one), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
     `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
     `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of

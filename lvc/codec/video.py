@@ -196,7 +196,8 @@ def encode(
             yield from packed(_clips(latents, settings.clip_frames))
 
     # what is steered frame by frame cannot be done out of order, and large frames take too much memory twice
-    alone = control.wants_sizes or control.wants_psnr or settings.pace is not None or height * width > LARGEST_TWICE
+    steered = control.wants_sizes or control.wants_psnr or settings.pace is not None
+    alone = steered or height * width > LARGEST_TWICE or model.device.type != "cpu"
     cores = settings.threads or usable_cores()
     workers = 1 if alone else min(cores, MOST_GROUPS)
     with ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched:
