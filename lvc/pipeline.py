@@ -236,8 +236,7 @@ def side_by_side(
     try:
         with ReadAhead(dealt(), workers) as groups:
             for group in groups:
-                with contextlib.closing(group):
-                    yield from group
+                yield from group
     finally:
         for group in begun:
             group.close()

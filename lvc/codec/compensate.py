@@ -27,6 +27,9 @@ BLOCK = 8
 FRACTION = 4
 """Bits of the codec's references below those of 8-bit samples: int16 in 0..255·16."""
 
+TOP = 255 << FRACTION
+"""The largest sample of a reference."""
+
 LUMA_FILTERS = np.array(
     [[0, 0, 64, 0, 0, 0], [1, -5, 52, 20, -5, 1], [2, -10, 40, 40, -10, 2], [1, -5, 20, 52, -5, 1]], np.int16
 )
@@ -37,6 +40,13 @@ CHROMA_FILTERS = np.array(
     ],
     np.int16,
 )  # fmt: skip
+
+
+def in_8_bits(reference: np.ndarray) -> np.ndarray:
+    """A plane of a reference as it is shown: uint8, same shape."""
+    return np.asarray(
+        torch.from_numpy(reference).add(1 << FRACTION >> 1).bitwise_right_shift_(FRACTION).to(torch.uint8)
+    )
 
 
 def interpolated(
@@ -113,7 +123,7 @@ def _filter(samples: torch.Tensor, phases: np.ndarray, out: int, filters: np.nda
     """Windows [out+taps-1,out+taps-1,K] → [out,out,K]: across, then down, rounded to samples in between."""
     taps = filters.shape[1]
     fx, fy = (torch.from_numpy(np.ascontiguousarray(filters[p].T)).to(samples.dtype) for p in phases)
-    top = 255 if samples.dtype == torch.int16 else 255 << FRACTION
+    top = 255 if samples.dtype == torch.int16 else TOP
     h = samples[:, :out] * fx[0]
     for k in range(1, taps):
         h.addcmul_(samples[:, k : k + out], fx[k])
@@ -256,7 +266,7 @@ _SIX_TAPS = np.ascontiguousarray(np.pad(CHROMA_FILTERS, ((0, 0), (1, 1))))
 
 
 def _natively(native: ctypes.CDLL, y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    top = 255 if y.dtype == np.uint8 else 255 << FRACTION
+    top = 255 if y.dtype == np.uint8 else TOP
     given = [np.ascontiguousarray(a, np.int16) for a in (y, uv, motion)]
     made = np.empty_like(given[0]), np.empty_like(given[1])
     n, _, rows, cols = given[2].shape

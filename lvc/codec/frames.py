@@ -15,14 +15,13 @@ from ..models.config import code_to_level
 from ..models.load import Model
 from ..models.network import PATCH, checkerboard
 from .choice import Plan, Symbols, block_gain, choose_copy, code_symbols, plan_symbols, without_harm
-from .compensate import FRACTION, compensate
+from .compensate import TOP, compensate, in_8_bits
 from .perceptual import block_weights
 from .refine import refine
 from .settings import Effort
 from .sparse import Coded
 
 Planes = tuple[np.ndarray, np.ndarray]
-_TOP = 255 << FRACTION
 
 
 class FrameLoop:
@@ -62,7 +61,7 @@ class FrameLoop:
     def _patches(self, joint: np.ndarray) -> torch.Tensor:
         """`_joint` → samples in [-1/2, 1/2], float32 [1,96,H/8,W/8], channels last."""
         samples = torch.from_numpy(joint).to(self.model.device).permute(2, 0, 1)[None]
-        return samples.float().mul_(1 / (255 if joint.dtype == np.uint8 else _TOP)).sub_(0.5)
+        return samples.float().mul_(1 / (255 if joint.dtype == np.uint8 else TOP)).sub_(0.5)
 
     def predict(self, motion: np.ndarray) -> Planes:
         """The prediction from the last reference by `motion` int16 [2,H/8,W/8], as fine as that is."""
@@ -75,10 +74,10 @@ class FrameLoop:
         """Residual patches, which are overwritten, and the prediction's `_joint` → the next reconstruction; copied
         blocks [h16,w16] are the prediction bit for bit."""
         if prediction is None:
-            r.add_(0.5).mul_(_TOP)
+            r.add_(0.5).mul_(TOP)
         else:
-            r.mul_(_TOP).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
-        samples = r.round_().clamp_(0, _TOP).to(torch.int16)
+            r.mul_(TOP).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
+        samples = r.round_().clamp_(0, TOP).to(torch.int16)
         joint = samples[0].permute(1, 2, 0).contiguous().cpu().numpy()
         if copy is not None and prediction is not None:
             where = copy.astype(bool).repeat(2, 0).repeat(2, 1)
@@ -88,8 +87,7 @@ class FrameLoop:
     def _keep(self, reference: Planes) -> Planes:
         """→ `recon`: the new reference in 8 bits."""
         self._reference = reference
-        y, uv = (torch.from_numpy(p).add(1 << FRACTION >> 1).bitwise_right_shift_(FRACTION) for p in reference)
-        self.recon = y.to(torch.uint8).numpy(), uv.to(torch.uint8).numpy()
+        self.recon = in_8_bits(reference[0]), in_8_bits(reference[1])
         return self.recon
 
 

@@ -39,6 +39,11 @@ def quarters(ys: np.ndarray, xs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return top.reshape(-1), left.reshape(-1)
 
 
+def native_blocks(rows: int, cols: int) -> Blocks:
+    """For going through frames of so many 16x16 blocks in the order in which their motion is coded."""
+    return Blocks(rows, cols, MotionCoder.passes(rows, cols), _MARGIN, LUMA_FILTERS, COMPONENT_BITS)
+
+
 class MotionChoice:
     """`choose` fields of one video in order. Frames are padded luma planes uint8 [H,W]."""
 
@@ -58,8 +63,7 @@ class MotionChoice:
         """`field` int16 [2,H/8,W/8] → the field to code, and its mean absolute error per sample. `price`: absolute
         error a bit is worth (255 / sqrt(λ))."""
         if native := library():
-            if self._blocks is None:
-                self._blocks = Blocks(self._rows, self._cols, self._passes, _MARGIN, LUMA_FILTERS, COMPONENT_BITS)
+            self._blocks = self._blocks or native_blocks(self._rows, self._cols)
             prices = ctypes.c_float(price), ctypes.c_float(SPLIT_BITS)
             out, total = self._blocks.run(native.lvc_choose, (reference, frame), (field, self._last), *prices)
             self._last = out[:, ::2, ::2]

@@ -17,7 +17,7 @@ import torch
 from ..entropy.fields import MotionCoder
 from .choice import LUMA_WEIGHT
 from .compensate import LUMA_FILTERS, pad, squares
-from .motion_choice import COMPONENT_BITS, SPLIT_BITS, quarters, vector_bits
+from .motion_choice import COMPONENT_BITS, SPLIT_BITS, native_blocks, quarters, vector_bits
 from .native import Blocks, address, library
 
 _PHASES, _TAPS = LUMA_FILTERS.shape
@@ -55,8 +55,7 @@ class MotionDecision:
         searched → the field to code, same shape. `level`: log2 λ of the frame."""
         weight = LUMA_WEIGHT / 255**2 * 2**level
         if native := library():
-            if self._blocks is None:
-                self._blocks = Blocks(self._rows, self._cols, self._passes, _MARGIN, LUMA_FILTERS, COMPONENT_BITS)
+            self._blocks = self._blocks or native_blocks(self._rows, self._cols)
             prices = ctypes.c_float(weight), address(_PRICES), ctypes.c_int32(_LIMIT)
             return self._blocks.run(native.lvc_decide, (reference, frame), (found, self._last), *prices)[0]
         field = found.astype(np.int64)

@@ -35,8 +35,9 @@ def library() -> ctypes.CDLL | None:
 
 
 def address(a: np.ndarray) -> ctypes.c_void_p:
-    """Of a contiguous array."""
-    assert a.flags.c_contiguous
+    """Of a contiguous array; raises `ValueError` for another, whose memory is not what its shape says."""
+    if not a.flags.c_contiguous:
+        raise ValueError("an array is not contiguous")
     return ctypes.c_void_p(a.ctypes.data)
 
 

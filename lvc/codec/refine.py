@@ -65,8 +65,8 @@ def refine(
             index = symbols.index[part]
             allowed = (index > 0) & (turns[part] == number % 2)
             gain, step = torch.full_like(now, -MARGIN), torch.zeros_like(now)
+            half = 0.5 * (curvature if weight is None else curvature[part])
             for sign in (-1.0, 1.0):
-                half = 0.5 * (curvature if weight is None else curvature[part])
                 change = sign * slope[part] + half + _bits(bits, index, q[part] + sign) - now
                 better = allowed & (change < gain)
                 gain, step = torch.where(better, change, gain), torch.where(better, sign, step)

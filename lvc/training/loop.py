@@ -163,14 +163,18 @@ class Trainer:
         group, frame, level = self._fresh(1)
         return group, self.model.intra, to_samples(frame[0], frame[1]), None, level
 
-    def train_step(self) -> bool:
-        """One batch. False if the gradient was not finite and the step was dropped."""
+    def _set_rates(self) -> None:
+        """Learning rates of this step: up over a hundred steps, later down with the time that is left."""
         fraction = self.seconds / (self.settings.minutes * 60)
         factor = min(1.0, (self.step + 1) / 100)
         factor *= 1 - 0.98 * max(0.0, (fraction - self.settings.decay_from) / (1 - self.settings.decay_from))
         for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):
             for g, lr in zip(optimizer.param_groups, base, strict=True):
                 g["lr"] = lr * max(factor, 0.0)
+
+    def train_step(self) -> bool:
+        """One batch. False if the gradient was not finite and the step was dropped."""
+        self._set_rates()
         group, net, x, w, level = self._advance(self.step % len(self.groups))
         learns = self.settings.part in ("both", "intra" if net.intra else "inter")
         x, level = x.to(self.device), level.to(self.device)

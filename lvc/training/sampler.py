@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..codec.compensate import FRACTION
+from ..codec.compensate import TOP, in_8_bits
 from ..codec.motion_decision import MotionDecision
 from ..errors import UsageError
 from ..models.network import from_patches, to_patches
@@ -19,7 +19,6 @@ from .forward import Past
 from .settings import TrainSettings
 
 Streams = list[Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
-_TOP = 255 << FRACTION
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Group:
     def moved(self, frame: np.ndarray, found: np.ndarray, levels: torch.Tensor) -> np.ndarray:
         """The motion decided on the reconstructions, as the encoder decides it: `frame` luma uint8 [B,c,c], `found` and
         the result int16 [B,2,c/8,c/8]."""
-        seen = ((self.y + (1 << FRACTION >> 1)) >> FRACTION).astype(np.uint8)
+        seen = in_8_bits(self.y)
         fields = []
         for decision, *given in zip(self.decisions, seen, frame, found, levels.tolist(), strict=True):
             fields.append(decision.decide(*given))
@@ -86,11 +85,11 @@ def next_frames(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.ndarray] |
 
 def to_samples(y: np.ndarray, uv: np.ndarray) -> torch.Tensor:
     """Planes uint8 or references int16, [B,H,W] and [B,2,H/2,W/2] → patches float32 around 0."""
-    top = 255 if y.dtype == np.uint8 else _TOP
+    top = 255 if y.dtype == np.uint8 else TOP
     return to_patches(torch.from_numpy(y)[:, None].float() / top - 0.5, torch.from_numpy(uv).float() / top - 0.5)
 
 
 def to_references(patches: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """`to_samples` backwards, from patches on any device, to references."""
-    y, uv = from_patches((patches + 0.5).mul(_TOP).round().clamp(0, _TOP).to(torch.int16).cpu())
+    y, uv = from_patches((patches + 0.5).mul(TOP).round().clamp(0, TOP).to(torch.int16).cpu())
     return y[:, 0].contiguous().numpy(), uv.contiguous().numpy()

@@ -147,12 +147,7 @@ class PairTrainer(ProcessorTime, Trainer):
 
     def train_step(self) -> bool:
         """One batch of one group: an intra frame (no learning), a key, or the frames between two keys."""
-        fraction = self.seconds / (self.settings.minutes * 60)
-        factor = min(1.0, (self.step + 1) / 100)
-        factor *= 1 - 0.98 * max(0.0, (fraction - self.settings.decay_from) / (1 - self.settings.decay_from))
-        for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):
-            for g, lr in zip(optimizer.param_groups, base, strict=True):
-                g["lr"] = lr * max(factor, 0.0)
+        self._set_rates()
         slot = self.step % len(self.pairs)
         group, model = self.pairs[slot], self.model
         item = joined(group.streams) if group is not None and group.waiting is None else None

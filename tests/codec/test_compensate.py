@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from lvc.codec.compensate import FRACTION, compensate
-from lvc.codec.native import library
 
-
-@pytest.fixture(autouse=True, params=["numpy", "native"])
-def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr("lvc.codec.compensate.library", lambda: None)
-    elif library() is None:
-        pytest.skip("lvc was built without a compiler")
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 
 LUMA = {0: {0: 64}, 1: {-2: 1, -1: -5, 0: 52, 1: 20, 2: -5, 3: 1}, 2: {-2: 2, -1: -10, 0: 40, 1: 40, 2: -10, 3: 2}}

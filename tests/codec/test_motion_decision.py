@@ -10,13 +10,7 @@ from lvc.codec.motion_choice import MotionChoice
 from lvc.codec.motion_decision import _MARGIN, MotionDecision, _Blocks
 from lvc.codec.native import library
 
-
-@pytest.fixture(autouse=True, params=["numpy", "native"])
-def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr("lvc.codec.motion_decision.library", lambda: None)
-    elif library() is None:
-        pytest.skip("lvc was built without a compiler")
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 
 def _picture(seed: int = 0, height: int = 96, width: int = 128) -> np.ndarray:
