@@ -1,0 +1,429 @@
+"""Networks of codec 2 in floats: what exact.md's integer layers can say, trained first without rounding of weights.
+
+Patches are 96 channels at 1/8 (64 luma, 2 x 16 chroma) of samples v/4080 - 1/2. Latents live at 1/16, hyper-latents at
+1/64. Symbols are y - mean in units of a step that the level sets. Latents are coded in four steps: in step s a position
+of class k = 2(y&1) + (x&1) codes the quarter SQUARE[s][k] of the channels, knowing all earlier ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+PATCH, TABLES = 96, 64
+LEVEL_MIN, LEVEL_MAX = 6.0, 20.0
+ANCHORS = int(LEVEL_MAX - LEVEL_MIN) + 1
+SIGMA_MIN, SIGMA_MAX = 0.06, 256.0
+SIGMA_RATE = math.log(SIGMA_MAX / SIGMA_MIN) / (TABLES - 1)
+GATE, LARGEST = 8.0, 16.0
+SQUARE = ((0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 3, 2), (2, 3, 0, 1))
+
+
+def step_size(level: torch.Tensor) -> torch.Tensor:
+    return torch.sqrt(11.5 / torch.exp2(level))
+
+
+def to_patches(y: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+    x = torch.cat([F.pixel_unshuffle(y, 8), F.pixel_unshuffle(uv, 4)], 1)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def from_patches(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return F.pixel_shuffle(x[:, :64], 8), F.pixel_shuffle(x[:, 64:], 4)
+
+
+def lrelu(x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(x, 0.125)
+
+
+def _dct(n: int, kind: int) -> torch.Tensor:
+    k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None]
+    if kind == 4:
+        return torch.cos(math.pi * (2 * i + 1) * (2 * k + 1) / (4 * n)) * math.sqrt(2 / n)
+    m = torch.cos(math.pi * (2 * i + 1) * k / (2 * n)) * math.sqrt(2 / n)
+    m[0] /= math.sqrt(2)
+    return m
+
+
+def lapping(half: int) -> torch.Tensor:
+    """Orthonormal filter over a block border, [2·half,2·half] (Tran, Liang, Tu 2003: time-domain lapped transforms)."""
+    eye, flip = torch.eye(half, dtype=torch.float64), torch.eye(half, dtype=torch.float64).flip(0)
+    v = flip @ _dct(half, 2).T @ _dct(half, 4) @ flip
+    zero = torch.zeros_like(eye)
+    b = torch.cat([torch.cat([eye, flip], 1), torch.cat([flip, -eye], 1)]) / math.sqrt(2)
+    d = torch.cat([torch.cat([eye, zero], 1), torch.cat([zero, v], 1)])
+    return (b @ d @ b).float()
+
+
+LAPS = {8: lapping(8), 4: lapping(4)}
+
+
+def _across(x: torch.Tensor, half: int, back: bool) -> torch.Tensor:
+    """Filter the last dimension across the borders of blocks of 2·half samples."""
+    p = LAPS[half].to(x.device)
+    n = x.shape[-1]
+    inner = x[..., half : n - half]
+    moved = (inner.reshape(*inner.shape[:-1], -1, 2 * half) @ (p if back else p.t())).reshape(inner.shape)
+    return torch.cat([x[..., :half], moved, x[..., n - half :]], -1)
+
+
+def lap(plane: torch.Tensor, half: int, back: bool = False) -> torch.Tensor:
+    """The lapping pre-filter of a plane [...,H,W], both directions, or its inverse."""
+    return _across(_across(plane, half, back).mT, half, back).mT
+
+
+def lapped(y: torch.Tensor, uv: torch.Tensor, back: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    return lap(y, 8, back), lap(uv, 4, back)
+
+
+def gaussian_bits(q: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    inverse = torch.exp(-(math.log(SIGMA_MIN) + SIGMA_RATE * index))
+    d = q.abs()
+    p = torch.special.ndtr((0.5 - d) * inverse) - torch.special.ndtr((-0.5 - d) * inverse)
+    return -torch.log2(p.clamp_min(1e-7))
+
+
+def round_ste(x: torch.Tensor) -> torch.Tensor:
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+def steps(height: int, width: int, channels: int, device: torch.device) -> list[torch.Tensor]:
+    """Four masks bool [1,M,H,W]: what each step codes."""
+    y, x = torch.arange(height, device=device)[:, None] & 1, torch.arange(width, device=device)[None] & 1
+    cls = 2 * y + x
+    quarter = torch.arange(channels, device=device) % 4
+    out = []
+    for row in SQUARE:
+        mine = torch.tensor(row, device=device)[cls]  # quarter coded at each position
+        out.append((quarter[:, None, None] == mine[None])[None])
+    return out
+
+
+class Block(nn.Module):
+    """DCVC's depth-wise block: 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair; both residual."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.a, self.d, self.b = nn.Conv2d(c, c, 1), nn.Conv2d(c, c, 3, padding=1, groups=c), nn.Conv2d(c, c, 1)
+        self.f, self.g = nn.Conv2d(c, 2 * c, 1), nn.Conv2d(c, c, 1)
+        for last in (self.b, self.g):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.b(self.d(lrelu(self.a(x))))
+        u, v = self.f(x).chunk(2, 1)
+        return x + self.g(lrelu(u) * v.clamp(-GATE, GATE))
+
+
+class Gains(nn.Module):
+    """A positive gain per channel, interpolated over the level: exp of a table [anchors, channels]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(ANCHORS, channels))
+
+    def forward(self, level: torch.Tensor) -> torch.Tensor:
+        at = (level - LEVEL_MIN).clamp(0, ANCHORS - 1)
+        low = at.floor().clamp(max=ANCHORS - 2).long()
+        part = (at - low)[:, None]
+        return torch.exp(self.table[low] * (1 - part) + self.table[low + 1] * part)[:, :, None, None]
+
+
+class Entropy(nn.Module):
+    """Means and table indices of latents, in four steps, from features [B,f,h16,w16] and what is known."""
+
+    def __init__(self, m: int, features: int, hidden: int) -> None:
+        super().__init__()
+        self.m = m
+        self.mix = nn.ModuleList(nn.Conv2d(features + (m if s else 0), hidden, 1) for s in range(4))
+        self.spread = nn.ModuleList(nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden) for _ in range(4))
+        self.more = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(4))
+        self.out = nn.ModuleList(nn.Conv2d(hidden, 2 * m, 1) for _ in range(4))
+        self.level = nn.Linear(1, hidden)
+        for layer in self.out:
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+        self.base = nn.Parameter(torch.zeros(m))
+        self.slope = nn.Parameter(torch.full((m,), 0.5 * math.log(2) / SIGMA_RATE))
+
+    def forward(
+        self,
+        y: torch.Tensor,
+        features: torch.Tensor,
+        level: torch.Tensor,
+        keep: torch.Tensor | None = None,
+        offset: torch.Tensor | float = 0.0,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """y [B,M,h,w] float32 → (symbols rounded with straight-through gradients, means, indices). What is not kept
+        ([B,1,h,w]) counts as known to be 0; `offset` is added to the indices."""
+        masks = steps(y.shape[2], y.shape[3], self.m, y.device)
+        lv = (level - 11)[:, None] / 4
+        start = (self.base + self.slope * (level - 11)[:, None])[:, :, None, None] + offset
+        known = mu = index = None
+        for s, mask in enumerate(masks):
+            given = features if known is None else torch.cat([features, known.clamp(-64, 64).to(features.dtype)], 1)
+            h = lrelu(self.mix[s](given) + self.level(lv)[:, :, None, None].to(features.dtype))
+            h = self.spread[s](h)
+            h = h + lrelu(self.more[s](h))
+            out = self.out[s](h).float()
+            mean, idx = out[:, : self.m], (out[:, self.m :] * 8 + start).clamp(0, TABLES - 1)
+            part = mask.to(y.dtype)
+            got = (round_ste(y - mean) + mean) * (part if keep is None else part * keep)
+            known = got if known is None else known + got
+            mu = mean * part if mu is None else mu + mean * part
+            index = idx * part if index is None else index + idx * part
+        return known - (mu if keep is None else mu * keep), mu, index
+
+
+class Intra(nn.Module):
+    """Key frames. Patches are those of planes pre-filtered by `lapped`."""
+
+    def __init__(self, c: int = 128, c16: int = 256, m: int = 256, z: int = 24, f: int = 128,
+                 enc: tuple[int, int] = (2, 3), dec: tuple[int, int] = (3, 2)) -> None:  # fmt: skip
+        super().__init__()
+        self.m, self.z = m, z
+        self.encoder_in, self.encoder8 = nn.Conv2d(PATCH, c, 1), nn.Sequential(*[Block(c) for _ in range(enc[0])])
+        self.encoder_down = nn.Conv2d(c, c16, 2, stride=2)
+        self.encoder16 = nn.Sequential(*[Block(c16) for _ in range(enc[1])])
+        self.encoder_out = nn.Conv2d(c16, m, 1)
+        self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
+        self.gain_e, self.latent_gain = Gains(c16), Gains(m)
+        self.hyper_encoder = nn.Sequential(
+            nn.Conv2d(m, f, 1), nn.LeakyReLU(0.125), nn.Conv2d(f, f, 3, 2, 1), nn.LeakyReLU(0.125), nn.Conv2d(f, z, 3, 2, 1)
+        )
+        self.hyper_decoder = nn.Sequential(
+            nn.Conv2d(z, 4 * f, 1), nn.PixelShuffle(2), nn.LeakyReLU(0.125), nn.Conv2d(f, 4 * f, 1), nn.PixelShuffle(2)
+        )
+        self.hyper_mix = Block(f)
+        self.hyper_scale = nn.Parameter(torch.full((z,), -1.0))
+        self.entropy = Entropy(m, f, f)
+        self.gain_n, self.gain_d, self.gain_d8, self.gain_o = Gains(m), Gains(c16), Gains(c), Gains(1)
+        self.decoder_in = nn.Conv2d(m, c16, 1)
+        self.decoder16 = nn.Sequential(*[Block(c16) for _ in range(dec[0])])
+        self.decoder_up = nn.Conv2d(c16, 4 * c, 1)
+        self.decoder8 = nn.Sequential(*[Block(c) for _ in range(dec[1])])
+        self.decoder_out = nn.Conv2d(c, PATCH, 1)
+        self.decoder_linear = nn.Conv2d(m, 4 * PATCH, 1)
+
+    def analysis(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        e = self.encoder_down(self.encoder8(self.encoder_in(2 * x)))
+        e = self.encoder_out(self.encoder16(e * self.gain_e(level).to(e.dtype)))
+        delta = step_size(level)[:, None, None, None]
+        return (self.encoder_linear(x).float() / delta + e.float()) * self.latent_gain(level)
+
+    def hyper_analysis(self, y: torch.Tensor) -> torch.Tensor:
+        h = y.clamp(-LARGEST * 2, LARGEST * 2) / 4
+        pad_y, pad_x = -h.shape[2] % 4, -h.shape[3] % 4
+        if pad_y or pad_x:
+            h = F.pad(h, (0, pad_x, 0, pad_y), mode="replicate")
+        return self.hyper_encoder(h).float().clamp(-31, 31)
+
+    def features(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return self.hyper_mix(self.hyper_decoder(z)[:, :, : size[0], : size[1]])
+
+    def synthesis(self, n: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        n = n * self.gain_n(level)
+        delta = step_size(level)[:, None, None, None]
+        f = self.decoder_in(n.clamp(-LARGEST, LARGEST))
+        f = self.decoder16(f * self.gain_d(level).to(f.dtype))
+        f = F.pixel_shuffle(self.decoder_up(f), 2)
+        f = self.decoder8(f * self.gain_d8(level).to(f.dtype))
+        out = self.decoder_out(f).float() * (delta * self.gain_o(level))
+        return out + F.pixel_shuffle(self.decoder_linear(n * delta).float(), 2)
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Patches → (reconstructed patches, bits with noise [B], bits rounded [B])."""
+        y = self.analysis(x, level)
+        z_raw = self.hyper_analysis(y)
+        z = round_ste(z_raw)
+        features = self.features(z, y.shape[2:])
+        q, mu, index = self.entropy(y, features, level)
+        r = self.synthesis(q + mu, level)
+        z_index = ((self.hyper_scale - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[None, :, None, None]
+        rounded = gaussian_bits(q, index).sum((1, 2, 3)) + gaussian_bits(z, z_index).sum((1, 2, 3))
+        if not noisy:
+            return r, rounded, rounded
+        noise = gaussian_bits(y - mu + torch.rand_like(y) - 0.5, index).sum((1, 2, 3))
+        noise = noise + gaussian_bits(z_raw + torch.rand_like(z) - 0.5, z_index).sum((1, 2, 3))
+        return r, noise, rounded
+
+
+@torch.no_grad()
+def pca_start(net: Intra, rows: torch.Tensor, level: float = 11.0) -> float:
+    """`rows` [N,384]: blocks of pre-filtered pictures, in the order of a 2x2 stride-2 convolution's weights."""
+    m = net.m
+    mean = rows.mean(0)
+    centred = (rows - mean).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+    values, vectors = values.flip(0).float(), vectors.flip(1)[:, :m].float()
+    net.encoder_linear.weight.copy_(vectors.T.reshape(m, PATCH, 2, 2))
+    net.encoder_linear.bias.copy_(-(vectors.T @ mean))
+    net.decoder_linear.weight.copy_(vectors.reshape(PATCH, 2, 2, m).reshape(4 * PATCH, m, 1, 1))
+    net.decoder_linear.bias.copy_(mean.reshape(4 * PATCH))
+    for layer in (net.encoder_out, net.decoder_out, net.hyper_encoder[4]):
+        layer.weight.mul_(0.02)
+        layer.bias.zero_()
+    delta = math.sqrt(11.5 / 2**level)
+    sigma = values[:m].clamp_min(1e-9).sqrt() / delta * 0.5
+    net.entropy.base.copy_(((sigma.log() - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES - 1))
+    return float(values[:m].sum() / values.sum())
+
+
+def blocks(patches: torch.Tensor) -> torch.Tensor:
+    b, c, h, w = patches.shape
+    return patches.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4 * c)
+
+
+def squared(x: torch.Tensor, recon: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """λ times weighted squared error of patches (luma 3/4, chroma 1 a sample), bits per luma sample: [B]."""
+    e = (x - recon) ** 2
+    total = 0.75 * e[:, :64].sum((1, 2, 3)) + e[:, 64:].sum((1, 2, 3))
+    return total / (x.shape[2] * x.shape[3] * 64) * torch.exp2(level)
+
+
+KINDS = 6
+"""Anchors, then the levels of the pyramid below them."""
+
+
+class KindGains(Gains):
+    """Gains by level and by place in the pyramid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.kinds = nn.Parameter(torch.zeros(KINDS, channels))
+
+    def forward(self, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(level) * torch.exp(self.kinds[kind])[:, :, None, None]
+
+
+CODED_BITS, COPY_BITS, LINEAR_GAIN = 6.0, 2.5, 1.4
+
+
+def block_error(patches: torch.Tensor) -> torch.Tensor:
+    """Weighted squared error summed over 16x16 blocks, [B,1,h16,w16]."""
+    e = patches.float().square()
+    weights = torch.cat([e.new_full((64,), 0.75), e.new_full((32,), 1.0)])
+    return F.avg_pool2d((e.permute(0, 2, 3, 1) @ weights)[:, None], 2) * 4
+
+
+class Inter(nn.Module):
+    """Predicted frames. `w`: patches of the prediction, `d` of the difference of both predictions (0 where there is
+    one), `kind` int64 [B]: place in the pyramid."""
+
+    def __init__(self, c: int = 96, m: int = 128, z: int = 16, s: int = 64, enc: int = 3, dec: int = 4, hidden: int = 96) -> None:
+        super().__init__()
+        self.m = m
+        self.context_in, self.context_d, self.context_block = nn.Conv2d(PATCH, c, 1), nn.Conv2d(PATCH, c, 1), Block(c)
+        self.context_gain = KindGains(c)
+        self.context_side = nn.Conv2d(c, s, 2, stride=2)
+        self.encoder_in = nn.Conv2d(PATCH + c, c, 1)
+        self.encoder = nn.Sequential(*[Block(c) for _ in range(enc)])
+        self.encoder_out = nn.Conv2d(c, m, 2, stride=2)
+        self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
+        self.encoder_gain, self.latent_gain = KindGains(c), KindGains(m)
+        self.hyper_encoder = nn.Sequential(nn.Conv2d(m + s, s, 3, 2, 1), nn.LeakyReLU(0.125), nn.Conv2d(s, z, 3, 2, 1))
+        self.hyper_decoder = nn.Sequential(
+            nn.Conv2d(z, 4 * s, 1), nn.PixelShuffle(2), nn.LeakyReLU(0.125), nn.Conv2d(s, 4 * s, 1), nn.PixelShuffle(2)
+        )
+        self.hyper_scale = nn.Parameter(torch.full((KINDS, z), -1.0))
+        self.entropy = Entropy(m, 2 * s + 1, hidden)
+        self.entropy_kind = nn.Parameter(torch.zeros(KINDS, m))
+        self.decoder_in = nn.Conv2d(m, 4 * c, 1)
+        self.decoder_mix = nn.Conv2d(2 * c, c, 1)
+        self.decoder_gain, self.inverse_gain = KindGains(c), KindGains(m)
+        self.decoder = nn.Sequential(*[Block(c) for _ in range(dec)])
+        self.decoder_out = nn.Conv2d(c, PATCH, 1)
+        self.decoder_linear = nn.Conv2d(m, 4 * PATCH, 1)
+        self.output_gain = KindGains(1)
+        nn.init.zeros_(self.context_d.weight)
+        nn.init.zeros_(self.context_d.bias)
+
+    def context(self, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        delta = step_size(level)[:, None, None, None]
+        c = self.context_in(w) + self.context_d((d / (4 * delta)).clamp(-4, 4))
+        c = self.context_block(c * self.context_gain(level, kind).to(c.dtype))
+        return c, self.context_side(c)
+
+    def analysis(self, r: torch.Tensor, c: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        delta = step_size(level)[:, None, None, None]
+        e = self.encoder_in(torch.cat([(r / (4 * delta)).clamp(-4, 4).to(c.dtype), c], 1))
+        e = self.encoder(e * self.encoder_gain(level, kind).to(e.dtype))
+        y = self.encoder_linear(r).float() / delta + self.encoder_out(e).float()
+        return y * self.latent_gain(level, kind)
+
+    def hyper_analysis(self, y: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
+        h = torch.cat([(y.clamp(-LARGEST, LARGEST) / 4).to(side.dtype), side], 1)
+        h = F.pad(h, (0, -h.shape[3] % 4, 0, -h.shape[2] % 4), mode="replicate")
+        return self.hyper_encoder(h).float().clamp(-31, 31)
+
+    def linear_synthesis(self, n: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        n = n * self.inverse_gain(level, kind) * step_size(level)[:, None, None, None]
+        return F.pixel_shuffle(self.decoder_linear(n).float(), 2)
+
+    def synthesis(self, n: torch.Tensor, c: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        g = n * self.inverse_gain(level, kind)
+        f = F.pixel_shuffle(self.decoder_in(g.clamp(-LARGEST, LARGEST)), 2)
+        f = self.decoder_mix(torch.cat([f, c.to(f.dtype)], 1))
+        f = self.decoder(f * self.decoder_gain(level, kind).to(f.dtype))
+        out = self.decoder_out(f).float() * (step_size(level)[:, None, None, None] * self.output_gain(level, kind))
+        return out + self.linear_synthesis(n, level, kind)
+
+    def symbols(
+        self, x: torch.Tensor, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Everything of a frame: see the keys."""
+        c, side = self.context(w, d, level, kind)
+        y = self.analysis(x - w, c, level, kind)
+        lam = torch.exp2(level)[:, None, None, None]
+        with torch.no_grad():
+            q0 = torch.round(y.float())
+            r0 = self.linear_synthesis(q0, level, kind)
+            gain = (block_error(x - w) - block_error(x - w - r0)) * lam * LINEAR_GAIN
+            size = q0.abs()
+            bits = torch.where(size > 0, 3.5 + 2 * torch.log2(size.clamp_min(1)), 0.0).sum(1, keepdim=True)
+            keep = (gain > bits + CODED_BITS).float()
+            alive = F.max_pool2d(F.pad(keep, (0, -keep.shape[3] % 4, 0, -keep.shape[2] % 4)), 4)
+        z_raw = self.hyper_analysis(y, side) * alive
+        z = round_ste(z_raw)
+        h = self.hyper_decoder(z)[:, :, : y.shape[2], : y.shape[3]]
+        features = torch.cat([h, side.to(h.dtype), keep.to(h.dtype)], 1)
+        q, mu, index = self.entropy(y, features, level, keep, self.entropy_kind[kind][:, :, None, None])
+        n = (q + mu) * keep
+        r = self.synthesis(n, c, level, kind)
+        with torch.no_grad():
+            gain = (block_error(x - w) - block_error(x - w - r)) * lam
+            copy = (1 - keep) * (gain <= COPY_BITS).float()
+        return {"y": y, "q": q, "mu": mu, "index": index, "keep": keep, "alive": alive, "z": z, "z_raw": z_raw, "r": r,
+                "copy": copy, "c": c}  # fmt: skip
+
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """→ recon patches, noisy and rounded bits [B], keep, copy."""
+        s = self.symbols(x, w, d, level, kind)
+        change = (1 - s["copy"]).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        recon = w + s["r"] * change
+        z_index = ((self.hyper_scale[kind] - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[:, :, None, None]
+        rounded = (gaussian_bits(s["q"], s["index"]) * s["keep"]).sum((1, 2, 3))
+        rounded = rounded + (gaussian_bits(s["z"], z_index) * s["alive"]).sum((1, 2, 3))
+        noisy = (gaussian_bits(s["y"] - s["mu"] + torch.rand_like(s["y"]) - 0.5, s["index"]) * s["keep"]).sum((1, 2, 3))
+        noisy = noisy + (gaussian_bits(s["z_raw"] + torch.rand_like(s["z"]) - 0.5, z_index) * s["alive"]).sum((1, 2, 3))
+        return {"recon": recon, "noisy": noisy, "rounded": rounded, "keep": s["keep"], "copy": s["copy"]}
+
+    @torch.no_grad()
+    def warm(self, old: dict[str, torch.Tensor]) -> list[str]:
+        """Take what fits of the first architecture's inter codec. Returns what was taken."""
+        mine, taken = self.state_dict(), []
+        for name, value in old.items():
+            if name in mine and name.endswith("table") and mine[name].shape[1] == value.shape[1]:
+                rows = torch.cat([value, value[-1:].expand(ANCHORS - len(value), -1)])
+                mine[name].copy_(rows)
+                taken.append(name)
+            elif name in mine and mine[name].shape == value.shape:
+                mine[name].copy_(value)
+                taken.append(name)
+        return taken
