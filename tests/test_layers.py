@@ -17,6 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
     "notices": set(),
+    "kinds": set(),
     "pipeline": set(),
     "remote": {"fsspec"},
     "output": set(),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import values
+from lvc.cli import inputs, values
 from lvc.cli.decode import Codec, Crf, End, Kind, Start, VideoCodec
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Strict, Threads, Verbose
-from lvc.output import STREAM, check_output
+from lvc.cli.report import Device, Force, Json, NoProgress, OnlyOutput, Quiet, Report, Strict, Threads, Verbose
+from lvc.errors import OutputExistsError
+from lvc.kinds import VIDEOS
+from lvc.output import STREAM, about, check_output
 
 HELP = """
 Make new frames between the frames of a video.
@@ -35,7 +38,7 @@ def interpolate(
     output: Annotated[
         str | None, typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m).")
     ] = None,
-    named: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")] = None,
+    named: OnlyOutput = None,
     factor: Annotated[
         Factor | None, typer.Option(metavar="2|4", help="Frames for every old one; 2 if no rate is given either.")
     ] = None,
@@ -62,7 +65,11 @@ def interpolate(
         raise typer.BadParameter("name the output, as OUT or with --output")
     report = Report("interpolate", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     with report.job(source):
-        check_output(source, target, force=force)
+        inputs.check([source], VIDEOS, "--factor")
+        if output is not None and force and os.path.isfile(output):
+            with about(output):  # a pattern of the shell may have named somebody's source
+                raise OutputExistsError("exists already — to overwrite it, name it with --output")
+        check_output(source, target, force=force, writes=VIDEOS)
         from lvc.interpolate import interpolate_file, plan_file
 
         settings: dict[str, Any] = {

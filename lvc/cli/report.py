@@ -34,7 +34,7 @@ class Result(Protocol):
 INTERRUPTED = 130
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress display.")]
 Verbose = Annotated[
     int,
@@ -46,6 +46,7 @@ Output = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
 ]
+OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 9, without an output, where something of IN would be lost.")

@@ -29,6 +29,7 @@ from lvc.files.common import (
     moment_of,
     opened,
 )
+from lvc.kinds import VIDEOS
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
@@ -72,7 +73,7 @@ def decode_file(
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=VIDEOS)
     if follow and salvage:
         raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
     kind = container_of(target, container)

@@ -28,6 +28,7 @@ from lvc.files.common import (
     moment_of,
     size_of,
 )
+from lvc.kinds import LVZ
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
@@ -101,7 +102,7 @@ def encode_file(
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=[LVZ])
     if verify and (target == STREAM or is_address(target)):
         raise UsageError("what went into a stream cannot be read again before it is published — write a file")
     started = time.monotonic()

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from lvc.errors import UsageError
 from lvc.files.common import Notice
 from lvc.files.encode import encode_file
+from lvc.kinds import LVZ
 from lvc.notices import each_once
-from lvc.output import STREAM, check_output, publish
+from lvc.output import STREAM, check_output, publish_file, workspace
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
 
@@ -34,13 +32,15 @@ def encode_to_size(
     """
     if STREAM in (source, target) or is_address(target):
         raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
-    check_output(source, target, force=force)
-    settings["notice"] = each_once(notice)
+    check_output(source, target, force=force, writes=[LVZ])
+    settings = {**settings, "notice": each_once(notice)}
+    settings.pop("quality", None)
+    if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
+        raise UsageError("a size and another target cannot be hit at once")
     low, high = 0.0, 100.0
     sizes: dict[float, int] = {}
     best: EncodeResult | None = None
-    folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
-    try:
+    with workspace(target) as folder:
         quality = 50.0
         for _ in range(TRIES):
             trial = folder / "trial.lvz"
@@ -62,10 +62,7 @@ def encode_to_size(
             raise UsageError(
                 f"even at the lowest quality it has {min(sizes.values()):,} bytes — scale it with --resolution"
             )
-        with publish(target, force=force) as path:
-            shutil.move(folder / "best.lvz", path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        publish_file(folder / "best.lvz", target, force=force)
     return EncodeResult(**{**vars(best), "output": target})
 
 

@@ -14,6 +14,7 @@ from lvc.errors import UsageError
 from lvc.files.common import FRAMES_AHEAD, Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
 from lvc.files.decode import Decoding, container_of, format_of, opened_writer
 from lvc.interpolate.times import Constant, Multiplied, Times
+from lvc.kinds import VIDEOS
 from lvc.lvz.chunks import SIGNATURE
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
 from lvc.media.containers import CONTAINERS
@@ -73,7 +74,7 @@ def interpolate_file(
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
     rate = _wanted(factor, fps)
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=VIDEOS)
     kind = _checked(target, container, codec)
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
@@ -128,7 +129,7 @@ def plan_file(
     """What `interpolate_file` would do; everything that can be refused beforehand is."""
     source, target = os.fspath(source), os.fspath(target)
     rate = _wanted(factor, fps)
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=VIDEOS)
     kind = _checked(target, container, codec)
     with about(source), _opened(source, start, end, kind, threads, None, None) as read:
         _, video, total = _planned(read, factor, rate)

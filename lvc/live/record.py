@@ -19,6 +19,7 @@ from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
 from lvc.files.encode import described, records_of
+from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
@@ -103,7 +104,7 @@ def record(
         raise UsageError("segments are files — name one")
     names = Segments(target) if segment is not None else None
     if names is None:
-        check_output(source, target, force=force)
+        check_output(source, target, force=force, writes=[LVZ])
     say = notice or (lambda _: None)
     started = time.monotonic()
     from lvc import codec, models
@@ -130,7 +131,7 @@ def record(
             path = target if names is None else names.name(moment)
             if names is not None:
                 with about(path):
-                    check_output(source, path, force=force)
+                    check_output(source, path, force=force, writes=[LVZ])
             job.write(path, items.until(segment), moment)
             if names is not None and keep is not None:
                 _delete(names.older_than(time.time() - keep), path, say)

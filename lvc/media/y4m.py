@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -65,3 +66,19 @@ class Y4mWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is None:
             self.close()
+
+
+def frames_in(path: str) -> int:
+    """How many frames a Y4M file holds that `Y4mWriter` wrote. Raises `OSError` for another one, or a part of one."""
+    with open(path, "rb") as file:
+        header = file.readline(1024)
+    words = header.split()
+    sides = {word[:1]: int(word[1:]) for word in words[1:] if word[:1] in (b"W", b"H") and word[1:].isdigit()}
+    if not header.endswith(b"\n") or words[:1] != [b"YUV4MPEG2"] or set(sides) != {b"W", b"H"}:
+        raise OSError("is no Y4M file")
+    width, height = sides[b"W"], sides[b"H"]
+    frame = len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    frames, rest = divmod(os.path.getsize(path) - len(header), frame)
+    if rest or not frames:
+        raise OSError("does not end with a whole frame")
+    return frames
