@@ -39,7 +39,7 @@ _SIGNATURES = (
     (4, b"mdat", MP4),
     (4, b"wide", MP4),
     (0, b"\x1aE\xdf\xa3", MATROSKA),
-    (0, b"YUV4MPEG2 ", Y4M),
+    (0, b"YUV4MPEG", Y4M),
     (8, b'{"', SAFETENSORS),
     (0, b"PK\x03\x04", NPZ),
     (0, b"PAR1", PARQUET),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Sequence
 
 from lvc.cli.report import default_output
-from lvc.errors import MediaError, OutputExistsError, UsageError
-from lvc.kinds import LVZ, called, endings, kind_by_name, kind_of_file
+from lvc.errors import OutputExistsError, UsageError
+from lvc.kinds import LVZ, endings, kind_by_name, kind_of_file
 from lvc.output import STREAM, about, check_output
 from lvc.remote.addresses import is_address, is_stored
 
@@ -45,7 +46,12 @@ def _is_output(word: str, writes: Sequence[str]) -> bool:
         return True
     if is_address(word):
         return is_stored(word) and kind_by_name(word) in (None, *writes)
-    return word.lower().endswith(endings(writes))
+    return word.lower().endswith(endings(writes)) or _is_sink(word)
+
+
+def _is_sink(word: str) -> bool:
+    """A device such as /dev/null, which holds nothing that could be lost; cameras are inputs."""
+    return not word.startswith("/dev/video") and os.path.exists(word) and stat.S_ISCHR(os.stat(word).st_mode)
 
 
 def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, folders: bool = False) -> None:
@@ -74,14 +80,8 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
                 raise UsageError("standard input goes alone — name it as the only input")
             if os.path.isdir(name) and not folders:
                 raise UsageError("a folder goes alone — name it as the only input, with --output-dir")
-            if kind_by_name(name) == LVZ and LVZ in writes:
-                refuse_lvz(name)
-
-
-def refuse_lvz(name: str) -> None:
-    """What `encode` cannot read: a .lvz. Raises `MediaError`."""
-    if kind_of_file(name) == LVZ:
-        raise MediaError(f"is {called(LVZ)} already — lvc decode makes a video of it")
+            if LVZ in writes and kind_of_file(name) == LVZ:
+                raise UsageError("is a .lvz already — with several inputs it cannot be the output")
 
 
 def outputs(

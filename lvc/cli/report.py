@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from lvc.errors import explained
+from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
 from lvc.output import STREAM, subject
 
@@ -32,6 +32,7 @@ class Result(Protocol):
 
 
 INTERRUPTED = 130
+_OF_LVZ = ("decode", "verify", "info", "interpolate")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
@@ -121,6 +122,8 @@ class Report:
     def file_failed(self, file: str, code: int, kind: str, message: str) -> None:
         """Report the error of one file, which happened elsewhere."""
         self.exit_code = self.exit_code or code
+        if code == CorruptError.exit_code and self.command in _OF_LVZ and " — " not in message:
+            message += " — get another copy, or save what is whole of a video with lvc decode --salvage"
         if self.as_json:
             self._json("error", file=file, exit_code=code, kind=kind, message=message)
         shown = {STREAM: "standard input"}.get(file, file)

@@ -28,7 +28,7 @@ from lvc.files.common import (
     moment_of,
     size_of,
 )
-from lvc.kinds import LVZ
+from lvc.kinds import LVZ, kind_of_file
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
@@ -109,6 +109,7 @@ def encode_file(
     notices = Notices(notice, strict=strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
+        refuse_lvz(source)
         fetched = source == STREAM or is_stored(source)
         reader = in_background(
             lambda: MediaReader(
@@ -169,6 +170,12 @@ def encode_file(
         size_of(source), writer.bytes_written, time.monotonic() - started,
         model=net.id, video_bytes=writer.clip_bytes, verified=verify,
     )  # fmt: skip
+
+
+def refuse_lvz(source: str) -> None:
+    """What is a .lvz already. Raises `MediaError`."""
+    if kind_of_file(source) == LVZ:
+        raise MediaError("is a .lvz already — lvc decode makes a video of it")
 
 
 def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
