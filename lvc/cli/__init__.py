@@ -14,8 +14,9 @@ import typer
 
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
-from lvc.cli.report import INTERRUPTED
+from lvc.cli.report import INTERRUPTED, cannot_be_written, say_interrupted
 from lvc.output import discard_unfinished
+from lvc.pipeline import stop_signals
 
 app = typer.Typer(
     name="lvc",
@@ -57,8 +58,8 @@ app.command("interpolate", help=interpolate.HELP)(interpolate.interpolate)
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in stop_signals():
+        signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
@@ -69,19 +70,34 @@ def main() -> None:
         code = end.code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if any(thread.daemon for thread in threading.enumerate()):
-        # a thread that is blocked in a read would keep the interpreter from ending, or crash it
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
-    sys.exit(code if isinstance(code, int) or code is None else 1)
+    except OSError as error:  # help or a version that cannot be written
+        code = cannot_be_written(error)
+    if code == INTERRUPTED:
+        say_interrupted()
+    code = _flushed(code if isinstance(code, int) else int(code is not None))
+    if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
+        # a thread that is blocked in a read would keep the interpreter from ending, or crash it; and Python itself may
+        # end with SIGINT instead of the code if an import was interrupted
+        os._exit(code)
+    sys.exit(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code, now that everything is said: what cannot be written is an error, and no traceback at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by who started us
+            try:
+                stream.flush()
+            except OSError as error:
+                code = code or cannot_be_written(error)
+    return code
 
 
 _interrupted = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C or SIGTERM unwinds in good order; the second one does not wait."""
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds in good order; the second one does not wait."""
     global _interrupted
     if _interrupted:
         discard_unfinished()

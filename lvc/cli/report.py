@@ -18,7 +18,7 @@ import typer
 
 from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
-from lvc.output import STREAM, subject
+from lvc.output import STDOUT, STREAM, subject
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +81,7 @@ class Report:
         self.quiet = quiet
         self.verbose = verbose
         self.exit_code = 0
+        self._json_lost = False
         self._file = ""
         self._show_progress = not (quiet or no_progress or as_json)
         self._json_to: IO[str] = sys.stderr if to_stdout else sys.stdout
@@ -106,7 +107,7 @@ class Report:
             self.failed(error, *explained(error))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            if isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenPipeError) or self._json_lost:
                 # keep Python from complaining once more when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.failed(error, *explained(error))
@@ -121,11 +122,14 @@ class Report:
 
     def file_failed(self, file: str, code: int, kind: str, message: str) -> None:
         """Report the error of one file, which happened elsewhere."""
+        global _interrupt_said
+        _interrupt_said = _interrupt_said or code == INTERRUPTED
         self.exit_code = self.exit_code or code
         if code == CorruptError.exit_code and self.command in _OF_LVZ and " — " not in message:
             message += " — get another copy, or save what is whole of a video with lvc decode --salvage"
         if self.as_json:
-            self._json("error", file=file, exit_code=code, kind=kind, message=message)
+            with contextlib.suppress(OSError):  # said below, and in the exit code
+                self._json("error", file=file, exit_code=code, kind=kind, message=message)
         shown = {STREAM: "standard input"}.get(file, file)
         self._line(f"lvc: error: {_one_line(shown)}: {message}")
 
@@ -221,9 +225,14 @@ class Report:
             self._console = None
 
     def _json(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, "command": self.command, **fields})
-        self._json_to.write(line + "\n")
-        self._json_to.flush()
+        if not self._json_lost:
+            line = json.dumps({"event": event, "command": self.command, **fields})
+            try:
+                self._json_to.write(line + "\n")
+                self._json_to.flush()
+            except OSError as error:
+                self._json_lost = True
+                raise _about_json(error) from error
 
     def _line(self, text: str) -> None:
         """One line on stderr, above the progress display if there is one; control characters are spelled out."""
@@ -232,12 +241,39 @@ class Report:
         if console is not None:
             console.print(safe, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(safe, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed: the exit code says it
+                print(safe, file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+
+def _about_json(error: OSError) -> OSError:
+    """An `OSError` of the same kind that names standard output."""
+    return type(error)(error.errno, error.strerror, STDOUT)
+
+
+def cannot_be_written(error: OSError) -> int:
+    """What `lvc` wanted to say has no room, or nobody reads it any more: the exit code. It is not said twice."""
+    # keep Python from complaining once more when it flushes at exit
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code, message = explained(error)
+    with contextlib.suppress(OSError):
+        print(f"lvc: error: {STDOUT}: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+_interrupt_said = False
+
+
+def say_interrupted() -> None:
+    """For an interrupt outside of any job; once."""
+    if not _interrupt_said:
+        with contextlib.suppress(OSError):
+            print("lvc: error: interrupted", file=sys.stderr, flush=True)
 
 
 def _one_line(name: str) -> str:

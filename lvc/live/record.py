@@ -26,7 +26,7 @@ from lvc.live.source import Counts, Item, LiveSource
 from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
 from lvc.media import CopiedPacket, Frame
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
-from lvc.pipeline import WriteBehind
+from lvc.pipeline import WriteBehind, stop_signals
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
@@ -294,7 +294,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _stopping(stop: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends a recording in good order; the next one does what it always did."""
+    """The first Ctrl-C, SIGTERM or SIGHUP ends a recording in good order; the next one does what it always did."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -308,7 +308,7 @@ def _stopping(stop: Callable[[], object]) -> Iterator[None]:
         stop()
         restore()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         before[number] = signal.signal(number, handle)
     try:
         yield
