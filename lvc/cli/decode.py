@@ -139,7 +139,7 @@ def decode(
         return
     target = output or default_output(source, suffix)
     report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
-    with report.job(source):
+    with report.job(source, show=True):
         inputs.check(sources, VIDEOS, "--crf")
         how.refuse_for_a_file()
         if output is None:

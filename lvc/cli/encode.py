@@ -211,7 +211,7 @@ def encode(
                 )
             )  # fmt: skip
         return
-    with report.job(source):
+    with report.job(source, show=True):
         inputs.check(sources, [LVZ], "-q")
         if given:
             raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")

@@ -64,7 +64,7 @@ def interpolate(
     if target is None:
         raise typer.BadParameter("name the output, as OUT or with --output")
     report = Report("interpolate", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
-    with report.job(source):
+    with report.job(source, show=not dry_run):
         inputs.check([source], VIDEOS, "--factor")
         if output is not None and force and os.path.isfile(output):
             with about(output):  # a pattern of the shell may have named somebody's source

@@ -73,7 +73,7 @@ def pack(
     if axes is not None and not set(axes) <= set("NCTHW"):
         raise typer.BadParameter(f"--axes {axes} has other letters than N, C, T, H and W")
     report = Report("pack", as_json, quiet, no_progress, verbose)
-    with report.job(words[0]):
+    with report.job(words[0], show=True):
         sources, output = inputs.split_required(words, named, [LVZ])
         inputs.check(sources, [LVZ], folders=True)
         check_output(sources, output, force=force, writes=[LVZ])

@@ -16,13 +16,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from lvc.cli.progress import Pace, ProgressLine, short_name
 from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
 from lvc.output import STDOUT, STREAM, subject
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 
 class Result(Protocol):
@@ -85,19 +85,26 @@ class Report:
         self._file = ""
         self._show_progress = not (quiet or no_progress or as_json)
         self._json_to: IO[str] = sys.stderr if to_stdout else sys.stdout
-        self._display: Progress | None = None
+        self._display: ProgressLine | None = None
         self._console: Console | None = None
-        self._started = 0.0
+        self._unit = "tensors" if command in ("pack", "unpack") else "frames"
+        self._pace = Pace(self._unit)
         self._shown = 0.0
 
     @contextlib.contextmanager
-    def job(self, file: str, *, go_on: bool = False) -> Iterator[None]:
-        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves."""
+    def job(self, file: str, *, go_on: bool = False, show: bool = False) -> Iterator[None]:
+        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves.
+
+        `show`: on a terminal a line says how far it is, from now on.
+        """
         self._file = file
-        self._started = time.monotonic()
-        self._shown = self._started
+        self._pace = Pace(self._unit)
+        self._shown = self._pace.started
         try:
             try:
+                if show and self.shows_progress:
+                    self._display = ProgressLine({STREAM: "standard input"}.get(file, short_name(file)), self._pace)
+                    self._display.__enter__()
                 yield
             finally:
                 self._clear()
@@ -191,25 +198,18 @@ class Report:
             self._line(f"lvc: {_one_line(file or self._file)}: {text}")
 
     def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
-        """Called often; shows or prints at most twice a second."""
+        """Called often; JSON comes at most twice a second, what is drawn keeps its own time."""
+        self._pace.add(frames, bytes_out, total)
         now = time.monotonic()
-        if now - self._shown < 0.5:
+        if not self.as_json or now - self._shown < 0.5:
             return
         self._shown = now
-        fps = frames / (now - self._started)
-        if self.as_json:
-            self._json(
-                "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in,
-                bytes_out=bytes_out, fps=round(fps, 2),
-            )  # fmt: skip
-        elif self.shows_progress:
-            if self._display is None:
-                self._display = _display()
-                self._display.start()
-                self._display.add_task(os.path.basename(self._file), total=total, fps="", ratio="")
-            ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
-            task = self._display.task_ids[0]
-            self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
+        fps, left = self._pace.fps, self._pace.left
+        self._json(
+            "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in, bytes_out=bytes_out,
+            fps=None if fps is None else round(fps, 2), number=self._pace.number,
+            seconds=round(self._pace.elapsed, 2), seconds_left=None if left is None else round(left, 2),
+        )  # fmt: skip
 
     @property
     def shows_progress(self) -> bool:
@@ -246,8 +246,9 @@ class Report:
 
     def _clear(self) -> None:
         if self._display is not None:
-            self._display.stop()
-            self._display = None
+            display, self._display = self._display, None
+            with contextlib.suppress(OSError):  # the terminal was closed
+                display.__exit__(None, None, None)
 
 
 def _about_json(error: OSError) -> OSError:
@@ -283,22 +284,6 @@ def _one_line(name: str) -> str:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
-
-def _display() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f} frames"),
-        TextColumn("{task.fields[fps]} fps"),
-        TextColumn("{task.fields[ratio]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def default_output(source: str, suffix: str) -> str:

@@ -51,7 +51,7 @@ def unpack(
         if output is not None and len(sources) > 1:
             raise UsageError(f"{output} cannot be the output of {len(sources)} inputs — leave it out")
     for source in sources:
-        with report.job(source, go_on=True):
+        with report.job(source, go_on=True, show=True):
             from lvc.latents import unpack_latents
 
             target = output or os.path.splitext(source)[0]

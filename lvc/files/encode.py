@@ -140,7 +140,7 @@ def encode_file(
         video = described(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
-        count = _Count(size_of(source), reader.frame_count_hint, progress)
+        count = _Count(size_of(source), reader.frame_count_hint, copied, progress)
         with about(label), _opened_for_writing(path) as file:
             writer = LvzWriter(
                 file,
@@ -168,7 +168,8 @@ def encode_file(
     return EncodeResult(
         target, count.frames, video.width, video.height, seconds,
         size_of(source), writer.bytes_written, time.monotonic() - started,
-        model=net.id, video_bytes=writer.clip_bytes, verified=verify,
+        model=net.id, video_bytes=writer.clip_bytes, verified=verify, audio_bytes=count.audio_bytes,
+        bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, start is not None or duration is not None),
     )  # fmt: skip
 
 
@@ -176,6 +177,13 @@ def refuse_lvz(source: str) -> None:
     """What is a .lvz already. Raises `MediaError`."""
     if kind_of_file(source) == LVZ:
         raise MediaError("is a .lvz already — lvc decode makes a video of it")
+
+
+def _taken(size: int | None, seconds: float, of: float | None, cut: bool) -> int | None:
+    """Of `size` bytes, those of the part that was taken, by its length."""
+    if size is None or not cut:
+        return size
+    return round(size * min(1.0, seconds / of)) if of else None
 
 
 def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
@@ -195,13 +203,18 @@ def seconds_of(reader: MediaReader) -> float | None:
 class _Count:
     """What was encoded so far, and per clip what `verify` compares: frames and checksum of the latents."""
 
-    def __init__(self, bytes_in: int | None, frames_hint: int | None, progress: Progress | None) -> None:
-        self.frames = self.ticks = 0
+    def __init__(
+        self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
+    ) -> None:
+        self.frames = self.ticks = self.audio_bytes = 0
+        self._audio = {number for number, stream in enumerate(copied) if stream.kind == "audio"}
         self.clips: list[tuple[int, int]] = []
         self._bytes_in, self._hint, self._progress = bytes_in, frames_hint, progress
 
     def add(self, record: Clip | PacketGroup, bytes_out: int) -> None:
         if isinstance(record, PacketGroup):
+            if record.stream in self._audio:
+                self.audio_bytes += sum(len(packet.data) for packet in record.packets)
             return
         self.frames += record.n_frames
         self.ticks += sum(record.durations)

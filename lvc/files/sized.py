@@ -59,9 +59,13 @@ def encode_to_size(
                     break
             quality = _next(sizes, size, low, high)
         if best is None:
-            raise UsageError(
-                f"even at the lowest quality it has {min(sizes.values()):,} bytes — scale it with --resolution"
-            )
+            sound = f", {result.audio_bytes:,} of them sound" if result.audio_bytes else ""
+            advice = "scale it with --resolution"
+            if result.audio_bytes:
+                advice = "code the sound with --audio opus:48k or drop it with --audio none" + (
+                    f", or {advice}" if result.audio_bytes < size else ""
+                )
+            raise UsageError(f"even at the lowest quality it has {min(sizes.values()):,} bytes{sound} — {advice}")
         publish_file(folder / "best.lvz", target, force=force)
     return EncodeResult(**{**vars(best), "output": target})
 

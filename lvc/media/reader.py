@@ -45,7 +45,8 @@ class MediaReader:
     is `copy` or `none`. `live` is a source whose frames get the times at which they come.
 
     `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
-    complete when the last frame was read. `frame_count_hint` is None or a good guess.
+    complete when the last frame was read. `frame_count_hint` and
+    `source_seconds`, of the whole file whatever part is read, are None or a good guess.
 
     Raises `MediaError` for what is no video; damage within a video is decoded around, with a notice.
     """
@@ -149,6 +150,7 @@ class MediaReader:
         self.metadata = useful_tags(container.metadata)
         self.chapters = self._cut_chapters(chapters_of(container))
         self.frame_count_hint = self._guess_count()
+        self.source_seconds = container.duration / 1e6 if container.duration and container.duration > 0 else None
 
     def _make_cut(self, start: float | Fraction | None, duration: float | Fraction | None) -> Cut:
         if start is None and duration is None:
