@@ -246,8 +246,9 @@ def side_by_side(
         with ReadAhead(dealt(), workers) as groups:
             for group in groups:
                 yield from group
+                begun.remove(group)  # it has ended: a long video has many
     finally:
-        for group in begun:
+        for group in list(begun):
             group.close()
 
 

@@ -57,7 +57,7 @@ def encode(
     quality: Annotated[
         float | None,
         typer.Option(
-            "--quality", "-q", min=0, max=100, metavar="0-100", show_default="50", help="Higher is better, and larger."
+            "--quality", "-q", min=0, max=100, metavar="0-100", help="Higher is better, and larger; 50 by default."
         ),
     ] = None,
     effort: Annotated[

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ import typer
 from lvc.cli.progress import Pace, ProgressLine, short_name
 from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
-from lvc.output import STDOUT, STREAM, subject
+from lvc.output import STDOUT, STREAM, about, subject
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,7 +172,7 @@ class Report:
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         elif not self.quiet:
-            self._line(f"{_one_line(self._file)}: {result}")
+            self._line(_wrapped(f"{_one_line(self._file)}: {result}"))
             if self.verbose:
                 for name, value in result.fields().items():
                     self._line(f"  {name}: {value}")
@@ -180,7 +182,8 @@ class Report:
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         else:
-            print(_printable(f"{self._file}: {result}"))
+            with about(STDOUT):
+                print(_printable(f"{self._file}: {result}"), flush=True)
 
     def event(self, fields: dict[str, Any]) -> None:
         """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
@@ -280,6 +283,14 @@ def say_interrupted() -> None:
 def _one_line(name: str) -> str:
     """A file's name, which may hold anything, on one line."""
     return name.replace("\n", "\\n")
+
+
+def _wrapped(text: str) -> str:
+    """On a terminal, a long line broken between words."""
+    if not sys.stderr.isatty() or "\n" in text:
+        return text
+    width = shutil.get_terminal_size().columns - 1
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _printable(text: str) -> str:

@@ -144,7 +144,7 @@ def encode_file(
         with about(label), _opened_for_writing(path) as file:
             writer = LvzWriter(
                 file,
-                Header(net.id, net.sha256, f"lvc {__version__}"),
+                Header(net.id, net.sha256, made_by(settings)),
                 video,
                 copied,
                 metadata,
@@ -171,6 +171,17 @@ def encode_file(
         model=net.id, video_bytes=writer.clip_bytes, verified=verify, audio_bytes=count.audio_bytes,
         bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, start is not None or duration is not None),
     )  # fmt: skip
+
+
+def made_by(settings: EncodeSettings) -> str:
+    """The program and how it was told to encode, for `lvc info` and for people; nobody needs it to decode."""
+    wanted = f"quality {settings.quality:g}"
+    if settings.target_bitrate is not None:
+        wanted = f"{settings.target_bitrate / 1000:g} kbit/s"
+    elif settings.target_psnr is not None:
+        wanted = f"PSNR {settings.target_psnr:g}"
+    tuned = "" if settings.tune == "psnr" else f", tune {settings.tune}"
+    return f"lvc {__version__}; {wanted}, effort {settings.effort}{tuned}"
 
 
 def refuse_lvz(source: str) -> None:

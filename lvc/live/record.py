@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lvc import __version__
 from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
-from lvc.files.encode import described, records_of
+from lvc.files.encode import described, made_by, records_of
 from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
@@ -225,7 +224,7 @@ class _Recorder:
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
         began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         metadata = Metadata({**camera.metadata, "creation_time": began})
-        header = Header(model.id, model.sha256, f"lvc {__version__}")
+        header = Header(model.id, model.sha256, made_by(self._settings))
         with contextlib.ExitStack() as stack:
             with about(path):
                 file = stack.enter_context(_opened(path))

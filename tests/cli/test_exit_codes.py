@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -111,7 +113,7 @@ def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
     assert names(fake.folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, command: str, number: int) -> None:
     args = ["encode", bunny, "a.lvz", "--packing", "zstd"] if command == "encode" else ["decode", with_sound, "a.mp4"]
@@ -124,6 +126,45 @@ def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, com
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and b"interrupted" in err and b"Traceback" not in err
     assert names(fake.folder) == []
+
+
+@pytest.mark.parametrize("target", [[], ["--target-size", "10M"]])
+def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, target: list[str]) -> None:
+    with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env={"FAKE_DELAY": "0.3"}) as process:
+        while not names(fake.folder) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    left = names(fake.folder)
+    assert len(left) == 1 and left[0].startswith(".")
+    assert fake("encode", bunny, "b.lvz", "--packing", "zstd", "--duration", "0.2", "--resolution", "64x36").code == 0
+    assert names(fake.folder) == ["b.lvz"]
+
+
+def test_ctrl_c_before_the_command_line_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, lvc.__main__\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "lvc.__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "lvc: error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["info", "{}"], ["info", "{}", "--json"], ["verify", "{}", "--json"]]
+)
+def test_3_where_what_is_said_has_no_room(fake: Lvc, encoded: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*fake.program, *(argument.format(encoded) for argument in arguments)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3 and "standard output: No space left" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
