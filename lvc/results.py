@@ -13,7 +13,7 @@ def _bytes(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
 
 
-def _seconds(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """`9.8 s`, `3:05`, `1:02:03`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -44,7 +44,7 @@ class _Job:
 
     @property
     def _took(self) -> str:
-        return f"in {_seconds(self.seconds)} ({self.fps:.1f} fps)"
+        return f"in {clock(self.seconds)} ({self.fps:.1f} fps)"
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def encode(
     of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
     given = {name: value for name, value in of_streams.items() if value is not None}
     if live or is_live(source) or (given and source == STREAM):
-        with report.job(source):
+        with report.job(source, show=True):
             how.refuse_for_a_file()
             if start is not None or verify:
                 raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
@@ -207,7 +207,7 @@ def encode(
             report.done(
                 record(
                     source, target, **settings, **given, force=force, threads=threads, progress=report.progress,
-                    notice=report.notice,
+                    status=report.recording, notice=report.notice,
                 )
             )  # fmt: skip
         return
@@ -215,9 +215,16 @@ def encode(
         inputs.check(sources, [LVZ], "-q")
         if given:
             raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
-        how.refuse_for_a_file()
+        how.refuse_for_a_file(dry_run=True)
         _check_targets(quality, targets)
         check_output(source, target, force=force, writes=[LVZ])
+        if dry_run:
+            if target_size is not None or target_vmaf is not None:
+                raise UsageError("--dry-run of a target that is hit by trying would have to try — give a --quality")
+            from lvc.files.forecast import forecast
+
+            report.done(forecast(source, target, **settings, force=force, threads=threads, notice=report.notice))
+            return
         from lvc.files import encode_file, encode_to_size, encode_to_vmaf
 
         common: dict[str, Any] = {

@@ -30,7 +30,7 @@ Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of many: files at the same time.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Of many: skip what is done, whole and made in the same way.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; of one file: how large, how long.")]
 Engine = Annotated[
     str, typer.Option(metavar="local|ray", help="Of many: workers of this machine, or of a Ray cluster.")
 ]

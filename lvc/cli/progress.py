@@ -19,7 +19,7 @@ _WINDOW = 20.0
 
 class Pace:
     """Frames done and how fast, without the start. A job that goes over its source again begins anew: `number` says
-    how many times it has."""
+    how many times it has. `also`: what else is to be shown."""
 
     def __init__(self, unit: str = "frames") -> None:
         self.unit = unit
@@ -27,6 +27,7 @@ class Pace:
         self.frames = self.bytes_out = 0
         self.total: int | None = None
         self.number = 1
+        self.also: tuple[str, ...] = ()
         self._seen: deque[tuple[float, int]] = deque()
 
     def add(self, frames: int, bytes_out: int, total: int | None) -> None:
@@ -97,7 +98,7 @@ def line_of(name: str, pace: Pace, width: int, *, plain: bool = False) -> str:
     name = "".join(c if c.isprintable() else "?" for c in name)
     room = width - 1 - sum(len(fact) + 2 for fact in facts)
     if room < 12 and len(facts) > 2:  # what is read off a share is left out first
-        facts.pop(1 if pace.share is not None else 0)
+        facts.pop(1)
         room = width - 1 - sum(len(fact) + 2 for fact in facts)
     bar = max(0, min(24, room - 2 - min(len(name), 16))) if pace.share is not None else 0
     bar = bar if bar >= 6 else 0
@@ -115,17 +116,17 @@ def line_of(name: str, pace: Pace, width: int, *, plain: bool = False) -> str:
 def _facts(pace: Pace) -> list[str]:
     if not pace.frames:
         return ["starting" if pace.number == 1 else f"pass {pace.number}", clock(pace.elapsed)]
-    facts = []
     if pace.share is not None:
-        facts.append(f"{100 * pace.share:.0f} %")
-        facts.append(f"{pace.frames:,} of {pace.total:,} {pace.unit}")
+        facts = [f"{100 * pace.share:.0f} %", f"{pace.frames:,} of {pace.total:,} {pace.unit}"]
     else:
-        facts.append(f"{pace.frames:,} {pace.unit}")
+        facts = [clock(pace.elapsed), f"{pace.frames:,} {pace.unit}"]
     if pace.fps is not None:
         facts.append(f"{pace.fps:.1f} {'fps' if pace.unit == 'frames' else 'a second'}")
     if pace.number > 1:
         facts.append(f"pass {pace.number}")
-    facts.append(f"{clock(pace.left)} left" if pace.left is not None else clock(pace.elapsed))
+    facts += pace.also
+    if pace.share is not None:
+        facts.append(f"{clock(pace.left)} left" if pace.left is not None else clock(pace.elapsed))
     return facts
 
 

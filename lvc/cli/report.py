@@ -214,6 +214,10 @@ class Report:
             seconds=round(self._pace.elapsed, 2), seconds_left=None if left is None else round(left, 2),
         )  # fmt: skip
 
+    def recording(self, dropped: int, path: str) -> None:
+        """What a recording shows besides: frames that were dropped, and the file that is being written."""
+        self._pace.also = (f"{dropped:,} dropped", _one_line(short_name(path)))
+
     @property
     def shows_progress(self) -> bool:
         return self._show_progress and sys.stderr.isatty()

@@ -89,13 +89,15 @@ def record(
     device: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    status: Callable[[int, str], object] | None = None,
     notice: Notice | None = None,
 ) -> Recording:
     """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `duration` seconds are over.
 
     All times in seconds. `segment`: a new file so often, named by time (`Segments`); `keep`: those that began longer
     ago are deleted. `gop` is long, because a key frame is most of what an unchanged scene costs. What is written stays,
-    whatever happens. Raises every kind of `LvcError`, and `OSError`.
+    whatever happens. `status` is told, with every progress, how many frames were dropped and which file is written.
+    Raises every kind of `LvcError`, and `OSError`.
     """
     if keep is not None and segment is None:
         raise UsageError("--keep deletes old segments — say how long one is with --segment")
@@ -123,7 +125,7 @@ def record(
             pace = Pace(settings.effort, max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
-        job = _Recorder(camera, net, settings, features and segment is not None, progress)
+        job = _Recorder(camera, net, settings, features and segment is not None, progress, status)
         items = _Items(camera, duration)
         while (begin := items.next_frame()) is not None:
             moment = camera.wall_clock(begin)
@@ -209,9 +211,16 @@ class _Recorder:
     """Writes pieces into files and adds up what was written."""
 
     def __init__(
-        self, camera: LiveSource, model: Model, settings: EncodeSettings, features: bool, progress: Progress | None
+        self,
+        camera: LiveSource,
+        model: Model,
+        settings: EncodeSettings,
+        features: bool,
+        progress: Progress | None,
+        status: Callable[[int, str], object] | None,
     ) -> None:
-        self._camera, self._model, self._settings, self._progress = camera, model, settings, progress
+        self._camera, self._model, self._settings = camera, model, settings
+        self._progress, self._status = progress, status
         self._features = features
         self.files: list[str] = []
         self.frames = self.bytes_out = 0
@@ -243,6 +252,8 @@ class _Recorder:
                     if isinstance(item, Clip):
                         self.frames += item.n_frames
                         self.duration += float(sum(item.durations) * video.seconds_per_tick)
+                        if self._status is not None:
+                            self._status(camera.counts.dropped, path)
                         if self._progress is not None:
                             self._progress(self.frames, 0, self.bytes_out + writer.bytes_written, None)
             if sampler is not None:
