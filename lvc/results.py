@@ -74,10 +74,9 @@ class EncodeResult(_Job):
         if self.bytes_taken:
             part = "the source" if self.bytes_taken == self.bytes_in else "its part of the source"
             share = f", {100 * self.bytes_out / self.bytes_taken:.1f} % of {part}"
-        sizes = [
-            f"picture {_bytes(self.video_bytes)}",
-            *([f"sound {_bytes(self.audio_bytes)}"] * bool(self.audio_bytes)),
-        ]
+        sizes = f"picture {_bytes(self.video_bytes)}"
+        if self.audio_bytes:
+            sizes += f", sound {_bytes(self.audio_bytes)}"
         vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
             f"{self.frames:,} frames {self.width}x{self.height} {self._took}, {_bytes(self.bytes_out)} bytes "

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 BY_MUCH = 0.05
 """Of a target bit rate; if it is missed by more, that is said."""
+BY_DECIBELS = 0.5
+"""Of a target PSNR."""
 
 
 def encode_file(
@@ -107,6 +109,7 @@ def encode_file(
         raise UsageError("what went into a stream cannot be read again before it is published — write a file")
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
+    reached: list[float] = []  # dB, where a PSNR is the target
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         refuse_lvz(source)
@@ -128,7 +131,7 @@ def encode_file(
 
         settings = codec.EncodeSettings(
             quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
-            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader),
+            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader), told_psnr=reached.append,
         )  # fmt: skip
         net: Model | ForeignModel
         if is_foreign(model):
@@ -161,7 +164,11 @@ def encode_file(
                 writer.write_features(sampler.finish())
             writer.close()
         seconds = float(count.ticks * video.seconds_per_tick)
-        notices.new(reader.notices, _missed(target_bitrate, 8 * writer.clip_bytes, seconds))
+        notices.new(
+            reader.notices,
+            _missed(target_bitrate, 8 * writer.clip_bytes, seconds),
+            _missed_psnr(target_psnr, reached),
+        )
         if verify and isinstance(path, Path):
             with about(target):
                 _verify_written(path, count, net, threads)
@@ -188,6 +195,17 @@ def refuse_lvz(source: str) -> None:
     """What is a .lvz already. Raises `MediaError`."""
     if kind_of_file(source) == LVZ:
         raise MediaError("is a .lvz already — lvc decode makes a video of it")
+
+
+def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
+    """What to say where a PSNR was not met: the dial has ends."""
+    if target is None or not reached:
+        return []
+    mean = sum(reached) / len(reached)
+    if abs(mean - target) <= BY_DECIBELS:
+        return []
+    advice = "no quality gives more" if mean < target else "no quality gives less, or it is too short"
+    return [f"has a mean PSNR of {mean:.1f} instead of {target:g} dB — {advice}"]
 
 
 def _taken(size: int | None, seconds: float, of: float | None, cut: bool) -> int | None:
