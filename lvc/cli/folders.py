@@ -194,14 +194,21 @@ def _run(
     else:
         jobs = how.jobs or max(1, min(8, cores // 2))  # a worker takes about 1 GB of memory at 1080p
         workers = Pool(job, jobs if how.watch else max(1, min(jobs, len(tasks))), cores)
-    with workers, _board(report, name, None if how.watch else len(tasks)) as board:
-        for event in run.run(tasks, workers, arrivals):
-            if isinstance(event, Progress):
-                board.progress(event)
-                report.file_progress(event.task.source, event.frames, event.bytes_in, event.bytes_out, event.total)
-            else:
-                board.outcome(event)
-                totals.add(_said(report, event, len(tasks) or None, totals.count))
+    try:
+        with workers, _board(report, name, None if how.watch else len(tasks)) as board:
+            for event in run.run(tasks, workers, arrivals):
+                if isinstance(event, Progress):
+                    board.progress(event)
+                    report.file_progress(event.task.source, event.frames, event.bytes_in, event.bytes_out, event.total)
+                else:
+                    board.outcome(event)
+                    totals.add(_said(report, event, len(tasks) or None, totals.count))
+    except KeyboardInterrupt:
+        if job.command != "verify" and not how.watch:
+            report.notice(
+                f"{totals.count} of {len(tasks)} files are finished; with --resume the same command goes on", name
+            )
+        raise
     claims.sweep_all(folders)  # of workers that died
     report.summary(name, totals.fields(), totals.text(job.command, False))
 

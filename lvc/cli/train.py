@@ -98,4 +98,8 @@ def train(
             seed=seed,
             threads=threads,
         )
-        run(settings, report.event)
+        try:
+            run(settings, report.event)
+        except KeyboardInterrupt:
+            report.notice("stopped: the same command goes on from what was saved")
+            raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lvc.errors import UsageError
+from lvc.errors import UsageError, explained
 from lvc.files.common import model_of
 from lvc.lvz import Header
 
@@ -51,6 +51,15 @@ def test_nobody_answers(fake: Lvc) -> None:
 def test_numbered_pictures(fake: Lvc) -> None:
     done = fake("encode", "seq%04d.png", "a.lvz")
     assert done.code == 2 and "ffmpeg" in done.err
+
+
+def test_a_folder_that_was_deleted(fake: Lvc, with_sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = fake.folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, message = explained(FileNotFoundError(2, "No such file or directory"))
+    assert code == 3 and "folder" in message and "path" not in message
 
 
 def test_packed_latents_are_unpacked() -> None:
