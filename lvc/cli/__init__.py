@@ -75,6 +75,7 @@ Show the help of lvc, or of a command.
 Examples:
   lvc help
   lvc help encode
+  lvc help eval
   lvc help search query
 """
 

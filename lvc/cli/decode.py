@@ -22,6 +22,7 @@ from lvc.cli.report import (
     Verbose,
     default_output,
 )
+from lvc.errors import UsageError
 from lvc.kinds import VIDEOS
 from lvc.output import STREAM, check_output
 
@@ -125,6 +126,7 @@ def decode(
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            _refuse_following(follow)
             folders.run_folder(
                 report, source, "decode", settings, how, output=None if output == named else output,
                 output_dir=output_dir or named, suffix=suffix,
@@ -133,6 +135,7 @@ def decode(
     if len(sources) > 1 or output_dir is not None:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            _refuse_following(follow)
             inputs.check(sources, VIDEOS, "--crf")
             outputs = inputs.outputs(sources, suffix, VIDEOS, output=output, output_dir=output_dir)
             folders.run_files(report, sources, outputs, "decode", settings, how)
@@ -153,3 +156,8 @@ def decode(
         )  # fmt: skip
         report.done(result)
         result.raise_for_damage()
+
+
+def _refuse_following(follow: bool) -> None:
+    if follow:
+        raise UsageError("--follow goes on with one file that is being recorded — name it alone")

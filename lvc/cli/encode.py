@@ -168,6 +168,8 @@ def encode(
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
     sources, output = inputs.split(words, named, [LVZ])
     source = sources[0]
+    of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
+    given = {name: value for name, value in of_streams.items() if value is not None}
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
@@ -180,6 +182,8 @@ def encode(
     if len(sources) > 1 or output_dir is not None:
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            if live or given or any(is_live(name) for name in sources):
+                raise UsageError("a stream goes alone — name one, and its output with -o")
             _check_targets(quality, targets)
             inputs.check(sources, [LVZ], "-q")
             outputs = inputs.outputs(sources, ".lvz", [LVZ], output=output, output_dir=output_dir)
@@ -187,8 +191,6 @@ def encode(
         return
     target = output or default_output(source, ".lvz")
     report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
-    of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
-    given = {name: value for name, value in of_streams.items() if value is not None}
     if live or is_live(source) or (given and source == STREAM):
         with report.job(source, show=True):
             how.refuse_for_a_file()
