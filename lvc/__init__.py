@@ -7,13 +7,17 @@ only with the function that needs them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as type checkers understand it; importing typing takes a moment in which Ctrl-C is not heard
 
 # ruff: noqa: F401 - for type checkers; at run time `__getattr__` imports them
 if TYPE_CHECKING:
+    from typing import Any
+
     from lvc.errors import (
         CorruptError,
         LimitError,
+        LossError,
         LvcError,
         MediaError,
         OutputExistsError,
@@ -58,6 +62,7 @@ _PUBLIC = {
     "OutputExistsError": "lvc.errors",
     "LimitError": "lvc.errors",
     "RegressionError": "lvc.errors",
+    "LossError": "lvc.errors",
 }
 
 # what `from lvc import *` brings in; not `open`, which would hide Python's

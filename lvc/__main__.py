@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from lvc.cli import main
+import os
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until it is loaded, which takes a moment, an interrupt finds nothing to clear up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    from lvc.cli import main as run
+
+    run()
+
+
+def _end(number: int, frame: object) -> None:
+    os.write(2, b"lvc: error: interrupted\n")
+    os._exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -8,12 +8,15 @@
     ├── UnsupportedError         5  a version, feature or model this lvc does not know
     ├── OutputExistsError        6  refusing to overwrite
     ├── LimitError               7  a declared or needed size is over a limit
-    └── RegressionError          8  quality or size got worse than a baseline
+    ├── RegressionError          8  quality or size got worse than a baseline
+    └── LossError                9  something would be lost, and --strict forbids that
 
 `exit_code` is the process exit status documented in the README; 130 is an interrupt.
 """
 
 from __future__ import annotations
+
+import os
 
 
 def explained(error: BaseException) -> tuple[int, str]:
@@ -21,6 +24,8 @@ def explained(error: BaseException) -> tuple[int, str]:
     if isinstance(error, LvcError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):
+        if isinstance(error, FileNotFoundError) and not _is_somewhere():
+            return 3, "the current folder does not exist any more — change to another one"
         advice = "check the path, its permissions and the free space"
         if isinstance(error, BrokenPipeError):
             advice = "whoever read the output has stopped"
@@ -29,6 +34,14 @@ def explained(error: BaseException) -> tuple[int, str]:
         return 130, "interrupted"
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return 1, f"internal error: {what} — a bug in lvc; -vv shows where"
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class LvcError(Exception):
@@ -67,3 +80,7 @@ class LimitError(LvcError):
 
 class RegressionError(LvcError):
     exit_code = 8
+
+
+class LossError(LvcError):
+    exit_code = 9

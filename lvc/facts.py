@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from lvc.errors import CorruptError, UsageError
 from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, Tail, VideoDescriptor
+from lvc.lvz.chunks import CLIP as CLIP_CHUNK
+from lvc.lvz.chunks import chunk_sizes
+from lvc.lvz.records import GopEntry, PacketsEntry
 from lvc.output import STREAM, about, opened_input
 from lvc.remote.addresses import is_address
 from lvc.results import Facts
@@ -18,14 +22,16 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 
-def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Facts:
-    """Header, descriptors and, if the file can be read from its end, index and tail. Raises like `LvzReader`."""
+def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], object] | None = None) -> Facts:
+    """Header, descriptors and, if the file can be read from its end, index and tail. `detailed`: for people,
+    every GOP too. Raises like `LvzReader`."""
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
         metadata = reader.metadata
         size = None if path == STREAM else reader.size
         local = path != STREAM and not is_address(path)
+        parts = _sizes(path, reader) if local and tail is not None else None
         counted = _Counted.so_far(reader) if tail is None and local else _Counted.of(tail, index)
     seconds = None if counted is None else float(counted.ticks * video.seconds_per_tick)
     samples = None if counted is None else counted.frames * video.width * video.height
@@ -43,6 +49,10 @@ def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Fa
         "bpp": round(8 * size / samples, 6) if size and samples else None,
         "bitrate": round(8 * size / seconds) if size and seconds else None,
         "video": _picture(video),
+        "quality": _told(header.created_by, "quality"),
+        "effort": _told(header.created_by, "effort"),
+        "video_bytes": None if parts is None else parts["video"],
+        "audio_bytes": None if parts is None else parts["audio"],
         "packing": PACKING_NAMES[video.packing],
         "gop_seconds": video.gop_seconds,
         "streams": [
@@ -65,7 +75,45 @@ def info_file(path: str, *, notice: Callable[[str], object] | None = None) -> Fa
             for chapter in metadata.chapters
         ],
     }
-    return Facts(values, _lines(values))
+    lines = _lines(values)
+    if detailed and index is not None:
+        lines += _gops(index, tail, video)
+    return Facts(values, lines)
+
+
+def _gops(index: Index, tail: Tail | None, video: VideoDescriptor) -> list[tuple[str, str]]:
+    """A line for every GOP: where it starts, in time and in the file."""
+    gops = [entry for entry in index.entries if isinstance(entry, GopEntry)]
+    begin = gops[0].start_pts if gops else 0
+    frames = [gop.first_frame for gop in gops] + [tail.frame_count if tail else 0]
+    return [
+        (
+            f"GOP {number + 1}",
+            f"{float((gop.start_pts - begin) * video.seconds_per_tick):.3f} s, "
+            f"{frames[number + 1] - gop.first_frame} frames from {gop.first_frame}, at byte {gop.offset:,}",
+        )
+        for number, gop in enumerate(gops)
+    ]
+
+
+def _told(made_by: str, name: str) -> float | None:
+    """A setting that the encoder wrote beside its name: `lvc 0.2; quality 50, effort 4`."""
+    found = re.search(rf"; (?:.*, )?{name} (\d+(?:\.\d+)?)", made_by)
+    return float(found[1]) if found else None
+
+
+def _sizes(path: str, reader: LvzReader) -> dict[str, int]:
+    """Bytes of pictures and of sound, framing included, from the beginnings of all chunks."""
+    entries = reader.index.entries if reader.index else ()
+    kinds = {e.offset: reader.copied[e.stream].kind for e in entries if isinstance(e, PacketsEntry)}
+    found = {"video": 0, "audio": 0}
+    with open(path, "rb") as file:
+        for offset, kind, size in chunk_sizes(file):
+            if kind == CLIP_CHUNK:
+                found["video"] += size
+            elif kinds.get(offset) == "audio":
+                found["audio"] += size
+    return found
 
 
 def verify_file(
@@ -160,6 +208,13 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     if values["bpp"] is not None:
         rates = f", {values['bitrate'] / 1000:.1f} kbit/s" if values["bitrate"] else ""
         lines.append(("size", f"{values['bytes']:,} bytes, {values['bpp']:.4f} bpp{rates}"))
+    if values["video_bytes"] is not None:
+        rest = values["bytes"] - values["video_bytes"] - values["audio_bytes"]
+        sound = f", sound {values['audio_bytes']:,}" if values["audio_bytes"] else ""
+        lines.append(("of that", f"picture {values['video_bytes']:,}{sound}, everything else {rest:,}"))
+    if values["quality"] is not None or values["effort"] is not None:
+        told = [f"{name} {values[name]:g}" for name in ("quality", "effort") if values[name] is not None]
+        lines.append(("encoded", f"{', '.join(told)}, GOPs of up to {values['gop_seconds']:g} s"))
     for stream in values["streams"]:
         parts = [stream["codec"], f"{stream['sample_rate']} Hz" if stream["sample_rate"] else ""]
         parts += [f"{stream['channels']} ch" if stream["channels"] else "", stream["language"]]

@@ -3,7 +3,7 @@
 A result is written beside its target under a hidden temporary name, flushed to the disk and renamed. Whatever goes
 wrong before the rename removes the temporary file. `-` is standard output, and devices and named pipes are written
 directly, because there is nothing to rename. A temporary file is locked by the process that writes it, and the lock
-goes with that process: what a killed one left behind can be told from what is being written (`abandoned`).
+goes with that process: so the next run into the folder knows what a killed one left behind, and removes it (`sweep`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import io
 import os
 import re
 import select
+import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from lvc.errors import LvcError, OutputExistsError, UsageError
+from lvc.kinds import HEAD_BYTES, called, endings, kind_by_name, refuse_foreign
 from lvc.pipeline import told_to_stop
 from lvc.remote.addresses import is_address
 
@@ -36,19 +38,31 @@ except ImportError:  # Windows: nothing is locked
 _unfinished: set[Path] = set()
 
 
-def check_output(source: str, target: str, *, force: bool = False) -> None:
+def check_output(
+    source: str | Sequence[str], target: str, *, force: bool = False, writes: Sequence[str] | None = None
+) -> None:
     """Refuse what must not be written, before any work is done and before torch is loaded.
 
-    Raises `OutputExistsError` for an existing file without `force`, `UsageError` for a target that is the source
-    (also through a link), a folder, in a folder that does not exist, or a terminal.
+    `source`: the input, or all of them. `writes`: the kinds (`lvc.kinds`) that a target may already be; anything else
+    is never overwritten, whatever `force` says.
+
+    Raises `OutputExistsError` for an existing file without `force`, or of another kind; `UsageError` for a target that
+    is a source (also through a link), a folder, in a folder that does not exist, or a terminal.
     """
+    sources = [source] if isinstance(source, str) else source
+    by_name = kind_by_name(target)
+    if writes is not None and by_name is not None and by_name not in writes:
+        wanted = ", ".join(endings(writes))
+        raise _about(
+            target, UsageError(f"has the name of {called(by_name)} — an output of this command ends in {wanted}")
+        )
     if is_address(target):
         from lvc.remote.upload import check_target
 
         with about(target):
-            if source == target:
+            if target in sources:
                 raise UsageError("input and output are the same file — choose another output")
-            check_target(target, force=force)
+            check_target(target, force=force, writes=writes)
         return
     if target == STREAM:
         if sys.stdout is not None and sys.stdout.isatty():
@@ -61,10 +75,15 @@ def check_output(source: str, target: str, *, force: bool = False) -> None:
         raise _about(target, UsageError("its folder does not exist — create it first"))
     if not path.exists():
         return
-    if source != STREAM and os.path.exists(source) and os.path.samefile(source, target):
-        raise _about(target, UsageError("input and output are the same file — choose another output"))
-    if path.is_file() and not force:
+    for name in sources:
+        if name != STREAM and os.path.exists(name) and os.path.samefile(name, target):
+            raise _about(target, UsageError("input and output are the same file — choose another output"))
+    if not path.is_file():
+        return
+    if not force:
         raise _about(target, OutputExistsError("exists already — choose another output or use --force"))
+    with about(target), path.open("rb") as file:
+        refuse_foreign(file.read(HEAD_BYTES), writes)
 
 
 @contextlib.contextmanager
@@ -84,11 +103,7 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
             os.close(handle)
             handle = -1
         yield temporary
-        _fsync(temporary)
-        if final.exists() and not force:
-            raise _about(target, OutputExistsError("was created meanwhile — choose another output or use --force"))
-        os.replace(temporary, final)
-        _fsync(final.parent)
+        _put_into_place(temporary, final, target, force)
     finally:
         temporary.unlink(missing_ok=True)
         _unfinished.discard(temporary)
@@ -96,8 +111,27 @@ def publish(target: str, *, force: bool = False) -> Iterator[Path]:
             os.close(handle)
 
 
+def publish_file(file: Path, target: str, *, force: bool = False) -> None:
+    """Make a finished file of a `workspace` the target."""
+    final = Path(os.path.realpath(target))
+    if final.exists() and not final.is_file():
+        with file.open("rb") as source, final.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+        return
+    _put_into_place(file, final, target, force)
+
+
+def _put_into_place(file: Path, final: Path, target: str, force: bool) -> None:
+    _fsync(file)
+    if final.exists() and not force:
+        raise _about(target, OutputExistsError("was created meanwhile — choose another output or use --force"))
+    os.replace(file, final)
+    _fsync(final.parent)
+
+
 def _made_and_locked(final: Path, target: str) -> tuple[Path, int]:
     """A new temporary file for `final`, open and locked. `target` is what the user calls it."""
+    sweep_once(final.parent)
     while True:
         temporary = final.with_name(_temporary_name(final))
         _unfinished.add(temporary)
@@ -107,14 +141,44 @@ def _made_and_locked(final: Path, target: str) -> tuple[Path, int]:
         except OSError as error:
             _unfinished.discard(temporary)
             raise OSError(error.errno, error.strerror, target) from error
-        lock(handle)
-        if temporary.exists():
+        if lock(handle) and temporary.exists():
             return temporary, handle
-        os.close(handle)  # somebody cleared it up before it was locked
+        os.close(handle)  # somebody clears it up who found it before it was locked
         _unfinished.discard(temporary)
 
 
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+@contextlib.contextmanager
+def workspace(target: str) -> Iterator[Path]:
+    """A hidden folder beside `target` for trials, on the same disk; it goes when the block is left.
+
+    Like the temporary file of `publish` it is locked: what a killed process left is told from what is in use.
+    """
+    parent = Path(target).absolute().parent
+    sweep_once(parent)
+    while True:
+        folder = parent / f".{os.urandom(4).hex()}{_WORKSPACE}"
+        with about(target):
+            folder.mkdir()
+        _unfinished.add(folder)
+        handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else -1  # elsewhere folders cannot be opened
+        if handle < 0 or (lock(handle) and folder.exists()):
+            break
+        os.close(handle)
+        _unfinished.discard(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.discard(folder)
+        if handle >= 0:
+            os.close(handle)
+
+
+_WORKSPACE = ".lvc-work"
+CLAIM = ".lvc-claim"
+_OURS = re.compile(
+    rf"\..*\.[0-9a-f]{{8}}\.part(\.[^.]*)?|\.[0-9a-f]{{8}}{_WORKSPACE}|\.[0-9a-f]{{16}}{CLAIM}", re.DOTALL
+)
 
 
 def _temporary_name(final: Path) -> str:
@@ -126,32 +190,63 @@ def _temporary_name(final: Path) -> str:
     return f".{stem}.{os.urandom(4).hex()}.part{suffix}"
 
 
-def lock(handle: int) -> bool:
+def lock(handle: int, *, unsure: bool = True) -> bool:
     """Whether the open file now is this process's alone, until it is closed or the process ends in whatever way.
 
-    True also where there are no locks, so that single jobs work everywhere.
+    `unsure`: the answer where there are no locks; True lets single jobs work everywhere.
     """
     if fcntl is None:
-        return True
+        return unsure
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system that knows no locks
-        return True
+        return unsure
     return True
 
 
-def abandoned(path: Path) -> bool:
-    """Whether `path` is a temporary file of `publish` whose process is gone. Never where there are no locks."""
-    if fcntl is None or not _TEMPORARY.fullmatch(path.name):
-        return False
+def sweep(folder: Path) -> int:
+    """Remove what killed runs left in `folder`: unfinished outputs, workspaces, claims; how many there were.
+
+    Only what nobody holds a lock on; nothing where there are no locks.
+    """
+    with contextlib.suppress(OSError):
+        with os.scandir(folder) as entries:
+            found = [entry.path for entry in entries if entry.name.startswith(".") and _OURS.fullmatch(entry.name)]
+        return sum(_removed_if_abandoned(path) for path in found)
+    return 0
+
+
+_swept: set[Path] = set()
+
+
+def sweep_once(folder: Path) -> None:
+    """`sweep`, the first time that this process writes into `folder`."""
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def _removed_if_abandoned(path: str) -> bool:
+    """The lock is held until the file is gone: whoever opened it meanwhile sees that it has no name any more."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
         return False
     try:
-        return lock(handle)
+        if not lock(handle, unsure=False):
+            return False
+        found, named = os.fstat(handle), os.lstat(path)
+        if (found.st_dev, found.st_ino) != (named.st_dev, named.st_ino):
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return True
+    except OSError:
+        return False
     finally:
         os.close(handle)
 
@@ -160,7 +255,10 @@ def discard_unfinished() -> None:
     """Remove every temporary file of this process at once. For the moment before it is ended by force."""
     for path in tuple(_unfinished):
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 class _Stdin(io.RawIOBase):

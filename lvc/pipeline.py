@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -34,6 +35,14 @@ _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
 def usable_cores() -> int:
     """How many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stop_signals() -> list[int]:
+    """Those that end a job in good order; also that of a terminal that was closed, unless `nohup` asked otherwise."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 class _Failure:
@@ -237,8 +246,9 @@ def side_by_side(
         with ReadAhead(dealt(), workers) as groups:
             for group in groups:
                 yield from group
+                begun.remove(group)  # it has ended: a long video has many
     finally:
-        for group in begun:
+        for group in list(begun):
             group.close()
 
 

@@ -13,6 +13,15 @@ def _bytes(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
 
 
+def clock(seconds: float) -> str:
+    """`9.8 s`, `3:05`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 @dataclass(frozen=True)
 class _Job:
     """Sizes in bytes (`bytes_in` is None for a pipe), `seconds` of wall time from opening to publishing."""
@@ -33,17 +42,25 @@ class _Job:
     def fields(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "fps": round(self.fps, 2)}
 
+    @property
+    def _took(self) -> str:
+        return f"in {clock(self.seconds)} ({self.fps:.1f} fps)"
+
 
 @dataclass(frozen=True)
 class EncodeResult(_Job):
-    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone.
-    `vmaf`: the mean of all frames, and `quality`: with which it was reached, where a VMAF was the target."""
+    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone,
+    `audio_bytes` those of sound. `bytes_taken`: of `bytes_in`, the share of the part of the time that was taken; None
+    if that is unknown. `vmaf`: the mean of all frames, and `quality`: with which it was reached, where a VMAF was the
+    target."""
 
     model: str
     video_bytes: int
     verified: bool
     vmaf: float | None = None
     quality: float | None = None
+    audio_bytes: int = 0
+    bytes_taken: int | None = None
 
     @property
     def bpp(self) -> float:
@@ -53,11 +70,17 @@ class EncodeResult(_Job):
         return {**super().fields(), "bpp": round(self.bpp, 6)}
 
     def __str__(self) -> str:
-        share = f" ({100 * self.bytes_out / self.bytes_in:.1f} %)" if self.bytes_in else ""
+        share = ""
+        if self.bytes_taken:
+            part = "the source" if self.bytes_taken == self.bytes_in else "its part of the source"
+            share = f", {100 * self.bytes_out / self.bytes_taken:.1f} % of {part}"
+        sizes = f"picture {_bytes(self.video_bytes)}"
+        if self.audio_bytes:
+            sizes += f", sound {_bytes(self.audio_bytes)}"
         vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
-            f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
-            f"{share}, {self.bpp:.4f} bpp{vmaf}, {self.fps:.1f} fps → {self.output}"
+            f"{self.frames:,} frames {self.width}x{self.height} {self._took}, {_bytes(self.bytes_out)} bytes "
+            f"({sizes}){share}, {self.bpp:.4f} bpp{vmaf} → {self.output}"
             f"{', verified' if self.verified else ''}"
         )
 
@@ -70,8 +93,8 @@ class DecodeResult(_Job):
 
     def __str__(self) -> str:
         return (
-            f"{self.frames} frames {self.width}x{self.height}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes"
-            f", {self.fps:.1f} fps → {self.output}"
+            f"{self.frames:,} frames {self.width}x{self.height} {self._took}, "
+            f"{_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes → {self.output}"
         )
 
     def raise_for_damage(self) -> None:
@@ -92,8 +115,8 @@ class InterpolateResult(_Job):
     def __str__(self) -> str:
         cuts = {0: "no cut", 1: "one cut"}.get(self.cuts, f"{self.cuts} cuts")
         return (
-            f"{self.frames} frames {self.width}x{self.height}, {self.new} new, {self.repeated} repeated, {cuts}, "
-            f"{_bytes(self.bytes_out)} bytes, {self.fps:.1f} fps → {self.output}"
+            f"{self.frames:,} frames {self.width}x{self.height}, {self.new} new, {self.repeated} repeated, {cuts}, "
+            f"{self._took}, {_bytes(self.bytes_out)} bytes → {self.output}"
         )
 
 

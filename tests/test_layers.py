@@ -16,6 +16,8 @@ PACKAGE = ROOT / "lvc"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
+    "notices": set(),
+    "kinds": set(),
     "pipeline": set(),
     "remote": {"fsspec"},
     "output": set(),

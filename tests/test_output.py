@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lvc.errors import OutputExistsError, UsageError
-from lvc.output import abandoned, about, check_output, publish, subject
+from lvc.output import about, check_output, lock, publish, publish_file, subject, sweep, workspace
 
 
 def test_published_on_success_with_ordinary_permissions(tmp_path: Path) -> None:
@@ -86,6 +88,23 @@ def test_check_output(tmp_path: Path) -> None:
         check_output(str(source), str(tmp_path / "none" / "b.lvz"))
 
 
+def test_only_what_the_command_writes_is_overwritten(tmp_path: Path) -> None:
+    mine, theirs, odd, empty = (tmp_path / name for name in ("a.lvz", "b.lvz", "c.lvz", "d.lvz"))
+    mine.write_bytes(b"\x89LVZ\r\n\x1a\nrest")
+    theirs.write_bytes(b"\0\0\0\x20ftypisom")
+    odd.write_bytes(b"a diary")
+    empty.touch()
+    check_output("in.mp4", str(mine), force=True, writes=["lvz"])
+    check_output("in.mp4", str(empty), force=True, writes=["lvz"])
+    for other, named in ((theirs, "MP4"), (odd, "does not write")):
+        with pytest.raises(OutputExistsError, match=named):
+            check_output("in.mp4", str(other), force=True, writes=["lvz"])
+    with pytest.raises(UsageError, match=r"MP4.*\.lvz"):
+        check_output("in.mp4", str(tmp_path / "new.mp4"), writes=["lvz"])
+    with pytest.raises(UsageError, match="same file"):
+        check_output(["in.mp4", str(mine)], str(mine), force=True, writes=["lvz"])
+
+
 def test_about_names_the_file_once() -> None:
     with pytest.raises(UsageError) as caught, about("outer"), about("inner"):
         raise UsageError("what — do")
@@ -96,14 +115,43 @@ def test_about_names_the_file_once() -> None:
 
 
 def test_what_a_killed_process_left_is_told_from_what_is_written(tmp_path: Path) -> None:
-    with publish(str(tmp_path / "a.lvz")) as path:
-        assert path.name.startswith(".a.") and not abandoned(path)
+    with publish(str(tmp_path / "a.lvz")) as path, workspace(str(tmp_path / "a.lvz")) as folder:
+        (folder / "trial.lvz").write_bytes(b"x")
         left = path.with_name(path.name.replace(".a.", ".b."))
         left.touch()
-        assert abandoned(left)
-        for other in (".b.0123.part.lvz", "b.01234567.part.lvz", ".b.01234567.lvz"):
+        killed = tmp_path / ".01234567.lvc-work"
+        killed.mkdir()
+        (killed / "best.lvz").touch()
+        others = [".b.0123.part.lvz", "b.01234567.part.lvz", ".b.01234567.lvz", ".lvc-work"]
+        for other in others:
             (tmp_path / other).touch()
-            assert not abandoned(tmp_path / other)
+        assert sweep(tmp_path) == 2
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*others, path.name, folder.name])
+        assert sweep(tmp_path) == 0
+    assert not folder.exists()
+
+
+def test_what_is_held_is_never_removed_by_another_process(tmp_path: Path) -> None:
+    left = tmp_path / ".b.01234567.part.lvz"
+    left.touch()
+    with left.open("rb") as file:
+        assert lock(file.fileno())
+        code = "import sys; from pathlib import Path; from lvc.output import sweep; print(sweep(Path(sys.argv[1])))"
+        said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+        assert said.stdout == "0\n" and left.exists()
+    assert sweep(tmp_path) == 1
+
+
+def test_a_file_of_a_workspace_becomes_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "a.lvz"
+    target.write_bytes(b"old")
+    with workspace(str(target)) as folder:
+        (folder / "best").write_bytes(b"new")
+        with pytest.raises(OutputExistsError):
+            publish_file(folder / "best", str(target))
+        assert target.read_bytes() == b"old"
+        publish_file(folder / "best", str(target), force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lvz"] and target.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("name", ["é" * 125 + ".lvz", "n" * 255, "a." + "x" * 250, "日" * 83 + ".mp4"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from lvc import pipeline
 from lvc.pipeline import ReadAhead, WriteBehind, side_by_side
 
 pytestmark = pytest.mark.timeout(20)
@@ -150,3 +153,20 @@ def test_an_error_in_a_group_ends_all(where: str) -> None:
             got.append(i)
     assert got == list(range(25))[: len(got)] and len(got) >= 20
     assert not [t for t in threading.enumerate() if t.name == "lvc-read"]
+
+
+def test_groups_that_have_ended_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = weakref.WeakSet[ReadAhead[int]]()
+
+    class Watched(ReadAhead[int]):
+        def __init__(self, source: Iterable[int], depth: int) -> None:
+            super().__init__(source, depth)
+            alive.add(self)
+
+    monkeypatch.setattr(pipeline, "ReadAhead", Watched)
+    most = 0
+    for item in pipeline.side_by_side(iter(range(400)), lambda n: n % 4 == 0, lambda items: items, 2, 8):
+        if item % 4 == 3:
+            gc.collect()
+            most = max(most, len(alive))
+    assert most <= 12  # of a hundred groups

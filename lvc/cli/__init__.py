@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
-from lvc.cli.report import INTERRUPTED
+from lvc.cli.report import INTERRUPTED, cannot_be_written, say_interrupted
 from lvc.output import discard_unfinished
+from lvc.pipeline import stop_signals
+
+
+class Command(TyperCommand):
+    """Usage as people write it: `IN… [OUT]`, without braces around it."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [
+            re.sub(r"[{[]([^{}]*…[^{}]*)[]}](\.\.\.)?", r"\1", piece) for piece in super().collect_usage_pieces(ctx)
+        ]
+
 
 app = typer.Typer(
     name="lvc",
@@ -36,29 +49,58 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def lvc(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
-app.command("encode", help=encode.HELP)(encode.encode)
-app.command("decode", help=decode.HELP)(decode.decode)
-app.command("info", help=info.HELP)(info.info)
-app.command("verify", help=verify.HELP)(verify.verify)
-app.command("train", help=train.HELP)(train.train)
-app.command("eval", help=eval.HELP)(eval.evaluate)
-app.command("pack", help=pack.HELP)(pack.pack)
-app.command("unpack", help=unpack.HELP)(unpack.unpack)
+app.command("encode", cls=Command, help=encode.HELP)(encode.encode)
+app.command("decode", cls=Command, help=decode.HELP)(decode.decode)
+app.command("info", cls=Command, help=info.HELP)(info.info)
+app.command("verify", cls=Command, help=verify.HELP)(verify.verify)
+app.command("train", cls=Command, help=train.HELP)(train.train)
+app.command("eval", cls=Command, help=eval.HELP)(eval.evaluate)
+app.command("pack", cls=Command, help=pack.HELP)(pack.pack)
+app.command("unpack", cls=Command, help=unpack.HELP)(unpack.unpack)
 app.add_typer(search.app, name="search", help=search.HELP)
-app.command("features", help=features.HELP)(features.features)
-app.command("interpolate", help=interpolate.HELP)(interpolate.interpolate)
+app.command("features", cls=Command, help=features.HELP)(features.features)
+app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.interpolate)
+
+
+HELP = """
+Show the help of lvc, or of a command.
+
+\b
+Examples:
+  lvc help
+  lvc help encode
+  lvc help eval
+  lvc help search query
+"""
+
+
+@app.command("help", cls=Command, help=HELP)
+def help_(
+    context: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Its name; of a group two.")] = None,
+) -> None:
+    above = context.parent
+    if above is None:
+        raise RuntimeError("a command without the program")
+    command: Any = above.command
+    for word in words or []:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is None:
+            raise typer.BadParameter(f"there is no command {word!r}; lvc help lists them")
+        command, above = inner, command.context_class(inner, info_name=word, parent=above)
+    typer.echo(command.get_help(above))
 
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in stop_signals():
+        signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
@@ -69,19 +111,34 @@ def main() -> None:
         code = end.code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if any(thread.daemon for thread in threading.enumerate()):
-        # a thread that is blocked in a read would keep the interpreter from ending, or crash it
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
-    sys.exit(code if isinstance(code, int) or code is None else 1)
+    except OSError as error:  # help or a version that cannot be written
+        code = cannot_be_written(error)
+    if code == INTERRUPTED:
+        say_interrupted()
+    code = _flushed(code if isinstance(code, int) else int(code is not None))
+    if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
+        # a thread that is blocked in a read would keep the interpreter from ending, or crash it; and Python itself may
+        # end with SIGINT instead of the code if an import was interrupted
+        os._exit(code)
+    sys.exit(code)
+
+
+def _flushed(code: int) -> int:
+    """The exit code, now that everything is said: what cannot be written is an error, and no traceback at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by who started us
+            try:
+                stream.flush()
+            except OSError as error:
+                code = code or cannot_be_written(error)
+    return code
 
 
 _interrupted = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C or SIGTERM unwinds in good order; the second one does not wait."""
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds in good order; the second one does not wait."""
     global _interrupted
     if _interrupted:
         discard_unfinished()

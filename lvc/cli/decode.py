@@ -7,9 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import folders, values
-from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli import folders, inputs, values
+from lvc.cli.folders import Address, DryRun, Engine, HowToRun, Jobs, OutputDir, Resume, Watch
+from lvc.cli.report import (
+    Device,
+    Force,
+    Json,
+    NoProgress,
+    Output,
+    Quiet,
+    Report,
+    Strict,
+    Threads,
+    Verbose,
+    default_output,
+)
+from lvc.errors import UsageError
+from lvc.kinds import VIDEOS
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -49,11 +63,14 @@ Kind = Annotated[Container | None, typer.Option(help="The container, if OUT's en
 
 
 def decode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz file, its address, a folder, or - (stdin).")],
-    output: Annotated[
-        str | None,
-        typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m). Default: IN as .mp4."),
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN… [OUT]",
+            help="IN: .lvz files, or an address, a folder, - (stdin). OUT, after one IN: a .mp4, .mkv, .mov, .webm, "
+            ".y4m, or - (stdout, y4m). Default: IN as .mp4.",
+        ),
+    ],
     named: Output = None,
     start: Start = None,
     end: End = None,
@@ -77,6 +94,7 @@ def decode(
     engine: Engine = "local",
     address: Address = None,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -88,6 +106,8 @@ def decode(
         if end is not None:
             raise typer.BadParameter("give --end or --duration, not both")
         end = (start or 0) + duration
+    if strict and salvage:
+        raise typer.BadParameter("--salvage leaves out what is damaged and --strict forbids losses: give one of them")
     settings: dict[str, Any] = {
         "start": start,
         "end": end,
@@ -96,23 +116,38 @@ def decode(
         "container": container and container.value,
         "salvage": salvage,
         "model": model,
+        "strict": strict,
         "device": device,
     }
-    if folders.is_folder(source, output_dir or named):
-        output_dir = output_dir or named
+    suffix = f".{container.value if container else 'mp4'}"
+    how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
+    sources, output = inputs.split(words, named, VIDEOS)
+    source = sources[0]
+    if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            _refuse_following(follow)
             folders.run_folder(
-                report, source, "decode", settings, output=output, output_dir=output_dir,
-                suffix=f".{container.value if container else 'mp4'}", jobs=jobs, threads=threads, resume=resume,
-                force=force, dry_run=dry_run, watch=watch, engine=engine, address=address,
+                report, source, "decode", settings, how, output=None if output == named else output,
+                output_dir=output_dir or named, suffix=suffix,
             )  # fmt: skip
         return
-    target = values.either(output, named) or default_output(source, ".mp4")
+    if len(sources) > 1 or output_dir is not None:
+        report = Report("decode", as_json, quiet, no_progress, verbose)
+        with report.job(source):
+            _refuse_following(follow)
+            inputs.check(sources, VIDEOS, "--crf")
+            outputs = inputs.outputs(sources, suffix, VIDEOS, output=output, output_dir=output_dir)
+            folders.run_files(report, sources, outputs, "decode", settings, how)
+        return
+    target = output or default_output(source, suffix)
     report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
-    with report.job(source):
-        folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
-        check_output(source, target, force=force)
+    with report.job(source, show=True):
+        inputs.check(sources, VIDEOS, "--crf")
+        how.refuse_for_a_file()
+        if output is None:
+            inputs.check_unnamed(source, target, force)
+        check_output(source, target, force=force, writes=VIDEOS)
         from lvc.files import decode_file
 
         result = decode_file(
@@ -121,3 +156,8 @@ def decode(
         )  # fmt: skip
         report.done(result)
         result.raise_for_damage()
+
+
+def _refuse_following(follow: bool) -> None:
+    if follow:
+        raise UsageError("--follow goes on with one file that is being recorded — name it alone")

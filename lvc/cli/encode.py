@@ -7,10 +7,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lvc.cli import folders, values
-from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli import folders, inputs, values
+from lvc.cli.folders import Address, DryRun, Engine, HowToRun, Jobs, OutputDir, Resume, Watch
+from lvc.cli.report import (
+    Device,
+    Force,
+    Json,
+    NoProgress,
+    Output,
+    Quiet,
+    Report,
+    Strict,
+    Threads,
+    Verbose,
+    default_output,
+)
 from lvc.errors import UsageError
+from lvc.kinds import LVZ
 from lvc.live import is_live
 from lvc.output import STREAM, check_output
 
@@ -20,6 +33,7 @@ Compress a video to .lvz.
 \b
 Examples:
   lvc encode holiday.mp4 mail.lvz --target-size 20M --effort 7
+  lvc encode *.mp4 --quality 60 --jobs 2
   lvc encode videos/ --output-dir coded/ --jobs 4 --resume
   lvc encode rtsp://camera/1 camera.lvz --segment 10m --keep 7d --max-latency 5s
 """
@@ -31,14 +45,21 @@ class Packing(StrEnum):
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A video, a folder, an address of FFmpeg, or - (stdin).")],
-    output: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="The .lvz to write: a file, an address, or - (stdout).")
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN… [OUT]",
+            help="IN: videos, or a folder, an address of FFmpeg, - (stdin). OUT, after one IN: a .lvz, an address, "
+            "or - (stdout). Default: IN as .lvz.",
+        ),
+    ],
     named: Output = None,
     quality: Annotated[
-        float, typer.Option("--quality", "-Q", min=0, max=100, metavar="0-100", help="Higher is better, and larger.")
-    ] = 50,
+        float | None,
+        typer.Option(
+            "--quality", "-q", min=0, max=100, metavar="0-100", help="Higher is better, and larger; 50 by default."
+        ),
+    ] = None,
     effort: Annotated[
         int, typer.Option("--effort", "-e", min=0, max=9, metavar="0-9", help="More searches longer for fewer bits.")
     ] = 4,
@@ -108,6 +129,7 @@ def encode(
     engine: Engine = "local",
     address: Address = None,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -117,7 +139,7 @@ def encode(
 ) -> None:
     settings: dict[str, Any] = {
         "model": model,
-        "quality": quality,
+        "quality": 50.0 if quality is None else quality,
         "gop": 10.0 if gop is None else gop,
         "packing": packing.value,
         "effort": effort,
@@ -130,56 +152,81 @@ def encode(
         "duration": duration,
         "verify": verify,
         "features": features,
+        "strict": strict,
         "device": device,
     }
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
     if target_vmaf is not None:
         settings["target_vmaf"] = target_vmaf
-    targets = [target_bitrate, target_size, target_psnr, target_vmaf]
-    if folders.is_folder(source, output_dir or named):
-        output_dir = output_dir or named
-        report = Report("encode", as_json, quiet, no_progress, verbose)
-        with report.job(source):
-            if target_size is not None:
-                raise UsageError("--target-size is for one file — use --target-bitrate for a folder")
-            _one_target(targets)
-            folders.run_folder(
-                report, source, "encode", settings, output=output, output_dir=output_dir, suffix=".lvz", jobs=jobs,
-                threads=threads, resume=resume, force=force, dry_run=dry_run, watch=watch,
-                engine=engine, address=address,
-            )  # fmt: skip
-        return
-    target = values.either(output, named) or default_output(source, ".lvz")
-    report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    if target_size is not None:
+        settings["target_size"] = target_size
+    targets = {
+        "--target-bitrate": target_bitrate, "--target-size": target_size, "--target-psnr": target_psnr,
+        "--target-vmaf": target_vmaf,
+    }  # fmt: skip
+    how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
+    sources, output = inputs.split(words, named, [LVZ])
+    source = sources[0]
     of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
     given = {name: value for name, value in of_streams.items() if value is not None}
-    if live or is_live(source) or (given and source == STREAM):
+    if folders.is_folder(source, output_dir or named) and len(sources) == 1:
+        report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
+            _check_targets(quality, targets)
+            folders.run_folder(
+                report, source, "encode", settings, how, output=None if output == named else output,
+                output_dir=output_dir or named, suffix=".lvz",
+            )  # fmt: skip
+        return
+    if len(sources) > 1 or output_dir is not None:
+        report = Report("encode", as_json, quiet, no_progress, verbose)
+        with report.job(source):
+            if live or given or any(is_live(name) for name in sources):
+                raise UsageError("a stream goes alone — name one, and its output with -o")
+            _check_targets(quality, targets)
+            inputs.check(sources, [LVZ], "-q")
+            outputs = inputs.outputs(sources, ".lvz", [LVZ], output=output, output_dir=output_dir)
+            folders.run_files(report, sources, outputs, "encode", settings, how)
+        return
+    target = output or default_output(source, ".lvz")
+    report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
+    if live or is_live(source) or (given and source == STREAM):
+        with report.job(source, show=True):
+            how.refuse_for_a_file()
             if start is not None or verify:
                 raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
             from lvc.live.record import record
 
-            if any(t is not None for t in targets):
+            if any(t is not None for t in targets.values()):
                 raise UsageError("a stream has a quality, no target — use --quality")
-            for name in ("start", "verify", "target_bitrate", "target_psnr"):
+            if strict:
+                raise UsageError("a recording goes on whatever is lost — leave out --strict")
+            for name in ("start", "verify", "target_bitrate", "target_psnr", "strict"):
                 del settings[name]
             if gop is None:
                 del settings["gop"]
             report.done(
                 record(
                     source, target, **settings, **given, force=force, threads=threads, progress=report.progress,
-                    notice=report.notice,
+                    status=report.recording, notice=report.notice,
                 )
             )  # fmt: skip
         return
-    with report.job(source):
+    with report.job(source, show=True):
+        inputs.check(sources, [LVZ], "-q")
         if given:
             raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
-        folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
-        _one_target(targets)
-        check_output(source, target, force=force)
+        how.refuse_for_a_file(dry_run=True)
+        _check_targets(quality, targets)
+        check_output(source, target, force=force, writes=[LVZ])
+        if dry_run:
+            if target_size is not None or target_vmaf is not None:
+                raise UsageError("--dry-run of a target that is hit by trying would have to try — give a --quality")
+            from lvc.files.forecast import forecast
+
+            report.done(forecast(source, target, **settings, force=force, threads=threads, notice=report.notice))
+            return
         from lvc.files import encode_file, encode_to_size, encode_to_vmaf
 
         common: dict[str, Any] = {
@@ -188,18 +235,19 @@ def encode(
             "progress": report.progress,
             "notice": report.notice,
         }
-        if target_vmaf is not None:
-            del settings["target_vmaf"]
-            report.done(encode_to_vmaf(source, target, target_vmaf, **settings, **common))
-            return
-        if target_size is None:
+        vmaf, size = settings.pop("target_vmaf", None), settings.pop("target_size", None)
+        if vmaf is not None:
+            report.done(encode_to_vmaf(source, target, vmaf, **settings, **common))
+        elif size is not None:
+            report.done(encode_to_size(source, target, int(size), **settings, **common))
+        else:
             report.done(encode_file(source, target, **settings, **common))
-            return
-        for name in ("quality", "target_bitrate", "target_psnr"):
-            del settings[name]
-        report.done(encode_to_size(source, target, int(target_size), **settings, **common))
 
 
-def _one_target(targets: list[float | None]) -> None:
-    if sum(target is not None for target in targets) > 1:
-        raise UsageError("only one of --target-bitrate, --target-size, --target-psnr and --target-vmaf can be hit")
+def _check_targets(quality: float | None, targets: dict[str, float | None]) -> None:
+    """Raises `UsageError` for more than one of them."""
+    given = [name for name, value in targets.items() if value is not None]
+    if quality is not None:
+        given.insert(0, "--quality")
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} each choose the quality — give one of them")

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lvc.cli.report import Force, Json, Quiet, Report, Threads, Verbose
+from lvc.cli import inputs
+from lvc.cli.report import Force, Json, OnlyOutput, Quiet, Report, Threads, Verbose
+from lvc.kinds import TABLES
 from lvc.output import check_output, publish
 from lvc.results import Facts
 
@@ -15,17 +17,20 @@ Write what the frames of videos show as vectors, for classification, tagging and
 
 \b
 Examples:
-  lvc features holiday.lvz -o holiday.npz
-  lvc features archive/*.lvz archive/*.mp4 -o archive.parquet
-  lvc features camera.mp4 --every 0.25 -o camera.npz
+  lvc features holiday.lvz holiday.npz
+  lvc features archive/*.lvz archive/*.mp4 archive.parquet
+  lvc features camera.mp4 --every 0.25 camera.npz
 
 One row for each moment: path, time in seconds, and 64 numbers of length 1. docs/search.md trains a classifier on them.
 """
 
 
 def features(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Videos and pictures, .lvz or not.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="A .npz or a .parquet.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE… OUT", help="Videos and pictures, .lvz or not; then a .npz or .parquet to write."),
+    ],
+    named: OnlyOutput = None,
     every: Annotated[
         float | None,
         typer.Option(
@@ -43,11 +48,13 @@ def features(
 ) -> None:
     report = Report("features", as_json, quiet, verbose=verbose)
     rows = []
-    with report.job(output):
+    with report.job(named or words[-1]):
         from fractions import Fraction
         from pathlib import Path
 
-        check_output(files[0], output, force=force)
+        files, output = inputs.split_required(words, named, TABLES)
+        inputs.check(files, TABLES)
+        check_output(files, output, force=force, writes=TABLES)
         from lvc.features import SPACING
         from lvc.search.export import check_ending, table_of, write_table
         from lvc.search.sources import moments_of

@@ -6,30 +6,33 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lvc.cli.report import Report
 from lvc.cli.table import Board
-from lvc.errors import LvcError, UsageError
+from lvc.errors import LvcError, MediaError, UsageError
 from lvc.jobs.task import Command, Job, Outcome, Progress, Status, Task
+from lvc.output import STREAM
 from lvc.remote.addresses import is_address
+
+if TYPE_CHECKING:
+    from lvc.jobs.watch import Watcher
 
 OutputDir = Annotated[
     str | None,
-    typer.Option("--output-dir", metavar="FOLDER", help="Of a folder: where its outputs go, in the same tree."),
+    typer.Option("--output-dir", metavar="FOLDER", help="Where outputs go; of a folder, in the same tree."),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of a folder: files at the same time.")
+    int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of many: files at the same time.")
 ]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Of a folder: skip what is done, whole and made in the same way.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Of a folder: say what would be done.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Of many: skip what is done, whole and made in the same way.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; of one file: how large, how long.")]
 Engine = Annotated[
-    str, typer.Option(metavar="local|ray", help="Of a folder: workers of this machine, or of a Ray cluster.")
+    str, typer.Option(metavar="local|ray", help="Of many: workers of this machine, or of a Ray cluster.")
 ]
 Address = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; by default it is looked for.")
@@ -50,11 +53,46 @@ def is_folder(source: str, output_dir: str | None = None) -> bool:
     return False
 
 
-def refuse_for_a_file(**given: Any) -> None:
-    """Options that only a folder has. Raises `UsageError`."""
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"--{name.replace('_', '-')} is for a folder — leave it out, or name a folder")
+@dataclass(frozen=True)
+class HowToRun:
+    """The options of every job of many files."""
+
+    jobs: int | None = None
+    threads: int | None = None
+    resume: bool = False
+    force: bool = False
+    dry_run: bool = False
+    watch: bool = False
+    engine: str = "local"
+    address: str | None = None
+
+    def check(self) -> None:
+        """Raises `UsageError` for options that contradict each other."""
+        if self.resume and self.force:
+            raise UsageError("--resume and --force contradict each other — leave one out")
+        if self.watch and (self.dry_run or self.force):
+            raise UsageError("--watch goes with neither --dry-run nor --force — leave one out")
+        if self.engine not in ("local", "ray"):
+            raise UsageError(f"--engine {self.engine} is unknown — use local or ray")
+        if self.address is not None and self.engine != "ray":
+            raise UsageError("--address is that of a Ray cluster — add --engine ray")
+
+    def place(self, name: str) -> str:
+        """Where workers find it: elsewhere another folder is the current one."""
+        from lvc.jobs import places
+
+        name = places.local(name)
+        return os.path.abspath(name) if self.engine == "ray" and not is_address(name) else name
+
+    def refuse_for_a_file(self, output_dir: str | None = None, *, dry_run: bool = False) -> None:
+        """Options that one file does not have; `dry_run`: that one it has. Raises `UsageError`."""
+        given = {
+            "output-dir": output_dir, "jobs": self.jobs, "resume": self.resume, "watch": self.watch,
+            "dry-run": self.dry_run and not dry_run,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value:
+                raise UsageError(f"--{name} is for a folder, or for several files — leave it out")
 
 
 def run_folder(
@@ -62,74 +100,102 @@ def run_folder(
     root: str,
     command: Command,
     settings: dict[str, Any],
+    how: HowToRun,
     *,
     output: str | None = None,
     output_dir: str | None = None,
     suffix: str = "",
-    jobs: int | None = None,
-    threads: int | None = None,
-    resume: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
-    watch: bool = False,
-    engine: str = "local",
-    address: str | None = None,
 ) -> None:
     """Do `command` with every file below `root` and report each of them and all together.
 
     A file that fails is reported and never stops the rest; the first failure decides the exit code. Raises `LvcError`
     and `OSError` for what concerns all of it.
     """
-    from lvc.jobs import claims, places, run, tree
-    from lvc.jobs.cluster import CPUS_OF_A_TASK, Cluster
-    from lvc.jobs.pool import Pool
+    from lvc.jobs import tree
     from lvc.jobs.watch import Watcher
-    from lvc.pipeline import usable_cores
 
     if output is not None:
         raise UsageError("is a folder — name that of its outputs with --output-dir")
-    if resume and force:
-        raise UsageError("--resume and --force contradict each other — leave one out")
+    how.check()
     if output_dir is None and command != "verify":
         raise UsageError("is a folder — say where its outputs go with --output-dir")
-    if watch and (dry_run or force):
-        raise UsageError("--watch goes with neither --dry-run nor --force — leave one out")
-    if engine not in ("local", "ray"):
-        raise UsageError(f"--engine {engine} is unknown — use local or ray")
-    if address is not None and engine != "ray":
-        raise UsageError("--address is that of a Ray cluster — add --engine ray")
-    root = places.local(root)
-    target = places.local(output_dir) if output_dir is not None else root
-    if engine == "ray":  # elsewhere another folder is the current one
-        root, target = (name if is_address(name) else os.path.abspath(name) for name in (root, target))
-    job = Job(command, settings, resume or watch, force, dry_run)
-    cores = threads or usable_cores()
+    root = how.place(root)
+    target = how.place(output_dir) if output_dir is not None else root
 
     def plan(files: list[str]) -> list[Task]:
         if command == "verify":
             return [Task(path, "") for path in files]
         return tree.tasks(root, target, files, suffix)
 
-    arrivals = Watcher(root, target, command, plan) if watch else None
-    found = tree.Tree([], 0) if watch else tree.find(root, command, None if command == "verify" else target)
+    arrivals = Watcher(root, target, command, plan) if how.watch else None
+    found = tree.Tree([], 0) if how.watch else tree.find(root, command, None if command == "verify" else target)
     tasks = plan(found.files)
-    if command != "verify" and not dry_run:
-        claims.sweep(_folders_of(tasks, target))
-    totals = _Totals(found.others)
-    if dry_run:
+    if command == "verify" and not tasks:
+        raise MediaError("holds no .lvz, so that nothing was checked — is it the right folder?")
+    _run(report, root, Job(command, settings, how.resume or how.watch, how.force, how.dry_run), how, tasks,
+         others=found.others, output_dir=target, arrivals=arrivals)  # fmt: skip
+
+
+def run_files(
+    report: Report,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    command: Command,
+    settings: dict[str, Any],
+    how: HowToRun,
+) -> None:
+    """Do `command` with every one of `sources`; the rest is as for a folder."""
+    from lvc.jobs import places
+
+    how.check()
+    if how.watch:
+        raise UsageError("--watch is for a folder — leave it out, or name one")
+    if command != "verify" and STREAM in targets:
+        raise UsageError("standard output takes one file — leave out -")
+    sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
+    tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
+    _run(report, f"{len(tasks)} files", Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
+
+
+def _run(
+    report: Report,
+    name: str,
+    job: Job,
+    how: HowToRun,
+    tasks: list[Task],
+    *,
+    others: int = 0,
+    output_dir: str | None = None,
+    arrivals: Watcher | None = None,
+) -> None:
+    """Work on all tasks; `name` is what the summary calls them."""
+    from lvc.jobs import claims, run
+    from lvc.jobs.cluster import CPUS_OF_A_TASK, Cluster
+    from lvc.jobs.pool import Pool
+    from lvc.pipeline import usable_cores
+
+    cores = how.threads or usable_cores()
+    totals = _Totals(others)
+    if how.dry_run:
         from lvc.jobs.work import Worker
 
         worker = Worker(job, cores)
         for task in tasks:
             totals.add(_said(report, worker.do(task), len(tasks), totals.count))
+        report.summary(name, totals.fields(), totals.text(job.command, True))
+        return
+    folders = {os.path.dirname(task.target) or "." for task in tasks if task.target}
+    if output_dir is not None and job.command != "verify":
+        folders.add(output_dir)
+    claims.sweep_all(folders)
+    workers: Pool | Cluster
+    if how.engine == "ray":
+        workers = Cluster(job, how.jobs, how.threads or CPUS_OF_A_TASK, how.address)
     else:
-        workers: Pool | Cluster
-        if engine == "ray":
-            workers = Cluster(job, jobs, threads or CPUS_OF_A_TASK, address)
-        else:
-            jobs = jobs or max(1, min(8, cores // 2))  # a worker takes about 1 GB of memory at 1080p
-            workers = Pool(job, jobs if watch else max(1, min(jobs, len(tasks))), cores)
-        with workers, _board(report, root, None if watch else len(tasks)) as board:
+        jobs = how.jobs or max(1, min(8, cores // 2))  # a worker takes about 1 GB of memory at 1080p
+        workers = Pool(job, jobs if how.watch else max(1, min(jobs, len(tasks))), cores)
+    try:
+        with workers, _board(report, name, None if how.watch else len(tasks)) as board:
             for event in run.run(tasks, workers, arrivals):
                 if isinstance(event, Progress):
                     board.progress(event)
@@ -137,13 +203,14 @@ def run_folder(
                 else:
                     board.outcome(event)
                     totals.add(_said(report, event, len(tasks) or None, totals.count))
-        if command != "verify":
-            claims.sweep(_folders_of(tasks, target))  # of workers that died
-    report.summary(root, totals.fields(), totals.text(command, dry_run))
-
-
-def _folders_of(tasks: list[Task], output_dir: str) -> set[str]:
-    return {output_dir, *(os.path.dirname(task.target) for task in tasks)}
+    except KeyboardInterrupt:
+        if job.command != "verify" and not how.watch:
+            report.notice(
+                f"{totals.count} of {len(tasks)} files are finished; with --resume the same command goes on", name
+            )
+        raise
+    claims.sweep_all(folders)  # of workers that died
+    report.summary(name, totals.fields(), totals.text(job.command, False))
 
 
 def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:

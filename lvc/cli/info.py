@@ -29,5 +29,5 @@ def info(
         with report.job(file, go_on=True):
             from lvc.facts import info_file
 
-            report.show(info_file(file, notice=report.notice))
+            report.show(info_file(file, detailed=verbose > 0, notice=report.notice))
     report.finish()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import values
+from lvc.cli import inputs, values
 from lvc.cli.decode import Codec, Crf, End, Kind, Start, VideoCodec
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose
-from lvc.output import STREAM, check_output
+from lvc.cli.report import Device, Force, Json, NoProgress, OnlyOutput, Quiet, Report, Strict, Threads, Verbose
+from lvc.errors import OutputExistsError
+from lvc.kinds import VIDEOS
+from lvc.output import STREAM, about, check_output
 
 HELP = """
 Make new frames between the frames of a video.
@@ -35,7 +38,7 @@ def interpolate(
     output: Annotated[
         str | None, typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m).")
     ] = None,
-    named: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")] = None,
+    named: OnlyOutput = None,
     factor: Annotated[
         Factor | None, typer.Option(metavar="2|4", help="Frames for every old one; 2 if no rate is given either.")
     ] = None,
@@ -49,6 +52,7 @@ def interpolate(
     container: Kind = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -60,8 +64,12 @@ def interpolate(
     if target is None:
         raise typer.BadParameter("name the output, as OUT or with --output")
     report = Report("interpolate", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
-    with report.job(source):
-        check_output(source, target, force=force)
+    with report.job(source, show=not dry_run):
+        inputs.check([source], VIDEOS, "--factor")
+        if output is not None and force and os.path.isfile(output):
+            with about(output):  # a pattern of the shell may have named somebody's source
+                raise OutputExistsError("exists already — to overwrite it, name it with --output")
+        check_output(source, target, force=force, writes=VIDEOS)
         from lvc.interpolate import interpolate_file, plan_file
 
         settings: dict[str, Any] = {
@@ -78,6 +86,13 @@ def interpolate(
             report.done(plan_file(source, target, **settings))
             return
         result = interpolate_file(
-            source, target, **settings, crf=crf, device=device, progress=report.progress, notice=report.notice
+            source,
+            target,
+            **settings,
+            crf=crf,
+            strict=strict,
+            device=device,
+            progress=report.progress,
+            notice=report.notice,
         )
         report.done(result)

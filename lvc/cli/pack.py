@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Verbose
+from lvc.cli import inputs
+from lvc.cli.report import Device, Force, Json, NoProgress, OnlyOutput, Quiet, Report, Verbose
+from lvc.kinds import LVZ
 from lvc.output import check_output
 
 HELP = """
@@ -15,11 +17,11 @@ Pack latents of any VAE (safetensors, npy, pt) into one .lvz.
 
 \b
 Examples:
-  lvc pack cache/ -o cache.lvz
-  lvc pack cache/ -o cache.lvz --rms 0.03 --packing zstd
-  lvc pack cache/ -o train.lvz --packing fast
-  lvc pack clip.safetensors -o clip.lvz --lossless
-  lvc pack frames/ -o frames.lvz --bits 2.5 --decoder taesd:taef2_decoder.pth
+  lvc pack cache/ cache.lvz
+  lvc pack cache/ cache.lvz --rms 0.03 --packing zstd
+  lvc pack cache/ train.lvz --packing fast
+  lvc pack clip.safetensors clip.lvz --lossless
+  lvc pack frames/ frames.lvz --bits 2.5 --decoder taesd:taef2_decoder.pth
 
 The bound is checked on the written file. Without one it is --rms 0.01. A text beside a clip (clip.txt) becomes its
 caption. lvc unpack gives the tensors back; lvc.latents.LatentDataset feeds them to PyTorch.
@@ -33,8 +35,11 @@ class Packing(StrEnum):
 
 
 def pack(
-    sources: Annotated[list[str], typer.Argument(metavar="LATENTS…", help=".safetensors, .npy, .pt, and folders.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT.lvz", help="The .lvz to write.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="LATENTS… OUT", help=".safetensors, .npy, .pt, and folders; then the .lvz to write."),
+    ],
+    named: OnlyOutput = None,
     rms: Annotated[
         float | None, typer.Option(metavar="SHARE", help="RMS error over RMS of the values, at most: 0.01 is 1 %.")
     ] = None,
@@ -68,9 +73,10 @@ def pack(
     if axes is not None and not set(axes) <= set("NCTHW"):
         raise typer.BadParameter(f"--axes {axes} has other letters than N, C, T, H and W")
     report = Report("pack", as_json, quiet, no_progress, verbose)
-    with report.job(sources[0]):
-        for source in sources:
-            check_output(source, output, force=force)
+    with report.job(words[0], show=True):
+        sources, output = inputs.split_required(words, named, [LVZ])
+        inputs.check(sources, [LVZ], folders=True)
+        check_output(sources, output, force=force, writes=[LVZ])
         from lvc.latents import Bound, pack_latents
 
         result = pack_latents(

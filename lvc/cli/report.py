@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,12 +18,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from lvc.errors import explained
-from lvc.output import STREAM, subject
+from lvc.cli.progress import Pace, ProgressLine, short_name
+from lvc.errors import CorruptError, explained
+from lvc.notices import Loss
+from lvc.output import STDOUT, STREAM, about, subject
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 
 class Result(Protocol):
@@ -31,9 +34,10 @@ class Result(Protocol):
 
 
 INTERRUPTED = 130
+_OF_LVZ = ("decode", "verify", "info", "interpolate")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress display.")]
 Verbose = Annotated[
     int,
@@ -45,7 +49,11 @@ Output = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
 ]
+OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 9, without an output, where something of IN would be lost.")
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -75,22 +83,30 @@ class Report:
         self.quiet = quiet
         self.verbose = verbose
         self.exit_code = 0
+        self._json_lost = False
         self._file = ""
         self._show_progress = not (quiet or no_progress or as_json)
         self._json_to: IO[str] = sys.stderr if to_stdout else sys.stdout
-        self._display: Progress | None = None
+        self._display: ProgressLine | None = None
         self._console: Console | None = None
-        self._started = 0.0
+        self._unit = "tensors" if command in ("pack", "unpack") else "frames"
+        self._pace = Pace(self._unit)
         self._shown = 0.0
 
     @contextlib.contextmanager
-    def job(self, file: str, *, go_on: bool = False) -> Iterator[None]:
-        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves."""
+    def job(self, file: str, *, go_on: bool = False, show: bool = False) -> Iterator[None]:
+        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves.
+
+        `show`: on a terminal a line says how far it is, from now on.
+        """
         self._file = file
-        self._started = time.monotonic()
-        self._shown = self._started
+        self._pace = Pace(self._unit)
+        self._shown = self._pace.started
         try:
             try:
+                if show and self.shows_progress:
+                    self._display = ProgressLine({STREAM: "standard input"}.get(file, short_name(file)), self._pace)
+                    self._display.__enter__()
                 yield
             finally:
                 self._clear()
@@ -100,7 +116,7 @@ class Report:
             self.failed(error, *explained(error))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            if isinstance(error, BrokenPipeError):
+            if isinstance(error, BrokenPipeError) or self._json_lost:
                 # keep Python from complaining once more when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.failed(error, *explained(error))
@@ -115,9 +131,14 @@ class Report:
 
     def file_failed(self, file: str, code: int, kind: str, message: str) -> None:
         """Report the error of one file, which happened elsewhere."""
+        global _interrupt_said
+        _interrupt_said = _interrupt_said or code == INTERRUPTED
         self.exit_code = self.exit_code or code
+        if code == CorruptError.exit_code and self.command in _OF_LVZ and " — " not in message:
+            message += " — get another copy, or save what is whole of a video with lvc decode --salvage"
         if self.as_json:
-            self._json("error", file=file, exit_code=code, kind=kind, message=message)
+            with contextlib.suppress(OSError):  # said below, and in the exit code
+                self._json("error", file=file, exit_code=code, kind=kind, message=message)
         shown = {STREAM: "standard input"}.get(file, file)
         self._line(f"lvc: error: {_one_line(shown)}: {message}")
 
@@ -151,7 +172,7 @@ class Report:
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         elif not self.quiet:
-            self._line(f"{_one_line(self._file)}: {result}")
+            self._line(_wrapped(f"{_one_line(self._file)}: {result}"))
             if self.verbose:
                 for name, value in result.fields().items():
                     self._line(f"  {name}: {value}")
@@ -161,7 +182,8 @@ class Report:
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         else:
-            print(_printable(f"{self._file}: {result}"))
+            with about(STDOUT):
+                print(_printable(f"{self._file}: {result}"), flush=True)
 
     def event(self, fields: dict[str, Any]) -> None:
         """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
@@ -174,30 +196,27 @@ class Report:
     def notice(self, text: str, file: str | None = None) -> None:
         """Something the user should know, such as what a conversion lost."""
         if self.as_json:
-            self._json("notice", file=file or self._file, message=text)
+            self._json("notice", file=file or self._file, message=text, loss=isinstance(text, Loss))
         elif not self.quiet:
             self._line(f"lvc: {_one_line(file or self._file)}: {text}")
 
     def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
-        """Called often; shows or prints at most twice a second."""
+        """Called often; JSON comes at most twice a second, what is drawn keeps its own time."""
+        self._pace.add(frames, bytes_out, total)
         now = time.monotonic()
-        if now - self._shown < 0.5:
+        if not self.as_json or now - self._shown < 0.5:
             return
         self._shown = now
-        fps = frames / (now - self._started)
-        if self.as_json:
-            self._json(
-                "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in,
-                bytes_out=bytes_out, fps=round(fps, 2),
-            )  # fmt: skip
-        elif self.shows_progress:
-            if self._display is None:
-                self._display = _display()
-                self._display.start()
-                self._display.add_task(os.path.basename(self._file), total=total, fps="", ratio="")
-            ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
-            task = self._display.task_ids[0]
-            self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
+        fps, left = self._pace.fps, self._pace.left
+        self._json(
+            "progress", file=self._file, frames=frames, frames_total=total, bytes_in=bytes_in, bytes_out=bytes_out,
+            fps=None if fps is None else round(fps, 2), number=self._pace.number,
+            seconds=round(self._pace.elapsed, 2), seconds_left=None if left is None else round(left, 2),
+        )  # fmt: skip
+
+    def recording(self, dropped: int, path: str) -> None:
+        """What a recording shows besides: frames that were dropped, and the file that is being written."""
+        self._pace.also = (f"{dropped:,} dropped", _one_line(short_name(path)))
 
     @property
     def shows_progress(self) -> bool:
@@ -213,9 +232,14 @@ class Report:
             self._console = None
 
     def _json(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, "command": self.command, **fields})
-        self._json_to.write(line + "\n")
-        self._json_to.flush()
+        if not self._json_lost:
+            line = json.dumps({"event": event, "command": self.command, **fields})
+            try:
+                self._json_to.write(line + "\n")
+                self._json_to.flush()
+            except OSError as error:
+                self._json_lost = True
+                raise _about_json(error) from error
 
     def _line(self, text: str) -> None:
         """One line on stderr, above the progress display if there is one; control characters are spelled out."""
@@ -224,12 +248,40 @@ class Report:
         if console is not None:
             console.print(safe, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(safe, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed: the exit code says it
+                print(safe, file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._display is not None:
-            self._display.stop()
-            self._display = None
+            display, self._display = self._display, None
+            with contextlib.suppress(OSError):  # the terminal was closed
+                display.__exit__(None, None, None)
+
+
+def _about_json(error: OSError) -> OSError:
+    """An `OSError` of the same kind that names standard output."""
+    return type(error)(error.errno, error.strerror, STDOUT)
+
+
+def cannot_be_written(error: OSError) -> int:
+    """What `lvc` wanted to say has no room, or nobody reads it any more: the exit code. It is not said twice."""
+    # keep Python from complaining once more when it flushes at exit
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code, message = explained(error)
+    with contextlib.suppress(OSError):
+        print(f"lvc: error: {STDOUT}: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+_interrupt_said = False
+
+
+def say_interrupted() -> None:
+    """For an interrupt outside of any job; once."""
+    if not _interrupt_said:
+        with contextlib.suppress(OSError):
+            print("lvc: error: interrupted", file=sys.stderr, flush=True)
 
 
 def _one_line(name: str) -> str:
@@ -237,24 +289,16 @@ def _one_line(name: str) -> str:
     return name.replace("\n", "\\n")
 
 
+def _wrapped(text: str) -> str:
+    """On a terminal, a long line broken between words."""
+    if not sys.stderr.isatty() or "\n" in text:
+        return text
+    width = shutil.get_terminal_size().columns - 1
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
-
-def _display() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f} frames"),
-        TextColumn("{task.fields[fps]} fps"),
-        TextColumn("{task.fields[ratio]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def default_output(source: str, suffix: str) -> str:

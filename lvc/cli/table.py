@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from lvc.cli.progress import clock
 from lvc.jobs.task import Outcome, Progress, Task
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Board:
         now = time.monotonic()
         for begun, event in self._running.values():
             fps = event.frames / max(0.1, now - begun)
-            left = _clock((event.total - event.frames) / fps) if event.total and fps else ""
+            left = f"{clock((event.total - event.frames) / fps)} left" if event.total and fps else ""
             share = f"{100 * event.frames / event.total:.0f} %" if event.total else ""
             name = os.path.relpath(event.task.source, self._root)
             name = "".join(c if c.isprintable() else "?" for c in name)
@@ -53,12 +54,6 @@ class Board:
         files = f"{self._done} files" if self._total is None else f"{self._done} of {self._total} files"
         left = ""
         if self._total is not None and self._done:
-            left = _clock((self._total - self._done) * seconds / self._done)
+            left = f"{clock((self._total - self._done) * seconds / self._done)} left"
         table.add_row(Text(files, style="bold"), f"{frames} frames", "", f"{frames / max(0.1, seconds):.1f} fps", left)
         return table
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lvc.cli.report import Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.cli import inputs
+from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.errors import UsageError
+from lvc.kinds import SAFETENSORS
+from lvc.output import about, check_output
 
 HELP = """
 Train a model on video and photographs.
 
 \b
 Examples:
-  lvc train footage/ photos/ --out mine.safetensors --minutes 240
-  lvc train camera7/ --init default.safetensors --out camera7.safetensors --minutes 20
-  lvc train footage/ --out tiny.safetensors --max-steps 20 --batch 2 --crop 128
-  torchrun --nproc-per-node 4 -m lvc train footage/ --out mine.safetensors
+  lvc train footage/ photos/ mine.safetensors --minutes 240
+  lvc train camera7/ camera7.safetensors --init default.safetensors --minutes 20
+  lvc train footage/ tiny.safetensors --max-steps 20 --batch 2 --crop 128
+  torchrun --nproc-per-node 4 -m lvc train footage/ mine.safetensors
 
 Killed or interrupted, the same command goes on where it was; --restart begins anew. With torchrun every process
 trains on --batch streams of its own; docs/training.md.
@@ -25,8 +30,15 @@ trains on --batch streams of its own; docs/training.md.
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA…", help="Folders or files: video and photographs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The model to write: a .safetensors.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA… OUT", help="Folders or files, video and photographs; then the .safetensors to write."
+        ),
+    ],
+    named: Annotated[
+        str | None, typer.Option("--output", "--out", "-o", metavar="OUT", help="Another way to name OUT.")
+    ] = None,
     work: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Frames, log and state. Default: OUT with .work.")
     ] = None,
@@ -47,6 +59,7 @@ def train(
     chain: Annotated[int, typer.Option(min=1, metavar="N", help="Longest run of predicted frames.")] = 32,
     max_height: Annotated[int, typer.Option(min=64, metavar="ROWS", help="Larger footage is scaled down.")] = 432,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -54,14 +67,24 @@ def train(
     verbose: Verbose = 0,
 ) -> None:
     report = Report("train", as_json, quiet, no_progress, verbose)
-    with report.job(str(out)):
+    with report.job(named or words[-1]):
+        names, output = inputs.split_required(words, named, [SAFETENSORS])
+        for name in names:
+            if not os.path.exists(name):
+                with about(name):
+                    raise UsageError("no such file or folder — name where the footage is")
+        data, out = [Path(name) for name in names], Path(output)
+        work = work or out.with_suffix(".work")
+        going_on = (work / "state.safetensors").exists()  # then it has written OUT itself
+        read = names if init is None else [*names, str(init)]
+        check_output(read, output, force=force or going_on, writes=[SAFETENSORS])
         from lvc.training.loop import train as run
         from lvc.training.settings import TrainSettings
 
         settings = TrainSettings(
             data=tuple(data),
             out=out,
-            work=work or out.with_suffix(".work"),
+            work=work,
             minutes=minutes,
             max_steps=max_steps,
             init=init,
@@ -75,4 +98,8 @@ def train(
             seed=seed,
             threads=threads,
         )
-        run(settings, report.event)
+        try:
+            run(settings, report.event)
+        except KeyboardInterrupt:
+            report.notice("stopped: the same command goes on from what was saved")
+            raise

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Verbose
+from lvc.cli import inputs
+from lvc.cli.report import Force, Json, NoProgress, OnlyOutput, Quiet, Report, Verbose
+from lvc.errors import UsageError
+from lvc.kinds import LVZ, kind_by_name, kind_of_file
 
 HELP = """
 Give the tensors in a .lvz back as safetensors.
@@ -21,10 +24,15 @@ Examples:
 
 
 def unpack(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz that lvc pack wrote.")],
-    output: Annotated[
-        str | None, typer.Argument(metavar="OUT", help="A folder, or a .safetensors. Default: IN without its ending.")
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN… [OUT]",
+            help="IN: .lvz files that lvc pack wrote. OUT, after one IN: a folder, or a .safetensors. "
+            "Default: IN without its ending.",
+        ),
+    ],
+    named: OnlyOutput = None,
     names: Annotated[
         list[str] | None, typer.Option("--name", metavar="NAME", help="Only this tensor; may be given several times.")
     ] = None,
@@ -35,8 +43,23 @@ def unpack(
     verbose: Verbose = 0,
 ) -> None:
     report = Report("unpack", as_json, quiet, no_progress, verbose)
-    with report.job(source):
-        from lvc.latents import unpack_latents
+    sources, output = words, named
+    if named is None and len(words) == 2 and not _is_lvz(words[1]):
+        sources, output = words[:1], words[1]
+    with report.job(sources[0]):
+        inputs.check(sources, [], "--name")
+        if output is not None and len(sources) > 1:
+            raise UsageError(f"{output} cannot be the output of {len(sources)} inputs — leave it out")
+    for source in sources:
+        with report.job(source, go_on=True, show=True):
+            from lvc.latents import unpack_latents
 
-        target = output or os.path.splitext(source)[0]
-        report.done(unpack_latents(source, target, names=names, force=force, progress=report.progress))
+            target = output or os.path.splitext(source)[0]
+            if target == source:
+                raise UsageError("has no ending that could be left out — name OUT")
+            report.done(unpack_latents(source, target, names=names, force=force, progress=report.progress))
+    report.finish()
+
+
+def _is_lvz(name: str) -> bool:
+    return kind_by_name(name) == LVZ or kind_of_file(name) == LVZ

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lvc.cli import folders
-from lvc.cli.folders import Jobs
+from lvc.cli.folders import HowToRun, Jobs
 from lvc.cli.report import Device, Json, NoProgress, Quiet, Report, Threads, Verbose
 
 HELP = """
@@ -37,7 +37,7 @@ def verify(
         with report.job(file, go_on=True):
             if folders.is_folder(file):
                 settings = {"full": full, "device": device}
-                folders.run_folder(report, file, "verify", settings, jobs=jobs, threads=threads)
+                folders.run_folder(report, file, "verify", settings, HowToRun(jobs, threads))
                 continue
             from lvc.facts import verify_file
 

@@ -142,12 +142,15 @@ class Quality(Constant):
     def __init__(self, settings: EncodeSettings, target: float) -> None:
         super().__init__(settings)
         self._target, self._sum, self._count = target, 0.0, 0
+        self._tell = settings.told_psnr
 
     def code(self, raised: float) -> int:
         # where nothing moves, frames have the key frame's PSNR for good, whatever their own level
         return super().code(min(raised, 1.2))
 
     def measured(self, psnr: float) -> None:
+        if self._tell is not None:
+            self._tell(psnr)
         self._sum += psnr
         self._count += 1
         mean = self._sum / self._count

@@ -40,7 +40,8 @@ class EncodeSettings:
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
     `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
     `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of
-    every frame by who has no time to lose. Raises `UsageError`."""
+    every frame by who has no time to lose. `told_psnr` hears every frame's where a PSNR is the target. Raises
+    `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -53,6 +54,7 @@ class EncodeSettings:
     tune: str = "psnr"
     seconds: float | None = None
     pace: Callable[[], int] | None = None
+    told_psnr: Callable[[float], object] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:

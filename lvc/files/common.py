@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from lvc.errors import UnsupportedError
+from lvc.errors import UnsupportedError, UsageError
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import CopiedStream, LvzReader
 from lvc.lvz.follow import FollowedFile
@@ -121,6 +121,8 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
     from lvc import models
 
     header = reader.header
+    if header.model_id == "latents":
+        raise UsageError("holds packed latents and no video — lvc unpack gives them back")
     if is_foreign(header.model_id):
         return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
     if name is None:

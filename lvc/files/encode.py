@@ -28,6 +28,7 @@ from lvc.files.common import (
     moment_of,
     size_of,
 )
+from lvc.kinds import LVZ, kind_of_file
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
@@ -45,6 +46,7 @@ from lvc.lvz import (
     VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
+from lvc.notices import Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 
 BY_MUCH = 0.05
 """Of a target bit rate; if it is missed by more, that is said."""
+BY_DECIBELS = 0.5
+"""Of a target PSNR."""
 
 
 def encode_file(
@@ -84,6 +88,7 @@ def encode_file(
     verify: bool = False,
     features: bool = True,
     origin: Origin | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
@@ -93,17 +98,21 @@ def encode_file(
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
+    `strict`: what would be lost of the source is a `LossError` and no notice.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=[LVZ])
     if verify and (target == STREAM or is_address(target)):
         raise UsageError("what went into a stream cannot be read again before it is published — write a file")
     started = time.monotonic()
+    notices = Notices(notice, strict=strict)
+    reached: list[float] = []  # dB, where a PSNR is the target
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
+        refuse_lvz(source)
         fetched = source == STREAM or is_stored(source)
         reader = in_background(
             lambda: MediaReader(
@@ -112,6 +121,7 @@ def encode_file(
                 threads=threads or 0,
             )
         )  # fmt: skip
+        notices.new(reader.notices)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         sampler = FeatureSampler.of(reader.video) if features else None
         if sampler is not None:
@@ -121,7 +131,7 @@ def encode_file(
 
         settings = codec.EncodeSettings(
             quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
-            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader),
+            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader), told_psnr=reached.append,
         )  # fmt: skip
         net: Model | ForeignModel
         if is_foreign(model):
@@ -133,11 +143,11 @@ def encode_file(
         video = described(reader.video, net, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
-        count = _Count(size_of(source), reader.frame_count_hint, progress)
+        count = _Count(size_of(source), reader.frame_count_hint, copied, progress)
         with about(label), _opened_for_writing(path) as file:
             writer = LvzWriter(
                 file,
-                Header(net.id, net.sha256, f"lvc {__version__}"),
+                Header(net.id, net.sha256, made_by(settings)),
                 video,
                 copied,
                 metadata,
@@ -149,21 +159,60 @@ def encode_file(
                 for record in records:
                     sink.put(record)
                     count.add(record, writer.bytes_written)
+                    notices.new(reader.notices)
             if sampler is not None:
                 writer.write_features(sampler.finish())
             writer.close()
         seconds = float(count.ticks * video.seconds_per_tick)
-        for text in (*reader.notices, *_missed(target_bitrate, 8 * writer.clip_bytes, seconds)):
-            if notice is not None:
-                notice(text)
+        notices.new(
+            reader.notices,
+            _missed(target_bitrate, 8 * writer.clip_bytes, seconds),
+            _missed_psnr(target_psnr, reached),
+        )
         if verify and isinstance(path, Path):
             with about(target):
                 _verify_written(path, count, net, threads)
     return EncodeResult(
         target, count.frames, video.width, video.height, seconds,
         size_of(source), writer.bytes_written, time.monotonic() - started,
-        model=net.id, video_bytes=writer.clip_bytes, verified=verify,
+        model=net.id, video_bytes=writer.clip_bytes, verified=verify, audio_bytes=count.audio_bytes,
+        bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, start is not None or duration is not None),
     )  # fmt: skip
+
+
+def made_by(settings: EncodeSettings) -> str:
+    """The program and how it was told to encode, for `lvc info` and for people; nobody needs it to decode."""
+    wanted = f"quality {settings.quality:g}"
+    if settings.target_bitrate is not None:
+        wanted = f"{settings.target_bitrate / 1000:g} kbit/s"
+    elif settings.target_psnr is not None:
+        wanted = f"PSNR {settings.target_psnr:g}"
+    tuned = "" if settings.tune == "psnr" else f", tune {settings.tune}"
+    return f"lvc {__version__}; {wanted}, effort {settings.effort}{tuned}"
+
+
+def refuse_lvz(source: str) -> None:
+    """What is a .lvz already. Raises `MediaError`."""
+    if kind_of_file(source) == LVZ:
+        raise MediaError("is a .lvz already — lvc decode makes a video of it")
+
+
+def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
+    """What to say where a PSNR was not met: the dial has ends."""
+    if target is None or not reached:
+        return []
+    mean = sum(reached) / len(reached)
+    if abs(mean - target) <= BY_DECIBELS:
+        return []
+    advice = "no quality gives more" if mean < target else "no quality gives less, or it is too short"
+    return [f"has a mean PSNR of {mean:.1f} instead of {target:g} dB — {advice}"]
+
+
+def _taken(size: int | None, seconds: float, of: float | None, cut: bool) -> int | None:
+    """Of `size` bytes, those of the part that was taken, by its length."""
+    if size is None or not cut:
+        return size
+    return round(size * min(1.0, seconds / of)) if of else None
 
 
 def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
@@ -183,13 +232,18 @@ def seconds_of(reader: MediaReader) -> float | None:
 class _Count:
     """What was encoded so far, and per clip what `verify` compares: frames and checksum of the latents."""
 
-    def __init__(self, bytes_in: int | None, frames_hint: int | None, progress: Progress | None) -> None:
-        self.frames = self.ticks = 0
+    def __init__(
+        self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
+    ) -> None:
+        self.frames = self.ticks = self.audio_bytes = 0
+        self._audio = {number for number, stream in enumerate(copied) if stream.kind == "audio"}
         self.clips: list[tuple[int, int]] = []
         self._bytes_in, self._hint, self._progress = bytes_in, frames_hint, progress
 
     def add(self, record: Clip | PacketGroup, bytes_out: int) -> None:
         if isinstance(record, PacketGroup):
+            if record.stream in self._audio:
+                self.audio_bytes += sum(len(packet.data) for packet in record.packets)
             return
         self.frames += record.n_frames
         self.ticks += sum(record.durations)

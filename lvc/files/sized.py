@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from lvc.errors import UsageError
+from lvc.files.common import Notice
 from lvc.files.encode import encode_file
-from lvc.output import STREAM, check_output, publish
+from lvc.kinds import LVZ
+from lvc.notices import each_once
+from lvc.output import STREAM, check_output, publish_file, workspace
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
 
@@ -23,19 +23,24 @@ OCTAVES_PER_QUALITY = 0.04
 """About how many times 2 a file grows with a point of quality, until two sizes are known."""
 
 
-def encode_to_size(source: str, target: str, size: int, *, force: bool = False, **settings: Any) -> EncodeResult:
+def encode_to_size(
+    source: str, target: str, size: int, *, force: bool = False, notice: Notice | None = None, **settings: Any
+) -> EncodeResult:
     """`encode_file` with the quality at which the file has at most `size` bytes, and if possible at least 97 % of them.
 
     Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
     """
     if STREAM in (source, target) or is_address(target):
         raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=[LVZ])
+    settings = {**settings, "notice": each_once(notice)}
+    settings.pop("quality", None)
+    if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
+        raise UsageError("a size and another target cannot be hit at once")
     low, high = 0.0, 100.0
     sizes: dict[float, int] = {}
     best: EncodeResult | None = None
-    folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
-    try:
+    with workspace(target) as folder:
         quality = 50.0
         for _ in range(TRIES):
             trial = folder / "trial.lvz"
@@ -54,13 +59,14 @@ def encode_to_size(source: str, target: str, size: int, *, force: bool = False, 
                     break
             quality = _next(sizes, size, low, high)
         if best is None:
-            raise UsageError(
-                f"even at the lowest quality it has {min(sizes.values()):,} bytes — scale it with --resolution"
-            )
-        with publish(target, force=force) as path:
-            shutil.move(folder / "best.lvz", path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            sound = f", {result.audio_bytes:,} of them sound" if result.audio_bytes else ""
+            advice = "scale it with --resolution"
+            if result.audio_bytes:
+                advice = "code the sound with --audio opus:48k or drop it with --audio none" + (
+                    f", or {advice}" if result.audio_bytes < size else ""
+                )
+            raise UsageError(f"even at the lowest quality it has {min(sizes.values()):,} bytes{sound} — {advice}")
+        publish_file(folder / "best.lvz", target, force=force)
     return EncodeResult(**{**vars(best), "output": target})
 
 

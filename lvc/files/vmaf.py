@@ -9,8 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -21,9 +19,11 @@ from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.files.common import Notice, loaded
 from lvc.files.decode import decode_frames
 from lvc.files.encode import encode_file, seconds_of
+from lvc.kinds import LVZ
 from lvc.latents.foreign import is_foreign
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
-from lvc.output import STREAM, about, check_output, publish
+from lvc.notices import each_once
+from lvc.output import STREAM, about, check_output, publish_file, workspace
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
 
@@ -60,12 +60,11 @@ def encode_to_vmaf(
     if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
         raise UsageError("a VMAF and another target cannot be hit at once")
     settings.pop("quality", None)
-    check_output(source, target, force=force)
+    check_output(source, target, force=force, writes=[LVZ])
     started = time.monotonic()
-    say = notice or (lambda _: None)
-    job = _Job(source, settings)
-    folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
-    try:
+    say = each_once(notice)
+    job = _Job(source, {**settings, "notice": say})
+    with workspace(target) as folder:
         curve = _Curve(vmaf)
         if job.cuts:
             for _ in range(TRIES):
@@ -95,10 +94,7 @@ def encode_to_vmaf(
             raise MediaError("nothing was encoded — a bug in lvc")
         if abs(best.vmaf - vmaf) > TOLERANCE:
             say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} is as near as it comes")
-        with publish(target, force=force) as path:
-            shutil.move(folder / "best.lvz", path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        publish_file(folder / "best.lvz", target, force=force)
     return EncodeResult(**{**vars(best), "output": target, "seconds": time.monotonic() - started})
 
 
@@ -190,7 +186,7 @@ class _Job:
 
     def samples(self, trial: Path, quality: float) -> float:
         """Mean VMAF of the samples, which `trial` holds one after the other."""
-        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress")}
+        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress", "notice")}
         for_samples = {**kept, "model": self._model, "audio": "none", "subtitles": "none", "features": False}
         scores: list[float] = []
         for cut in self.cuts:

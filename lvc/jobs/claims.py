@@ -9,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lvc.output import abandoned, lock
+from lvc.output import CLAIM, lock, sweep
 from lvc.remote.addresses import is_address
-
-_CLAIM = re.compile(r"\.[0-9a-f]{16}\.lvc-claim")
 
 
 @contextlib.contextmanager
@@ -26,7 +23,7 @@ def claim(target: str) -> Iterator[bool]:
         yield True
         return
     folder, name = os.path.split(os.path.realpath(target))
-    path = os.path.join(folder, f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.lvc-claim")
+    path = os.path.join(folder, f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{CLAIM}")
     while True:
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         if not lock(handle):
@@ -45,24 +42,6 @@ def claim(target: str) -> Iterator[bool]:
         os.close(handle)
 
 
-def sweep(folders: Iterable[str]) -> int:
+def sweep_all(folders: Iterable[str]) -> int:
     """Removes what killed runs left in these folders: unfinished outputs and claims; how many there were."""
-    found = 0
-    for folder in sorted({os.path.realpath(folder) for folder in folders if not is_address(folder)}):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for path in sorted(Path(folder).iterdir()):
-                if abandoned(path) or (_CLAIM.fullmatch(path.name) and _unowned(path)):
-                    found += 1
-                    path.unlink(missing_ok=True)
-    return found
-
-
-def _unowned(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return lock(handle)
-    finally:
-        os.close(handle)
+    return sum(sweep(Path(folder)) for folder in {os.path.realpath(f) for f in folders if not is_address(f)})

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
+from lvc.pipeline import stop_signals
 
 _PATIENCE = 10.0  # seconds that a worker has to leave in good order
 
@@ -118,7 +119,8 @@ class Pool:
 
 def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     """What a worker does: tasks in, progress and outcomes out, until the pipe ends or SIGTERM comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the first one decides
+    for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes: the first one decides
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupted)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Worker(job, threads)

@@ -75,16 +75,13 @@ class Worker:
             raise OutputExistsError("would be its own output — choose another --output-dir")
         if now != task.before and self._why_stale(task) is None:
             return "made by another run"
-        if self.job.force:
-            return ""
-        if not self.job.resume:
+        if not (self.job.force or self.job.resume):
             raise OutputExistsError(f"{task.target} exists already — use --resume, --force or another --output-dir")
-        stale = self._why_stale(task)
-        if stale is None:
+        if self.job.resume and self._why_stale(task) is None:
             return "is done"
-        if self.job.command == "encode" and not _is_ours(task.target):
-            raise OutputExistsError(f"{task.target} is no .lvz — move it away, or use --force")
-        return ""
+        if self.job.command == "decode" and paths and _folder_of(task.source) == _folder_of(task.target):
+            raise OutputExistsError(f"{task.target} may be what it was made from — choose another --output-dir")
+        return ""  # what this command would not have written is refused by those who write
 
     def _why_stale(self, task: Task) -> str | None:
         if self.job.command == "encode":
@@ -94,7 +91,7 @@ class Worker:
     def _make(
         self, task: Task, progress: Callable[[int, int, int, int | None], object], notice: Callable[[str], object]
     ) -> tuple[Status, str, dict[str, Any]]:
-        from lvc.files import decode_file, encode_file, encode_to_vmaf
+        from lvc.files import decode_file, encode_file, encode_to_size, encode_to_vmaf
 
         common = {**self.settings, "force": True, "progress": progress, "notice": notice}
         if self.job.command == "decode":
@@ -105,11 +102,13 @@ class Worker:
         before = stamp(task.source)
         common["origin"] = origin_of(task.source, self.job.settings)
         common["model"] = self._model()
-        vmaf = common.pop("target_vmaf", None)
-        if vmaf is None:
-            encoded = encode_file(task.source, task.target, **common)
-        else:
+        vmaf, size = common.pop("target_vmaf", None), common.pop("target_size", None)
+        if vmaf is not None:
             encoded = encode_to_vmaf(task.source, task.target, vmaf, **common)
+        elif size is not None:
+            encoded = encode_to_size(task.source, task.target, int(size), **common)
+        else:
+            encoded = encode_file(task.source, task.target, **common)
         if stamp(task.source) != before:
             remove(task.target)
             raise MediaError("was changed while it was read — try again when nobody writes it any more")
@@ -178,11 +177,8 @@ def _throttled(task: Task, report: Callable[[Progress], object]) -> Callable[[in
     return progress
 
 
-def _is_ours(path: str) -> bool:
-    from lvc.lvz.chunks import SIGNATURE
-
-    with opened_input(path) as file:
-        return file.read(4) == SIGNATURE[:4]
+def _folder_of(path: str) -> str:
+    return os.path.realpath(os.path.dirname(path) or ".")
 
 
 def _why_not_decoded(task: Task, settings: dict[str, Any]) -> str | None:
@@ -190,12 +186,11 @@ def _why_not_decoded(task: Task, settings: dict[str, Any]) -> str | None:
 
     It was published whole, so that only a file of somebody else, or of a range, can differ.
     """
+    from lvc.media import y4m
     from lvc.media.probe import frames_in
 
-    if task.target.endswith(".y4m"):
-        return None
     try:
-        found = frames_in(task.target)
+        found = y4m.frames_in(task.target) if task.target.endswith(".y4m") else frames_in(task.target)
         with opened_input(task.source) as file:
             wanted = LvzReader(file).frame_count
     except Exception as error:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lvc import __version__
 from lvc.errors import CorruptError, UsageError
+from lvc.kinds import LVZ
 from lvc.latents import exact
 from lvc.latents.budget import LEVELS, Bound, Plan, first_plan, next_step
 from lvc.latents.clips import pack_clip, plane_names
@@ -65,8 +66,7 @@ def pack_latents(
     target = os.fspath(target)
     if target == STREAM:
         raise UsageError("what is packed is read again to check it — write a file")
-    for source in sources:
-        check_output(os.fspath(source), target, force=force)
+    check_output([os.fspath(source) for source in sources], target, force=force, writes=[LVZ])
     started = time.monotonic()
     found = find(sources, axes, notice or (lambda text: None))
     job = _Job(found, bound, packing, stride, decoder, device, progress)

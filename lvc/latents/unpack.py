@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from safetensors.torch import save_file
 
 from lvc.errors import CorruptError, UsageError
+from lvc.kinds import SAFETENSORS
 from lvc.latents.file import LatentFile
 from lvc.latents.sources import KEY
 from lvc.output import STREAM, check_output, publish
@@ -47,7 +48,7 @@ def unpack_latents(
         paths = {name: target if single else str(Path(target, *_parts(name))) + SUFFIX for name in chosen}
         for output in paths.values():
             Path(output).parent.mkdir(parents=True, exist_ok=True)
-            check_output(source, output, force=force)
+            check_output(source, output, force=force, writes=[SAFETENSORS])
         for name, numbers in chosen.items():
             with publish(paths[name], force=force) as path:
                 content, text = {}, {}

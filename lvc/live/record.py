@@ -14,18 +14,18 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lvc import __version__
 from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
-from lvc.files.encode import described, records_of
+from lvc.files.encode import described, made_by, records_of
+from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
 from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
 from lvc.media import CopiedPacket, Frame
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
-from lvc.pipeline import WriteBehind
+from lvc.pipeline import WriteBehind, stop_signals
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
@@ -89,13 +89,15 @@ def record(
     device: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    status: Callable[[int, str], object] | None = None,
     notice: Notice | None = None,
 ) -> Recording:
     """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `duration` seconds are over.
 
     All times in seconds. `segment`: a new file so often, named by time (`Segments`); `keep`: those that began longer
     ago are deleted. `gop` is long, because a key frame is most of what an unchanged scene costs. What is written stays,
-    whatever happens. Raises every kind of `LvcError`, and `OSError`.
+    whatever happens. `status` is told, with every progress, how many frames were dropped and which file is written.
+    Raises every kind of `LvcError`, and `OSError`.
     """
     if keep is not None and segment is None:
         raise UsageError("--keep deletes old segments — say how long one is with --segment")
@@ -103,7 +105,7 @@ def record(
         raise UsageError("segments are files — name one")
     names = Segments(target) if segment is not None else None
     if names is None:
-        check_output(source, target, force=force)
+        check_output(source, target, force=force, writes=[LVZ])
     say = notice or (lambda _: None)
     started = time.monotonic()
     from lvc import codec, models
@@ -123,14 +125,14 @@ def record(
             pace = Pace(settings.effort, max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
-        job = _Recorder(camera, net, settings, features and segment is not None, progress)
+        job = _Recorder(camera, net, settings, features and segment is not None, progress, status)
         items = _Items(camera, duration)
         while (begin := items.next_frame()) is not None:
             moment = camera.wall_clock(begin)
             path = target if names is None else names.name(moment)
             if names is not None:
                 with about(path):
-                    check_output(source, path, force=force)
+                    check_output(source, path, force=force, writes=[LVZ])
             job.write(path, items.until(segment), moment)
             if names is not None and keep is not None:
                 _delete(names.older_than(time.time() - keep), path, say)
@@ -209,9 +211,16 @@ class _Recorder:
     """Writes pieces into files and adds up what was written."""
 
     def __init__(
-        self, camera: LiveSource, model: Model, settings: EncodeSettings, features: bool, progress: Progress | None
+        self,
+        camera: LiveSource,
+        model: Model,
+        settings: EncodeSettings,
+        features: bool,
+        progress: Progress | None,
+        status: Callable[[int, str], object] | None,
     ) -> None:
-        self._camera, self._model, self._settings, self._progress = camera, model, settings, progress
+        self._camera, self._model, self._settings = camera, model, settings
+        self._progress, self._status = progress, status
         self._features = features
         self.files: list[str] = []
         self.frames = self.bytes_out = 0
@@ -224,7 +233,7 @@ class _Recorder:
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
         began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         metadata = Metadata({**camera.metadata, "creation_time": began})
-        header = Header(model.id, model.sha256, f"lvc {__version__}")
+        header = Header(model.id, model.sha256, made_by(self._settings))
         with contextlib.ExitStack() as stack:
             with about(path):
                 file = stack.enter_context(_opened(path))
@@ -243,6 +252,8 @@ class _Recorder:
                     if isinstance(item, Clip):
                         self.frames += item.n_frames
                         self.duration += float(sum(item.durations) * video.seconds_per_tick)
+                        if self._status is not None:
+                            self._status(camera.counts.dropped, path)
                         if self._progress is not None:
                             self._progress(self.frames, 0, self.bytes_out + writer.bytes_written, None)
             if sampler is not None:
@@ -293,7 +304,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _stopping(stop: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends a recording in good order; the next one does what it always did."""
+    """The first Ctrl-C, SIGTERM or SIGHUP ends a recording in good order; the next one does what it always did."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -307,7 +318,7 @@ def _stopping(stop: Callable[[], object]) -> Iterator[None]:
         stop()
         restore()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         before[number] = signal.signal(number, handle)
     try:
         yield

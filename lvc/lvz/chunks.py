@@ -6,6 +6,7 @@ The CRC-32 (zlib's) covers type, length and payload, so nothing of a chunk is be
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -63,6 +64,20 @@ def pack_chunk(chunk_type: bytes, payload: bytes) -> bytes:
         framed = chunk_type + LONG_LENGTH.to_bytes(4, "little") + size.to_bytes(8, "little")
     crc = zlib.crc32(payload, zlib.crc32(framed))
     return b"".join((framed, payload, crc.to_bytes(4, "little")))
+
+
+def chunk_sizes(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
+    """(offset, type, bytes with framing) of the chunks of a whole file; of each only its length is read, unchecked."""
+    end = file.seek(0, 2)
+    offset = len(SIGNATURE)
+    while offset < end:
+        file.seek(offset)
+        framed = file.read(16)
+        size, more = int.from_bytes(framed[4:8], "little"), 12
+        if size == LONG_LENGTH:
+            size, more = int.from_bytes(framed[8:16], "little"), 20
+        yield offset, framed[:4], size + more
+        offset += size + more
 
 
 def check_known(chunk: Chunk) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from lvc.errors import CorruptError, TruncatedError
+from lvc.errors import CorruptError, MediaError, TruncatedError
+from lvc.kinds import VIDEOS, called, kind_of
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
@@ -150,10 +151,15 @@ class Walker:
 
 
 def check_signature(signature: bytes) -> None:
-    """Raises `TruncatedError` for the beginning of the signature, `CorruptError` for anything else."""
+    """Raises `TruncatedError` for the beginning of the signature, `MediaError` for another kind of file that is known,
+    `CorruptError` for anything else."""
     if signature != c.SIGNATURE:
         if c.SIGNATURE.startswith(signature):
             raise TruncatedError("file ends inside its signature")
         if signature.startswith(b"\x89LVZ") or signature[1:4] == b"LVZ":
             raise CorruptError("the signature was damaged, as by a transfer in text mode")
+        kind = kind_of(signature)
+        if kind is not None:
+            advice = "lvc encode makes one of it" if kind in VIDEOS else "name another file"
+            raise MediaError(f"is {called(kind)}, no .lvz — {advice}")
         raise CorruptError("not an .lvz file (its signature is missing)")

@@ -184,6 +184,10 @@ def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str], liv
             item.close()
         if isinstance(error, PermissionError):
             raise MediaError("permission denied — check who may read it") from error
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            raise MediaError(
+                f"nobody answers ({reason(error)}) — check the address, the server and the network"
+            ) from error
         raise MediaError(
             f"not a video that FFmpeg can read ({reason(error)}) — it may be damaged, cut off, or another kind of file"
         ) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat
+from lvc.notices import Loss
 
 _TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
 _RANGES = {RANGE_LIMITED: " XCOLORRANGE=LIMITED", RANGE_FULL: " XCOLORRANGE=FULL"}
@@ -24,9 +26,9 @@ class Y4mWriter:
         self._next: int | None = None
         num, den = video.frame_rate if all(video.frame_rate) else (25, 1)
         if not all(video.frame_rate):
-            self.notices.append("y4m needs a frame rate and none is known: 25 is written")
+            self.notices.append(Loss("y4m needs a frame rate and none is known: 25 is written"))
         if video.rotation or video.hflip:
-            self.notices.append("y4m has no place for rotation: pictures are written as coded")
+            self.notices.append(Loss("y4m has no place for rotation: pictures are written as coded"))
         sar = video.sar if all(video.sar) else (0, 0)
         header = (
             f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} Ip A{sar[0]}:{sar[1]} "
@@ -46,7 +48,7 @@ class Y4mWriter:
             step = (item.pts - self._next) * self.video.seconds_per_tick * rate
             if abs(step - 1) > 0.5:
                 self._uneven = True
-                self.notices.append("y4m has one constant frame rate: the varying times of frames are lost")
+                self.notices.append(Loss("y4m has one constant frame rate: the varying times of frames are lost"))
         self._next = item.pts
         self._file.write(b"FRAME\n")
         for plane in (item.y, item.u, item.v):
@@ -64,3 +66,19 @@ class Y4mWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if kind is None:
             self.close()
+
+
+def frames_in(path: str) -> int:
+    """How many frames a Y4M file holds that `Y4mWriter` wrote. Raises `OSError` for another one, or a part of one."""
+    with open(path, "rb") as file:
+        header = file.readline(1024)
+    words = header.split()
+    sides = {word[:1]: int(word[1:]) for word in words[1:] if word[:1] in (b"W", b"H") and word[1:].isdigit()}
+    if not header.endswith(b"\n") or words[:1] != [b"YUV4MPEG2"] or set(sides) != {b"W", b"H"}:
+        raise OSError("is no Y4M file")
+    width, height = sides[b"W"], sides[b"H"]
+    frame = len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    frames, rest = divmod(os.path.getsize(path) - len(header), frame)
+    if rest or not frames:
+        raise OSError("does not end with a whole frame")
+    return frames

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from lvc.errors import OutputExistsError, UsageError
+from lvc.kinds import HEAD_BYTES, refuse_foreign
 from lvc.remote.addresses import is_http
 from lvc.remote.filesystems import asked, file_system, told
 
 
-def check_target(address: str, *, force: bool = False) -> None:
-    """Refuse what must not be written. Raises `OutputExistsError`, `UsageError`, `MediaError`."""
+def check_target(address: str, *, force: bool = False, writes: Sequence[str] | None = None) -> None:
+    """Refuse what must not be written; `writes` are the kinds that `force` may overwrite.
+
+    Raises `OutputExistsError`, `UsageError`, `MediaError`.
+    """
     if is_http(address):
         raise UsageError("nothing can be written to a web server — use a file, or an address like s3://bucket/name")
     fs, path = file_system(address)
     if asked(lambda: fs.isdir(path)) and not asked(lambda: fs.isfile(path)):
         raise UsageError("is a folder — name a file in it")
-    if not force and asked(lambda: fs.exists(path)):
-        raise OutputExistsError("exists already — choose another output or use --force")
+    if (not force or writes is not None) and asked(lambda: fs.exists(path)):
+        if not force:
+            raise OutputExistsError("exists already — choose another output or use --force")
+        refuse_foreign(asked(lambda: fs.cat_file(path, 0, HEAD_BYTES)), writes)
 
 
 @contextlib.contextmanager

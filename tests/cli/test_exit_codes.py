@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -73,7 +75,8 @@ def test_4_for_what_is_damaged(fake: Lvc, encoded: Path) -> None:
     for name in ("cut.lvz", "flipped.lvz"):
         assert fake("verify", name).code == 4
         done = fake("decode", name, "a.mkv")
-        assert done.code == 4 and done.err.startswith(f"lvc: error: {name}: ")
+        error = done.err.splitlines()[-1]
+        assert done.code == 4 and error.startswith(f"lvc: error: {name}: ") and "--salvage" in error
     assert fake("verify", encoded, "--full").code == 0
     assert names(fake.folder) == ["cut.lvz", "flipped.lvz"]
 
@@ -97,12 +100,12 @@ def test_force_replaces_but_never_the_input(fake: Lvc, carphone: Path) -> None:
     shutil.copy(carphone, fake.folder / "a.mp4")
     (fake.folder / "link.lvz").symlink_to("a.mp4")
     os.link(fake.folder / "a.mp4", fake.folder / "hard.lvz")
-    (fake.folder / "old.lvz").write_bytes(b"old")
+    (fake.folder / "old.lvz").write_bytes(b"\x89LVZ of old")
     for target in ("a.mp4", "link.lvz", "hard.lvz"):
         assert fake("encode", "a.mp4", target, "--force").code == 2
     assert (fake.folder / "a.mp4").read_bytes() == carphone.read_bytes()
     assert fake("encode", "a.mp4", "old.lvz", "--force", "--packing", "zstd").code == 0
-    assert (fake.folder / "old.lvz").read_bytes()[1:4] == b"LVZ"
+    assert (fake.folder / "old.lvz").read_bytes()[:8] == b"\x89LVZ\r\n\x1a\n"
 
 
 def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
@@ -110,7 +113,7 @@ def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
     assert names(fake.folder) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, command: str, number: int) -> None:
     args = ["encode", bunny, "a.lvz", "--packing", "zstd"] if command == "encode" else ["decode", with_sound, "a.mp4"]
@@ -123,6 +126,45 @@ def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, com
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and b"interrupted" in err and b"Traceback" not in err
     assert names(fake.folder) == []
+
+
+@pytest.mark.parametrize("target", [[], ["--target-size", "10M"]])
+def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, target: list[str]) -> None:
+    with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env={"FAKE_DELAY": "0.3"}) as process:
+        while not names(fake.folder) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    left = names(fake.folder)
+    assert len(left) == 1 and left[0].startswith(".")
+    assert fake("encode", bunny, "b.lvz", "--packing", "zstd", "--duration", "0.2", "--resolution", "64x36").code == 0
+    assert names(fake.folder) == ["b.lvz"]
+
+
+def test_ctrl_c_before_the_command_line_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, lvc.__main__\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "lvc.__main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "lvc: error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["info", "{}"], ["info", "{}", "--json"], ["verify", "{}", "--json"]]
+)
+def test_3_where_what_is_said_has_no_room(fake: Lvc, encoded: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*fake.program, *(argument.format(encoded) for argument in arguments)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3 and "standard output: No space left" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from lvc.cli.values import seconds
 
 runner = CliRunner()
 COMMANDS = ["encode", "decode", "info", "verify", "train", "eval", "pack", "unpack", "features"]
-COMMANDS += ["interpolate", "search"]
+COMMANDS += ["interpolate", "help", "search"]
 NESTED = ["search index", "search query", "search similar", "search duplicates"]
 
 
@@ -93,3 +94,27 @@ def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
         subprocess.run([sys.executable, "-m", "lvc", *args, *files], stdout=subprocess.DEVNULL, check=True)
         best = min(best, cpu_seconds() - before)
     assert best < 0.6
+
+
+def test_help_is_a_command_too() -> None:
+    for words in ([], ["encode"], ["search", "query"]):
+        asked = runner.invoke(app, ["help", *words], prog_name="lvc")
+        assert asked.exit_code == 0 and asked.output == runner.invoke(app, [*words, "--help"], prog_name="lvc").output
+    assert runner.invoke(app, ["help", "nothing"]).exit_code == 2
+    assert runner.invoke(app, ["-V"]).output == f"lvc {__version__}\n"
+
+
+def test_man_page() -> None:
+    """Every command and option is there; `man` itself finds nothing to complain about where it is installed."""
+    script = Path(__file__).resolve().parents[2] / "scripts" / "man_page.py"
+    page = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout
+    for command in COMMANDS:
+        assert f'\n.SS "lvc {command}' in page
+    for text in ("\\-\\-target\\-size", "LVC_THREADS", ".SH EXIT STATUS", "130"):
+        assert text in page
+    assert not re.search(r"^'|^\.(?!\w)", page, re.M)
+    if shutil.which("groff"):
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""

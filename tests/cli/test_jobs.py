@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lvc.files.forecast import _Seen
 from lvc.media import CopiedPacket, Frame, MediaReader
 
 from .conftest import Lvc, names
@@ -188,6 +189,49 @@ def test_quiet_says_nothing_but_errors(fake: Lvc, carphone: Path) -> None:
     assert fake("encode", carphone, "a.lvz", "--quiet").err.startswith("lvc: error: a.lvz:")
 
 
+def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_path: Path) -> None:
+    arguments = (bunny, "a.lvz", "--packing", "zstd", "--resolution", "160x90", "--gop", "1", "--json")
+    told = fake("encode", *arguments, "--dry-run")
+    assert told.code == 0, told.err
+    assert names(fake.folder) == []
+    done = fake("encode", *arguments)
+    told_last, last = told.events[-1], done.events[-1]
+    for name, near in (("frames", 0.02), ("bytes_out", 0.1), ("video_bytes", 0.1), ("audio_bytes", 0.1)):
+        assert told_last[name] == pytest.approx(last[name], rel=near), name
+    assert told_last["seconds"] > 0 and last["audio_bytes"] > 0
+    assert fake("encode", bunny, "b.lvz", "--dry-run", "--target-size", "1M").code == 2
+    assert fake("encode", "-", "b.lvz", "--dry-run", input=b"x").code == 2
+    assert fake("encode", bunny, "a.lvz", "--dry-run").code == 6
+
+
+def test_a_longer_video_has_more_groups_than_its_samples() -> None:
+    # two samples, each a group of 24 frames: 100 bytes for the first 8 of them, 20 for the rest
+    seen = _Seen(frames=48, firsts=2, first_bytes=200, first_frames=16, rest_bytes=40)
+    assert seen.picture(24, 1) == pytest.approx(120)
+    assert seen.picture(240, 2) == pytest.approx(2 * 100 + (240 - 16) * 20 / 16)
+
+
+def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
+    options = ("--packing", "zstd", "--resolution", "64x36", "--json")
+    whole = fake("encode", bunny, "a.lvz", *options).events[-1]
+    assert whole["bytes_taken"] == whole["bytes_in"] == bunny.stat().st_size
+    part = fake("encode", bunny, "b.lvz", *options, "--start", "1", "--duration", "1").events[-1]
+    assert part["bytes_taken"] == pytest.approx(whole["bytes_in"] * part["duration"] / whole["duration"], rel=0.05)
+    assert 0 < part["audio_bytes"] < whole["audio_bytes"]
+    said = fake("encode", bunny, "c.lvz", *options[:-1], "--start", "1", "--duration", "1").err
+    assert "of its part of the source" in said and "picture " in said and "sound " in said and " s (" in said
+
+
+def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
+    facts = fake("info", with_sound, "--json").events[-1]
+    assert facts["quality"] == 50 and facts["effort"] == 4 and facts["gops"] > 1
+    rest = facts["bytes"] - facts["video_bytes"] - facts["audio_bytes"]
+    assert facts["audio_bytes"] > 10_000 and 0 < rest < 5_000
+    assert "GOP 1 " not in fake("info", with_sound).text
+    lines = fake("info", with_sound, "-v").text.splitlines()
+    assert sum(line.startswith("  GOP ") for line in lines) == facts["gops"]
+
+
 def test_progress_is_for_terminals(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", env={"FAKE_DELAY": "0.1"})
     assert done.err.count("\n") == 1 and "\r" not in done.err and "\x1b" not in done.err
@@ -213,7 +257,7 @@ def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) ->
             seen += piece
         assert process.wait(timeout=30) == 0, seen
     os.close(main)
-    assert (b"fps" in seen.split(b"bpp")[0] and b"\x1b" in seen) == (not switch)
+    assert (b"starting" in seen and b" of 120 frames" in seen and b"\x1b" in seen) == (not switch)
     assert (seen == b"") == (switch == ["--quiet"])
 
 

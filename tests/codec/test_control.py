@@ -98,3 +98,11 @@ def test_a_key_frame_is_worth_more_the_less_changes_after_it() -> None:
 def test_senseless_targets_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         EncodeSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_who_asked_for_a_psnr_hears_what_came_of_it() -> None:
+    heard: list[float] = []
+    control = control_of(EncodeSettings(target_psnr=38.0, told_psnr=heard.append), 1)
+    for psnr in (37.0, 38.5):
+        control.measured(psnr)
+    assert heard == [37.0, 38.5]

@@ -1,0 +1,123 @@
+"""What the words of a command line mean: which are inputs and which is the output, and what must not be either.
+
+A pattern of the shell may turn one word into many, so that nothing is taken for an output that could be somebody's
+source: an output has the ending of what the command writes, or is named with --output.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Sequence
+
+from lvc.cli.report import default_output
+from lvc.errors import OutputExistsError, UsageError
+from lvc.kinds import LVZ, endings, kind_by_name, kind_of_file
+from lvc.output import STREAM, about, check_output
+from lvc.remote.addresses import is_address, is_stored
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_PATTERN = re.compile(r"%0?\d*d")
+
+
+def split(
+    words: Sequence[str], named: str | None, writes: Sequence[str], most: int = 2
+) -> tuple[list[str], str | None]:
+    """(inputs, output or None). The last word of `most` at most is an output if it looks like one."""
+    words = list(words)
+    if named is None and 1 < len(words) <= most and _is_output(words[-1], writes):
+        return words[:-1], words[-1]
+    return words, named
+
+
+def split_required(words: Sequence[str], named: str | None, writes: Sequence[str]) -> tuple[list[str], str]:
+    """The same where inputs are never of the kind that is written: the last word is the output. Raises `UsageError`."""
+    inputs, output = split(words, named, writes, most=len(words))
+    if output is None:
+        wanted = " or ".join(endings(writes))
+        raise UsageError(f"where to? Name the {wanted} to write last, or with --output")
+    return inputs, output
+
+
+def _is_output(word: str, writes: Sequence[str]) -> bool:
+    if word == STREAM:
+        return True
+    if is_address(word):
+        return is_stored(word) and kind_by_name(word) in (None, *writes)
+    return word.lower().endswith(endings(writes)) or _is_sink(word)
+
+
+def _is_sink(word: str) -> bool:
+    """A device such as /dev/null, which holds nothing that could be lost; cameras are inputs."""
+    return not word.startswith("/dev/video") and os.path.exists(word) and stat.S_ISCHR(os.stat(word).st_mode)
+
+
+def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, folders: bool = False) -> None:
+    """Inputs that cannot be meant, before any work. `number_is`: the option that a stray number may belong to;
+    `folders`: they may be several, and among files."""
+    for name in inputs:
+        if name == STREAM or is_address(name) or os.path.exists(name):
+            continue
+        with about(name):
+            if _NUMBER.fullmatch(name):
+                hint = f" — if it is a value, write {number_is} {name}" if number_is else " — name a file"
+                raise UsageError(f"there is no file of this name{hint}")
+            if _PATTERN.search(os.path.basename(name)):
+                raise UsageError(
+                    "patterns of numbered pictures are not read — make a video of them first: "
+                    f"ffmpeg -i {name} -c:v ffv1 pictures.mkv"
+                )
+            if len(inputs) > 1:
+                hint = f", it has to end in {' or '.join(endings(writes))}" if writes else ""
+                raise UsageError(f"no such file — if it is meant as the output{hint} or be named with --output")
+    if len(inputs) == 1:
+        return
+    for name in inputs:
+        with about(name):
+            if name == STREAM:
+                raise UsageError("standard input goes alone — name it as the only input")
+            if os.path.isdir(name) and not folders:
+                raise UsageError("a folder goes alone — name it as the only input, with --output-dir")
+            if LVZ in writes and kind_of_file(name) == LVZ:
+                raise UsageError("is a .lvz already — with several inputs it cannot be the output")
+
+
+def outputs(
+    inputs: Sequence[str], suffix: str, writes: Sequence[str], *, output: str | None, output_dir: str | None
+) -> list[str]:
+    """The output of each of several inputs: beside it, or in `output_dir`. Raises `UsageError` before any work."""
+    if output is not None:
+        raise UsageError(
+            f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or name a folder with --output-dir"
+        )
+    targets = [default_output(name, suffix) for name in inputs]
+    if output_dir is not None:
+        targets = [_below(output_dir, target) for target in targets]
+    counted = Counter(os.path.realpath(target) for target in targets)
+    for target in targets:
+        if counted[os.path.realpath(target)] > 1:
+            rivals = [name for name, other in zip(inputs, targets, strict=True) if other == target]
+            raise UsageError(f"{' and '.join(rivals)} would both become {target} — encode them one by one, with -o")
+    for target in targets:
+        if output_dir is None or os.path.isdir(output_dir):
+            check_output(inputs, target, force=True, writes=writes)
+    return targets
+
+
+def _below(folder: str, target: str) -> str:
+    name = os.path.basename(target)
+    return f"{folder.rstrip('/')}/{name}" if is_address(folder) else os.path.join(folder, name)
+
+
+def check_unnamed(source: str, target: str, force: bool) -> None:
+    """An output that nobody named, and that is a video: it may be what the .lvz was made from.
+
+    Raises `OutputExistsError`, also with --force.
+    """
+    if force and os.path.isfile(target):
+        with about(target):
+            raise OutputExistsError(
+                f"may be the video that {os.path.basename(source)} was made from — name it as OUT to overwrite it"
+            )

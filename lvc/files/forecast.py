@@ -1,0 +1,120 @@
+"""`lvc encode --dry-run` of one file: how large it will be and how long that takes, from a sample of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvc.errors import MediaError, UsageError
+from lvc.files.common import Notice, loaded
+from lvc.files.encode import encode_file, refuse_lvz, seconds_of
+from lvc.latents.foreign import is_foreign
+from lvc.lvz import Clip, LvzReader
+from lvc.media import MediaReader
+from lvc.output import STREAM, about, check_output
+from lvc.results import EncodeResult, Facts, clock
+
+SAMPLES, SECONDS = 3, 2.0
+"""Of a longer video; a short one is encoded as a whole."""
+
+
+@dataclass
+class _Seen:
+    """What the samples had: `first` of every group of pictures, whose clip holds the key frame, and the rest."""
+
+    frames: int = 0
+    first_bytes: int = 0
+    first_frames: int = 0
+    firsts: int = 0
+    rest_bytes: int = 0
+    audio_bytes: int = 0
+    other_bytes: int = 0
+    duration: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, path: Path, result: EncodeResult) -> None:
+        with path.open("rb") as file:
+            for record in LvzReader(file).records():
+                if not isinstance(record, Clip):
+                    continue
+                if record.key:
+                    self.firsts += 1
+                    self.first_bytes += len(record.payload)
+                    self.first_frames += record.n_frames
+                else:
+                    self.rest_bytes += len(record.payload)
+        self.frames += result.frames
+        self.audio_bytes += result.audio_bytes
+        self.other_bytes += result.bytes_out - result.video_bytes - result.audio_bytes
+        self.duration += result.duration
+        self.seconds += result.seconds
+
+    def picture(self, frames: float, gops: float) -> float:
+        """Bytes of so many frames in so many groups."""
+        first = self.first_bytes / self.firsts
+        rest_frames = self.frames - self.first_frames
+        per_frame = self.rest_bytes / rest_frames if rest_frames else self.first_bytes / self.first_frames
+        return gops * first + max(0.0, frames - gops * self.first_frames / self.firsts) * per_frame
+
+
+def forecast(source: str, target: str, *, force: bool = False, notice: Notice | None = None, **settings: Any) -> Facts:
+    """What `encode_file` with these arguments would give; nothing is written beside the target.
+
+    Raises what `encode_file` does, and `UsageError` for what cannot be read twice.
+    """
+    if source == STREAM:
+        raise UsageError("a pipe can be read only once — --dry-run needs a file")
+    check_output(source, target, force=force, writes=["lvz"])
+    refuse_lvz(source)
+    started = time.monotonic()
+    gop = float(settings.get("gop") or 10.0)
+    name = settings.get("model")
+    reading: dict[str, Any] = {k: settings.get(k) for k in ("resolution", "fps", "start", "duration")}
+    with about(source), MediaReader(source, **reading, audio="none", subtitles="none") as reader:
+        length, rate = seconds_of(reader), reader.video.rate
+    if length is None or rate is None:
+        raise MediaError("does not say how long it is — encode a part of it with --duration")
+    if not is_foreign(name):
+        from lvc import models
+
+        settings["model"] = loaded(models.tuned(name, settings.get("tune", "psnr")), settings.get("device"))
+    preparing = time.monotonic() - started
+    whole = length <= SAMPLES * SECONDS * 1.5
+    cuts = [0.0] if whole else [(n + 0.5) * length / SAMPLES - SECONDS / 2 for n in range(SAMPLES)]
+    seen = _Seen()
+    with tempfile.TemporaryDirectory(prefix="lvc-") as folder:
+        for number, cut in enumerate(cuts):
+            path = Path(folder, f"{number}.lvz")
+            part = reading if whole else {**reading, "start": (reading["start"] or 0.0) + cut, "duration": SECONDS}
+            kept = {k: v for k, v in settings.items() if k not in ("verify", "origin", "progress", *reading)}
+            seen.add(path, encode_file(source, path, **kept, **part, notice=notice if number == 0 else None))
+    frames, share = round(length * float(rate)), length / seen.duration
+    picture = seen.picture(frames, max(1, math.ceil(length / gop)))
+    if settings.get("target_bitrate"):
+        picture = settings["target_bitrate"] * length / 8
+    audio, other = seen.audio_bytes * share, seen.other_bytes * share
+    seconds = preparing + seen.seconds * frames / seen.frames
+    values: dict[str, Any] = {
+        "output": target, "frames": frames, "duration": round(length, 3), "bytes_out": round(picture + audio + other),
+        "video_bytes": round(picture), "audio_bytes": round(audio), "seconds": round(seconds, 1),
+        "fps": round(frames / seconds, 2), "sampled": round(seen.duration, 3),
+    }  # fmt: skip
+    sound = f", sound {_rounded(audio)}" if audio else ""
+    size = os.path.getsize(source) if os.path.isfile(source) and not (reading["start"] or reading["duration"]) else 0
+    ratio = f", {100 * values['bytes_out'] / size:.0f} % of the source" if size else ""
+    return Facts(
+        values,
+        text=f"about {_rounded(picture + audio + other)} bytes (picture {_rounded(picture)}{sound}){ratio}, in about "
+        f"{clock(seconds)} ({frames / seconds:.1f} fps), judging by {seen.duration:.0f} s of {length:.0f} → {target}",
+    )
+
+
+def _rounded(size: float) -> str:
+    """Two digits, which is all that a sample tells."""
+    digits = max(0, len(str(round(size))) - 2)
+    return f"{round(size, -digits):,.0f}"
