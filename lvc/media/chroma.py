@@ -10,9 +10,8 @@ import io
 import re
 from typing import Any
 
-import av
-
 from lvc.media.errors import AV_ERRORS
+from lvc.media.open import open_output
 
 # FFmpeg's AVChromaLocation by (ChromaSitingHorz, ChromaSitingVert): 1 is collocated with luma, 2 half way, 3 beyond
 _LOCATIONS = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4, (1, 3): 5, (2, 3): 6}
@@ -24,7 +23,7 @@ def chroma_location(stream: Any) -> int:
     """The `AVChromaLocation` of a video stream of an open container; 0 if it does not say."""
     buffer = io.BytesIO()
     try:
-        with av.open(buffer, "w", format="matroska", container_options={"strict": "-2"}) as container:
+        with open_output(buffer, "matroska", {"strict": "-2"}) as container:
             container.add_stream_from_template(stream, opaque=True)
             container.start_encoding()
     except (OSError, *AV_ERRORS):

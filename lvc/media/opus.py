@@ -11,6 +11,7 @@ import av
 
 from lvc.errors import UnsupportedError
 from lvc.media.errors import AV_ERRORS, media_errors
+from lvc.media.open import open_output
 from lvc.media.params import pack_params
 from lvc.media.streams import useful_tags
 from lvc.media.types import CopiedPacket, CopiedStreamInfo
@@ -33,7 +34,7 @@ class OpusEncoder:
         self._number = number
         name = _LAYOUTS.get(stream.codec_context.layout.nb_channels, "stereo")
         with media_errors("the audio cannot be coded as Opus", "use --audio copy or none"):
-            self._sink = av.open(io.BytesIO(), "w", format="matroska")
+            self._sink = open_output(io.BytesIO(), "matroska")
             self._out = self._sink.add_stream("libopus", rate=RATE, layout=name, bit_rate=bits_per_second)
             self._sink.start_encoding()
             self._layout, self._sample_format = name, self._out.codec_context.format.name

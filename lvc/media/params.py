@@ -14,8 +14,9 @@ from typing import Any
 
 import av
 
-from lvc.errors import CorruptError
+from lvc.errors import CorruptError, MediaError
 from lvc.media.errors import AV_ERRORS, reason
+from lvc.media.open import NOTHING, open_input, open_output
 
 MAX_PARAMS = 1 << 20
 
@@ -49,7 +50,7 @@ def _identity(stream: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 def _write(stream: Any, tag: bytes) -> bytes:
     name, _, options, needs_packet = _FORMATS[tag]
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=name, container_options=dict(options)) as container:
+    with open_output(buffer, name, options) as container:
         copy = container.add_stream_from_template(stream)
         container.start_encoding()
         if needs_packet:
@@ -94,14 +95,11 @@ def open_params(blob: bytes) -> Iterator[Any]:
     if tag not in _FORMATS or len(blob) > MAX_PARAMS:
         raise CorruptError("the description of a copied stream is damaged — use another copy of the file")
     try:
-        container = av.open(
-            io.BytesIO(blob[4:]),
-            "r",
-            format=_FORMATS[tag][1],
-            container_options={"protocol_whitelist": "", "probesize": str(MAX_PARAMS), "analyzeduration": "0"},
-            metadata_errors="replace",
-        )
-    except (OSError, *AV_ERRORS) as error:
+        container = open_input(
+            io.BytesIO(blob[4:]), NOTHING, form=_FORMATS[tag][1],
+            options={"probesize": str(MAX_PARAMS), "analyzeduration": "0"},
+        )  # fmt: skip
+    except (OSError, MediaError, *AV_ERRORS) as error:
         raise CorruptError(
             f"the description of a copied stream is damaged ({reason(error)}) — use another copy of the file"
         ) from error

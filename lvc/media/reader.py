@@ -41,7 +41,8 @@ class MediaReader:
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
     `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles`
-    is `copy` or `none`. `live` is a source whose frames get the times at which they come.
+    is `copy` or `none`. `live` is a source whose frames get the times at which they come. `allow_playlists`: `path` may
+    be a playlist, which names others that are opened then.
 
     `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
     complete when the last frame was read. `frame_count_hint` is None or a good guess.
@@ -62,6 +63,7 @@ class MediaReader:
         threads: int = 0,
         limits: Limits = DEFAULT,
         live: Live | None = None,
+        allow_playlists: bool = False,
     ) -> None:
         self.notices: list[str] = []
         self._pending: deque[Event] = deque()
@@ -75,7 +77,7 @@ class MediaReader:
             if value is not None and (value < 0 or (name == "duration" and value == 0)):
                 raise UsageError(f"{name} must be positive — got {value}")
         self._live = live
-        self._source = open_source(path, self.notices, live)
+        self._source = open_source(path, self.notices, live, allow_playlists)
         try:
             self._prepare(resolution, start, duration, audio, opus_rate, subtitles, threads, limits)
         except BaseException:

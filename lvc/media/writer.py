@@ -17,6 +17,7 @@ from lvc.media.colour import ColourTags, known_tags
 from lvc.media.containers import ContainerFormat, container_for, iso_options
 from lvc.media.encoders import encoder_for, encoder_options
 from lvc.media.errors import AV_ERRORS, media_errors, reason
+from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
 from lvc.media.params import codec_name, open_params
 from lvc.media.planes import frame_from_planes
@@ -98,9 +99,7 @@ class MediaWriter:
             if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
                 options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
                 options = {key: value for key, value in options.items() if value}
-        self._container = av.open(
-            target, "w", format=self._format.muxer, container_options=options, metadata_errors="replace"
-        )
+        self._container = open_output(target, self._format.muxer, options)
 
     def _add_video(self, options: dict[str, str], threads: int) -> None:
         video, encoder = self.video, self._encoder
@@ -309,7 +308,7 @@ def _refusal(template: Any, form: ContainerFormat) -> str | None:
         needs_packet = codec_name(template) in _DESCRIBED_BY_PACKETS
         options["movflags"] = "delay_moov+frag_keyframe" if needs_packet else "empty_moov"
     try:
-        with av.open(io.BytesIO(), "w", format=form.muxer, container_options=options) as trial:
+        with open_output(io.BytesIO(), form.muxer, options) as trial:
             _add_copy(trial, template)
             trial.start_encoding()
     except (OSError, *AV_ERRORS) as error:
