@@ -8,7 +8,8 @@
     ├── UnsupportedError         5  a version, feature or model this lvc does not know
     ├── OutputExistsError        6  refusing to overwrite
     ├── LimitError               7  a declared or needed size is over a limit
-    └── RegressionError          8  quality or size got worse than a baseline
+    ├── RegressionError          8  quality or size got worse than a baseline
+    └── LossError                9  something would be lost, and --strict forbids that
 
 `exit_code` is the process exit status documented in the README; 130 is an interrupt.
 """
@@ -67,3 +68,7 @@ class LimitError(LvcError):
 
 class RegressionError(LvcError):
     exit_code = 8
+
+
+class LossError(LvcError):
+    exit_code = 9

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "lvc"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
+    "notices": set(),
     "pipeline": set(),
     "remote": {"fsspec"},
     "output": set(),

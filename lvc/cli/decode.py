@@ -9,7 +9,19 @@ import typer
 
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.report import (
+    Device,
+    Force,
+    Json,
+    NoProgress,
+    Output,
+    Quiet,
+    Report,
+    Strict,
+    Threads,
+    Verbose,
+    default_output,
+)
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -77,6 +89,7 @@ def decode(
     engine: Engine = "local",
     address: Address = None,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -88,6 +101,8 @@ def decode(
         if end is not None:
             raise typer.BadParameter("give --end or --duration, not both")
         end = (start or 0) + duration
+    if strict and salvage:
+        raise typer.BadParameter("--salvage leaves out what is damaged and --strict forbids losses: give one of them")
     settings: dict[str, Any] = {
         "start": start,
         "end": end,
@@ -96,6 +111,7 @@ def decode(
         "container": container and container.value,
         "salvage": salvage,
         "model": model,
+        "strict": strict,
         "device": device,
     }
     if folders.is_folder(source, output_dir or named):

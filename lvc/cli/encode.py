@@ -9,7 +9,19 @@ import typer
 
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
-from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.report import (
+    Device,
+    Force,
+    Json,
+    NoProgress,
+    Output,
+    Quiet,
+    Report,
+    Strict,
+    Threads,
+    Verbose,
+    default_output,
+)
 from lvc.errors import UsageError
 from lvc.live import is_live
 from lvc.output import STREAM, check_output
@@ -108,6 +120,7 @@ def encode(
     engine: Engine = "local",
     address: Address = None,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -130,6 +143,7 @@ def encode(
         "duration": duration,
         "verify": verify,
         "features": features,
+        "strict": strict,
         "device": device,
     }
     if tune != "psnr":  # what was made before there was a choice is not stale
@@ -163,7 +177,9 @@ def encode(
 
             if any(t is not None for t in targets):
                 raise UsageError("a stream has a quality, no target — use --quality")
-            for name in ("start", "verify", "target_bitrate", "target_psnr"):
+            if strict:
+                raise UsageError("a recording goes on whatever is lost — leave out --strict")
+            for name in ("start", "verify", "target_bitrate", "target_psnr", "strict"):
                 del settings[name]
             if gop is None:
                 del settings["gop"]

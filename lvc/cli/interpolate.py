@@ -9,7 +9,7 @@ import typer
 
 from lvc.cli import values
 from lvc.cli.decode import Codec, Crf, End, Kind, Start, VideoCodec
-from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Strict, Threads, Verbose
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -49,6 +49,7 @@ def interpolate(
     container: Kind = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     force: Force = False,
+    strict: Strict = False,
     threads: Threads = None,
     device: Device = None,
     as_json: Json = False,
@@ -78,6 +79,13 @@ def interpolate(
             report.done(plan_file(source, target, **settings))
             return
         result = interpolate_file(
-            source, target, **settings, crf=crf, device=device, progress=report.progress, notice=report.notice
+            source,
+            target,
+            **settings,
+            crf=crf,
+            strict=strict,
+            device=device,
+            progress=report.progress,
+            notice=report.notice,
         )
         report.done(result)

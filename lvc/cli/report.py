@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from lvc.errors import explained
+from lvc.notices import Loss
 from lvc.output import STREAM, subject
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 9, without an output, where something of IN would be lost.")
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -174,7 +178,7 @@ class Report:
     def notice(self, text: str, file: str | None = None) -> None:
         """Something the user should know, such as what a conversion lost."""
         if self.as_json:
-            self._json("notice", file=file or self._file, message=text)
+            self._json("notice", file=file or self._file, message=text, loss=isinstance(text, Loss))
         elif not self.quiet:
             self._line(f"lvc: {_one_line(file or self._file)}: {text}")
 

@@ -32,6 +32,7 @@ from lvc.files.common import (
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
+from lvc.notices import Loss, Notices
 from lvc.output import STDOUT, STREAM, about, check_output
 from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult
@@ -58,13 +59,15 @@ def decode_file(
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
     A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. Raises every kind of
+    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. `strict`: what the container
+    would lose is a `LossError` and no notice. Raises every kind of
     `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
@@ -74,6 +77,7 @@ def decode_file(
         raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
     kind = container_of(target, container)
     started = time.monotonic()
+    notices = Notices(notice, strict=strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
@@ -88,21 +92,21 @@ def decode_file(
             opened_writer(path, kind, format_of(reader), copied, metadata, chapters, codec, crf, threads) as writing,
         ):
             writer, written = writing
+            notices.new(writer.notices)
             with about(source):
                 net = model_of(reader, model, device)
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
             with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
                 for item in items:
                     sink.put(item)
+                    notices.new(writer.notices)
                     if isinstance(item, Frame):
                         frames += 1
                         ticks += item.duration
                         if progress is not None:
                             progress(frames, decoding.bytes_read, written(), total)
         bytes_out = written()
-        if notice is not None:
-            for text in [*writer.notices, *(f"left out: {text}" for text in decoding.damage)]:
-                notice(text)
+        notices.new(writer.notices, [f"left out: {text}" for text in decoding.damage])
     return DecodeResult(
         target, frames, reader.video.width, reader.video.height, float(ticks * reader.video.seconds_per_tick),
         None if source == STREAM else reader.size, bytes_out, time.monotonic() - started,
@@ -301,7 +305,8 @@ def opened_writer(
             file = stack.enter_context(path.open("wb")) if path is not None else stream
             writer = Y4mWriter(cast(BinaryIO, file), video)
             if copied:
-                writer.notices.append("y4m holds no sound and no subtitles: they are left out — a .mkv keeps them")
+                text = "y4m holds no sound and no subtitles: they are left out — a .mkv keeps them"
+                writer.notices.append(Loss(text))
         else:
             # a path, because FFmpeg opens it a second time to move an MP4's index to its front
             writer = MediaWriter(

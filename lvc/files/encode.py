@@ -45,6 +45,7 @@ from lvc.lvz import (
     VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
+from lvc.notices import Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -84,6 +85,7 @@ def encode_file(
     verify: bool = False,
     features: bool = True,
     origin: Origin | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
@@ -93,6 +95,7 @@ def encode_file(
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
+    `strict`: what would be lost of the source is a `LossError` and no notice.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
@@ -102,6 +105,7 @@ def encode_file(
     if verify and (target == STREAM or is_address(target)):
         raise UsageError("what went into a stream cannot be read again before it is published — write a file")
     started = time.monotonic()
+    notices = Notices(notice, strict=strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         fetched = source == STREAM or is_stored(source)
@@ -112,6 +116,7 @@ def encode_file(
                 threads=threads or 0,
             )
         )  # fmt: skip
+        notices.new(reader.notices)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         sampler = FeatureSampler.of(reader.video) if features else None
         if sampler is not None:
@@ -149,13 +154,12 @@ def encode_file(
                 for record in records:
                     sink.put(record)
                     count.add(record, writer.bytes_written)
+                    notices.new(reader.notices)
             if sampler is not None:
                 writer.write_features(sampler.finish())
             writer.close()
         seconds = float(count.ticks * video.seconds_per_tick)
-        for text in (*reader.notices, *_missed(target_bitrate, 8 * writer.clip_bytes, seconds)):
-            if notice is not None:
-                notice(text)
+        notices.new(reader.notices, _missed(target_bitrate, 8 * writer.clip_bytes, seconds))
         if verify and isinstance(path, Path):
             with about(target):
                 _verify_written(path, count, net, threads)

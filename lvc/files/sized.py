@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lvc.errors import UsageError
+from lvc.files.common import Notice
 from lvc.files.encode import encode_file
+from lvc.notices import each_once
 from lvc.output import STREAM, check_output, publish
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
@@ -23,7 +25,9 @@ OCTAVES_PER_QUALITY = 0.04
 """About how many times 2 a file grows with a point of quality, until two sizes are known."""
 
 
-def encode_to_size(source: str, target: str, size: int, *, force: bool = False, **settings: Any) -> EncodeResult:
+def encode_to_size(
+    source: str, target: str, size: int, *, force: bool = False, notice: Notice | None = None, **settings: Any
+) -> EncodeResult:
     """`encode_file` with the quality at which the file has at most `size` bytes, and if possible at least 97 % of them.
 
     Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
@@ -31,6 +35,7 @@ def encode_to_size(source: str, target: str, size: int, *, force: bool = False, 
     if STREAM in (source, target) or is_address(target):
         raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
     check_output(source, target, force=force)
+    settings["notice"] = each_once(notice)
     low, high = 0.0, 100.0
     sizes: dict[float, int] = {}
     best: EncodeResult | None = None

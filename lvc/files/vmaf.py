@@ -23,6 +23,7 @@ from lvc.files.decode import decode_frames
 from lvc.files.encode import encode_file, seconds_of
 from lvc.latents.foreign import is_foreign
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
+from lvc.notices import each_once
 from lvc.output import STREAM, about, check_output, publish
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
@@ -62,8 +63,8 @@ def encode_to_vmaf(
     settings.pop("quality", None)
     check_output(source, target, force=force)
     started = time.monotonic()
-    say = notice or (lambda _: None)
-    job = _Job(source, settings)
+    say = each_once(notice)
+    job = _Job(source, {**settings, "notice": say})
     folder = Path(tempfile.mkdtemp(prefix=".lvc-", dir=Path(target).absolute().parent))
     try:
         curve = _Curve(vmaf)
@@ -190,7 +191,7 @@ class _Job:
 
     def samples(self, trial: Path, quality: float) -> float:
         """Mean VMAF of the samples, which `trial` holds one after the other."""
-        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress")}
+        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress", "notice")}
         for_samples = {**kept, "model": self._model, "audio": "none", "subtitles": "none", "features": False}
         scores: list[float] = []
         for cut in self.cuts:

@@ -19,6 +19,7 @@ from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReade
 from lvc.media.containers import CONTAINERS
 from lvc.media.scaling import target_rate
 from lvc.media.streams import ratio
+from lvc.notices import Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -59,13 +60,15 @@ def interpolate_file(
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> InterpolateResult:
     """Write `source`, a video or a `.lvz`, to the video `target` with new frames between the old ones: `factor` (2 or
     4) for one, or one every 1/`fps` seconds; 2 by default. Sound and subtitles are copied bit for bit.
 
-    A range starts at time 0 in the output. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    A range starts at time 0 in the output. `strict`: what would be lost is a `LossError` and no notice. Raises every
+    kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
@@ -73,9 +76,11 @@ def interpolate_file(
     check_output(source, target, force=force)
     kind = _checked(target, container, codec)
     started = time.monotonic()
+    notices = Notices(notice, strict=strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         read = stack.enter_context(_opened(source, start, end, kind, threads, device, notice))
+        notices.new(read.notices)
         times, video, total = _planned(read, factor, rate)
         path = stack.enter_context(destination(target, force))
         with (
@@ -83,6 +88,7 @@ def interpolate_file(
             opened_writer(path, kind, video, read.copied, read.metadata, read.chapters, codec, crf, threads) as writing,
         ):
             writer, written = writing
+            notices.new(writer.notices)
             from lvc.interpolate.network import default_interpolation
             from lvc.interpolate.stream import Count, interpolated
 
@@ -93,14 +99,13 @@ def interpolate_file(
             with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
                 for item in items:
                     sink.put(item)
+                    notices.new(read.notices, writer.notices)
                     if isinstance(item, Frame):
                         frames, ticks = frames + 1, ticks + item.duration
                         if progress is not None:
                             progress(frames, 0, written(), total if total is None else max(total, frames))
         bytes_out = written()
-        if notice is not None:
-            for text in [*read.notices, *writer.notices]:
-                notice(text)
+        notices.new(read.notices, writer.notices)
     return InterpolateResult(
         target, frames, video.width, video.height, float(ticks * times.out), size_of(source), bytes_out,
         time.monotonic() - started, new=count.new, repeated=count.repeated, cuts=count.cuts,

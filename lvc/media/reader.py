@@ -26,6 +26,7 @@ from lvc.media.source import Live, open_source
 from lvc.media.streams import PacketClock, chapters_of, choose_video, describe, ratio, useful_tags
 from lvc.media.timing import ArrivalClock, Cut, FrameClock, at_constant_rate, with_durations
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.notices import Loss
 
 Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
 
@@ -130,7 +131,7 @@ class MediaReader:
         self.copied = tuple(copied)
         dropped = [s.type for s in container.streams if s.type in ("data", "attachment") and not _is_plumbing(s)]
         if dropped:
-            self.notices.append(f"{len(dropped)} {' and '.join(sorted(set(dropped)))} stream(s) left out")
+            self.notices.append(Loss(f"{len(dropped)} {' and '.join(sorted(set(dropped)))} stream(s) left out"))
         for other in container.streams:
             if other.index != stream.index and other.index not in self._numbers:
                 other.discard = 48  # AVDISCARD_ALL
@@ -224,7 +225,7 @@ class MediaReader:
                     matrix = np.frombuffer(bytes(side_data)[:36], dtype=np.int32).tolist()
                     rotation, hflip, exact = orientation_of(matrix)
                     if not exact:
-                        self.notices.append("the display matrix is no quarter turn: the nearest one is kept")
+                        self.notices.append(Loss("the display matrix is no quarter turn: the nearest one is kept"))
         size = (frame.width, frame.height)
         if resolution is not None:
             size = target_size(resolution, *size, turned=rotation in (90, 270))
@@ -234,9 +235,9 @@ class MediaReader:
         loss = loss_of(frame.format)
         self._formats = {frame.format.name}
         if loss:
-            self.notices.append(loss)
+            self.notices.append(Loss(loss))
         if frame.interlaced_frame:
-            self.notices.append("interlaced video: fields stay woven into frames, their order is not kept")
+            self.notices.append(Loss("interlaced video: fields stay woven into frames, their order is not kept"))
         tags = tags_after(tags_of(frame), frame.format)
         rate = self._rate or _frame_rate(stream)
         self._source_rate = _frame_rate(stream)
@@ -394,19 +395,22 @@ class MediaReader:
         for encoder in self._opus.values():
             self._push(encoder.flush())
         if corrupt:
-            self.notices.append(f"{corrupt} frame(s) are damaged in the source")
+            self.notices.append(Loss(f"{corrupt} frame(s) are damaged in the source"))
 
     def _note_changes(self, frame: Any) -> None:
         size = (frame.width, frame.height)
         if size != self._source_size:
             old, self._source_size = self._source_size, size
             self.notices.append(
-                f"the picture size changes from {old[0]}x{old[1]} to {size[0]}x{size[1]}: "
-                f"scaled to {self.video.width}x{self.video.height}"
+                Loss(
+                    f"the picture size changes from {old[0]}x{old[1]} to {size[0]}x{size[1]}: "
+                    f"scaled to {self.video.width}x{self.video.height}"
+                )
             )
         if frame.format.name not in self._formats:
             self._formats.add(frame.format.name)
-            self.notices.append(loss_of(frame.format) or f"the pixel format changes to {frame.format.name}")
+            loss = loss_of(frame.format)
+            self.notices.append(Loss(loss) if loss else f"the pixel format changes to {frame.format.name}")
 
     def _enqueue(self, packet: Any, over: bool) -> None:
         index = packet.stream.index
@@ -462,28 +466,32 @@ class MediaReader:
     def _close_notices(self) -> None:
         clock = self._clock
         if self._errors:
-            self.notices.append(f"{self._errors} place(s) of the file could not be read ({self._first_error})")
+            self.notices.append(Loss(f"{self._errors} place(s) of the file could not be read ({self._first_error})"))
         if clock.jumps:
-            self.notices.append(f"times jump back {clock.jumps} time(s): the rest is shifted behind what came before")
+            self.notices.append(
+                Loss(f"times jump back {clock.jumps} time(s): the rest is shifted behind what came before")
+            )
         if clock.moved:
-            self.notices.append(f"{clock.moved} frame(s) had a time not later than the one before: moved up")
+            self.notices.append(Loss(f"{clock.moved} frame(s) had a time not later than the one before: moved up"))
         if clock.derived:
             self.notices.append(f"{clock.derived} frame(s) had no time: derived from the frame rate")
         for clock_ in self._clocks:
             if clock_.jumps:
-                self.notices.append(f"times of a copied stream jump back {clock_.jumps} time(s): shifted")
+                self.notices.append(Loss(f"times of a copied stream jump back {clock_.jumps} time(s): shifted"))
         if self._cut == Cut() and self._live is None:
             self._note_missing_end()
 
     def _note_missing_end(self) -> None:
         stream, container = self._stream, self._source.container
         if self._is_iso and stream.frames > self._packets:
-            self.notices.append(f"the file ends early: {self._packets} of {stream.frames} frames are there")
+            self.notices.append(Loss(f"the file ends early: {self._packets} of {stream.frames} frames are there"))
         elif container.duration is not None and container.duration > 0:
             promised = Fraction(container.duration, 1_000_000)
             missing = promised - (self._end - Fraction(container.start_time or 0, 1_000_000))
             if missing > max(Fraction(1), promised / 20):
-                self.notices.append(f"the file ends early: {float(missing):.1f} of {float(promised):.1f} s are missing")
+                self.notices.append(
+                    Loss(f"the file ends early: {float(missing):.1f} of {float(promised):.1f} s are missing")
+                )
 
     # ---------------------------------------------------------------- closing
 

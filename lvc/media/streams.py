@@ -9,6 +9,7 @@ from av.stream import Disposition
 
 from lvc.media.params import codec_name, pack_params
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Ratio
+from lvc.notices import Loss
 
 # They describe the container that the video came in, not the video.
 _CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "duration", "handler_name", "vendor_id"}
@@ -35,7 +36,7 @@ def choose_video(container: Any, notices: list[str]) -> Any | None:
         return None
     chosen = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if len(videos) > 1:
-        notices.append(f"{len(videos)} video streams: only stream {chosen.index} is used")
+        notices.append(Loss(f"{len(videos)} video streams: only stream {chosen.index} is used"))
     return chosen
 
 
@@ -44,7 +45,9 @@ def describe(stream: Any, notices: list[str]) -> CopiedStreamInfo | None:
     codec = codec_name(stream)
     params = pack_params(stream)
     if params is None:
-        notices.append(f"{stream.type} stream {stream.index} ({codec or 'unknown codec'}) cannot be copied: left out")
+        notices.append(
+            Loss(f"{stream.type} stream {stream.index} ({codec or 'unknown codec'}) cannot be copied: left out")
+        )
         return None
     tags = useful_tags(stream.metadata)
     language = tags.pop("language", "")

@@ -23,6 +23,7 @@ from lvc.media.params import codec_name, open_params
 from lvc.media.planes import frame_from_planes
 from lvc.media.priority import ordinary_priority
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.notices import Loss
 
 _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
@@ -107,8 +108,10 @@ class MediaWriter:
         if encoder.even and (width % 2 or height % 2):
             width, height = width + width % 2, height + height % 2
             self.notices.append(
-                f"{encoder.library} writes even sizes only: {video.width}x{video.height} becomes {width}x{height}, "
-                "its edge repeated"
+                Loss(
+                    f"{encoder.library} writes even sizes only: {video.width}x{video.height} becomes {width}x{height}, "
+                    "its edge repeated"
+                )
             )
         self._coded_size = (width, height)
         rate = video.rate or _FALLBACK_RATE
@@ -137,7 +140,7 @@ class MediaWriter:
         self._video_end = -_MAX_TICKS
         if not self._format.is_iso and encoder.library in ("ffv1", "libsvtav1") and video.sar[0] != video.sar[1]:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
-            self.notices.append(f"{encoder.library} in {self._format.name} loses the sample aspect ratio")
+            self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
 
     def _add_copied(self, copied: Sequence[CopiedStreamInfo]) -> None:
         """Make the copied streams again; those that the container refuses are left out with a notice."""
@@ -147,7 +150,9 @@ class MediaWriter:
             template = self._templates.enter_context(open_params(info.params))
             refusal = _refusal(template, self._format)
             if refusal is not None:
-                self.notices.append(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({refusal})")
+                self.notices.append(
+                    Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({refusal})")
+                )
                 self._streams.append(None)
                 continue
             stream = _add_copy(self._container, template)
@@ -189,7 +194,7 @@ class MediaWriter:
         self._last = item.pts
         if self._milliseconds and (item.pts * self._tick * 1000).denominator != 1:
             self._milliseconds = False
-            self.notices.append(f"{self._format.name} counts in milliseconds: times are rounded to the nearest")
+            self.notices.append(Loss(f"{self._format.name} counts in milliseconds: times are rounded to the nearest"))
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
             frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
@@ -239,7 +244,9 @@ class MediaWriter:
         except AV_ERRORS as error:
             info = self._copied[item.stream]
             self._streams[item.stream] = None
-            self.notices.append(f"{info.kind} {info.codec} is cut short: a packet cannot be written ({reason(error)})")
+            self.notices.append(
+                Loss(f"{info.kind} {info.codec} is cut short: a packet cannot be written ({reason(error)})")
+            )
 
     # ---------------------------------------------------------------- closing
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat
+from lvc.notices import Loss
 
 _TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
 _RANGES = {RANGE_LIMITED: " XCOLORRANGE=LIMITED", RANGE_FULL: " XCOLORRANGE=FULL"}
@@ -24,9 +25,9 @@ class Y4mWriter:
         self._next: int | None = None
         num, den = video.frame_rate if all(video.frame_rate) else (25, 1)
         if not all(video.frame_rate):
-            self.notices.append("y4m needs a frame rate and none is known: 25 is written")
+            self.notices.append(Loss("y4m needs a frame rate and none is known: 25 is written"))
         if video.rotation or video.hflip:
-            self.notices.append("y4m has no place for rotation: pictures are written as coded")
+            self.notices.append(Loss("y4m has no place for rotation: pictures are written as coded"))
         sar = video.sar if all(video.sar) else (0, 0)
         header = (
             f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} Ip A{sar[0]}:{sar[1]} "
@@ -46,7 +47,7 @@ class Y4mWriter:
             step = (item.pts - self._next) * self.video.seconds_per_tick * rate
             if abs(step - 1) > 0.5:
                 self._uneven = True
-                self.notices.append("y4m has one constant frame rate: the varying times of frames are lost")
+                self.notices.append(Loss("y4m has one constant frame rate: the varying times of frames are lost"))
         self._next = item.pts
         self._file.write(b"FRAME\n")
         for plane in (item.y, item.u, item.v):
