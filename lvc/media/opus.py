@@ -13,7 +13,7 @@ from lvc.errors import UnsupportedError
 from lvc.media.errors import AV_ERRORS, media_errors
 from lvc.media.open import open_output
 from lvc.media.params import pack_params
-from lvc.media.streams import useful_tags
+from lvc.media.streams import tags_of_stream
 from lvc.media.types import CopiedPacket, CopiedStreamInfo
 
 RATE = 48000
@@ -40,13 +40,12 @@ class OpusEncoder:
             self._layout, self._sample_format = name, self._out.codec_context.format.name
             self._resampler = self._new_resampler()
             params = pack_params(self._out)
-        tags = useful_tags(stream.metadata)
-        language = tags.pop("language", "")
+        language, tags = tags_of_stream(stream.metadata)
         self.info = CopiedStreamInfo(
             kind="audio",
             codec="opus",
             time_base=(1, RATE),
-            language="" if language == "und" else language,
+            language=language,
             sample_rate=RATE,
             channels=len(av.AudioLayout(name).channels),
             disposition=int(stream.disposition),
