@@ -73,6 +73,12 @@ def decode(
     codec: Codec = VideoCodec.h264,
     crf: Crf = None,
     container: Kind = None,
+    audio: Annotated[
+        str,
+        typer.Option(
+            metavar="copy|none|CODEC", help="Sound as it is, not at all, or coded as flac, opus:96k, aac:128k."
+        ),
+    ] = "copy",
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
     ] = False,
@@ -114,6 +120,8 @@ def decode(
         "strict": strict,
         "device": device,
     }
+    if audio != "copy":  # what was made before there was a choice is not stale
+        settings["audio"] = audio
     if folders.is_folder(source, output_dir or named):
         output_dir = output_dir or named
         report = Report("decode", as_json, quiet, no_progress, verbose)

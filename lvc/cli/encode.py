@@ -83,7 +83,10 @@ def encode(
         typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER."),
     ] = None,
     audio: Annotated[
-        str, typer.Option(metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k.")
+        str,
+        typer.Option(
+            metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k, flac."
+        ),
     ] = "copy",
     resolution: Annotated[
         str | None, typer.Option(metavar="WxH", help="Scale the video first: 1280x720, 720p, x480.")
@@ -95,6 +98,13 @@ def encode(
         Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
     ] = None,
     duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
+    close_gaps: Annotated[
+        bool,
+        typer.Option("--close-gaps", help="Take jumps of the times by more than 5 s out, as of joined recordings."),
+    ] = False,
+    allow_playlists: Annotated[
+        bool, typer.Option("--allow-playlists", help="IN may be a playlist (HLS, DASH, concat) that names other files.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
@@ -148,6 +158,8 @@ def encode(
     }
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
+    if close_gaps:
+        settings["close_gaps"] = True
     if target_vmaf is not None:
         settings["target_vmaf"] = target_vmaf
     targets = [target_bitrate, target_size, target_psnr, target_vmaf]
@@ -155,6 +167,8 @@ def encode(
         output_dir = output_dir or named
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            if allow_playlists:
+                raise UsageError("--allow-playlists is for one file that you know — name it")
             if target_size is not None:
                 raise UsageError("--target-size is for one file — use --target-bitrate for a folder")
             _one_target(targets)
@@ -177,6 +191,8 @@ def encode(
 
             if any(t is not None for t in targets):
                 raise UsageError("a stream has a quality, no target — use --quality")
+            if close_gaps:
+                raise UsageError("the times of a stream are those of its arrival — leave out --close-gaps")
             if strict:
                 raise UsageError("a recording goes on whatever is lost — leave out --strict")
             for name in ("start", "verify", "target_bitrate", "target_psnr", "strict"):
@@ -185,8 +201,8 @@ def encode(
                 del settings["gop"]
             report.done(
                 record(
-                    source, target, **settings, **given, force=force, threads=threads, progress=report.progress,
-                    notice=report.notice,
+                    source, target, **settings, **given, allow_playlists=allow_playlists, force=force, threads=threads,
+                    progress=report.progress, notice=report.notice,
                 )
             )  # fmt: skip
         return
@@ -196,6 +212,8 @@ def encode(
         folders.refuse_for_a_file(output_dir=output_dir, jobs=jobs, resume=resume, dry_run=dry_run, watch=watch)
         _one_target(targets)
         check_output(source, target, force=force)
+        if allow_playlists:
+            settings["allow_playlists"] = True
         from lvc.files import encode_file, encode_to_size, encode_to_vmaf
 
         common: dict[str, Any] = {

@@ -50,7 +50,7 @@ class PlaneMaker:
     then true are those of `colour.tags_after`.
     """
 
-    def __init__(self, width: int, height: int, crop: Crop = Crop()) -> None:
+    def __init__(self, width: int, height: int, crop: Crop | None = None) -> None:
         self.width = width
         self.height = height
         self._crop = crop

@@ -18,12 +18,12 @@ from lvc.limits import DEFAULT, Limits
 from lvc.media.colour import tags_after, tags_of
 from lvc.media.errors import AV_ERRORS, reason
 from lvc.media.header import Crop, attachment_of, video_header
-from lvc.media.opus import OpusEncoder
 from lvc.media.orientation import orientation_of
 from lvc.media.params import codec_name
 from lvc.media.planes import PlaneMaker, loss_of
 from lvc.media.scaling import scaled_sar, target_rate, target_size
 from lvc.media.side import FIELDS, TIMECODE, losses_of, properties_of, side_data_of
+from lvc.media.sound import SoundCoding, SoundEncoder, sound_coding
 from lvc.media.source import Live, open_source
 from lvc.media.streams import (
     PacketClock,
@@ -59,12 +59,13 @@ class MediaReader:
 
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
-    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles`
-    is `copy` or `none`. `live` is a source whose frames get the times at which they come. `allow_playlists`: `path` may
-    be a playlist, which names others that are opened then. `close_gaps` takes out jumps of the times by more than 5 s.
+    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none`, `flac` or `opus:48k`;
+    `subtitles` is `copy` or `none`. `live` is a source whose frames get the times at which they come.
+    `allow_playlists`: `path` may be a playlist, which names others that are opened then. `close_gaps` takes out jumps
+    of the times by more than 5 s.
 
-    `video`, `side`, `copied`, `attachments`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
-    complete when the last frame was read. `frame_count_hint` is None or a good guess.
+    `video`, `side`, `copied`, `attachments`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd,
+    one line each) is complete when the last frame was read. `frame_count_hint` is None or a good guess.
 
     Raises `MediaError` for what is no video, and for sound that cannot be copied as `audio` wants it; damage within a
     video is decoded around, with a notice.
@@ -89,9 +90,9 @@ class MediaReader:
         self.notices: list[str] = []
         self._pending: deque[Event] = deque()
         self._events: Iterator[Event] = iter(())
-        self._opus: dict[int, OpusEncoder] = {}
+        self._coded: dict[int, SoundEncoder] = {}
         self._rate = None if fps is None else target_rate(fps)
-        opus_rate = _opus_rate(audio)
+        coding = sound_coding(audio)
         if subtitles not in ("copy", "none"):
             raise UsageError(f"subtitles {subtitles!r} is not understood — use copy or none")
         for name, value in (("start", start), ("duration", duration)):
@@ -102,7 +103,7 @@ class MediaReader:
         self._begun = False
         self._source = open_source(path, self.notices, live, allow_playlists)
         try:
-            self._prepare(resolution, start, duration, audio, opus_rate, subtitles, threads, limits)
+            self._prepare(resolution, start, duration, audio, coding, subtitles, threads, limits)
         except BaseException:
             self.close()
             raise
@@ -115,7 +116,7 @@ class MediaReader:
         start: float | Fraction | None,
         duration: float | Fraction | None,
         audio: str,
-        opus_rate: int | None,
+        coding: SoundCoding | None,
         subtitles: str,
         threads: int,
         limits: Limits,
@@ -132,7 +133,7 @@ class MediaReader:
         self._tick = Fraction(stream.time_base) if self._live is None else ArrivalClock.TICK
 
         self._early: deque[Any] = deque()  # packets that were read before their time
-        self._choose_others(audio, opus_rate, subtitles)
+        self._choose_others(audio, coding, subtitles)
         self._cut = self._make_cut(start, duration)
         self._errors = 0
         self._first_error = ""
@@ -149,7 +150,7 @@ class MediaReader:
         self.chapters = self._cut_chapters(chapters_of(container))
         self.frame_count_hint = self._guess_count()
 
-    def _choose_others(self, audio: str, opus_rate: int | None, subtitles: str) -> None:
+    def _choose_others(self, audio: str, coding: SoundCoding | None, subtitles: str) -> None:
         """Which streams are carried along and how; the others are not read."""
         container, stream = self._source.container, self._stream
         kinds = {"audio": audio != "none", "subtitle": subtitles != "none", "data": True}
@@ -166,7 +167,7 @@ class MediaReader:
             if other.index not in {stream.index, *self._covers, *(s.index for s in others)}:
                 other.discard = 48  # AVDISCARD_ALL
         self._wanted = [stream, *self._covers.values(), *others]
-        infos = {s.index: describe(s) for s in others if opus_rate is None or s.type != "audio"}
+        infos = {s.index: describe(s) for s in others if coding is None or s.type != "audio"}
         unknown = [index for index, info in infos.items() if info is None]
         firsts = self._first_packets(unknown) if unknown else {}
         copied: list[CopiedStreamInfo] = []
@@ -174,10 +175,10 @@ class MediaReader:
         self._clocks: list[PacketClock] = []
         self._hidden: dict[int, deque[Any]] = {}  # packets that the container hides, in case a decoder needs them
         for other in others:
-            if other.type == "audio" and opus_rate is not None and other.codec_context is not None:
-                encoder = OpusEncoder(other, opus_rate, len(copied))
+            if other.type == "audio" and coding is not None and other.codec_context is not None:
+                encoder = SoundEncoder(other, coding, len(copied))
                 info: CopiedStreamInfo | None = encoder.info
-                self._opus[other.index] = encoder
+                self._coded[other.index] = encoder
             else:
                 info = infos.get(other.index)
                 if info is None and other.index in firsts:
@@ -215,7 +216,7 @@ class MediaReader:
         if not holds_something:
             self.notices.append(f"{name} holds nothing: left out")
         elif stream.type == "audio":
-            ways = "--audio none" if stream.codec_context is None else "--audio opus:96k or none"
+            ways = "--audio none" if stream.codec_context is None else "--audio opus, flac or none"
             raise MediaError(f"{name} cannot be copied — say what to do with the sound: {ways}")
         else:
             self.notices.append(Loss(f"{name} cannot be copied: left out"))
@@ -538,7 +539,7 @@ class MediaReader:
                 self._note_error(error)
                 continue
             yield Frame(y, u, v, pts - shift - self._closed(pts * tick, tick), event.duration)
-        for encoder in self._opus.values():
+        for encoder in self._coded.values():
             self._push(encoder.flush())
         if corrupt:
             self.notices.append(Loss(f"{corrupt} frame(s) are damaged in the source"))
@@ -583,8 +584,11 @@ class MediaReader:
         shift = self._cut.shift(tick)
         if isinstance(self._clock, ArrivalClock) and self._clock.offset is not None:
             shift = round(self._clock.offset / tick)
-        if index in self._opus:
-            self._push(self._opus[index].encode(packet, self._cut.begin or Fraction(0), self._note_error))
+        if index in self._coded:
+            begin = self._cut.begin or Fraction(0)
+            if self._close_gaps and time is not None:
+                begin += self._gaps.before(time * tick)
+            self._push(self._coded[index].encode(packet, begin, self._note_error))
             return
         copy = self._clocks[number].packet(number, packet, shift, lambda ticks: self._closed(ticks * tick, tick))
         if packet.stream.type == "subtitle" and copy.pts is not None and copy.pts < 0 and self._cut.begin is not None:
@@ -665,7 +669,7 @@ class MediaReader:
         self._events = iter(())
         self._stream = None
         self._wanted = []
-        self._opus.clear()
+        self._coded.clear()
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -684,16 +688,3 @@ def _frame_rate(stream: Any) -> Fraction | None:
     candidates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     sane = [rate for rate in candidates if Fraction(1, 1000) <= rate <= 1000]
     return Fraction(sane[0]).limit_denominator(1_000_000) if sane else None
-
-
-def _opus_rate(audio: str) -> int | None:
-    """Bits per second of `opus:48k`; None for `copy` and `none`."""
-    if audio in ("copy", "none"):
-        return None
-    name, _, value = audio.partition(":")
-    digits = value.lower().removesuffix("k")
-    if name == "opus" and digits.isdigit():
-        rate = int(digits) * (1000 if value.lower().endswith("k") else 1)
-        if 6000 <= rate <= 510_000:
-            return rate
-    raise UsageError(f"audio {audio!r} is not understood — use copy, none or opus:48k (6k to 510k)")

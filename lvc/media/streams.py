@@ -127,8 +127,8 @@ class PacketClock:
     def packet(
         self, number: int, packet: Any, off: int = 0, closed: Callable[[int], int] = lambda _: 0
     ) -> CopiedPacket:
-        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier, and by what `closed` says
-        of its time as the gaps before it that are taken out."""
+        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier, and by the gaps
+        before its time that are taken out (`closed`)."""
         pts, dts, duration = packet.pts, packet.dts, packet.duration or 0
         time = dts if dts is not None else pts
         if time is not None:
