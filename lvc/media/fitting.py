@@ -58,5 +58,8 @@ def way_out(info: CopiedStreamInfo) -> str | None:
     names = holders(info)
     if "mp4" in names and "mkv" in names:
         return None
-    held = f"of what decode writes, {' and '.join('.' + name for name in names) or 'nothing'} holds it as it is"
-    return f"the sound ({info.codec}) is kept bit for bit; {held}: elsewhere use decode --audio flac, opus or aac"
+    kept = f"the sound ({info.codec}) is kept bit for bit"
+    if not names:
+        return f"{kept}; no container that decode writes holds it: use decode --audio flac, opus or aac"
+    held = " and ".join(f".{name}" for name in names)
+    return f"{kept}; decode gives it back in {held}: elsewhere use --audio flac, opus or aac"

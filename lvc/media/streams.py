@@ -19,7 +19,7 @@ _CONTAINER_TAGS |= {"number_of_frames", "number_of_bytes"}
 _PLUMBING = re.compile(r"hint|scene|\bOD\b|bifs|object desc", re.IGNORECASE)
 # names that programs give to every track; others were given by people
 _USUAL_NAMES = re.compile(
-    r"(\W|core media|apple|mainconcept|gpac|iso media|google|bento4|l-smash|vimeo|alias|sound|audio|video|media|data|"
+    r"(\W|core media|gopro met|apple|gpac|iso media|google|bento4|l-smash|vimeo|alias|sound|audio|video|media|data|"
     r"time|code|subtitle|text|closed|caption|handler|track|stream|file|produced|by|inc|imported|with|on|at|using|\d|\x1f)*",
     re.IGNORECASE,
 )

@@ -94,6 +94,7 @@ class MediaWriter:
         self._coders: dict[int, SoundEncoder] = {}
         self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
         self._early: list[CopiedPacket] = []
+        self._last_dts: dict[int, int] = {}  # by copied stream, in the ticks of the output
         self._templates = ExitStack()
         tags = dict(metadata or {})
         options = encoder_options(self._encoder, crf, preset, video.chroma_location, self._side.properties)
@@ -355,6 +356,8 @@ class MediaWriter:
             packet.pts = item.pts
             packet.dts = item.dts if item.dts is not None else item.pts
             packet.duration = item.duration
+            if self._format.is_iso and packet.dts is not None:
+                self._set_apart(packet, item.stream)
             packet.is_keyframe = item.is_key
             self._container.mux(packet)
         except OSError as error:
@@ -367,6 +370,20 @@ class MediaWriter:
             self.notices.append(
                 Loss(f"{info.kind} {info.codec} is cut short: a packet cannot be written ({reason(error)})")
             )
+
+    def _set_apart(self, packet: Any, number: int) -> None:
+        """MP4 demands that times grow and last, and Matroska's milliseconds are longer than packets of TrueHD."""
+        self._container.start_encoding()  # which decides on the ticks
+        tick = Fraction(packet.stream.time_base)
+        pts, dts, duration = (
+            round((value or 0) * packet.time_base / tick) for value in (packet.pts, packet.dts, packet.duration)
+        )
+        last = self._last_dts.get(number)
+        if last is not None and dts <= last:
+            dts = last + 1
+            pts = max(pts, dts)
+        self._last_dts[number] = dts
+        packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, max(1, duration), tick
 
     # ---------------------------------------------------------------- closing
 
