@@ -147,7 +147,7 @@ def test_files_that_do_end_early(name: str, tmp_path: Path) -> None:
         clip.write(tmp_path / name)
         data = (tmp_path / name).read_bytes()
     else:
-        data = Clip(frames=50, container="matroska", options={"g": "5"}).bytes()
+        data = Clip(frames=100, container="matroska", options={"g": "5"}).bytes()
     with_half = data[: len(data) * 6 // 10]
     assert any("ends early" in text for text in losses(Read(with_half)))
 
@@ -201,20 +201,22 @@ def test_sound_is_copied_and_comes_out(tmp_path: Path, name: str, codec: str) ->
 def assert_comes_out(source: Read, tmp_path: Path) -> None:
     """As it is where a container holds it, which is said; and as FLAC, sample by sample, in Matroska."""
     advice = way_out(source.copied[0])
-    for container in ("mkv", "mov", "mp4"):
+    held = []
+    for container in ("mkv", "mp4", "mov"):
         again = written(source, tmp_path / f"copy.{container}")
         if again.copied:
             assert again.notices == []
             assert content(again) == content(source)
+            held.append(container)
         else:
-            assert advice is not None and "--audio flac" in losses(again)[0]
-    with av.open(str(tmp_path / "copy.mkv")) as _:
-        pass
+            assert "--audio flac" in losses(again)[0]
+    assert (advice is None) == (held[:2] == ["mkv", "mp4"])
     again = written(source, tmp_path / "flac.mkv", audio="flac")
     assert losses(again) == [] and again.copied[0].codec == "flac"
     assert again.copied[0].sample_rate == source.copied[0].sample_rate
     start, before = again.packet_times(0)[0] - again.times[0], source.packet_times(0)[0] - source.times[0]
-    assert float(start) == pytest.approx(float(before), abs=0.01)
+    delay = 0.1 if source.copied[0].codec.startswith("wma") else 0.01  # its first packets give no sound
+    assert float(start) == pytest.approx(float(before), abs=delay)
 
 
 def samples(path: Path) -> np.ndarray:
@@ -257,7 +259,6 @@ FROM_FFMPEG = {
     "g726.mkv": ["-c:a", "g726", "-ar", "8000", "-ac", "1"],
     "ulaw.avi": ["-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1"],
     "ima.avi": ["-c:a", "adpcm_ima_wav"],
-    "tta.mkv": ["-c:a", "tta"],
 }
 
 
@@ -273,7 +274,23 @@ def test_sound_of_every_kind(tmp_path: Path, name: str) -> None:
         pytest.skip("needs the extra: pip install 'lvc[eval]'")
     path = tmp_path / name
     picture_, tone = "testsrc=size=64x48:rate=10:duration=0.4", "sine=440:duration=0.4:sample_rate=48000"
-    command = [program, "-v", "error", "-f", "lavfi", "-i", picture_, "-f", "lavfi", "-i", tone, "-c:v", "libx264"]
+    command = [
+        program,
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        picture_,
+        "-f",
+        "lavfi",
+        "-i",
+        tone,
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+    ]
     done = subprocess.run(
         [*command, "-ac", "2", *FROM_FFMPEG[name], "-strict", "-2", str(path)], capture_output=True, text=True
     )
@@ -383,7 +400,7 @@ def test_timecodes_count(begin: str, rate: Fraction, seconds: Fraction, then: st
 
 def test_dropped_numbers_are_never_counted() -> None:
     rate = Fraction(30000, 1001)
-    codes = [advanced("00:00:00;00", rate, n / rate) for n in range(0, 30 * 60 * 11)]
+    codes = [advanced("00:00:00;00", rate, n / rate) for n in range(30 * 60 * 11)]
     assert len(set(codes)) == len(codes)
     assert [c for c in codes if c and c.endswith(("00;00", "00;01"))] == [
         "00:00:00;00", "00:00:00;01", "00:10:00;00", "00:10:00;01",
