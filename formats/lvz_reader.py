@@ -606,7 +606,7 @@ def read_file(handle, report=lambda *fields: None):
         elif name == "aTTa":
             need(video is not None and not in_records, "aTTa is out of place")
             attachments.append(read_atta(payload))
-            limit(len(attachments), MAX_STREAMS, "attachments")
+            limit(len(attachments), 1000, "attachments")
             report(offset, name, f"{attachments[-1]['mime']}, {attachments[-1]['bytes']} bytes")
         elif name == "LTNT":
             need(video is not None and not in_records and tensors is None, "LTNT is out of place")

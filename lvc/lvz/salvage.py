@@ -176,7 +176,7 @@ class Salvager:
                 self.origin = unpack_origin(chunk.payload, self.limits)
             elif chunk.type == c.SIDE:
                 self.side = unpack_side(chunk.payload, self.limits)
-            elif chunk.type == c.ATTA and len(self.attachments) < self.limits.max_streams:
+            elif chunk.type == c.ATTA and len(self.attachments) < self.limits.max_attachments:
                 self.attachments.append(unpack_attachment(chunk.payload, self.limits))
             elif chunk.type == c.LTNT and self.video is not None:
                 self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)

@@ -103,8 +103,8 @@ class Walker:
                 raise CorruptError(f"a second sIDe, at byte {chunk.offset}")
             self.side = unpack_side(chunk.payload, self.limits)
         elif chunk.type == c.ATTA:
-            if len(self.attachments) >= self.limits.max_streams:
-                raise LimitError(f"more than {self.limits.max_streams} attachments")
+            if len(self.attachments) >= self.limits.max_attachments:
+                raise LimitError(f"more than {self.limits.max_attachments} attachments")
             self.attachments.append(unpack_attachment(chunk.payload, self.limits))
         elif chunk.type == c.LTNT:
             if self.tensors is not None:

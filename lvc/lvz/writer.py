@@ -96,8 +96,8 @@ class LvzWriter:
         if side is not None and side != Side():
             chunks.append((c.SIDE, pack_side(side)))
             unpack_side(chunks[-1][1], limits)
-        if len(attachments) > limits.max_streams:
-            raise UsageError(f"{len(attachments)} attachments, at most {limits.max_streams}")
+        if len(attachments) > limits.max_attachments:
+            raise UsageError(f"{len(attachments)} attachments, at most {limits.max_attachments}")
         for attachment in attachments:
             chunks.append((c.ATTA, pack_attachment(attachment)))
             unpack_attachment(chunks[-1][1], limits)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self, TypeAlias
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from lvc.errors import LimitError, MediaError, UsageError
 from lvc.limits import DEFAULT, Limits
@@ -47,7 +48,8 @@ _STILLS = ("png", "apng", "mjpeg", "webp", "tiff", "bmp", "jpeg2000", "jpegxl")
 _MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
 _MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
 _OVERRUN = 5  # seconds of video behind the end of a cut before the other streams are no longer waited for
-_EARLY = 2000  # packets that are looked at for the first one of a stream
+_EARLY, _EARLY_LIVE = 2000, 100  # packets that are looked at for the first one of a stream
+_DESCRIPTION = 1 << 16  # bytes of an attachment's names and tags, at most
 _LOOKED_AT = 100  # frames whose side data is looked through for what is lost
 # hidden packets before a stream's first one that a decoder needs to get going; Opus: 80 ms
 _WARM_UP = {"aac": 2, "opus": 4, "mp3": 1, "vorbis": 1, "ac3": 1, "eac3": 1}
@@ -98,8 +100,8 @@ class MediaReader:
         for name, value in (("start", start), ("duration", duration)):
             if value is not None and (value < 0 or (name == "duration" and value == 0)):
                 raise UsageError(f"{name} must be positive — got {value}")
-        self._live = live
-        self._gaps, self._close_gaps = Gaps(), close_gaps
+        self._live, self._limits = live, limits
+        self._close_gaps = close_gaps
         self._begun = False
         self._source = open_source(path, self.notices, live, allow_playlists)
         try:
@@ -163,7 +165,9 @@ class MediaReader:
                 if attachment is None:
                     self.notices.append(Loss(f"attachment {other.index} cannot be read: left out"))
                 else:
-                    self._attachments.append(attachment)
+                    self._attach(attachment)
+            if other.type == "video" and other.disposition & Disposition.timed_thumbnails:
+                self.notices.append(Loss(f"video stream {other.index} has pictures for chapters: left out"))
             if other.index not in {stream.index, *self._covers, *(s.index for s in others)}:
                 other.discard = 48  # AVDISCARD_ALL
         self._wanted = [stream, *self._covers.values(), *others]
@@ -204,7 +208,7 @@ class MediaReader:
                 self._early.append(packet)
                 if packet.stream.index in wanted:
                     found.setdefault(packet.stream.index, bytes(packet))
-                if len(found) == len(wanted) or len(self._early) >= _EARLY:
+                if len(found) == len(wanted) or len(self._early) >= (_EARLY if self._live is None else _EARLY_LIVE):
                     break
         except (OSError, *AV_ERRORS):
             pass  # it comes again, and is noted then
@@ -243,6 +247,7 @@ class MediaReader:
             self._clock = FrameClock(self._tick, rate, decoding_times)
         else:
             self._clock = ArrivalClock(self._live.arrival, Fraction(self._stream.time_base), rate)
+        self._gaps = Gaps(rate)
         self._events = self._read_events()
         self._pending.clear()
 
@@ -448,7 +453,14 @@ class MediaReader:
             codec = codec_name(stream)
             kind = {"mjpeg": "jpeg"}.get(codec, codec)
             name = name or f"cover.{'jpg' if kind == 'jpeg' else kind}"
-            self._attachments.append(Attachment(name, mime or f"image/{kind}", bytes(packet), True, tags))
+            self._attach(Attachment(name, mime or f"image/{kind}", bytes(packet), True, tags))
+
+    def _attach(self, attachment: Attachment) -> None:
+        many = len(self._attachments) >= self._limits.max_attachments
+        if many or len(attachment.data) > self._limits.max_metadata - _DESCRIPTION:
+            self.notices.append(Loss(f"the attachment {attachment.name} is too large, or one too many: left out"))
+        else:
+            self._attachments.append(attachment)
 
     def _shown(self, packet: Any) -> list[Any]:
         """The packet, behind those hidden ones that its decoder needs; nothing as long as the container hides it."""
@@ -524,7 +536,7 @@ class MediaReader:
             pts = event.pts
             if over or cut.is_over(pts, tick):
                 if not over:
-                    self._next_pts = pts - shift
+                    self._next_pts = pts - shift - self._closed(pts * tick, tick)
                 over = True
                 if self._others_are_late() or (cut.end is not None and pts * tick > cut.end + _OVERRUN):
                     self._give_up = True
@@ -618,6 +630,7 @@ class MediaReader:
         if self._next_pts is not None:
             return self._next_pts
         complete = stream.frames and self._packets >= stream.frames and not self._clock.jumps
+        complete = complete and not (self._close_gaps and self._gaps.found)
         if complete and self._is_iso and self._live is None and stream.duration and stream.start_time is not None:
             return int(stream.start_time + stream.duration) - self._cut.shift(self._tick)
         return None
@@ -668,7 +681,7 @@ class MediaReader:
         self._pending.clear()
         self._events = iter(())
         self._stream = None
-        self._wanted = []
+        self._wanted, self._covers = [], {}
         self._coded.clear()
         self._source.close()
 

@@ -34,5 +34,15 @@ def advanced(timecode: str, rate: Fraction, seconds: Fraction, new_rate: Fractio
     return f"{seconds_now // 3600:02}:{seconds_now // 60 % 60:02}:{seconds_now % 60:02}{separator}{frames:02}"
 
 
+def is_countable(timecode: str, rate: Fraction | None) -> bool:
+    """Whether a track of timecodes can begin with it: up to 255 frames a second, numbers dropped at NTSC rates only."""
+    match = _FORM.fullmatch(timecode)
+    if match is None or rate is None or not 1 <= rate <= 255:
+        return False
+    hours, minutes, seconds, frames = (int(match[i]) for i in (1, 2, 3, 5))
+    dropped = match[4] == ":" or (round(rate) % 30 == 0 and rate.denominator == 1001)
+    return hours < 24 and minutes < 60 and seconds < 60 and frames < round(rate) and dropped
+
+
 def _frames_in(minutes: int, base: int, drops: int) -> int:
     return 60 * minutes * base - drops * (minutes - minutes // 10)

@@ -10,8 +10,7 @@ from fractions import Fraction
 from lvc.media.types import Frame
 
 _JUMP = Fraction(1, 2)  # seconds: a step back by more is a new timeline, not a slip
-LONGEST_STEP = Fraction(5)
-"""Seconds between two packets: more is a gap, as between recordings that were joined."""
+_LONGEST_STEP = Fraction(5)  # seconds between two packets: more is a gap, as between recordings that were joined
 
 
 class FrameClock:
@@ -78,20 +77,21 @@ class FrameClock:
 
 
 class Gaps:
-    """Where the times of a file jump forward by more than `LONGEST_STEP`, in seconds; all streams share the gaps.
+    """Where the times of a file jump forward by more than 5 s, and by ten frames; all streams share the gaps.
 
-    `see` is told of every packet, `before` then says by how much earlier a time is if gaps are taken out.
+    `see` is told of every packet, in seconds, `before` then says by how much earlier a time is if gaps are taken out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate: Fraction | None) -> None:
+        self._longest = max(_LONGEST_STEP, 10 / rate) if rate else _LONGEST_STEP
         self.found: list[tuple[Fraction, Fraction]] = []  # the middle and the length of each
         self._ends: dict[int, Fraction] = {}
 
     def see(self, stream: int, start: Fraction, duration: Fraction) -> None:
         end = self._ends.get(stream)
-        if end is not None and start - end > LONGEST_STEP and not any(end <= at <= start for at, _ in self.found):
+        if end is not None and start - end > self._longest and not any(end <= at <= start for at, _ in self.found):
             self.found.append(((start + end) / 2, start - end))
-        if end is None or start + duration > end or start < end - LONGEST_STEP:
+        if end is None or start + duration > end or start < end - self._longest:
             self._ends[stream] = start + duration
 
     def before(self, time: Fraction) -> Fraction:

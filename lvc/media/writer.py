@@ -26,6 +26,7 @@ from lvc.media.planes import frame_from_planes
 from lvc.media.priority import ordinary_priority
 from lvc.media.side import FIELDS, STEREO, TIMECODE
 from lvc.media.sound import SoundEncoder, sound_coding
+from lvc.media.timecode import is_countable
 from lvc.media.types import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss
 
@@ -160,6 +161,10 @@ class MediaWriter:
         if matrix is not None:
             stream.set_display_matrix(matrix)
         stream.metadata.update(self._side.tags)
+        timecode = self._side.tags.get(TIMECODE)
+        if timecode is not None and (self._format.muxer == "webm" or not self._counts(timecode)):
+            del stream.metadata[TIMECODE]
+            self.notices.append(Loss(f"{self._format.name} has no place for the timecode {timecode}: left out"))
         if self._side.language:
             stream.metadata["language"] = self._side.language
         stream.disposition = self._side.disposition
@@ -186,9 +191,10 @@ class MediaWriter:
         ]
         if properties.get(FIELDS) == "interlaced" or (FIELDS in properties and self._format.muxer == "webm"):
             self.notices.append(Loss("the order of the fields is not known, or has no place here: it is left out"))
-        timecode = self._side.tags.get(TIMECODE)
-        if timecode is not None and self._format.muxer == "webm":
-            self.notices.append(Loss(f"webm has no place for the timecode {timecode}"))
+
+    def _counts(self, timecode: str) -> bool:
+        """Matroska keeps it as text; MP4 and MOV have a track that counts."""
+        return not self._format.is_iso or is_countable(timecode, self.video.rate)
 
     def _add_attachments(self, attachments: Sequence[Attachment]) -> list[tuple[Any, Attachment]]:
         """Files inside the file; covers of MP4 are streams, whose one packet is written behind the header."""

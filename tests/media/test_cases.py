@@ -170,10 +170,14 @@ def test_closed_gaps_in_sound_that_is_coded_again() -> None:
     assert abs(float(closed.packet_times(0)[-1] - closed.times[-1])) < 0.3
 
 
-def test_a_slow_video_has_no_gaps() -> None:
-    """One picture in four seconds is a rate, not a gap."""
-    read = Read(Clip(frames=5, pts=[0, 4, 8, 12, 16], time_base=Fraction(1), rate=Fraction(1, 4)).bytes())
-    assert read.notices == []
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_a_slow_video_has_no_gaps(container: str) -> None:
+    """One picture in ten seconds is a rate, not a gap."""
+    clip = Clip(
+        frames=5, pts=[0, 10, 20, 30, 40], time_base=Fraction(1), rate=Fraction(1, 10), last_duration=10,
+        container=container,
+    )  # fmt: skip
+    assert Read(clip.bytes()).notices == []
 
 
 # ---------------------------------------------------------------- sound
@@ -396,6 +400,15 @@ def test_the_timecode_of_a_part(tmp_path: Path) -> None:
 def test_timecodes_count(begin: str, rate: Fraction, seconds: Fraction, then: str) -> None:
     assert advanced(begin, rate, seconds) == then
     assert advanced("not one", rate, seconds) is None
+
+
+@pytest.mark.parametrize("timecode, rate", [("garbage", 25), ("99:99:99:99", 25), ("01:00:00:00", 1000), ("0;0", 25)])
+def test_timecodes_from_files_that_no_track_can_count(tmp_path: Path, timecode: str, rate: int) -> None:
+    source = Read(Clip(frames=3, rate=Fraction(rate), time_base=Fraction(1, rate)).bytes())
+    for container, kept in (("mp4", {}), ("mov", {}), ("mkv", {"timecode": timecode})):
+        again = written(source, tmp_path / f"out.{container}", side=VideoSide(tags={"timecode": timecode}))
+        assert again.reader.side.tags == kept
+        assert any("no place for the timecode" in text for text in losses(again)) == (not kept)
 
 
 def test_dropped_numbers_are_never_counted() -> None:
