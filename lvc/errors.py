@@ -16,6 +16,19 @@
 
 from __future__ import annotations
 
+import os
+
+NOWHERE = "the working directory has been deleted: change to another one, or give whole paths"
+
+
+def nowhere() -> bool:
+    """Whether the working directory has been deleted, so that no relative path leads anywhere."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
 
 def explained(error: BaseException) -> tuple[int, str]:
     """The exit code of any error, and one line that says what happened and what to do."""
@@ -25,6 +38,8 @@ def explained(error: BaseException) -> tuple[int, str]:
         advice = "check the path, its permissions and the free space"
         if isinstance(error, BrokenPipeError):
             advice = "whoever read the output has stopped"
+        elif isinstance(error, FileNotFoundError) and nowhere():
+            advice = NOWHERE
         return 3, f"{error.strerror or error} — {advice}"
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"

@@ -75,9 +75,7 @@ def decode(
     container: Kind = None,
     audio: Annotated[
         str,
-        typer.Option(
-            metavar="copy|none|CODEC", help="Sound as it is, not at all, or coded as flac, opus:96k, aac:128k."
-        ),
+        typer.Option(metavar="copy|none|CODEC", help="Sound: as it is, none, or flac, opus:96k, aac."),
     ] = "copy",
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")

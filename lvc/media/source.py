@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from lvc.errors import MediaError
+from lvc.errors import NOWHERE, MediaError, nowhere
 from lvc.media.errors import AV_ERRORS, reason
 from lvc.media.open import CAMERA, FILE, NOTHING, RAW, Access, access_to, access_to_playlist, open_input, scheme_of
 
@@ -174,15 +174,7 @@ def _spelled(path: str, allow_playlists: bool) -> _Spelled:
             "no such file, and patterns of numbered pictures are not read — make a video of them first: "
             "ffmpeg -i PATTERN -c:v ffv1 pictures.mkv"
         )
-    raise MediaError(_missing())
-
-
-def _missing() -> str:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return "no such file: the working directory has been deleted — change to another one, or give the whole path"
-    return "no such file — check the name"
+    raise MediaError(f"no such file — {NOWHERE if nowhere() else 'check the name'}")
 
 
 def _head_of(path: str) -> bytes:
