@@ -78,6 +78,8 @@ _PROPERTIES = {
     LIGHT: "how bright it gets",
     STEREO: "how it is stereoscopic",
 }
+FIELD_ROWS = 4
+"""x264 codes fields of pictures whose height is a multiple of this; containers say the order of any."""
 _FRAME_PACKING = {
     "checkerboard": 0, "interleaved_columns": 1, "interleaved_lines": 2, "side_by_side": 3, "top_and_bottom": 4,
     "frame_alternate": 5,
@@ -103,6 +105,7 @@ def encoder_options(
     preset: str | None,
     chroma_location: int,
     properties: Mapping[str, str] | None = None,
+    height: int = 0,
 ) -> dict[str, str]:
     """What FFmpeg is told. `properties` are those of `lvc.media.side`; what is no such thing is passed over."""
     options = dict(encoder.options)
@@ -116,7 +119,7 @@ def encoder_options(
         options["preset"] = chosen
     if 1 <= chroma_location <= 6:
         options["chroma_sample_location"] = str(chroma_location)
-    said = _said(encoder, properties or {})
+    said = _said(encoder, properties or {}, height)
     if said:
         options[encoder.params] = ":".join([*filter(None, [options.get(encoder.params)]), *said])
     order = (properties or {}).get(FIELDS)
@@ -133,7 +136,7 @@ def unsaid(encoder: Encoder, properties: Mapping[str, str]) -> dict[str, str]:
     return {key: what for key, what in _PROPERTIES.items() if key in properties and key not in said}
 
 
-def _said(encoder: Encoder, properties: Mapping[str, str]) -> list[str]:
+def _said(encoder: Encoder, properties: Mapping[str, str], height: int) -> list[str]:
     """`key=value` for each property that goes into the encoder's own stream. They come out of files: nothing but
     numbers is passed on."""
     result = []
@@ -155,6 +158,6 @@ def _said(encoder: Encoder, properties: Mapping[str, str]) -> list[str]:
         if stereo is not None:
             result.append(f"frame-packing={stereo}")
         first = {"tt": "tff", "tb": "tff", "bb": "bff", "bt": "bff"}.get(properties.get(FIELDS, ""))
-        if first is not None:
+        if first is not None and height % FIELD_ROWS == 0:
             result.append(f"{first}=1")
     return result

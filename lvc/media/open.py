@@ -135,6 +135,8 @@ def open_input(
             metadata_errors="replace", **arguments,
         )  # fmt: skip
     except av.error.ArgumentError as error:
+        if form is not None:
+            raise
         raise MediaError(_refusal(head)) from error
     except av.error.InvalidDataError as error:
         if _is_list(head):  # some are known by their names only
@@ -162,5 +164,7 @@ def _refusal(head: bytes) -> str:
             "is a playlist: it names other files or addresses, and those are opened only with --allow-playlists — "
             "name the video itself"
         )
-    kind = "text" if head and b"\0" not in head and head.isascii() else "another kind of file"
-    return f"is no video or picture but {kind if head else 'a playlist or another kind of file'} — name a video"
+    if not head:
+        return "is no video that lvc opens — if it is a playlist, say --allow-playlists"
+    kind = "text" if b"\0" not in head and head.isascii() else "another kind of file"
+    return f"is no video and no picture but {kind} — name a video"

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from lvc.errors import MediaError, UsageError
 from lvc.media.colour import ColourTags, known_tags
 from lvc.media.containers import container_for, iso_options
-from lvc.media.encoders import encoder_for, encoder_options, unsaid
+from lvc.media.encoders import FIELD_ROWS, encoder_for, encoder_options, unsaid
 from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.fitting import add_copy, refusal
 from lvc.media.open import open_output
@@ -98,7 +98,9 @@ class MediaWriter:
         self._last_dts: dict[int, int] = {}  # by copied stream, in the ticks of the output
         self._templates = ExitStack()
         tags = dict(metadata or {})
-        options = encoder_options(self._encoder, crf, preset, video.chroma_location, self._side.properties)
+        options = encoder_options(
+            self._encoder, crf, preset, video.chroma_location, self._side.properties, video.height
+        )
         try:
             with media_errors("the output cannot be set up", "try another container or codec"):
                 self._open(path, copied, tags)
@@ -191,6 +193,9 @@ class MediaWriter:
         ]
         if properties.get(FIELDS) == "interlaced" or (FIELDS in properties and self._format.muxer == "webm"):
             self.notices.append(Loss("the order of the fields is not known, or has no place here: it is left out"))
+        elif FIELDS in properties and codec.library == "libx264" and self.video.height % FIELD_ROWS:
+            text = f"libx264 cannot flag fields in pictures of {self.video.height} rows: only {name} says their order"
+            self.notices.append(Loss(text))
 
     def _counts(self, timecode: str) -> bool:
         """Matroska keeps it as text; MP4 and MOV have a track that counts."""

@@ -572,6 +572,14 @@ def test_the_order_of_fields_is_kept_and_given_back(tmp_path: Path, order: str, 
             assert next(file.decode(stream)).interlaced_frame
 
 
+def test_fields_of_a_height_that_the_encoder_cannot_weave(tmp_path: Path) -> None:
+    """486 rows, as of NTSC, are no multiple of 4: the container says it, the pictures do not."""
+    source = Read(Clip(size=(64, 54), frames=3).bytes())
+    again = written(source, tmp_path / "out.mp4", side=VideoSide(properties={"field_order": "bb"}))
+    assert b"fiel\x02\x06" in (tmp_path / "out.mp4").read_bytes()
+    assert "only mp4 says their order" in losses(again)[0]
+
+
 def test_scaled_fields_are_a_loss() -> None:
     read = Read(interlaced("tt", "libx264", "matroska"), resolution="32x24")
     assert "fields are mixed" in losses(read)[0]
