@@ -79,7 +79,7 @@ _PROPERTIES = {
     STEREO: "how it is stereoscopic",
 }
 FIELD_ROWS = 4
-"""x264 codes fields of pictures whose height is a multiple of this; containers say the order of any."""
+"""x264 codes fields of pictures whose height is a multiple of this."""
 _FRAME_PACKING = {
     "checkerboard": 0, "interleaved_columns": 1, "interleaved_lines": 2, "side_by_side": 3, "top_and_bottom": 4,
     "frame_alternate": 5,

@@ -194,7 +194,7 @@ class MediaWriter:
         if properties.get(FIELDS) == "interlaced" or (FIELDS in properties and self._format.muxer == "webm"):
             self.notices.append(Loss("the order of the fields is not known, or has no place here: it is left out"))
         elif FIELDS in properties and codec.library == "libx264" and self.video.height % FIELD_ROWS:
-            text = f"libx264 cannot flag fields in pictures of {self.video.height} rows: only {name} says their order"
+            text = f"libx264 cannot flag fields in pictures of {self.video.height} rows: left out — use --codec hevc"
             self.notices.append(Loss(text))
 
     def _counts(self, timecode: str) -> bool:
