@@ -148,7 +148,7 @@ class Payload:
 # --- section 3: chunks ------------------------------------------------------------------------------------------------
 
 SIGNATURE = bytes.fromhex("89 4C 56 5A 0D 0A 1A 0A")
-KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "INDX", "TAIL")
+KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "INDX", "TAIL", "sIDe", "aTTa")
 
 
 class File:
@@ -319,6 +319,24 @@ def read_orig(data):
     origin = {"source_bytes": p.uvarint(), "source_sha256": p.bytes(32).hex(), "settings": p.tags()}
     p.end()
     return origin
+
+
+def read_side(data):
+    limit(len(data), MAX_METADATA, "sIDe size")
+    p = Payload(data)
+    side = {"language": p.text(), "disposition": p.uvarint(1 << 32), "tags": p.tags(), "properties": p.tags()}
+    p.end()
+    return side
+
+
+def read_atta(data):
+    limit(len(data), MAX_METADATA, "aTTa size")
+    p = Payload(data)
+    attachment = {"cover": p.uvarint() == 1, "name": p.text(), "mime": p.text(), "tags": p.tags()}
+    content = p.blob()
+    attachment |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    p.end()
+    return attachment
 
 
 def read_ltnt(data, video):
@@ -542,7 +560,8 @@ def read_file(handle, report=lambda *fields: None):
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = origin = tensors = index = tail = None
+    head = video = meta = origin = side = tensors = index = tail = None
+    attachments = []
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
     start_pts = last_pts = end_pts = 0
@@ -580,6 +599,15 @@ def read_file(handle, report=lambda *fields: None):
             need(video is not None and not in_records and origin is None, "oRIG is out of place")
             origin = read_orig(payload)
             report(offset, name, f"{origin['source_bytes']} bytes, {len(origin['settings'])} settings")
+        elif name == "sIDe":
+            need(video is not None and not in_records and side is None, "sIDe is out of place")
+            side = read_side(payload)
+            report(offset, name, f"{len(side['tags'])} tags, {len(side['properties'])} properties")
+        elif name == "aTTa":
+            need(video is not None and not in_records, "aTTa is out of place")
+            attachments.append(read_atta(payload))
+            limit(len(attachments), 1000, "attachments")
+            report(offset, name, f"{attachments[-1]['mime']}, {attachments[-1]['bytes']} bytes")
         elif name == "LTNT":
             need(video is not None and not in_records and tensors is None, "LTNT is out of place")
             tensors = read_ltnt(payload, video)
@@ -636,7 +664,7 @@ def read_file(handle, report=lambda *fields: None):
         raise TruncatedError("file does not end with TAIL")
     return {
         "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
-        "tensors": tensors,
+        "side": side, "attachments": attachments, "tensors": tensors,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,

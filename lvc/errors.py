@@ -18,30 +18,33 @@ from __future__ import annotations
 
 import os
 
+NOWHERE = "the working directory has been deleted: change to another one, or give whole paths"
+
+
+def nowhere() -> bool:
+    """Whether the working directory has been deleted, so that no relative path leads anywhere."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
 
 def explained(error: BaseException) -> tuple[int, str]:
     """The exit code of any error, and one line that says what happened and what to do."""
     if isinstance(error, LvcError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):
-        if isinstance(error, FileNotFoundError) and not _is_somewhere():
-            return 3, "the current folder does not exist any more — change to another one"
         advice = "check the path, its permissions and the free space"
         if isinstance(error, BrokenPipeError):
             advice = "whoever read the output has stopped"
+        elif isinstance(error, FileNotFoundError) and nowhere():
+            advice = NOWHERE
         return 3, f"{error.strerror or error} — {advice}"
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return 1, f"internal error: {what} — a bug in lvc; -vv shows where"
-
-
-def _is_somewhere() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 class LvcError(Exception):

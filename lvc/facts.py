@@ -28,7 +28,7 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
-        metadata = reader.metadata
+        metadata, side, attachments = reader.metadata, reader.side, reader.attachments
         size = None if path == STREAM else reader.size
         local = path != STREAM and not is_address(path)
         parts = _sizes(path, reader) if local and tail is not None else None
@@ -64,6 +64,10 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
                 "channels": stream.channels,
             }
             for stream in reader.copied
+        ],
+        "beside": {"language": side.language, "tags": side.tags, "properties": side.properties},
+        "attachments": [
+            {"name": item.name, "mime": item.mime, "bytes": len(item.data), "cover": item.cover} for item in attachments
         ],
         "tags": metadata.tags,
         "chapters": [
@@ -197,7 +201,10 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     rate = Fraction(video["frame_rate"]) if not video["frame_rate"].endswith("/0") else None
     size = f"{video['width']}x{video['height']}" + (f", {float(rate):.5g} fps" if rate else "")
     turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
+    beside = values["beside"]
     lines = [("video", size + turned + (", mirrored" if video["hflip"] else ""))]
+    said = {"language": beside["language"], **beside["tags"], **beside["properties"]}
+    lines += [("", f"{name.replace('_', ' ')}: {text}") for name, text in said.items() if text]
     if values["frames"] is not None:
         counts = f"{values['frames']} frames in {values['clips']} clips, {_groups(values['gops'])}"
         lines.append(("length", f"{values['duration']:.3f} s, {counts}"))
@@ -219,6 +226,8 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
         parts = [stream["codec"], f"{stream['sample_rate']} Hz" if stream["sample_rate"] else ""]
         parts += [f"{stream['channels']} ch" if stream["channels"] else "", stream["language"]]
         lines.append((stream["kind"], ", ".join(filter(None, parts))))
+    for item in values["attachments"]:
+        lines.append(("cover" if item["cover"] else "attached", f"{item['name']}, {item['bytes']:,} bytes"))
     lines += [(name, text) for name, text in values["tags"].items()]
     lines += [("chapter", f"{c['start']:.3f}–{c['end']:.3f} s {c['title']}".rstrip()) for c in values["chapters"]]
     lines.append(("model", f"{values['model']} ({values['model_sha256'][:16]}…), packed with {values['packing']}"))

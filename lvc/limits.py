@@ -15,6 +15,7 @@ class Limits:
     max_clip_frames: int = 64
     max_clip_symbols: int = 1 << 29
     max_streams: int = 64
+    max_attachments: int = 1000
     max_index_entries: int = 1 << 22
     max_metadata: int = 16 * 1024 * 1024
     max_packet: int = 64 * 1024 * 1024

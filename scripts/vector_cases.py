@@ -23,6 +23,7 @@ from lvc.latents.field import PASSES, FieldModel, PassWeights
 from lvc.latents.parameters import pack_model
 from lvc.limits import DEFAULT
 from lvc.lvz import (
+    Attachment,
     Chapter,
     Clip,
     CopiedStream,
@@ -34,6 +35,7 @@ from lvc.lvz import (
     Packet,
     PlaneSpec,
     Sample,
+    Side,
     TensorSet,
     VideoDescriptor,
 )
@@ -217,6 +219,28 @@ def with_origin() -> bytes:
     return out.getvalue()
 
 
+SIDE_OF = Side(
+    "jpn", 1, {"title": "Main", "timecode": "01:02:03:04"},
+    {
+        "field_order": "tt",
+        "mastering_display": "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)",
+        "content_light": "1000,400",
+        "stereo3d": "side_by_side",
+    },
+)  # fmt: skip
+ATTACHED = (
+    Attachment("cover.jpg", "image/jpeg", b"\xff\xd8\xff\xd9", cover=True),
+    Attachment("a.ttf", "font/ttf", b"\0"),
+)
+
+
+def with_side() -> bytes:
+    out = io.BytesIO()
+    with LvzWriter(out, HEAD, CODEC, (AUDIO,), side=SIDE_OF, attachments=ATTACHED) as w:
+        clip_and_packet(w)
+    return out.getvalue()
+
+
 def with_features() -> bytes:
     out = io.BytesIO()
     with LvzWriter(out, HEAD, CODEC, (AUDIO,)) as w:
@@ -352,6 +376,7 @@ def good_cases() -> dict[str, Case]:
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
         "good-features": (with_features(), "vectors of what frames show", None),
+        "good-side": (with_side(), "what the video has beside its pictures, a cover and a font", None),
         "good-origin": (with_origin(), "what the file was made from", None),
         "good-tensors": (of_tensors(), "latents that came as tensors, with a rotation", None),
         "good-tensors-exact": (of_tensors(exponent=-3), "tensors that come back bit for bit", None),
@@ -361,6 +386,8 @@ def good_cases() -> dict[str, Case]:
 
 
 ORIGIN = (c.ORIG, b"\x05" + bytes(range(32)) + b"\x00")
+SIDE = (c.SIDE, b"\x03eng\x01\x00\x00")
+COVER = (c.ATTA, b"\x01\x05c.png\x09image/png\x00\x04\x89PNG")
 
 
 def compressed_clip() -> Clip:
@@ -403,6 +430,12 @@ def bad_cases() -> dict[str, Case]:
         "bad-late-origin": (with_sha([head, video, *clips, ORIGIN, index, tail]), "oRIG behind clips", bad),
         "bad-origin-short": (
             with_sha([head, video, (c.ORIG, ORIGIN[1][:20]), *clips, index, tail]), "oRIG ends in its hash", bad,
+        ),
+        "bad-two-sides": (with_sha([head, video, SIDE, SIDE, *clips, index, tail]), "sIDe twice", bad),
+        "bad-late-side": (with_sha([head, video, *clips, SIDE, index, tail]), "sIDe behind clips", bad),
+        "bad-late-attachment": (with_sha([head, video, *clips, COVER, index, tail]), "aTTa behind clips", bad),
+        "bad-attachment-short": (
+            with_sha([head, video, (c.ATTA, COVER[1][:-2]), *clips, index, tail]), "aTTa ends in its data", bad,
         ),
         "bad-two-tensors": (with_sha([*split(of_tensors())[:3], *split(of_tensors())[2:]]), "LTNT twice", bad),
         "bad-late-tensors": (

@@ -262,7 +262,10 @@ class Read:
         from lvc.media import MediaWriter
 
         reader = self.reader
-        with MediaWriter(target, reader.video, reader.copied, reader.metadata, reader.chapters, **options) as writer:
+        beside = {"side": reader.side, "attachments": reader.attachments}
+        with MediaWriter(
+            target, reader.video, reader.copied, reader.metadata, reader.chapters, **{**beside, **options}
+        ) as writer:
             for item in self.items:
                 writer.write(item)
         return writer

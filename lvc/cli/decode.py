@@ -78,6 +78,10 @@ def decode(
     codec: Codec = VideoCodec.h264,
     crf: Crf = None,
     container: Kind = None,
+    audio: Annotated[
+        str,
+        typer.Option(metavar="copy|none|CODEC", help="Sound: as it is, none, or flac, opus:96k, aac."),
+    ] = "copy",
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
     ] = False,
@@ -119,6 +123,8 @@ def decode(
         "strict": strict,
         "device": device,
     }
+    if audio != "copy":  # what was made before there was a choice is not stale
+        settings["audio"] = audio
     suffix = f".{container.value if container else 'mp4'}"
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
     sources, output = inputs.split(words, named, VIDEOS)

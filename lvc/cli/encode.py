@@ -92,7 +92,10 @@ def encode(
         typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER."),
     ] = None,
     audio: Annotated[
-        str, typer.Option(metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k.")
+        str,
+        typer.Option(
+            metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k, flac."
+        ),
     ] = "copy",
     resolution: Annotated[
         str | None, typer.Option(metavar="WxH", help="Scale the video first: 1280x720, 720p, x480.")
@@ -104,6 +107,13 @@ def encode(
         Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
     ] = None,
     duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
+    close_gaps: Annotated[
+        bool,
+        typer.Option("--close-gaps", help="Take jumps of the times by more than 5 s out, as of joined recordings."),
+    ] = False,
+    allow_playlists: Annotated[
+        bool, typer.Option("--allow-playlists", help="IN may be a playlist (HLS, DASH, concat) that names other files.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
@@ -157,6 +167,8 @@ def encode(
     }
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
+    if close_gaps:
+        settings["close_gaps"] = True
     if target_vmaf is not None:
         settings["target_vmaf"] = target_vmaf
     if target_size is not None:
@@ -173,6 +185,7 @@ def encode(
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
+            _refuse_playlists(allow_playlists)
             _check_targets(quality, targets)
             folders.run_folder(
                 report, source, "encode", settings, how, output=None if output == named else output,
@@ -184,6 +197,7 @@ def encode(
         with report.job(source):
             if live or given or any(is_live(name) for name in sources):
                 raise UsageError("a stream goes alone — name one, and its output with -o")
+            _refuse_playlists(allow_playlists)
             _check_targets(quality, targets)
             inputs.check(sources, [LVZ], "-q")
             outputs = inputs.outputs(sources, ".lvz", [LVZ], output=output, output_dir=output_dir)
@@ -200,6 +214,8 @@ def encode(
 
             if any(t is not None for t in targets.values()):
                 raise UsageError("a stream has a quality, no target — use --quality")
+            if close_gaps:
+                raise UsageError("the times of a stream are those of its arrival — leave out --close-gaps")
             if strict:
                 raise UsageError("a recording goes on whatever is lost — leave out --strict")
             for name in ("start", "verify", "target_bitrate", "target_psnr", "strict"):
@@ -208,8 +224,8 @@ def encode(
                 del settings["gop"]
             report.done(
                 record(
-                    source, target, **settings, **given, force=force, threads=threads, progress=report.progress,
-                    status=report.recording, notice=report.notice,
+                    source, target, **settings, **given, allow_playlists=allow_playlists, force=force, threads=threads,
+                    progress=report.progress, status=report.recording, notice=report.notice,
                 )
             )  # fmt: skip
         return
@@ -220,6 +236,8 @@ def encode(
         how.refuse_for_a_file(dry_run=True)
         _check_targets(quality, targets)
         check_output(source, target, force=force, writes=[LVZ])
+        if allow_playlists:
+            settings["allow_playlists"] = True
         if dry_run:
             if target_size is not None or target_vmaf is not None:
                 raise UsageError("--dry-run of a target that is hit by trying would have to try — give a --quality")
@@ -242,6 +260,11 @@ def encode(
             report.done(encode_to_size(source, target, int(size), **settings, **common))
         else:
             report.done(encode_file(source, target, **settings, **common))
+
+
+def _refuse_playlists(allowed: bool) -> None:
+    if allowed:
+        raise UsageError("--allow-playlists is for one file that you know — name it")
 
 
 def _check_targets(quality: float | None, targets: dict[str, float | None]) -> None:

@@ -50,6 +50,9 @@ def interpolate(
     codec: Codec = VideoCodec.h264,
     crf: Crf = None,
     container: Kind = None,
+    allow_playlists: Annotated[
+        bool, typer.Option("--allow-playlists", help="IN may be a playlist (HLS, DASH, concat) that names other files.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     force: Force = False,
     strict: Strict = False,
@@ -81,6 +84,7 @@ def interpolate(
             "container": container and container.value,
             "force": force,
             "threads": threads,
+            "allow_playlists": allow_playlists,
         }
         if dry_run:
             report.done(plan_file(source, target, **settings))

@@ -58,6 +58,9 @@ def pack(
     axes: Annotated[
         str | None, typer.Option(metavar="LETTERS", help="What the axes are: TCHW. Default: CHW, CTHW, NCTHW.")
     ] = None,
+    keys: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only tensors named like this in their files: 'latents_*'.")
+    ] = None,
     stride: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Pixels a latent, in both directions.")] = 8,
     force: Force = False,
     device: Device = None,
@@ -86,6 +89,7 @@ def pack(
             packing=packing.value,
             decoder=decoder,
             axes=axes,
+            keys=keys,
             stride=stride,
             force=force,
             device=device,

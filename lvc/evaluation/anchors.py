@@ -29,7 +29,9 @@ from lvc.evaluation import vvc
 from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
 from lvc.media import ffmpeg
+from lvc.media.open import open_output
 from lvc.media.priority import ordinary_priority
+from lvc.media.source import open_file
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner past Python's stderr
 
@@ -122,7 +124,7 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
         return Encoded(path, crf, path.stat().st_size, count, seconds)
     seconds, count = 0.0, 0
     try:
-        with av.open(str(path), "w", format=anchor.family.container) as container:
+        with open_output(f"file:{path}", anchor.family.container) as container:
             stream = _stream(container, video, anchor, crf)
             container.start_encoding()  # opens the encoder, which now has its threads
             ordinary_priority()
@@ -155,7 +157,7 @@ def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
 
 def decode_marked(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tuple[Picture, bool]]:
     """As `decode`, and whether each is a key frame."""
-    with av.open(str(path), format=anchor.family.container) as container:
+    with open_file(path, anchor.family.container) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = anchor.threads

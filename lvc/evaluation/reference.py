@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
-
 from lvc.evaluation.planes import NATIVE, to_frame
 from lvc.evaluation.source import Source
+from lvc.media.open import open_output
 
 
 def make_reference(clip: Path, work: Path, *, frames: int | None = None, max_height: int | None = None) -> Source:
@@ -21,7 +20,7 @@ def make_reference(clip: Path, work: Path, *, frames: int | None = None, max_hei
         return source
     path = work / f"reference-{clip.stem}.nut"
     video = source.format
-    with av.open(str(path), "w", format="nut") as container:
+    with open_output(f"file:{path}", "nut") as container:
         stream = container.add_stream("rawvideo", rate=video.rate)
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
         stream.codec_context.time_base = video.time_base

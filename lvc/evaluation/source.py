@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from lvc.errors import MediaError
 from lvc.evaluation.planes import NATIVE, Picture, from_frame
+from lvc.media.source import open_file
 
 RAW_NAME = re.compile(r"(\d+)x(\d+)(?:[_@p-]?(\d+))?")
 
@@ -83,16 +84,15 @@ def _convert(frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
 
 
 def _open(path: Path) -> Any:
-    options: dict[str, Any] = {}
+    form, options = None, {}
     if path.suffix == ".yuv":
         match = RAW_NAME.search(path.stem)
         if not match:
             raise MediaError("raw video without a size in its name — name it like clip_352x288_30.yuv")
         width, height, rate = match.groups(default="25")
-        raw = {"video_size": f"{width}x{height}", "pixel_format": "yuv420p", "framerate": rate}
-        options = {"format": "rawvideo", "options": raw}
+        form, options = "rawvideo", {"video_size": f"{width}x{height}", "pixel_format": "yuv420p", "framerate": rate}
     try:
-        return av.open(str(path), **options)
+        return open_file(path, form, options)
     except (av.error.FFmpegError, OSError) as e:
         raise MediaError(f"cannot be opened: {e.strerror} — a video file is needed") from e
 

@@ -31,8 +31,21 @@ from lvc.files.common import (
 )
 from lvc.kinds import VIDEOS
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
-from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
+from lvc.media import (
+    Attachment,
+    Chapter,
+    CopiedPacket,
+    CopiedStreamInfo,
+    Frame,
+    MediaWriter,
+    VideoFormat,
+    VideoSide,
+    Y4mWriter,
+)
 from lvc.media.containers import container_for
+from lvc.media.side import TIMECODE
+from lvc.media.sound import sound_coding
+from lvc.media.timecode import advanced
 from lvc.notices import Loss, Notices
 from lvc.output import STDOUT, STREAM, about, check_output
 from lvc.pipeline import ReadAhead, WriteBehind
@@ -54,6 +67,7 @@ def decode_file(
     codec: str = "h264",
     crf: float | None = None,
     container: str | None = None,
+    audio: str = "copy",
     salvage: bool = False,
     follow: bool = False,
     model: str | Model | None = None,
@@ -67,13 +81,14 @@ def decode_file(
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
     A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. `strict`: what the container
-    would lose is a `LossError` and no notice. Raises every kind of
-    `LvcError`, and `OSError`; nothing is left behind then.
+    otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code sound as: `flac`, `opus:96k`, `aac`.
+    `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
+    notice. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force, writes=VIDEOS)
+    sound_coding(audio)  # what is wrong with it is said first
     if follow and salvage:
         raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
     kind = container_of(target, container)
@@ -90,7 +105,20 @@ def decode_file(
         copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
         with (
             about(label),
-            opened_writer(path, kind, format_of(reader), copied, metadata, chapters, codec, crf, threads) as writing,
+            opened_writer(
+                path,
+                kind,
+                format_of(reader),
+                copied,
+                metadata,
+                chapters,
+                codec,
+                crf,
+                threads,
+                side_of(reader, start),
+                attachments_of(reader),
+                audio,
+            ) as writing,
         ):
             writer, written = writing
             notices.new(writer.notices)
@@ -286,6 +314,21 @@ def format_of(reader: LvzReader) -> VideoFormat:
     return VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
 
 
+def side_of(reader: LvzReader, start: float | None = None) -> VideoSide:
+    """What belongs to the video beside its pictures; the timecode is that of the first frame from `start` on."""
+    side = VideoSide(**vars(reader.side))
+    rate = reader.video.frame_rate
+    if start and TIMECODE in side.tags and all(rate):
+        moved = advanced(side.tags[TIMECODE], Fraction(*rate), Fraction(start).limit_denominator(1_000_000))
+        tags = {key: value for key, value in side.tags.items() if key != TIMECODE}
+        side = replace(side, tags={**tags, **({} if moved is None else {TIMECODE: moved})})
+    return side
+
+
+def attachments_of(reader: LvzReader) -> list[Attachment]:
+    return [Attachment(**vars(attachment)) for attachment in reader.attachments]
+
+
 @contextlib.contextmanager
 def opened_writer(
     target: Path | BinaryIO,
@@ -297,6 +340,9 @@ def opened_writer(
     codec: str,
     crf: float | None,
     threads: int | None,
+    side: VideoSide | None = None,
+    attachments: Sequence[Attachment] = (),
+    audio: str = "copy",
 ) -> Iterator[tuple[MediaWriter | Y4mWriter, Callable[[], int]]]:
     """A writer of video, and how many bytes it has written."""
     with contextlib.ExitStack() as stack:
@@ -304,15 +350,18 @@ def opened_writer(
         path, stream = (target, None) if isinstance(target, Path) else (None, _Counted(target))
         if kind == Y4M:
             file = stack.enter_context(path.open("wb")) if path is not None else stream
-            writer = Y4mWriter(cast(BinaryIO, file), video)
-            if copied:
+            writer = Y4mWriter(cast(BinaryIO, file), video, side)
+            if any(audio != "none" or stream.kind != "audio" for stream in copied):
                 text = "y4m holds no sound and no subtitles: they are left out — a .mkv keeps them"
                 writer.notices.append(Loss(text))
+            if attachments:
+                writer.notices.append(Loss("y4m holds no cover and no attachment: they are left out"))
         else:
             # a path, because FFmpeg opens it a second time to move an MP4's index to its front
             writer = MediaWriter(
                 path or cast(BinaryIO, stream), video, copied, metadata, chapters,
                 container=kind, codec=codec, crf=crf, threads=threads or 0,
+                side=side, attachments=attachments, audio=audio,
             )  # fmt: skip
         stack.enter_context(writer)
         yield writer, lambda: os.path.getsize(path) if path is not None else cast(_Counted, stream).bytes

@@ -33,6 +33,7 @@ from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
     PACKING_NAMES,
+    Attachment,
     Chapter,
     Clip,
     CopiedStream,
@@ -43,9 +44,11 @@ from lvc.lvz import (
     Origin,
     Packet,
     PacketGroup,
+    Side,
     VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
+from lvc.media.fitting import way_out
 from lvc.notices import Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
@@ -88,6 +91,8 @@ def encode_file(
     verify: bool = False,
     features: bool = True,
     origin: Origin | None = None,
+    allow_playlists: bool = False,
+    close_gaps: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -98,7 +103,8 @@ def encode_file(
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
-    `strict`: what would be lost of the source is a `LossError` and no notice.
+    `allow_playlists`: `source` may be a playlist, which names other files. `close_gaps` takes out jumps of the times by
+    more than 5 s. `strict`: what would be lost of the source is a `LossError` and no notice.
 
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
@@ -118,10 +124,10 @@ def encode_file(
             lambda: MediaReader(
                 stack.enter_context(opened_input(source, whole=True)) if fetched else source,
                 resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
-                threads=threads or 0,
+                threads=threads or 0, allow_playlists=allow_playlists, close_gaps=close_gaps,
             )
         )  # fmt: skip
-        notices.new(reader.notices)
+        notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
         sampler = FeatureSampler.of(reader.video) if features else None
         if sampler is not None:
@@ -152,6 +158,8 @@ def encode_file(
                 copied,
                 metadata,
                 origin=origin,
+                side=Side(**vars(reader.side)),
+                attachments=[Attachment(**vars(item)) for item in reader.attachments],
                 tensors=getattr(net, "tensors", None),
             )
             records = stack.enter_context(blamed(records_of(items, reader.video, copied, net, settings), source))

@@ -157,6 +157,8 @@ class _Job:
     def __init__(self, source: str, settings: dict[str, Any]) -> None:
         self.source, self.settings = source, settings
         self._reading = {k: settings.get(k) for k in ("resolution", "fps", "start", "duration")}
+        flags = ("allow_playlists", "close_gaps")
+        self._reading |= {k: settings[k] for k in flags if k in settings}
         with about(source):
             with self._opened(None) as reader:
                 self.video: VideoFormat = reader.video

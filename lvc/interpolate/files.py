@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from lvc.errors import UsageError
 from lvc.files.common import FRAMES_AHEAD, Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
-from lvc.files.decode import Decoding, container_of, format_of, opened_writer
+from lvc.files.decode import Decoding, attachments_of, container_of, format_of, opened_writer, side_of
 from lvc.interpolate.times import Constant, Multiplied, Times
 from lvc.kinds import VIDEOS
 from lvc.lvz.chunks import SIGNATURE
-from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
+from lvc.media import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat, VideoSide
 from lvc.media.containers import CONTAINERS
 from lvc.media.scaling import target_rate
+from lvc.media.side import FIELDS, TIMECODE
 from lvc.media.streams import ratio
-from lvc.notices import Notices
+from lvc.media.timecode import advanced
+from lvc.notices import Loss, Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -41,6 +43,8 @@ class _Source:
     copied: Sequence[CopiedStreamInfo]
     metadata: dict[str, str]
     chapters: Sequence[Chapter]
+    side: VideoSide
+    attachments: Sequence[Attachment]
     items: Callable[[], Iterable[Frame | CopiedPacket]]
     frames: int | None
     notices: list[str]
@@ -61,6 +65,7 @@ def interpolate_file(
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
+    allow_playlists: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -80,13 +85,25 @@ def interpolate_file(
     notices = Notices(notice, strict=strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
-        read = stack.enter_context(_opened(source, start, end, kind, threads, device, notice))
+        read = stack.enter_context(_opened(source, start, end, kind, threads, device, notice, allow_playlists))
         notices.new(read.notices)
         times, video, total = _planned(read, factor, rate)
         path = stack.enter_context(destination(target, force))
         with (
             about(label),
-            opened_writer(path, kind, video, read.copied, read.metadata, read.chapters, codec, crf, threads) as writing,
+            opened_writer(
+                path,
+                kind,
+                video,
+                read.copied,
+                read.metadata,
+                read.chapters,
+                codec,
+                crf,
+                threads,
+                _side_of(read, video, notices),
+                read.attachments,
+            ) as writing,
         ):
             writer, written = writing
             notices.new(writer.notices)
@@ -124,6 +141,7 @@ def plan_file(
     codec: str = "h264",
     container: str | None = None,
     threads: int | None = None,
+    allow_playlists: bool = False,
     force: bool = False,
 ) -> Facts:
     """What `interpolate_file` would do; everything that can be refused beforehand is."""
@@ -131,7 +149,7 @@ def plan_file(
     rate = _wanted(factor, fps)
     check_output(source, target, force=force, writes=VIDEOS)
     kind = _checked(target, container, codec)
-    with about(source), _opened(source, start, end, kind, threads, None, None) as read:
+    with about(source), _opened(source, start, end, kind, threads, None, None, allow_playlists) as read:
         _, video, total = _planned(read, factor, rate)
     values = {
         "output": target,
@@ -150,6 +168,17 @@ def plan_file(
         "{streams_copied} other streams copied → {output}".format(**shown)
     )
     return Facts(values, text=text)
+
+
+def _side_of(read: _Source, video: VideoFormat, notices: Notices) -> VideoSide:
+    """What is still true of more frames: a timecode counts at the new rate, and new frames have no fields."""
+    tags, properties = dict(read.side.tags), dict(read.side.properties)
+    if TIMECODE in tags and read.video.rate is not None and video.rate is not None:
+        moved = advanced(tags[TIMECODE], read.video.rate, Fraction(0), video.rate)
+        tags[TIMECODE] = moved or tags[TIMECODE]
+    if properties.pop(FIELDS, None) is not None:
+        notices(Loss("interlaced video: new frames have no fields, and the order of the old ones is not kept"))
+    return replace(read.side, tags=tags, properties=properties)
 
 
 def _wanted(factor: int | None, fps: str | int | float | Fraction | None) -> Fraction | None:
@@ -195,6 +224,7 @@ def _opened(
     threads: int | None,
     device: str | None,
     notice: Notice | None,
+    allow_playlists: bool = False,
 ) -> Iterator[_Source]:
     if os.path.isdir(source):
         raise UsageError("is a folder — name a video in it")
@@ -206,6 +236,8 @@ def _opened(
                 [CopiedStreamInfo(**vars(stream)) for stream in reader.copied],
                 reader.metadata.tags,
                 [Chapter(**vars(chapter)) for chapter in reader.metadata.chapters],
+                side_of(reader, start),
+                attachments_of(reader),
                 lambda: decoding.items(model_of(reader, None, device), threads),
                 reader.tail.frame_count if reader.tail and not decoding.ranged else None,
                 [],
@@ -219,13 +251,13 @@ def _opened(
         media = in_background(
             lambda: MediaReader(
                 stack.enter_context(opened_input(source, whole=True)) if fetched else source,
-                start=start, duration=duration, threads=threads or 0,
+                start=start, duration=duration, threads=threads or 0, allow_playlists=allow_playlists,
             )
         )  # fmt: skip
         items = stack.enter_context(ReadAhead(media, FRAMES_AHEAD))
         yield _Source(
-            media.video, media.copied, dict(media.metadata), media.chapters, lambda: items, media.frame_count_hint,
-            media.notices,
+            media.video, media.copied, dict(media.metadata), media.chapters, media.side, media.attachments,
+            lambda: items, media.frame_count_hint, media.notices,
         )  # fmt: skip
 
 

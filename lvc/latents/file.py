@@ -141,6 +141,9 @@ class LatentFile:
         values = self.dequantise(self.integers(number))
         if not self.tensors.samples:
             return values.transpose(0, 1)
+        from lvc.latents.sources import restored
+
+        values = restored(values, sample.tags, exact=self.tensors.exponent is not None)
         order = [sample.axes.replace("N", "").index(axis) for axis in "TCHW" if axis in sample.axes]
         if "T" not in sample.axes:
             values = values[0]

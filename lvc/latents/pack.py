@@ -50,6 +50,7 @@ def pack_latents(
     packing: str = "field",
     decoder: str | None = None,
     axes: str | None = None,
+    keys: str | None = None,
     stride: int = 8,
     force: bool = False,
     device: str | None = None,
@@ -60,15 +61,15 @@ def pack_latents(
 
     `packing`: `field` is the densest, `zstd` is read faster, `fast` costs a byte a value and is read about as fast as
     memory is copied. `decoder` names a foreign model (`taesd:PATH`): errors are then spread as its pictures feel them
-    least. `stride` is the VAE's, for those who ask the file for its picture size. Raises every kind of `LvcError`, and
-    `OSError`.
+    least. `keys` is a pattern: only tensors whose name in their file fits it. `stride` is the VAE's, for those who ask
+    the file for its picture size. Raises every kind of `LvcError`, and `OSError`.
     """
     target = os.fspath(target)
     if target == STREAM:
         raise UsageError("what is packed is read again to check it — write a file")
     check_output([os.fspath(source) for source in sources], target, force=force, writes=[LVZ])
     started = time.monotonic()
-    found = find(sources, axes, notice or (lambda text: None))
+    found = find(sources, axes, notice or (lambda text: None), keys)
     job = _Job(found, bound, packing, stride, decoder, device, progress)
     with publish(target, force=force) as path:
         measured = job.run(path, target)
@@ -102,18 +103,27 @@ class _Job:
     ) -> None:  # fmt: skip
         self.sources, self.bound, self.packing, self.stride = sources, bound, packing, stride
         self._decoder, self._device, self._progress = decoder, device, progress
-        self.channels = self._one({s.size("C") for s in sources}, "numbers of channels")
-        self.element = ELEMENTS[self._one({s.element for s in sources}, "element types")]
+        self._check_kinds()
+        self.channels = sources[0].size("C")
+        self.element = ELEMENTS[sources[0].carrier]
+        if bound.kind == "exact" and any(s.element.itemsize > s.carrier.itemsize for s in sources):
+            raise UsageError("float64 is packed as float32, which is a loss — convert it, or allow an error with --rms")
         if packing == "field" and self.channels > MAX_FIELD_CHANNELS:
             raise UsageError(f"packing field has at most {MAX_FIELD_CHANNELS} channels — use --packing zstd")
         self.values = sum(s.bytes // s.element.itemsize for s in sources)
 
-    @staticmethod
-    def _one(found: set[Any], what: str) -> Any:
-        if len(found) > 1:
-            names = ", ".join(sorted(str(x).removeprefix("torch.") for x in found))
-            raise UsageError(f"the tensors have different {what} ({names}) — pack each kind into a file of its own")
-        return found.pop()
+    def _check_kinds(self) -> None:
+        """A file has one number of channels and one element type."""
+        kinds: dict[tuple[int, str], Source] = {}
+        for source in self.sources:
+            kinds.setdefault((source.size("C"), ELEMENTS[source.carrier]), source)
+        if len(kinds) == 1:
+            return
+        names = "; ".join(f"{channels} channels of {element}: {_named(s)}" for (channels, element), s in kinds.items())
+        way = "choose one by the names of its tensors: --keys 'latents_image*'"
+        if len({s.key for s in kinds.values()}) == 1:
+            way = "give the files of each apart"
+        raise UsageError(f"the tensors are of {len(kinds)} kinds ({names}) — pack each into a file of its own; {way}")
 
     def run(self, path: Path, label: str) -> Measured:
         """Write, measure, and write again with another step until the bound holds."""
@@ -221,7 +231,7 @@ class _Job:
                 if before.shape != after.shape:
                     raise CorruptError("what was written has other shapes than what was read — please report this")
                 if self.bound.kind == "exact":
-                    same = bool((_patterns(before) == _patterns(after)).all())
+                    same = bool((_patterns(before) == _patterns(after)).all()) or _same_small(before, after)
                     measured.same_bits = measured.same_bits and same
                     continue
                 error = (after.double() - before.double()).numpy()
@@ -231,13 +241,27 @@ class _Job:
         return measured
 
 
+def _named(source: Source) -> str:
+    return source.key or source.path.name
+
+
 def _patterns(tensor: torch.Tensor) -> IntArray:
     """Bits of floats as unsigned integers."""
     import torch
 
-    small = tensor.element_size() == 2
-    signed: IntArray = tensor.contiguous().view(torch.int16 if small else torch.int32).numpy()
-    return signed.view(np.uint16 if small else np.uint32)
+    kinds = {1: (torch.int8, np.uint8), 2: (torch.int16, np.uint16), 4: (torch.int32, np.uint32)}
+    signed_kind, kind = kinds[tensor.element_size()]
+    signed: IntArray = tensor.contiguous().view(signed_kind).numpy()
+    return signed.view(kind)
+
+
+def _same_small(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether two tensors of fp8 are the same but for which NaN a NaN is: float16, on the way, has others."""
+    if before.element_size() != 1:
+        return False
+    either = before.float().isnan()
+    same = _patterns(before) == _patterns(after)
+    return bool((same | either.numpy()).all()) and bool((after.float().isnan() == either).all())
 
 
 def _clips_of(frames: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,27 @@ from safetensors import safe_open
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.lvz import Sample
+from lvc.notices import Loss
 
 SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
 KEY = "key"
+DTYPE = "dtype"
 CAPTION = "caption"
 _MAX_CAPTION = 1 << 16
 _LAYOUTS = {3: "CHW", 4: "CTHW", 5: "NCTHW"}
 _USUAL_CHANNELS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ELEMENTS = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+# what a `.lvz` holds them as; but for float64 without any loss
+_CARRIERS = {
+    **{element: element for element in ELEMENTS},
+    torch.float64: torch.float32, torch.float8_e4m3fn: torch.float16, torch.float8_e5m2: torch.float16,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Source:
-    """One tensor of a file. `axes`: a letter for each axis (`Sample`). `tags` has the file's text and its caption."""
+    """One tensor of a file. `axes`: a letter for each axis (`Sample`). `tags` has the file's text and its caption, and
+    `dtype` where `element` is none that a `.lvz` holds: the tensor then goes in as `carrier`."""
 
     path: Path
     name: str
@@ -41,6 +50,15 @@ class Source:
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     @property
+    def key(self) -> str:
+        """Its name in its file; empty where the file is one tensor."""
+        return self.tags.get(KEY, "")
+
+    @property
+    def carrier(self) -> torch.dtype:
+        return _CARRIERS[self.element]
+
+    @property
     def bytes(self) -> int:
         return torch.Size(self.shape).numel() * self.element.itemsize
 
@@ -50,37 +68,48 @@ class Source:
     def load(self) -> torch.Tensor:
         """As it is in the file. Raises `MediaError` if it cannot be read any more."""
         with _readable(self.path):
-            tensor = _load(self.path, self.tags.get(KEY, ""))
+            tensor = _load(self.path, self.key)
             if tuple(tensor.shape) == self.shape and tensor.dtype == self.element:
                 return tensor
         raise MediaError(f"{self.path} was changed while it was read — start again")
 
     def frames(self) -> torch.Tensor:
-        """The tensor as `[frames, channels, rows, columns]`."""
+        """The tensor as `[frames, channels, rows, columns]`, of type `carrier`."""
         letters = self.axes.replace("N", "")
-        tensor = self.load()
+        tensor = self.load().to(self.carrier)
         tensor = tensor.reshape([n for n, axis in zip(tensor.shape, self.axes, strict=True) if axis != "N"])
         placed = tensor.permute([letters.index(axis) for axis in "TCHW" if axis in letters])
         return placed if "T" in letters else placed[None]
 
 
-Found = tuple[str, tuple[int, ...], torch.dtype, dict[str, str]]
+Found = tuple[str, tuple[int, ...], torch.dtype | str, dict[str, str]]
 
 
-def find(paths: Iterable[str | os.PathLike[str]], axes: str | None, notice: Callable[[str], object]) -> list[Source]:
-    """All tensors of these files and folders, folders in the order of names; `axes` says what their axes are.
+def find(
+    paths: Iterable[str | os.PathLike[str]],
+    axes: str | None,
+    notice: Callable[[str], object],
+    keys: str | None = None,
+) -> list[Source]:
+    """All tensors of these files and folders, folders in the order of names; `axes` says what their axes are, `keys` is
+    a pattern (`latents_image*`) for the names that tensors have in their files.
 
     Raises `UsageError` (nothing there, axes that do not fit), `MediaError` (a file that cannot be read).
     """
     sources = []
+    others: set[str] = set()
     for path, name in _files(paths):
         if path.suffix in (".pt", ".pth"):
             notice(f"{path.name}: read as tensors only, nothing in it is run — safetensors are the safer habit")
         with _readable(path):
             for key, shape, element, tags in _tensors(path):
                 label = f"{path.name}{f' ({key})' if key else ''}"
-                if element not in ELEMENTS or len(shape) not in _LAYOUTS or 0 in shape:
-                    notice(f"{label}: left out: {str(element)[6:]} {list(shape)} is no latent of 3 to 5 axes")
+                if keys is not None and not fnmatchcase(key, keys):
+                    others.add(key)
+                    continue
+                why = _no_latent(shape, element)
+                if why is not None or isinstance(element, str):
+                    notice(Loss(f"{label}: left out: {why}"))
                     continue
                 letters = _axes_of(shape, axes)
                 if any(n != 1 for n, axis in zip(shape, letters, strict=True) if axis == "N"):
@@ -88,10 +117,37 @@ def find(paths: Iterable[str | os.PathLike[str]], axes: str | None, notice: Call
                         f"{label} holds several latents ({list(shape)} as {letters}) — if they are frames of one, or "
                         f"to keep them together, say --axes {letters.replace('T', '').replace('N', 'T', 1)}"
                     )
-                sources.append(Source(path, name, letters, shape, element, {**tags, **({KEY: key} if key else {})}))
+                extra = {KEY: key} if key else {}
+                if element not in ELEMENTS:
+                    extra[DTYPE] = str(element).removeprefix("torch.")
+                sources.append(Source(path, name, letters, shape, element, {**tags, **extra}))
+    if not sources and others:
+        raise UsageError(f"no tensor's name fits --keys {keys!r} — there are {', '.join(sorted(others)[:8])}")
     if not sources:
         raise UsageError(f"no latents were found — lvc pack takes {', '.join(SUFFIXES)} files and folders of them")
     return sources
+
+
+def _no_latent(shape: tuple[int, ...], element: torch.dtype | str) -> str | None:
+    """Why a tensor is left out; None if it is not."""
+    if element not in _CARRIERS:
+        name = str(element).removeprefix("torch.")
+        return f"it is {name}, and lvc packs bfloat16, float16, float32, float64, float8_e4m3fn and float8_e5m2"
+    if len(shape) not in _LAYOUTS or 0 in shape:
+        return f"its shape is {list(shape)}, and latents have 3 to 5 axes"
+    return None
+
+
+def restored(tensor: torch.Tensor, tags: dict[str, str], *, exact: bool) -> torch.Tensor:
+    """A tensor as it comes out of a `.lvz`, in the type that it was packed from."""
+    names = {str(element).removeprefix("torch."): element for element in _CARRIERS if element not in ELEMENTS}
+    element = names.get(tags.get(DTYPE, ""))
+    if element is None:
+        return tensor
+    if not exact and element.itemsize == 1:
+        largest = torch.finfo(element).max
+        tensor = tensor.clamp(-largest, largest)  # torch makes NaN of what is larger
+    return tensor.to(element)
 
 
 def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, str]]:
@@ -136,10 +192,10 @@ def _tensors(path: Path) -> Iterator[Found]:
             text = {**caption, **(file.metadata() or {})}
             for key in file.keys():  # noqa: SIM118 - no dictionary
                 part = file.get_slice(key)
-                yield key, tuple(part.get_shape()), _ELEMENT_NAMES.get(part.get_dtype(), torch.int64), text
+                yield key, tuple(part.get_shape()), _ELEMENT_NAMES.get(part.get_dtype(), part.get_dtype()), text
     elif path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        yield "", array.shape, _ELEMENT_NAMES.get(str(array.dtype), torch.int64), caption
+        yield "", array.shape, _ELEMENT_NAMES.get(str(array.dtype), str(array.dtype)), caption
     else:
         leaves = _leaves(path, path.stat().st_mtime_ns)
         text = {**caption, **{key: leaf for key, leaf in leaves.items() if isinstance(leaf, str) and key}}
@@ -169,6 +225,7 @@ def _leaves(path: Path, changed: int) -> dict[str, Any]:
 
 _ELEMENT_NAMES = {
     "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
     "float16": torch.float16, "float32": torch.float32, "float64": torch.float64,
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from lvc.errors import CorruptError, UsageError
 from lvc.kinds import SAFETENSORS
 from lvc.latents.file import LatentFile
-from lvc.latents.sources import KEY
+from lvc.latents.sources import DTYPE, KEY
 from lvc.output import STREAM, check_output, publish
 from lvc.results import UnpackResult
 
@@ -58,7 +58,7 @@ def unpack_latents(
                     if key in content:
                         raise CorruptError(f"two tensors are named {key!r} in {name!r}")
                     content[key] = file.read(number).contiguous()
-                    text.update({k: v for k, v in sample.tags.items() if k != KEY})
+                    text.update({k: v for k, v in sample.tags.items() if k not in (KEY, DTYPE)})
                 save_file(content, path, text or None)
                 written += path.stat().st_size
             tensors += len(numbers)

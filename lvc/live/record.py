@@ -22,7 +22,7 @@ from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
-from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
+from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup, Side
 from lvc.media import CopiedPacket, Frame
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
 from lvc.pipeline import WriteBehind, stop_signals
@@ -83,6 +83,7 @@ def record(
     resolution: str | None = None,
     fps: str | None = None,
     features: bool = True,
+    allow_playlists: bool = False,
     effort: int | None = None,
     tune: str = "psnr",
     threads: int | None = None,
@@ -113,6 +114,7 @@ def record(
     with about(source), contextlib.ExitStack() as stack:
         options = {
             "resolution": resolution, "fps": fps, "audio": audio, "subtitles": subtitles, "threads": threads or 0,
+            "allow_playlists": allow_playlists,
         }  # fmt: skip
         net = loaded(models.tuned(model, tune), device)  # first: frames do not wait
         camera = LiveSource(source, options, say, max_latency, reconnect)
@@ -237,7 +239,7 @@ class _Recorder:
         with contextlib.ExitStack() as stack:
             with about(path):
                 file = stack.enter_context(_opened(path))
-                writer = LvzWriter(file, header, video, copied, metadata)
+                writer = LvzWriter(file, header, video, copied, metadata, side=Side(**vars(camera.side)))
                 self.files.append(path)
             sampler = FeatureSampler.of(camera.video) if self._features else None
             if sampler is not None:

@@ -62,6 +62,7 @@ class LiveSource:
         self._reader = in_background(self._connect)
         self.video, self.copied = self._reader.video, self._reader.copied
         self.metadata, self.chapters = self._reader.metadata, self._reader.chapters
+        self.side = self._reader.side
         self.options = {**self.options, "resolution": f"{self.video.width}x{self.video.height}"}
         size = self.video.width * self.video.height * 3 // 2
         self._most = max(4, _QUEUE_BYTES // size)

@@ -1,4 +1,4 @@
-"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa` and `oRIG` (`formats/lvz.md`, section 5)."""
+"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa`, `oRIG`, `sIDe` and `aTTa` (`formats/lvz.md`, section 5)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from lvc.lvz.records import (
     PACKING_NAMES,
     RETIRED_RANS,
     STREAM_KINDS,
+    Attachment,
     Chapter,
     CopiedStream,
     Header,
     Metadata,
     Origin,
+    Side,
     VideoDescriptor,
 )
 
@@ -28,6 +30,7 @@ DTYPE_CODES = {1: "int8", 2: "int16", 3: "uint8"}
 _DTYPES = {name: code for code, name in DTYPE_CODES.items()}
 _KEY, _PREDICTED, _MASKED, _QUANTISER, _BOUND = 1, 2, 4, 8, 16
 _HFLIP = 1
+_COVER = 1
 U32 = 1 << 32
 
 
@@ -245,6 +248,34 @@ def unpack_origin(payload: bytes, limits: Limits) -> Origin:
     origin = Origin(r.uvarint(), r.take(32), r.tags())
     r.end()
     return origin
+
+
+def pack_side(side: Side) -> bytes:
+    parts = (f.text(side.language), f.uvarint(side.disposition), f.pack_tags(side.tags), f.pack_tags(side.properties))
+    return b"".join(parts)
+
+
+def unpack_side(payload: bytes, limits: Limits) -> Side:
+    _check_metadata_size("sIDe", payload, limits)
+    r = f.Fields(payload, "sIDe")
+    side = Side(r.text(), r.uvarint(U32), r.tags(), r.tags())
+    r.end()
+    return side
+
+
+def pack_attachment(attachment: Attachment) -> bytes:
+    kind = f.uvarint(_COVER if attachment.cover else 0)
+    named = f.text(attachment.name) + f.text(attachment.mime) + f.pack_tags(attachment.tags)
+    return kind + named + f.blob(attachment.data)
+
+
+def unpack_attachment(payload: bytes, limits: Limits) -> Attachment:
+    _check_metadata_size("aTTa", payload, limits)
+    r = f.Fields(payload, "aTTa")
+    kind = r.uvarint()
+    name, mime, tags, data = r.text(), r.text(), r.tags(), r.blob()
+    r.end()
+    return Attachment(name, mime, data, kind == _COVER, tags)
 
 
 def _check_metadata_size(name: str, payload: bytes, limits: Limits) -> None:

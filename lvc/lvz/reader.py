@@ -16,6 +16,7 @@ from lvc.lvz.features import FeatureTrack, find_features
 from lvc.lvz.index import TAIL_CHUNK, unpack_index, unpack_tail
 from lvc.lvz.packets import unpack_packets
 from lvc.lvz.records import (
+    Attachment,
     Clip,
     CopiedStream,
     Damage,
@@ -28,6 +29,7 @@ from lvc.lvz.records import (
     Origin,
     PacketGroup,
     PacketsEntry,
+    Side,
     Summary,
     Tail,
     VideoDescriptor,
@@ -75,6 +77,7 @@ class LvzReader:
             self.header, self.video = cast(Header, salvager.header), cast(VideoDescriptor, salvager.video)
             self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
             self.origin = salvager.origin
+            self.side, self.attachments = salvager.side or Side(), tuple(salvager.attachments)
             self.tensors = salvager.tensors
         else:
             self._walker = Walker(self._source)
@@ -82,12 +85,15 @@ class LvzReader:
             self.header, self.video = self._walker.header, self._walker.video
             self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
             self.origin = self._walker.origin
+            self.side, self.attachments = self._walker.side or Side(), tuple(self._walker.attachments)
             self.tensors = self._walker.tensors
 
     header: Header
     video: VideoDescriptor
     copied: tuple[CopiedStream, ...]
     origin: Origin | None
+    side: Side
+    attachments: tuple[Attachment, ...]
     tensors: TensorSet | None
     first_pts: int | None
     """Of the first frame, once `records_from` has come across it without an index."""

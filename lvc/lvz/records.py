@@ -109,6 +109,27 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class Side:
+    """`sIDe`: what belongs to the video beside its pictures; `properties` are named in the document of the format."""
+
+    language: str = ""
+    disposition: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """`aTTa`: a file inside the file, as cover art or a font."""
+
+    name: str
+    mime: str
+    data: bytes
+    cover: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Origin:
     """`oRIG`: what the file was made from: size and SHA-256 of the source's bytes, and the settings of the encoder."""
 

@@ -12,10 +12,29 @@ from lvc.errors import CorruptError, LimitError
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
-from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_origin, unpack_video
+from lvc.lvz.descriptors import (
+    unpack_attachment,
+    unpack_copied,
+    unpack_head,
+    unpack_metadata,
+    unpack_origin,
+    unpack_side,
+    unpack_video,
+)
 from lvc.lvz.index import unpack_tail
 from lvc.lvz.packets import unpack_packets
-from lvc.lvz.records import CopiedStream, Damage, Header, Metadata, Origin, PacketGroup, Tail, VideoDescriptor
+from lvc.lvz.records import (
+    Attachment,
+    CopiedStream,
+    Damage,
+    Header,
+    Metadata,
+    Origin,
+    PacketGroup,
+    Side,
+    Tail,
+    VideoDescriptor,
+)
 from lvc.lvz.tensors import TensorSet, unpack_tensors
 
 MAX_NOTES = 1000
@@ -50,6 +69,8 @@ class Salvager:
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
         self.origin: Origin | None = None
+        self.side: Side | None = None
+        self.attachments: list[Attachment] = []
         self.tensors: TensorSet | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
@@ -153,6 +174,10 @@ class Salvager:
                 self.metadata = unpack_metadata(chunk.payload, self.limits)
             elif chunk.type == c.ORIG:
                 self.origin = unpack_origin(chunk.payload, self.limits)
+            elif chunk.type == c.SIDE:
+                self.side = unpack_side(chunk.payload, self.limits)
+            elif chunk.type == c.ATTA and len(self.attachments) < self.limits.max_attachments:
+                self.attachments.append(unpack_attachment(chunk.payload, self.limits))
             elif chunk.type == c.LTNT and self.video is not None:
                 self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
             elif chunk.type == c.TAIL:

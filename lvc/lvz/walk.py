@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from lvc.errors import CorruptError, MediaError, TruncatedError
+from lvc.errors import CorruptError, LimitError, MediaError, TruncatedError
 from lvc.kinds import VIDEOS, called, kind_of
 from lvc.limits import Limits
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, unpack_clips
-from lvc.lvz.descriptors import unpack_copied, unpack_head, unpack_metadata, unpack_origin, unpack_video
+from lvc.lvz.descriptors import (
+    unpack_attachment,
+    unpack_copied,
+    unpack_head,
+    unpack_metadata,
+    unpack_origin,
+    unpack_side,
+    unpack_video,
+)
 from lvc.lvz.index import FileState, pack_index, unpack_index, unpack_tail
 from lvc.lvz.packets import unpack_packets
 from lvc.lvz.records import (
     PACKING_FIELD,
+    Attachment,
     CopiedStream,
     Header,
     Index,
     Metadata,
     Origin,
     PacketGroup,
+    Side,
     Tail,
     VideoDescriptor,
 )
@@ -41,6 +51,8 @@ class Walker:
         self.copied: list[CopiedStream] = []
         self.metadata = Metadata()
         self.origin: Origin | None = None
+        self.side: Side | None = None
+        self.attachments: list[Attachment] = []
         self.tensors: TensorSet | None = None
         self.state = FileState(self.limits.max_index_entries)
         self.index: Index | None = None
@@ -87,6 +99,14 @@ class Walker:
             if self.origin is not None:
                 raise CorruptError(f"a second oRIG, at byte {chunk.offset}")
             self.origin = unpack_origin(chunk.payload, self.limits)
+        elif chunk.type == c.SIDE:
+            if self.side is not None:
+                raise CorruptError(f"a second sIDe, at byte {chunk.offset}")
+            self.side = unpack_side(chunk.payload, self.limits)
+        elif chunk.type == c.ATTA:
+            if len(self.attachments) >= self.limits.max_attachments:
+                raise LimitError(f"more than {self.limits.max_attachments} attachments")
+            self.attachments.append(unpack_attachment(chunk.payload, self.limits))
         elif chunk.type == c.LTNT:
             if self.tensors is not None:
                 raise CorruptError(f"a second LTNT, at byte {chunk.offset}")

@@ -14,21 +14,36 @@ from lvc.lvz import chunks as c
 from lvc.lvz.clips import TIME_BOUND, ClipGroup, pack_clips
 from lvc.lvz.descriptors import (
     check_picture,
+    pack_attachment,
     pack_copied,
     pack_head,
     pack_metadata,
     pack_origin,
+    pack_side,
     pack_video,
+    unpack_attachment,
     unpack_copied,
     unpack_head,
     unpack_metadata,
     unpack_origin,
+    unpack_side,
     unpack_video,
 )
 from lvc.lvz.features import FeatureTrack, pack_features
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
-from lvc.lvz.records import Clip, CopiedStream, Header, Metadata, Origin, Packet, PacketGroup, VideoDescriptor
+from lvc.lvz.records import (
+    Attachment,
+    Clip,
+    CopiedStream,
+    Header,
+    Metadata,
+    Origin,
+    Packet,
+    PacketGroup,
+    Side,
+    VideoDescriptor,
+)
 from lvc.lvz.tensors import TensorSet, pack_tensors, unpack_tensors
 from lvc.lvz.walk import Walker
 
@@ -54,6 +69,8 @@ class LvzWriter:
         metadata: Metadata | None = None,
         *,
         origin: Origin | None = None,
+        side: Side | None = None,
+        attachments: Sequence[Attachment] = (),
         tensors: TensorSet | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         limits: Limits = DEFAULT,
@@ -76,6 +93,14 @@ class LvzWriter:
         self._features: bytes | None = None
         self._closed = False
         chunks = self._checked_descriptors()
+        if side is not None and side != Side():
+            chunks.append((c.SIDE, pack_side(side)))
+            unpack_side(chunks[-1][1], limits)
+        if len(attachments) > limits.max_attachments:
+            raise UsageError(f"{len(attachments)} attachments, at most {limits.max_attachments}")
+        for attachment in attachments:
+            chunks.append((c.ATTA, pack_attachment(attachment)))
+            unpack_attachment(chunks[-1][1], limits)
         if origin is not None:
             chunks.append((c.ORIG, pack_origin(origin)))
             unpack_origin(chunks[-1][1], limits)

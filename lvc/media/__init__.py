@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lvc.media.reader import MediaReader
-from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.media.types import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat, VideoSide
 from lvc.media.writer import MediaWriter
 from lvc.media.y4m import Y4mWriter
 
 __all__ = [
+    "Attachment",
     "Chapter",
     "CopiedPacket",
     "CopiedStreamInfo",
@@ -15,5 +16,6 @@ __all__ = [
     "MediaReader",
     "MediaWriter",
     "VideoFormat",
+    "VideoSide",
     "Y4mWriter",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import av
 
 from lvc.errors import UnsupportedError, UsageError
+from lvc.media.side import FIELDS, LIGHT, MASTERING, STEREO
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,20 @@ class Encoder:
     max_rate: int = 1000
     tag: str | None = None  # in MP4 and MOV
     options: dict[str, str] = field(default_factory=dict)
+    says: tuple[str, ...] = ()  # the properties of pictures that it writes into its stream
+    params: str = ""  # the option that takes `key=value:key=value`
 
 
 ENCODERS: dict[str, Encoder] = {
-    "h264": Encoder("libx264", crf=17, max_crf=51, preset="veryfast", even=True),
+    "h264": Encoder(
+        "libx264",
+        crf=17,
+        max_crf=51,
+        preset="veryfast",
+        even=True,
+        says=(FIELDS, MASTERING, LIGHT, STEREO),
+        params="x264-params",
+    ),
     "hevc": Encoder(
         "libx265",
         crf=18,
@@ -37,10 +50,42 @@ ENCODERS: dict[str, Encoder] = {
         even=True,
         tag="hvc1",
         options={"x265-params": "log-level=none"},
+        says=(FIELDS, MASTERING, LIGHT),
+        params="x265-params",
     ),
-    "av1": Encoder("libsvtav1", crf=23, max_crf=63, preset="10", even=True, max_rate=240),
-    "ffv1": Encoder("ffv1", crf=None, max_crf=0, preset=None, even=False, options={"level": "3", "slicecrc": "1"}),
+    "av1": Encoder(
+        "libsvtav1",
+        crf=23,
+        max_crf=63,
+        preset="10",
+        even=True,
+        max_rate=240,
+        says=(FIELDS, MASTERING, LIGHT),
+        params="svtav1-params",
+    ),
+    "ffv1": Encoder(
+        "ffv1",
+        crf=None,
+        max_crf=0,
+        preset=None,
+        even=False,
+        options={"level": "3", "slicecrc": "1"},
+        says=(FIELDS,),
+    ),
 }
+_PROPERTIES = {
+    MASTERING: "how the mastering display was",
+    LIGHT: "how bright it gets",
+    STEREO: "how it is stereoscopic",
+}
+FIELD_ROWS = 4
+"""x264 codes fields of pictures whose height is a multiple of this."""
+_FRAME_PACKING = {
+    "checkerboard": 0, "interleaved_columns": 1, "interleaved_lines": 2, "side_by_side": 3, "top_and_bottom": 4,
+    "frame_alternate": 5,
+}  # fmt: skip
+_NUMBERS = re.compile(r"G\((\d+),(\d+)\)B\((\d+),(\d+)\)R\((\d+),(\d+)\)WP\((\d+),(\d+)\)L\((\d+),(\d+)\)", re.ASCII)
+_LIGHT = re.compile(r"\d{1,5},\d{1,5}", re.ASCII)
 
 
 def encoder_for(codec: str) -> Encoder:
@@ -54,8 +99,15 @@ def encoder_for(codec: str) -> Encoder:
     return encoder
 
 
-def encoder_options(encoder: Encoder, crf: float | None, preset: str | None, chroma_location: int) -> dict[str, str]:
-    """What FFmpeg is told."""
+def encoder_options(
+    encoder: Encoder,
+    crf: float | None,
+    preset: str | None,
+    chroma_location: int,
+    properties: Mapping[str, str] | None = None,
+    height: int = 0,
+) -> dict[str, str]:
+    """What FFmpeg is told. `properties` are those of `lvc.media.side`; what is no such thing is passed over."""
     options = dict(encoder.options)
     if encoder.crf is not None:
         value = encoder.crf if crf is None else crf
@@ -67,4 +119,45 @@ def encoder_options(encoder: Encoder, crf: float | None, preset: str | None, chr
         options["preset"] = chosen
     if 1 <= chroma_location <= 6:
         options["chroma_sample_location"] = str(chroma_location)
+    said = _said(encoder, properties or {}, height)
+    if said:
+        options[encoder.params] = ":".join([*filter(None, [options.get(encoder.params)]), *said])
+    order = (properties or {}).get(FIELDS)
+    if order in ("tt", "bb", "tb", "bt"):
+        options["field_order"] = order
     return options
+
+
+def unsaid(encoder: Encoder, properties: Mapping[str, str]) -> dict[str, str]:
+    """The properties of pictures that this encoder cannot write into its stream, and what they say."""
+    said = {key for key in _PROPERTIES if key in encoder.says}
+    if properties.get(STEREO) not in _FRAME_PACKING:
+        said.discard(STEREO)
+    return {key: what for key, what in _PROPERTIES.items() if key in properties and key not in said}
+
+
+def _said(encoder: Encoder, properties: Mapping[str, str], height: int) -> list[str]:
+    """`key=value` for each property that goes into the encoder's own stream. They come out of files: nothing but
+    numbers is passed on."""
+    result = []
+    mastering = _NUMBERS.fullmatch(properties.get(MASTERING, ""))
+    light = _LIGHT.fullmatch(properties.get(LIGHT, ""))
+    names = {"libx264": ("mastering-display", "cll"), "libx265": ("master-display", "max-cll")}
+    display_key, light_key = names.get(encoder.library, ("mastering-display", "content-light"))
+    if mastering is not None and MASTERING in encoder.says and all(len(n) < 10 for n in mastering.groups()):
+        text = mastering[0]
+        if encoder.library == "libsvtav1":  # it takes fractions
+            x = [int(n) for n in mastering.groups()]
+            pairs = [f"({x[i] / 50000:g},{x[i + 1] / 50000:g})" for i in (0, 2, 4, 6)]
+            text = "G{}B{}R{}WP{}".format(*pairs) + f"L({x[8] / 10000:g},{x[9] / 10000:g})"
+        result.append(f"{display_key}={text}")
+    if light is not None and LIGHT in encoder.says:
+        result.append(f"{light_key}={light[0]}")
+    if encoder.library == "libx264":
+        stereo = _FRAME_PACKING.get(properties.get(STEREO, ""))
+        if stereo is not None:
+            result.append(f"frame-packing={stereo}")
+        first = {"tt": "tff", "tb": "tff", "bb": "bff", "bt": "bff"}.get(properties.get(FIELDS, ""))
+        if first is not None and height % FIELD_ROWS == 0:
+            result.append(f"{first}=1")
+    return result

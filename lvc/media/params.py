@@ -1,8 +1,9 @@
 """A copied stream's codec parameters as bytes, from which the same stream can be made again.
 
 The bytes are a whole tiny media file with one stream and no content (FFmpeg's own header of it), behind four bytes
-that name its format. Which format: the first that gives back codec, rate, channels and codec data unchanged. Bytes
-that come out of an `.lvz` file are not trusted: bounded size, a fixed list of formats, no access to other files.
+that name its format. Which format: the first that gives back codec, rate, channels and codec data unchanged. Some sound
+says what it is in its packets alone; the tiny file then holds the first one. Bytes that come out of an `.lvz` file are
+not trusted: bounded size, a fixed list of formats, no access to other files.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 import av
 
-from lvc.errors import CorruptError
+from lvc.errors import CorruptError, MediaError
 from lvc.media.errors import AV_ERRORS, reason
+from lvc.media.open import NOTHING, open_input, open_output
 
 MAX_PARAMS = 1 << 20
 
@@ -26,34 +28,42 @@ _FORMATS: dict[bytes, tuple[str, str, dict[str, str], bool]] = {
     b"MKV ": ("matroska", "matroska", {"strict": "-2"}, True),
     b"NUT ": ("nut", "nut", {"strict": "-2"}, True),
     b"AVI ": ("avi", "avi", {"strict": "-2"}, True),
+    b"TS  ": ("mpegts", "mpegts", {"strict": "-2"}, True),
+    b"M2TS": ("mpegts", "mpegts", {"strict": "-2", "mpegts_m2ts_mode": "1"}, True),
+    b"VOB ": ("vob", "mpeg", {"strict": "-2"}, True),
 }
 
 
 def codec_name(stream: Any) -> str:
-    """FFmpeg's name of the codec, the same for every decoder of it; empty if FFmpeg cannot decode it."""
+    """FFmpeg's name of the codec, the same for every decoder of it; empty if there is none."""
     context = stream.codec_context
-    return "" if context is None else str(context.codec.canonical_name)
+    if context is None:
+        return str(getattr(stream, "name", None) or "")
+    return str(context.codec.canonical_name)
 
 
 def _identity(stream: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """(what has to be equal, what should be equal) between a stream and its copy."""
     context = stream.codec_context
     must: tuple[Any, ...] = (stream.type, codec_name(stream))
+    if context is None:
+        return must, ()
     should: tuple[Any, ...] = (bytes(context.extradata or b""),)
     if stream.type == "audio":
         must += (context.sample_rate, context.layout.nb_channels)
-        should += (context.layout.name if "channels" not in context.layout.name else "", str(context.format.name))
+        layout, form = context.layout.name, context.format  # no format: only decoding would tell
+        should += (layout if "channels" not in layout else "", "" if form is None else str(form.name))
     return must, should
 
 
-def _write(stream: Any, tag: bytes) -> bytes:
+def _write(stream: Any, tag: bytes, data: bytes) -> bytes:
     name, _, options, needs_packet = _FORMATS[tag]
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=name, container_options=dict(options)) as container:
+    with open_output(buffer, name, options) as container:
         copy = container.add_stream_from_template(stream)
         container.start_encoding()
         if needs_packet:
-            packet = av.Packet(b"\0\0\0\0")
+            packet = av.Packet(data)
             packet.stream, packet.time_base = copy, copy.time_base
             packet.pts = packet.dts = 0
             packet.duration = 1
@@ -62,15 +72,16 @@ def _write(stream: Any, tag: bytes) -> bytes:
     return tag + buffer.getvalue()
 
 
-def pack_params(stream: Any) -> bytes | None:
-    """The bytes for an audio or subtitle stream of an open container, or None if no format can hold it."""
-    if stream.codec_context is None:
+def pack_params(stream: Any, packet: bytes = b"") -> bytes | None:
+    """The bytes for an audio, subtitle or data stream of an open container, or None if no format can hold it; `packet`
+    is the first of the stream, if it is known."""
+    if stream.codec_context is None and (stream.type != "data" or not codec_name(stream)):
         return None
     must, should = _identity(stream)
     fallback: bytes | None = None
     for tag in _FORMATS:
         try:
-            blob = _write(stream, tag)
+            blob = _write(stream, tag, packet or bytes(4))
             if len(blob) > MAX_PARAMS:
                 continue
             with open_params(blob) as copy:
@@ -94,19 +105,20 @@ def open_params(blob: bytes) -> Iterator[Any]:
     if tag not in _FORMATS or len(blob) > MAX_PARAMS:
         raise CorruptError("the description of a copied stream is damaged — use another copy of the file")
     try:
-        container = av.open(
-            io.BytesIO(blob[4:]),
-            "r",
-            format=_FORMATS[tag][1],
-            container_options={"protocol_whitelist": "", "probesize": str(MAX_PARAMS), "analyzeduration": "0"},
-            metadata_errors="replace",
-        )
-    except (OSError, *AV_ERRORS) as error:
+        container = open_input(
+            io.BytesIO(blob[4:]), NOTHING, form=_FORMATS[tag][1],
+            options={"probesize": str(MAX_PARAMS), "analyzeduration": "0"},
+        )  # fmt: skip
+    except (OSError, MediaError, *AV_ERRORS) as error:
         raise CorruptError(
             f"the description of a copied stream is damaged ({reason(error)}) — use another copy of the file"
         ) from error
     with container:
-        streams = [s for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
+        streams = [
+            s
+            for s in container.streams
+            if s.type == "data" or (s.type in ("audio", "subtitle") and s.codec_context is not None)
+        ]
         if len(streams) != 1:
             raise CorruptError("the description of a copied stream is damaged — use another copy of the file")
         yield streams[0]

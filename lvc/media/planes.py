@@ -9,6 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from lvc.media.colour import tags_of
+from lvc.media.header import Crop
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, Plane
 
 PLANAR = ("yuv420p", "yuvj420p")
@@ -49,12 +50,16 @@ class PlaneMaker:
     then true are those of `colour.tags_after`.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, crop: Crop | None = None) -> None:
         self.width = width
         self.height = height
+        self._crop = crop
         self._reformatter = VideoReformatter()
 
     def planes(self, frame: Any) -> tuple[Plane, Plane, Plane]:
+        return self._planes(_cropped(frame, self._crop) if self._crop else frame)
+
+    def _planes(self, frame: Any) -> tuple[Plane, Plane, Plane]:
         same_size = frame.width == self.width and frame.height == self.height
         name = frame.format.name
         if same_size and name in PLANAR:
@@ -104,6 +109,17 @@ class PlaneMaker:
         return self._reformatter.reformat(
             frame, self.width, self.height, "yuv420p", interpolation=flags, threads=1, **options
         )
+
+
+def _cropped(frame: Any, crop: Crop) -> Any:
+    """The part of a picture that its container shows; as 8-bit 4:2:0 if it was something else."""
+    whole = PlaneMaker(frame.width, frame.height)
+    y, u, v = whole.planes(frame)
+    width, height = crop.size(frame.width, frame.height)
+    columns, rows = chroma_size(width, height)
+    top, left = crop.top // 2, crop.left // 2
+    u, v = (plane[top : top + rows, left : left + columns] for plane in (u, v))
+    return frame_from_planes(y[crop.top : crop.top + height, crop.left : crop.left + width], u, v, width, height)
 
 
 def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> Any:

@@ -12,20 +12,34 @@ from typing import Any, BinaryIO, Self, TypeAlias
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from lvc.errors import LimitError, MediaError, UsageError
 from lvc.limits import DEFAULT, Limits
-from lvc.media.chroma import chroma_location
 from lvc.media.colour import tags_after, tags_of
 from lvc.media.errors import AV_ERRORS, reason
-from lvc.media.opus import OpusEncoder
+from lvc.media.header import Crop, attachment_of, video_header
 from lvc.media.orientation import orientation_of
+from lvc.media.params import codec_name
 from lvc.media.planes import PlaneMaker, loss_of
 from lvc.media.scaling import scaled_sar, target_rate, target_size
+from lvc.media.side import FIELDS, TIMECODE, losses_of, properties_of, side_data_of
+from lvc.media.sound import SoundCoding, SoundEncoder, sound_coding
 from lvc.media.source import Live, open_source
-from lvc.media.streams import PacketClock, chapters_of, choose_video, describe, ratio, useful_tags
-from lvc.media.timing import ArrivalClock, Cut, FrameClock, at_constant_rate, with_durations
-from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.media.streams import (
+    PacketClock,
+    chapters_of,
+    choose_video,
+    describe,
+    is_plumbing,
+    pictures_of,
+    ratio,
+    tags_of_stream,
+    useful_tags,
+)
+from lvc.media.timecode import advanced
+from lvc.media.timing import ArrivalClock, Cut, FrameClock, Gaps, at_constant_rate, with_durations
+from lvc.media.types import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss
 
 Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
@@ -34,6 +48,12 @@ _STILLS = ("png", "apng", "mjpeg", "webp", "tiff", "bmp", "jpeg2000", "jpegxl")
 _MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
 _MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
 _OVERRUN = 5  # seconds of video behind the end of a cut before the other streams are no longer waited for
+_EARLY, _EARLY_LIVE = 2000, 100  # packets that are looked at for the first one of a stream
+_DESCRIPTION = 1 << 16  # bytes of an attachment's names and tags, at most
+_LOOKED_AT = 100  # frames whose side data is looked through for what is lost
+# hidden packets before a stream's first one that a decoder needs to get going; Opus: 80 ms
+_WARM_UP = {"aac": 2, "opus": 4, "mp3": 1, "vorbis": 1, "ac3": 1, "eac3": 1}
+_DECODING_TIMES = ("avi", "asf", "asf_o")  # formats that know when a frame is decoded, not when it is shown
 
 
 class MediaReader:
@@ -41,14 +61,17 @@ class MediaReader:
 
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
-    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none` or `opus:48k`; `subtitles`
-    is `copy` or `none`. `live` is a source whose frames get the times at which they come.
+    `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none`, `flac` or `opus:48k`;
+    `subtitles` is `copy` or `none`. `live` is a source whose frames get the times at which they come.
+    `allow_playlists`: `path` may be a playlist, which names others that are opened then. `close_gaps` takes out jumps
+    of the times by more than 5 s.
 
-    `video`, `copied`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd, one line each) is
-    complete when the last frame was read. `frame_count_hint` and
-    `source_seconds`, of the whole file whatever part is read, are None or a good guess.
+    `video`, `side`, `copied`, `attachments`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd,
+    one line each) is complete when the last frame was read. `frame_count_hint` and `source_seconds`, of the whole file
+    whatever part is read, are None or a good guess.
 
-    Raises `MediaError` for what is no video; damage within a video is decoded around, with a notice.
+    Raises `MediaError` for what is no video, and for sound that cannot be copied as `audio` wants it; damage within a
+    video is decoded around, with a notice.
     """
 
     def __init__(
@@ -64,22 +87,26 @@ class MediaReader:
         threads: int = 0,
         limits: Limits = DEFAULT,
         live: Live | None = None,
+        allow_playlists: bool = False,
+        close_gaps: bool = False,
     ) -> None:
         self.notices: list[str] = []
         self._pending: deque[Event] = deque()
         self._events: Iterator[Event] = iter(())
-        self._opus: dict[int, OpusEncoder] = {}
+        self._coded: dict[int, SoundEncoder] = {}
         self._rate = None if fps is None else target_rate(fps)
-        opus_rate = _opus_rate(audio)
+        coding = sound_coding(audio)
         if subtitles not in ("copy", "none"):
             raise UsageError(f"subtitles {subtitles!r} is not understood — use copy or none")
         for name, value in (("start", start), ("duration", duration)):
             if value is not None and (value < 0 or (name == "duration" and value == 0)):
                 raise UsageError(f"{name} must be positive — got {value}")
-        self._live = live
-        self._source = open_source(path, self.notices, live)
+        self._live, self._limits = live, limits
+        self._close_gaps = close_gaps
+        self._begun = False
+        self._source = open_source(path, self.notices, live, allow_playlists)
         try:
-            self._prepare(resolution, start, duration, audio, opus_rate, subtitles, threads, limits)
+            self._prepare(resolution, start, duration, audio, coding, subtitles, threads, limits)
         except BaseException:
             self.close()
             raise
@@ -92,7 +119,7 @@ class MediaReader:
         start: float | Fraction | None,
         duration: float | Fraction | None,
         audio: str,
-        opus_rate: int | None,
+        coding: SoundCoding | None,
         subtitles: str,
         threads: int,
         limits: Limits,
@@ -108,34 +135,8 @@ class MediaReader:
         stream.thread_count = threads
         self._tick = Fraction(stream.time_base) if self._live is None else ArrivalClock.TICK
 
-        kinds = {"audio": audio != "none", "subtitle": subtitles != "none"}
-        copied: list[CopiedStreamInfo] = []
-        self._numbers: dict[int, int] = {}  # index in the file -> number among the copied ones
-        self._clocks: list[PacketClock] = []
-        for other in container.streams:
-            if not kinds.get(other.type, False):
-                continue
-            number = len(copied)
-            if other.type == "audio" and opus_rate is not None and other.codec_context is not None:
-                encoder = OpusEncoder(other, opus_rate, number)
-                copied.append(encoder.info)
-                self._opus[other.index] = encoder
-            else:
-                info = describe(other, self.notices)
-                if info is None:
-                    continue
-                copied.append(info)
-            self._numbers[other.index] = number
-            self._clocks.append(PacketClock())
-        self.copied = tuple(copied)
-        dropped = [s.type for s in container.streams if s.type in ("data", "attachment") and not _is_plumbing(s)]
-        if dropped:
-            self.notices.append(Loss(f"{len(dropped)} {' and '.join(sorted(set(dropped)))} stream(s) left out"))
-        for other in container.streams:
-            if other.index != stream.index and other.index not in self._numbers:
-                other.discard = 48  # AVDISCARD_ALL
-        self._wanted = [stream, *(s for s in container.streams if s.index in self._numbers)]
-
+        self._early: deque[Any] = deque()  # packets that were read before their time
+        self._choose_others(audio, coding, subtitles)
         self._cut = self._make_cut(start, duration)
         self._errors = 0
         self._first_error = ""
@@ -147,10 +148,84 @@ class MediaReader:
         self._restart()
         first = self._first_frame()
         self._describe(first, resolution, limits)
+        self.attachments = tuple(self._attachments)
         self.metadata = useful_tags(container.metadata)
         self.chapters = self._cut_chapters(chapters_of(container))
         self.frame_count_hint = self._guess_count()
         self.source_seconds = container.duration / 1e6 if container.duration and container.duration > 0 else None
+
+    def _choose_others(self, audio: str, coding: SoundCoding | None, subtitles: str) -> None:
+        """Which streams are carried along and how; the others are not read."""
+        container, stream = self._source.container, self._stream
+        kinds = {"audio": audio != "none", "subtitle": subtitles != "none", "data": True}
+        others = [s for s in container.streams if kinds.get(s.type, False) and not is_plumbing(s)]
+        self._covers = {s.index: s for s in pictures_of(container)}
+        self._attachments: list[Attachment] = []
+        for other in container.streams:
+            if other.type == "attachment":
+                attachment = attachment_of(other)
+                if attachment is None:
+                    self.notices.append(Loss(f"attachment {other.index} cannot be read: left out"))
+                else:
+                    self._attach(attachment)
+            if other.type == "video" and other.disposition & Disposition.timed_thumbnails:
+                self.notices.append(Loss(f"video stream {other.index} has pictures for chapters: left out"))
+            if other.index not in {stream.index, *self._covers, *(s.index for s in others)}:
+                other.discard = 48  # AVDISCARD_ALL
+        self._wanted = [stream, *self._covers.values(), *others]
+        infos = {s.index: describe(s) for s in others if coding is None or s.type != "audio"}
+        unknown = [index for index, info in infos.items() if info is None]
+        firsts = self._first_packets(unknown) if unknown else {}
+        copied: list[CopiedStreamInfo] = []
+        self._numbers: dict[int, int] = {}  # index in the file -> number among the copied ones
+        self._clocks: list[PacketClock] = []
+        self._hidden: dict[int, deque[Any]] = {}  # packets that the container hides, in case a decoder needs them
+        for other in others:
+            if other.type == "audio" and coding is not None and other.codec_context is not None:
+                encoder = SoundEncoder(other, coding, len(copied))
+                info: CopiedStreamInfo | None = encoder.info
+                self._coded[other.index] = encoder
+            else:
+                info = infos.get(other.index)
+                if info is None and other.index in firsts:
+                    info = describe(other, firsts[other.index])
+            if info is None:
+                self._refuse(other, other.index in firsts or other.index not in infos)
+                other.discard = 48
+                continue
+            self._numbers[other.index] = len(copied)
+            self._hidden[other.index] = deque(maxlen=_WARM_UP.get(info.codec, 1 if info.kind == "audio" else 0))
+            copied.append(info)
+            self._clocks.append(PacketClock())
+        self.copied = tuple(copied)
+        self._wanted = [s for s in self._wanted if s.type == "video" or s.index in self._numbers]
+
+    def _first_packets(self, wanted: list[int]) -> dict[int, bytes]:
+        """The first packet of each of these streams, by index, where one comes soon. What is read waits in `_early`."""
+        found: dict[int, bytes] = {}
+        try:
+            for packet in self._source.container.demux(self._wanted):
+                if not packet.size:
+                    break
+                self._early.append(packet)
+                if packet.stream.index in wanted:
+                    found.setdefault(packet.stream.index, bytes(packet))
+                if len(found) == len(wanted) or len(self._early) >= (_EARLY if self._live is None else _EARLY_LIVE):
+                    break
+        except (OSError, *AV_ERRORS):
+            pass  # it comes again, and is noted then
+        return found
+
+    def _refuse(self, stream: Any, holds_something: bool) -> None:
+        """What cannot be copied: lost sound is an error, because silence is noticed last."""
+        name = f"{stream.type} stream {stream.index} ({codec_name(stream) or 'unknown codec'})"
+        if not holds_something:
+            self.notices.append(f"{name} holds nothing: left out")
+        elif stream.type == "audio":
+            ways = "--audio none" if stream.codec_context is None else "--audio opus, flac or none"
+            raise MediaError(f"{name} cannot be copied — say what to do with the sound: {ways}")
+        else:
+            self.notices.append(Loss(f"{name} cannot be copied: left out"))
 
     def _make_cut(self, start: float | Fraction | None, duration: float | Fraction | None) -> Cut:
         if start is None and duration is None:
@@ -170,9 +245,11 @@ class MediaReader:
         """Forget what was read; the container stands somewhere else now."""
         rate = _frame_rate(self._stream)
         if self._live is None:
-            self._clock = FrameClock(self._tick, rate)
+            decoding_times = self._source.container.format.name in _DECODING_TIMES
+            self._clock = FrameClock(self._tick, rate, decoding_times)
         else:
             self._clock = ArrivalClock(self._live.arrival, Fraction(self._stream.time_base), rate)
+        self._gaps = Gaps(rate)
         self._events = self._read_events()
         self._pending.clear()
 
@@ -189,6 +266,7 @@ class MediaReader:
                     self._source.container.seek(target, backward=True, stream=self._stream)
                 except AV_ERRORS:
                     continue
+                self._early.clear()
                 self._restart()
                 before, first = self._search()
                 if before or target == 0 or (first is not None and not self._clock.derived and first.pts <= target):
@@ -217,32 +295,39 @@ class MediaReader:
     def _describe(self, frame: Any, resolution: str | None, limits: Limits) -> None:
         stream = self._stream
         rotation, hflip = 0, False
+        header = video_header(stream)
+        found: dict[str, bytes] = {}
+        self._lost: set[str] = set()
+        self._left_to_look = 0
         if stream.codec_context.name in _STILLS:
             rotation = -frame.rotation % 360  # their side data (ICC, EXIF) crash PyAV when they are looked at
         else:
-            for side_data in frame.side_data:
-                if side_data.type.name == "DISPLAYMATRIX":
-                    matrix = np.frombuffer(bytes(side_data)[:36], dtype=np.int32).tolist()
-                    rotation, hflip, exact = orientation_of(matrix)
-                    if not exact:
-                        self.notices.append(Loss("the display matrix is no quarter turn: the nearest one is kept"))
-        size = (frame.width, frame.height)
+            found, self._left_to_look = side_data_of(frame), _LOOKED_AT
+            if "DISPLAYMATRIX" in found:
+                matrix = np.frombuffer(found["DISPLAYMATRIX"][:36], dtype=np.int32).tolist()
+                rotation, hflip, exact = orientation_of(matrix)
+                if not exact:
+                    self.notices.append(Loss("the display matrix is no quarter turn: the nearest one is kept"))
+        crop = header.crop
+        size = crop.size(frame.width, frame.height)
+        if min(size) <= 0:
+            crop, size = Crop(), (frame.width, frame.height)
+        shown = size
         if resolution is not None:
             size = target_size(resolution, *size, turned=rotation in (90, 270))
         if max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels:
             raise LimitError(f"pictures of {size[0]}x{size[1]} are over the limit — scale them down with --resolution")
-        sar = scaled_sar(Fraction(stream.sample_aspect_ratio or 1), (frame.width, frame.height), size)
+        sar = scaled_sar(Fraction(stream.sample_aspect_ratio or 1), shown, size)
         loss = loss_of(frame.format)
         self._formats = {frame.format.name}
         if loss:
             self.notices.append(Loss(loss))
-        if frame.interlaced_frame:
-            self.notices.append(Loss("interlaced video: fields stay woven into frames, their order is not kept"))
+        self.side = self._side_of(stream, frame, properties_of(found), header.field_order, size != shown)
         tags = tags_after(tags_of(frame), frame.format)
         rate = self._rate or _frame_rate(stream)
         self._source_rate = _frame_rate(stream)
         self._source_size = (frame.width, frame.height)
-        self._maker = PlaneMaker(*size)
+        self._maker = PlaneMaker(*size, crop)
         tick = self._tick if self._rate is None else 1 / self._rate
         self.video = VideoFormat(
             width=size[0],
@@ -256,9 +341,38 @@ class MediaReader:
             transfer=tags.transfer,
             matrix=tags.matrix,
             color_range=tags.color_range,
-            chroma_location=chroma_location(stream),
+            chroma_location=header.chroma_location,
             source_pix_fmt=frame.format.name,
         )
+
+    def _side_of(
+        self, stream: Any, frame: Any, properties: dict[str, str], field_order: str, scaled: bool
+    ) -> VideoSide:
+        language, tags = tags_of_stream(stream.metadata)
+        tags = {TIMECODE if key.lower() == TIMECODE else key: value for key, value in tags.items()}
+        for key in ("alpha_mode", "stereo_mode", "rotate"):
+            value = next((tags.pop(name) for name in list(tags) if name.lower() == key), "")
+            if key == "alpha_mode" and value == "1":
+                self.notices.append(Loss("transparency is dropped: it is a second picture, which lvc does not code"))
+        if frame.interlaced_frame and field_order in ("", "progressive"):
+            field_order = "interlaced"
+        if field_order not in ("", "progressive"):
+            if scaled or self._rate is not None:
+                self.notices.append(
+                    Loss("interlaced video is scaled or thinned out as if it were not: fields are mixed")
+                )
+            else:
+                properties[FIELDS] = field_order
+                self.notices.append("interlaced video: lvc codes frames, fields stay woven; their order is kept")
+        begin, rate = self._cut.begin, _frame_rate(stream)
+        if TIMECODE in tags and (begin is not None or self._rate is not None):
+            since = Fraction(0) if begin is None else begin - (stream.start_time or 0) * self._tick
+            moved = None if rate is None else advanced(tags[TIMECODE], rate, since, self._rate)
+            if moved is None:
+                self.notices.append(Loss(f"the timecode {tags.pop(TIMECODE)} cannot be moved to the range: left out"))
+            else:
+                tags[TIMECODE] = moved
+        return VideoSide(language, int(stream.disposition), tags, properties)
 
     def _cut_chapters(self, chapters: list[Chapter]) -> list[Chapter]:
         cut, kept = self._cut, []
@@ -298,19 +412,26 @@ class MediaReader:
 
     def _read_events(self) -> Iterator[Event]:
         """Decoded frames and packets to copy, in the order of the file. Goes on behind damaged places."""
-        container, video = self._source.container, self._stream.index
+        video = self._stream.index
         in_a_row = 0
         while in_a_row < _MAX_ERRORS:
             try:
-                for packet in container.demux(self._wanted):
+                for packet in self._demuxed():
                     in_a_row = 0
+                    index = packet.stream.index
+                    if index in self._covers:
+                        self._add_cover(packet)
+                        continue
                     if packet.pts is not None:
                         self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                    if packet.stream.index == video:
+                    time = packet.dts if packet.dts is not None else packet.pts
+                    if time is not None and packet.stream.type in ("audio", "video") and self._live is None:
+                        self._gaps.see(index, time * packet.time_base, (packet.duration or 0) * packet.time_base)
+                    if index == video:
                         self._packets += bool(packet.size)
                         yield from self._decode(packet)
-                    elif packet.size:
-                        yield packet
+                    elif packet.size and index in self._numbers:
+                        yield from self._shown(packet)
                     if self._give_up:
                         return
                 return
@@ -321,7 +442,41 @@ class MediaReader:
                     break
         yield from self._decode(None)
 
+    def _demuxed(self) -> Iterator[Any]:
+        while self._early:
+            yield self._early.popleft()
+        yield from self._source.container.demux(self._wanted)
+
+    def _add_cover(self, packet: Any) -> None:
+        stream = self._covers[packet.stream.index]
+        if packet.size and not any(cover.data == bytes(packet) for cover in self._attachments):
+            _, tags = tags_of_stream(stream.metadata)
+            name, mime = tags.pop("filename", ""), tags.pop("mimetype", "")
+            codec = codec_name(stream)
+            kind = {"mjpeg": "jpeg"}.get(codec, codec)
+            name = name or f"cover.{'jpg' if kind == 'jpeg' else kind}"
+            self._attach(Attachment(name, mime or f"image/{kind}", bytes(packet), True, tags))
+
+    def _attach(self, attachment: Attachment) -> None:
+        many = len(self._attachments) >= self._limits.max_attachments
+        if many or len(attachment.data) > self._limits.max_metadata - _DESCRIPTION:
+            self.notices.append(Loss(f"the attachment {attachment.name} is too large, or one too many: left out"))
+        else:
+            self._attachments.append(attachment)
+
+    def _shown(self, packet: Any) -> list[Any]:
+        """The packet, behind those hidden ones that its decoder needs; nothing as long as the container hides it."""
+        hidden = self._hidden[packet.stream.index]
+        if packet.is_discard:
+            hidden.append(packet)
+            return []
+        packets = [*hidden, packet]
+        hidden.clear()
+        return packets
+
     def _decode(self, packet: Any) -> list[Any]:
+        if packet is not None and packet.size:
+            self._clock.sent(packet.dts)
         try:
             frames: list[Any] = self._stream.decode(packet)
         except EOFError:
@@ -347,6 +502,12 @@ class MediaReader:
         yield from self._events
 
     def __iter__(self) -> Iterator[Frame | CopiedPacket]:
+        if self._begun:
+            raise UsageError("a reader gives its frames once — open the file again")
+        self._begun = True
+        return self._items()
+
+    def _items(self) -> Iterator[Frame | CopiedPacket]:
         self._queue: deque[tuple[Fraction, CopiedPacket]] = deque()
         tick = self._tick
         frames: Iterator[Frame] = with_durations(self._frames(), self._clock.step, self._video_end)
@@ -377,7 +538,7 @@ class MediaReader:
             pts = event.pts
             if over or cut.is_over(pts, tick):
                 if not over:
-                    self._next_pts = pts - shift
+                    self._next_pts = pts - shift - self._closed(pts * tick, tick)
                 over = True
                 if self._others_are_late() or (cut.end is not None and pts * tick > cut.end + _OVERRUN):
                     self._give_up = True
@@ -391,13 +552,22 @@ class MediaReader:
             except AV_ERRORS as error:
                 self._note_error(error)
                 continue
-            yield Frame(y, u, v, pts - shift, event.duration)
-        for encoder in self._opus.values():
+            yield Frame(y, u, v, pts - shift - self._closed(pts * tick, tick), event.duration)
+        for encoder in self._coded.values():
             self._push(encoder.flush())
         if corrupt:
             self.notices.append(Loss(f"{corrupt} frame(s) are damaged in the source"))
 
+    def _closed(self, time: Fraction, tick: Fraction) -> int:
+        """Ticks by which a time is earlier because gaps were taken out."""
+        return round(self._gaps.before(time) / tick) if self._close_gaps and self._gaps.found else 0
+
     def _note_changes(self, frame: Any) -> None:
+        if self._left_to_look:
+            self._left_to_look -= 1
+            for text in sorted(losses_of(side_data_of(frame)) - self._lost):
+                self._lost.add(text)
+                self.notices.append(Loss(f"{text}: dropped"))
         size = (frame.width, frame.height)
         if size != self._source_size:
             old, self._source_size = self._source_size, size
@@ -428,10 +598,13 @@ class MediaReader:
         shift = self._cut.shift(tick)
         if isinstance(self._clock, ArrivalClock) and self._clock.offset is not None:
             shift = round(self._clock.offset / tick)
-        if index in self._opus:
-            self._push(self._opus[index].encode(packet, self._cut.begin or Fraction(0), self._note_error))
+        if index in self._coded:
+            begin = self._cut.begin or Fraction(0)
+            if self._close_gaps and time is not None:
+                begin += self._gaps.before(time * tick)
+            self._push(self._coded[index].encode(packet, begin, self._note_error))
             return
-        copy = self._clocks[number].packet(number, packet, shift)
+        copy = self._clocks[number].packet(number, packet, shift, lambda ticks: self._closed(ticks * tick, tick))
         if packet.stream.type == "subtitle" and copy.pts is not None and copy.pts < 0 and self._cut.begin is not None:
             copy.duration, copy.pts = max(0, copy.duration + copy.pts), 0
             copy.dts = None if copy.dts is None else max(0, copy.dts)
@@ -459,6 +632,7 @@ class MediaReader:
         if self._next_pts is not None:
             return self._next_pts
         complete = stream.frames and self._packets >= stream.frames and not self._clock.jumps
+        complete = complete and not (self._close_gaps and self._gaps.found)
         if complete and self._is_iso and self._live is None and stream.duration and stream.start_time is not None:
             return int(stream.start_time + stream.duration) - self._cut.shift(self._tick)
         return None
@@ -470,6 +644,11 @@ class MediaReader:
         if clock.jumps:
             self.notices.append(
                 Loss(f"times jump back {clock.jumps} time(s): the rest is shifted behind what came before")
+            )
+        for at, length in self._gaps.found:
+            self.notices.append(
+                f"the times jump forward by {float(length):.1f} s at {float(at - length / 2):.1f} s: "
+                + ("taken out" if self._close_gaps else "the picture stands still meanwhile; --close-gaps takes it out")
             )
         if clock.moved:
             self.notices.append(Loss(f"{clock.moved} frame(s) had a time not later than the one before: moved up"))
@@ -483,11 +662,14 @@ class MediaReader:
 
     def _note_missing_end(self) -> None:
         stream, container = self._stream, self._source.container
-        if self._is_iso and stream.frames > self._packets:
-            self.notices.append(Loss(f"the file ends early: {self._packets} of {stream.frames} frames are there"))
+        # edit lists hide frames that the track counts
+        expected = min(stream.frames, len(stream.index_entries) or stream.frames)
+        if self._is_iso and expected > self._packets:
+            self.notices.append(Loss(f"the file ends early: {self._packets} of {expected} frames are there"))
         elif container.duration is not None and container.duration > 0:
             promised = Fraction(container.duration, 1_000_000)
-            missing = promised - (self._end - Fraction(container.start_time or 0, 1_000_000))
+            # Matroska counts from 0, others from the first packet
+            missing = promised - max(self._end, self._end - Fraction(container.start_time or 0, 1_000_000))
             if missing > max(Fraction(1), promised / 20):
                 self.notices.append(
                     Loss(f"the file ends early: {float(missing):.1f} of {float(promised):.1f} s are missing")
@@ -501,8 +683,8 @@ class MediaReader:
         self._pending.clear()
         self._events = iter(())
         self._stream = None
-        self._wanted = []
-        self._opus.clear()
+        self._wanted, self._covers = [], {}
+        self._coded.clear()
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -521,21 +703,3 @@ def _frame_rate(stream: Any) -> Fraction | None:
     candidates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     sane = [rate for rate in candidates if Fraction(1, 1000) <= rate <= 1000]
     return Fraction(sane[0]).limit_denominator(1_000_000) if sane else None
-
-
-def _opus_rate(audio: str) -> int | None:
-    """Bits per second of `opus:48k`; None for `copy` and `none`."""
-    if audio in ("copy", "none"):
-        return None
-    name, _, value = audio.partition(":")
-    digits = value.lower().removesuffix("k")
-    if name == "opus" and digits.isdigit():
-        rate = int(digits) * (1000 if value.lower().endswith("k") else 1)
-        if 6000 <= rate <= 510_000:
-            return rate
-    raise UsageError(f"audio {audio!r} is not understood — use copy, none or opus:48k (6k to 510k)")
-
-
-def _is_plumbing(stream: Any) -> bool:
-    """Data streams that only serve a container: chapter text, time code, hint tracks, scene descriptions."""
-    return stream.type == "data" and (getattr(stream, "name", None) in (None, "bin_data", "tmcd"))

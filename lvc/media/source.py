@@ -9,17 +9,17 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import av
-
-from lvc.errors import MediaError
+from lvc.errors import NOWHERE, MediaError, nowhere
 from lvc.media.errors import AV_ERRORS, reason
+from lvc.media.open import CAMERA, FILE, NOTHING, RAW, Access, access_to, access_to_playlist, open_input, scheme_of
 
 STDIN = "-"
 _HEAD = 1 << 16
 _BUFFER = 1 << 18
+SNIFF = 512
 _RAW_NAME = re.compile(r"(?<!\d)(\d{2,5})x(\d{2,5})(?!\d)(?:[_@-](\d{1,3}(?:\.\d+)?)(?:fps|hz)?(?!\d))?", re.IGNORECASE)
 _RAW_FORMATS = {"yuv": "yuv420p", "i420": "yuv420p", "nv12": "nv12"}
 
@@ -141,30 +141,78 @@ class Source:
             item.close()
 
 
-def _spelled(path: str) -> tuple[str, str | None, dict[str, str]]:
-    """(what FFmpeg opens, forced format, options) for a path or an address."""
+@dataclass(frozen=True)
+class _Spelled:
+    """A path or an address as FFmpeg is to open it. `head`: the first bytes of a file."""
+
+    name: str
+    access: Access
+    form: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    head: bytes = b""
+
+
+def _spelled(path: str, allow_playlists: bool) -> _Spelled:
     if os.path.exists(path):
         if path.startswith("/dev/video") and stat.S_ISCHR(os.stat(path).st_mode):
-            return path, "v4l2", {}
+            return _Spelled(path, CAMERA, "v4l2")
         if os.path.isdir(path):
             raise MediaError("is a folder — name a video file")
-        raw = raw_options(path)
         # "file:" keeps FFmpeg from reading a protocol or a number pattern into the name
-        return f"file:{path}", *(raw if raw else (None, {}))
-    if re.match(r"[a-z][a-z0-9+.-]{1,}:", path):
-        return path, None, {}
-    raise MediaError("no such file — check the name")
+        name = f"file:{path}"
+        raw = raw_options(path)
+        if raw is not None:
+            return _Spelled(name, RAW, *raw)
+        head = _head_of(path)
+        if _is_animated_webp(head):
+            raise MediaError("is an animated WebP, which FFmpeg cannot decode — convert it to a GIF or a video first")
+        return _Spelled(name, access_to_playlist() if allow_playlists else FILE, head=head)
+    if scheme_of(path):
+        return _Spelled(path, access_to(path, allow_playlists))
+    if re.search(r"%0?\d*d|[*?]", path):
+        raise MediaError(
+            "no such file, and patterns of numbered pictures are not read — make a video of them first: "
+            "ffmpeg -i PATTERN -c:v ffv1 pictures.mkv"
+        )
+    raise MediaError(f"no such file — {NOWHERE if nowhere() else 'check the name'}")
 
 
-def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str], live: Live | None = None) -> Source:
+def _head_of(path: str) -> bytes:
+    """The first bytes of a regular file; nothing of a pipe, whose bytes come once."""
+    try:
+        if not os.path.isfile(path):
+            return b""
+        with open(path, "rb") as file:
+            return file.read(SNIFF)
+    except OSError:
+        return b""
+
+
+def _is_animated_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20:21]) and bool(head[20] & 2)
+
+
+def open_file(path: str | os.PathLike[str], form: str | None = None, options: dict[str, str] | None = None) -> Any:
+    """The container of a file on this machine, for what reads more simply than `MediaReader`. `form`: the only demuxer;
+    `rawvideo` with its `options` for pictures without a header. Raises what PyAV raises, and `MediaError`."""
+    name = os.fspath(path)
+    access = RAW if form == "rawvideo" else FILE
+    return open_input(f"file:{name}", access, form=form, options=options, head=_head_of(name))
+
+
+def open_source(
+    path: str | os.PathLike[str] | BinaryIO,
+    notices: list[str],
+    live: Live | None = None,
+    allow_playlists: bool = False,
+) -> Source:
     """Open `path` (a path, an address, `-` for standard input, or a binary file object). Raises `MediaError`."""
     owned: list[Any] = []
     target: Any
-    form: str | None = None
-    options: dict[str, str] = {}
+    spelled = _Spelled("", NOTHING)
     if isinstance(path, (str, os.PathLike)) and os.fspath(path) != STDIN:
-        target, form, options = _spelled(os.fspath(path))
-        seekable = True
+        spelled = _spelled(os.fspath(path), allow_playlists)
+        target, seekable = spelled.name, True
     else:
         raw = _stdin() if isinstance(path, (str, os.PathLike)) else path
         seekable = _is_seekable(raw)
@@ -173,15 +221,16 @@ def open_source(path: str | os.PathLike[str] | BinaryIO, notices: list[str], liv
             seekable = True
             owned.append(target)
     try:
-        if live is not None:
-            options = {**live.options(target), **options}
-        container = av.open(
-            target, "r", format=form, container_options=options, metadata_errors="replace", buffer_size=_BUFFER,
+        container = open_input(
+            target, spelled.access, form=spelled.form, head=spelled.head, buffer_size=_BUFFER,
+            options={**({} if live is None else live.options(target)), **spelled.options},
             timeout=None if live is None else live.timeout,
         )  # fmt: skip
-    except (OSError, *AV_ERRORS) as error:
+    except (OSError, MediaError, *AV_ERRORS) as error:
         for item in owned:
             item.close()
+        if isinstance(error, MediaError):
+            raise
         if isinstance(error, PermissionError):
             raise MediaError("permission denied — check who may read it") from error
         if isinstance(error, (ConnectionError, TimeoutError)):

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
 from lvc.media.params import codec_name, pack_params
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Ratio
 from lvc.notices import Loss
 
 # They describe the container that the video came in, not the video.
-_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "duration", "handler_name", "vendor_id"}
+_CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "duration", "vendor_id", "bps"}
+_CONTAINER_TAGS |= {"number_of_frames", "number_of_bytes"}
+_PLUMBING = re.compile(r"hint|scene|\bOD\b|bifs|object desc", re.IGNORECASE)
+# names that programs give to every track; others were given by people
+_USUAL_NAMES = re.compile(
+    r"(\W|core media|gopro met|apple|gpac|iso media|google|bento4|l-smash|vimeo|alias|sound|audio|video|media|data|"
+    r"time|code|subtitle|text|closed|caption|handler|track|stream|file|produced|by|inc|imported|with|on|at|using|\d|\x1f)*",
+    re.IGNORECASE,
+)
 
 
 def ratio(value: Fraction | None) -> Ratio:
@@ -24,8 +34,27 @@ def useful_tags(metadata: dict[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in metadata.items()
-        if key.lower() not in _CONTAINER_TAGS and not key.lower().startswith(("_statistics", "encoder")) and value != ""
+        if _plain(key) not in _CONTAINER_TAGS
+        and not key.lower().startswith(("_statistics", "encoder"))
+        and value != ""
+        and not (key.lower() == "handler_name" and _USUAL_NAMES.fullmatch(value))
     }
+
+
+def _plain(key: str) -> str:
+    """Without the language that some programs append: `BPS-eng`."""
+    return key.lower().removesuffix("-eng")
+
+
+def tags_of_stream(metadata: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Language and useful tags of a stream. Its name is `title`, wherever its container keeps it."""
+    tags = useful_tags(metadata)
+    language = tags.pop("language", "")
+    names = [tags.pop(key, "") for key in ("title", "name", "handler_name")]
+    name = next((name for name in names if name), "")
+    if name:
+        tags["title"] = name
+    return "" if language == "und" else language, tags
 
 
 def choose_video(container: Any, notices: list[str]) -> Any | None:
@@ -40,23 +69,32 @@ def choose_video(container: Any, notices: list[str]) -> Any | None:
     return chosen
 
 
-def describe(stream: Any, notices: list[str]) -> CopiedStreamInfo | None:
-    """A stream that will be copied; None (and a notice) if it cannot be."""
-    codec = codec_name(stream)
-    params = pack_params(stream)
+def pictures_of(container: Any) -> list[Any]:
+    """The streams that are cover art."""
+    return [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+
+
+def is_plumbing(stream: Any) -> bool:
+    """Data streams that only serve a container: text of chapters, which FFmpeg discards, hints and descriptions of MP4,
+    and time code, which is a tag as well."""
+    if stream.type != "data":
+        return False
+    plumbing = codec_name(stream) == "" and _PLUMBING.search(stream.metadata.get("handler_name", ""))
+    return stream.discard == Discard.all or "timecode" in stream.metadata or bool(plumbing)
+
+
+def describe(stream: Any, packet: bytes = b"") -> CopiedStreamInfo | None:
+    """A stream that will be copied; None if it cannot be. `packet` is its first one, if it is known."""
+    params = pack_params(stream, packet)
     if params is None:
-        notices.append(
-            Loss(f"{stream.type} stream {stream.index} ({codec or 'unknown codec'}) cannot be copied: left out")
-        )
         return None
-    tags = useful_tags(stream.metadata)
-    language = tags.pop("language", "")
+    language, tags = tags_of_stream(stream.metadata)
     audio = stream.type == "audio"
     return CopiedStreamInfo(
         kind=stream.type,
-        codec=codec,
+        codec=codec_name(stream),
         time_base=ratio(stream.time_base),
-        language="" if language == "und" else language,
+        language=language,
         sample_rate=stream.codec_context.sample_rate if audio else 0,
         channels=stream.codec_context.layout.nb_channels if audio else 0,
         disposition=int(stream.disposition),
@@ -81,12 +119,16 @@ class PacketClock:
 
     def __init__(self) -> None:
         self._last: int | None = None
+        self._out: int | None = None
         self._next = 0
         self._shift = 0
         self.jumps = 0
 
-    def packet(self, number: int, packet: Any, off: int = 0) -> CopiedPacket:
-        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier."""
+    def packet(
+        self, number: int, packet: Any, off: int = 0, closed: Callable[[int], int] = lambda _: 0
+    ) -> CopiedPacket:
+        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier, and by the gaps
+        before its time that are taken out (`closed`)."""
         pts, dts, duration = packet.pts, packet.dts, packet.duration or 0
         time = dts if dts is not None else pts
         if time is not None:
@@ -96,6 +138,12 @@ class PacketClock:
             self._last = time + self._shift
             self._next = self._last + max(1, duration)
         move = self._shift - off
+        if self._last is not None and (gaps := closed(self._last)):
+            move -= gaps
+            if time is not None and self._out is not None:  # streams end and begin a little apart
+                move += max(0, self._out + 1 - (time + move))
+        if time is not None:
+            self._out = time + move
         return CopiedPacket(
             stream=number,
             pts=None if pts is None else pts + move,

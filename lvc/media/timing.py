@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,16 +10,19 @@ from fractions import Fraction
 from lvc.media.types import Frame
 
 _JUMP = Fraction(1, 2)  # seconds: a step back by more is a new timeline, not a slip
+_LONGEST_STEP = Fraction(5)  # seconds between two packets: more is a gap, as between recordings that were joined
 
 
 class FrameClock:
     """Gives every frame a pts, larger than the one before.
 
-    A missing pts is derived from the dts or the frame rate. A pts that does not grow is moved up by the least; where
-    times jump back by more than half a second (joined recordings), the rest is shifted behind what came before.
+    A missing pts is derived from the dts or the frame rate. A pts that does not grow is moved up by the least, or to
+    the dts; where times jump back by more than half a second (joined recordings), the rest is shifted behind what came
+    before. `decoding_order`: the container has times of decoding only (AVI, ASF), and what FFmpeg calls pts is wrong
+    where frames are reordered. A frame then gets the dts that so many packets ago had as the decoder holds back.
     """
 
-    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
+    def __init__(self, time_base: Fraction, rate: Fraction | None, decoding_order: bool = False) -> None:
         self._tick = time_base
         self.step = max(1, round(1 / (rate * time_base))) if rate else max(1, round(Fraction(1, 25) / time_base))
         self._last: int | None = None
@@ -26,8 +30,31 @@ class FrameClock:
         self.derived = 0
         self.moved = 0
         self.jumps = 0
+        self._waiting: deque[int] | None = deque() if decoding_order else None
+        self._delay: int | None = None
+
+    def sent(self, dts: int | None) -> None:
+        """A packet is on its way to the decoder."""
+        if self._waiting is not None and dts is not None:
+            self._waiting.append(dts)
+
+    def _in_order(self, dts: int | None) -> int | None:
+        """The time of the next frame, which came out when the packet with `dts` had gone in (None: no more go in)."""
+        waiting = self._waiting
+        if not waiting:
+            return None
+        if dts is not None:
+            gone = sum(1 for other in waiting if other <= dts)
+            if self._delay is None:
+                self._delay = max(0, gone - 1)
+            for _ in range(min(gone - 1 - self._delay, len(waiting) - 1)):
+                waiting.popleft()  # of a frame that never came
+        return waiting.popleft()
 
     def stamp(self, pts: int | None, dts: int | None, duration: int) -> int:
+        if self._waiting is not None:
+            ordered = self._in_order(dts)
+            pts = pts if ordered is None else ordered
         if pts is None:
             self.derived += 1
             expected = 0 if self._last is None else self._last + self.step
@@ -40,11 +67,35 @@ class FrameClock:
                 self._shift += correction
                 pts += correction
                 self.jumps += 1
+            elif dts is not None and self._last < dts + self._shift <= self._last + 4 * self.step:
+                pts = dts + self._shift
             else:
                 pts = self._last + 1
                 self.moved += 1
         self._last = pts
         return pts
+
+
+class Gaps:
+    """Where the times of a file jump forward by more than 5 s, and by ten frames; all streams share the gaps.
+
+    `see` is told of every packet, in seconds, `before` then says by how much earlier a time is if gaps are taken out.
+    """
+
+    def __init__(self, rate: Fraction | None) -> None:
+        self._longest = max(_LONGEST_STEP, 10 / rate) if rate else _LONGEST_STEP
+        self.found: list[tuple[Fraction, Fraction]] = []  # the middle and the length of each
+        self._ends: dict[int, Fraction] = {}
+
+    def see(self, stream: int, start: Fraction, duration: Fraction) -> None:
+        end = self._ends.get(stream)
+        if end is not None and start - end > self._longest and not any(end <= at <= start for at, _ in self.found):
+            self.found.append(((start + end) / 2, start - end))
+        if end is None or start + duration > end or start < end - self._longest:
+            self._ends[stream] = start + duration
+
+    def before(self, time: Fraction) -> Fraction:
+        return sum((length for at, length in self.found if at <= time), Fraction(0))
 
 
 class ArrivalClock(FrameClock):

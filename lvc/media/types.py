@@ -113,6 +113,32 @@ class CopiedPacket:
 
 
 @dataclass(frozen=True)
+class VideoSide:
+    """What belongs to the video beside its pictures: the tags of its stream (title, timecode, …), and `properties`:
+    `field_order`, `mastering_display`, `content_light`, `stereo3d` (`lvc.media.side`)."""
+
+    language: str = ""
+    disposition: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def interlaced(self) -> bool:
+        return self.properties.get("field_order", "progressive") != "progressive"
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file inside the file: cover art, or a font."""
+
+    name: str
+    mime: str
+    data: bytes
+    cover: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Chapter:
     """A named part of the video; `start` and `end` in units of its own `time_base`."""
 

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import av
+from av.stream import Disposition
 
 from lvc.errors import MediaError, UsageError
 from lvc.media.colour import ColourTags, known_tags
-from lvc.media.containers import ContainerFormat, container_for, iso_options
-from lvc.media.encoders import encoder_for, encoder_options
+from lvc.media.containers import container_for, iso_options
+from lvc.media.encoders import FIELD_ROWS, encoder_for, encoder_options, unsaid
 from lvc.media.errors import AV_ERRORS, media_errors, reason
+from lvc.media.fitting import add_copy, refusal
+from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
-from lvc.media.params import codec_name, open_params
+from lvc.media.params import open_params
 from lvc.media.planes import frame_from_planes
 from lvc.media.priority import ordinary_priority
-from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat
+from lvc.media.side import FIELDS, STEREO, TIMECODE
+from lvc.media.sound import SoundEncoder, sound_coding
+from lvc.media.timecode import is_countable
+from lvc.media.types import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss
 
 _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
 _MAX_SAR = 65535
 _MAX_INT = (1 << 31) - 1
-_DESCRIBED_BY_PACKETS = ("ac3", "eac3", "truehd", "mlp")  # MP4 takes their parameters from the first packet
-_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_MOST_EARLY = 4096  # packets that wait for the first frame
+_UNKNOWN = "application/octet-stream"
+_COVER_CODECS = {"image/jpeg": "mjpeg", "image/png": "png", "image/bmp": "bmp"}
+_STEREO_IN_MATROSKA = {
+    "side_by_side": "left_right", "side_by_side-inverted": "right_left",
+    "top_and_bottom": "top_bottom", "top_and_bottom-inverted": "bottom_top",
+    "interleaved_lines": "row_interleaved_lr", "interleaved_lines-inverted": "row_interleaved_rl",
+    "interleaved_columns": "col_interleaved_lr", "interleaved_columns-inverted": "col_interleaved_rl",
+    "checkerboard": "checkerboard_lr", "checkerboard-inverted": "checkerboard_rl",
+    "frame_alternate": "block_lr", "frame_alternate-inverted": "block_rl",
+}  # fmt: skip
 
 
 class MediaWriter:
@@ -37,7 +52,9 @@ class MediaWriter:
 
     `path` is a path or a binary file object (not closed; a pipe gets a fragmented MP4). The container follows from the
     ending of `path` or from `container` (mp4, mov, mkv, webm). `codec` is h264, hevc, av1 or ffv1 (lossless, mkv only).
-    Frames must come in order of their times; packets in order within their stream.
+    Frames must come in order of their times; packets in order within their stream. `audio` is `copy`, `none`, or what
+    sound is coded again as: `flac`, `opus:96k`, `aac`. Where the first frame's time is below 0, all times are moved
+    until it is 0: players do not show what lies before.
 
     What the container or codec cannot hold is left out and named in `notices`.
     """
@@ -55,6 +72,9 @@ class MediaWriter:
         crf: float | None = None,
         preset: str | None = None,
         threads: int = 0,
+        side: VideoSide | None = None,
+        attachments: Sequence[Attachment] = (),
+        audio: str = "copy",
     ) -> None:
         self.notices: list[str] = []
         self.video = video
@@ -70,16 +90,26 @@ class MediaWriter:
         self._frames = 0
         self._milliseconds = not self._format.is_iso  # until a time was rounded
         self._closed = False
+        self._side = side or VideoSide()
+        self._audio, self._coding = audio, sound_coding(audio)
+        self._coders: dict[int, SoundEncoder] = {}
+        self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
+        self._early: list[CopiedPacket] = []
+        self._last_dts: dict[int, int] = {}  # by copied stream, in the ticks of the output
         self._templates = ExitStack()
         tags = dict(metadata or {})
-        options = encoder_options(self._encoder, crf, preset, video.chroma_location)
+        options = encoder_options(
+            self._encoder, crf, preset, video.chroma_location, self._side.properties, video.height
+        )
         try:
             with media_errors("the output cannot be set up", "try another container or codec"):
                 self._open(path, copied, tags)
                 self._add_video(options, threads)
                 self._add_copied(copied)
+                covers = self._add_attachments(attachments)
                 self._container.metadata.update(tags)
                 self._add_chapters(chapters)
+                self._write_covers(covers)
         except BaseException:
             self._templates.close()
             raise
@@ -99,9 +129,7 @@ class MediaWriter:
             if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
                 options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
                 options = {key: value for key, value in options.items() if value}
-        self._container = av.open(
-            target, "w", format=self._format.muxer, container_options=options, metadata_errors="replace"
-        )
+        self._container = open_output(target, self._format.muxer, options)
 
     def _add_video(self, options: dict[str, str], threads: int) -> None:
         video, encoder = self.video, self._encoder
@@ -134,6 +162,15 @@ class MediaWriter:
         matrix = matrix_of(video.rotation, video.hflip, width, height)
         if matrix is not None:
             stream.set_display_matrix(matrix)
+        stream.metadata.update(self._side.tags)
+        timecode = self._side.tags.get(TIMECODE)
+        if timecode is not None and (self._format.muxer == "webm" or not self._counts(timecode)):
+            del stream.metadata[TIMECODE]
+            self.notices.append(Loss(f"{self._format.name} has no place for the timecode {timecode}: left out"))
+        if self._side.language:
+            stream.metadata["language"] = self._side.language
+        stream.disposition = self._side.disposition
+        self._note_properties(stream)
         self._stream = stream
         self._durations: dict[int, int] = {}
         self._held: Any | None = None  # the newest packet of the encoder
@@ -143,20 +180,78 @@ class MediaWriter:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
             self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
 
+    def _note_properties(self, stream: Any) -> None:
+        """What encoder and container cannot say of the picture."""
+        codec, name, properties = self._encoder, self._format.name, self._side.properties
+        stereo = properties.get(STEREO)
+        if stereo is not None and self._format.muxer == "matroska" and stereo in _STEREO_IN_MATROSKA:
+            stream.metadata["stereo_mode"] = _STEREO_IN_MATROSKA[stereo]
+            properties = {key: value for key, value in properties.items() if key != STEREO}
+        self.notices += [
+            Loss(f"{codec.library} in {name} cannot say {what}: {properties[key]} is left out")
+            for key, what in unsaid(codec, properties).items()
+        ]
+        if properties.get(FIELDS) == "interlaced" or (FIELDS in properties and self._format.muxer == "webm"):
+            self.notices.append(Loss("the order of the fields is not known, or has no place here: it is left out"))
+        elif FIELDS in properties and codec.library == "libx264" and self.video.height % FIELD_ROWS:
+            text = f"libx264 cannot flag fields in pictures of {self.video.height} rows: left out — use --codec hevc"
+            self.notices.append(Loss(text))
+
+    def _counts(self, timecode: str) -> bool:
+        """Matroska keeps it as text; MP4 and MOV have a track that counts."""
+        return not self._format.is_iso or is_countable(timecode, self.video.rate)
+
+    def _add_attachments(self, attachments: Sequence[Attachment]) -> list[tuple[Any, Attachment]]:
+        """Files inside the file; covers of MP4 are streams, whose one packet is written behind the header."""
+        covers: list[tuple[Any, Attachment]] = []
+        for item in attachments:
+            if self._format.muxer == "matroska":
+                stream = self._container.add_attachment(item.name or "file", item.mime or _UNKNOWN, item.data)
+                stream.metadata.update(
+                    {**item.tags, "filename": item.name or "file", "mimetype": item.mime or _UNKNOWN}
+                )
+                continue
+            codec = _COVER_CODECS.get(item.mime)
+            if self._format.muxer == "mp4" and item.cover and codec is not None:
+                stream = self._container.add_mux_stream(codec, width=1, height=1)
+                stream.time_base, stream.disposition = Fraction(1, 90000), int(Disposition.attached_pic)
+                stream.metadata.update(item.tags)
+                covers.append((stream, item))
+            else:
+                what = "the cover" if item.cover else f"the attachment {item.name}"
+                self.notices.append(Loss(f"{self._format.name} has no place for {what}: left out — a .mkv keeps it"))
+        return covers
+
+    def _write_covers(self, covers: list[tuple[Any, Attachment]]) -> None:
+        for stream, item in covers:
+            packet = av.Packet(item.data)
+            packet.stream, packet.time_base = stream, stream.time_base
+            packet.pts = packet.dts = 0
+            packet.is_keyframe = True
+            self._container.mux(packet)
+
     def _add_copied(self, copied: Sequence[CopiedStreamInfo]) -> None:
         """Make the copied streams again; those that the container refuses are left out with a notice."""
         self._streams: list[Any | None] = []
         self._copied = tuple(copied)
-        for info in copied:
+        for number, info in enumerate(copied):
+            if info.kind == "audio" and self._audio == "none":
+                self._streams.append(None)
+                continue
             template = self._templates.enter_context(open_params(info.params))
-            refusal = _refusal(template, self._format)
-            if refusal is not None:
+            if info.kind == "audio" and self._coding is not None:
+                coder = self._coders[number] = SoundEncoder(template, self._coding, number)
+                info = replace(info, codec=coder.info.codec, time_base=coder.info.time_base, params=coder.info.params)
+                template = self._templates.enter_context(open_params(info.params))
+            why = refusal(template, self._format)
+            if why is not None:
+                advice = "; --audio flac, opus or aac gives it out" if info.kind == "audio" else ""
                 self.notices.append(
-                    Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({refusal})")
+                    Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({why}){advice}")
                 )
                 self._streams.append(None)
                 continue
-            stream = _add_copy(self._container, template)
+            stream = add_copy(self._container, template)
             stream.time_base = Fraction(*info.time_base)
             stream.metadata.clear()
             stream.metadata.update(info.metadata)
@@ -186,8 +281,18 @@ class MediaWriter:
     def write(self, item: Frame | CopiedPacket) -> None:
         """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
         if isinstance(item, CopiedPacket):
-            self._write_packet(item)
+            if not 0 <= item.stream < len(self._streams):
+                raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
+            if self._moved is None and len(self._early) < _MOST_EARLY:
+                self._early.append(item)
+            else:
+                self._take_packet(item)
             return
+        if self._moved is None:
+            self._moved = max(Fraction(0), -item.pts * self._tick)
+            self._take_early()
+        if self._moved:
+            item = replace(item, pts=item.pts + round(self._moved / self._tick))
         if (self._last is not None and item.pts <= self._last) or abs(item.pts) > _MAX_TICKS:
             raise MediaError(f"frame time {item.pts} does not follow {self._last} — the source is damaged")
         if self._last is None:
@@ -223,19 +328,47 @@ class MediaWriter:
             self._container.mux(self._held)
             self._held = None
 
-    def _write_packet(self, item: CopiedPacket) -> None:
-        if not 0 <= item.stream < len(self._streams):
-            raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for packet in early:
+            self._take_packet(packet)
+
+    def _take_packet(self, item: CopiedPacket) -> None:
+        """Write a packet, as it is or coded again, at its time in the output."""
+        if self._streams[item.stream] is None:
+            return
+        if self._moved:
+            later = round(self._moved / Fraction(*self._copied[item.stream].time_base))
+            pts = None if item.pts is None else item.pts + later
+            item = replace(item, pts=pts, dts=None if item.dts is None else item.dts + later)
+        coder = self._coders.get(item.stream)
+        if coder is None:
+            self._mux(item, Fraction(*self._copied[item.stream].time_base))
+            return
+        packet = av.Packet(item.data)
+        packet.time_base = Fraction(*self._copied[item.stream].time_base)
+        packet.pts, packet.dts, packet.duration = item.pts, item.dts, item.duration
+        for coded in coder.encode(packet, Fraction(0), self._note_damage):
+            self._mux(coded, Fraction(*coder.info.time_base))
+
+    def _note_damage(self, error: BaseException) -> None:
+        text = f"a packet of sound could not be decoded ({reason(error)})"
+        if text not in self.notices:
+            self.notices.append(Loss(text))
+
+    def _mux(self, item: CopiedPacket, tick: Fraction) -> None:
         stream = self._streams[item.stream]
         if stream is None:
             return
         try:
             packet = av.Packet(item.data)
             packet.stream = stream
-            packet.time_base = Fraction(*self._copied[item.stream].time_base)
+            packet.time_base = tick
             packet.pts = item.pts
             packet.dts = item.dts if item.dts is not None else item.pts
             packet.duration = item.duration
+            if self._format.is_iso and packet.dts is not None:
+                self._set_apart(packet, item.stream)
             packet.is_keyframe = item.is_key
             self._container.mux(packet)
         except OSError as error:
@@ -249,6 +382,20 @@ class MediaWriter:
                 Loss(f"{info.kind} {info.codec} is cut short: a packet cannot be written ({reason(error)})")
             )
 
+    def _set_apart(self, packet: Any, number: int) -> None:
+        """MP4 demands that times grow and last, and Matroska's milliseconds are longer than packets of TrueHD."""
+        self._container.start_encoding()  # which decides on the ticks
+        tick = Fraction(packet.stream.time_base)
+        pts, dts, duration = (
+            round((value or 0) * packet.time_base / tick) for value in (packet.pts, packet.dts, packet.duration)
+        )
+        last = self._last_dts.get(number)
+        if last is not None and dts <= last:
+            dts = last + 1
+            pts = max(pts, dts)
+        self._last_dts[number] = dts
+        packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, max(1, duration), tick
+
     # ---------------------------------------------------------------- closing
 
     def close(self) -> None:
@@ -259,6 +406,10 @@ class MediaWriter:
         try:
             if not self._frames:
                 raise MediaError("there is no frame to write — the source holds no pictures in this range")
+            self._take_early()
+            for coder in self._coders.values():
+                for packet in coder.flush():
+                    self._mux(packet, Fraction(*coder.info.time_base))
             with media_errors("the video cannot be finished", "check the free space and the settings of the codec"):
                 self._mux_video(None)
                 self._container.close()
@@ -297,28 +448,3 @@ def _seekable(file: Any) -> bool:
 def _is_special(path: str) -> bool:
     """A named pipe or a device, which cannot be rewound."""
     return os.path.exists(path) and not os.path.isfile(path)
-
-
-def _add_copy(container: Any, template: Any) -> Any:
-    """A stream like `template`. Channels in an order that nobody named get the usual one, as MP4 demands a name."""
-    stream = container.add_stream_from_template(template)
-    if template.type == "audio" and "channels" in template.codec_context.layout.name:
-        usual = _USUAL_LAYOUTS.get(template.codec_context.layout.nb_channels)
-        if usual is not None:
-            stream.codec_context.layout = usual
-    return stream
-
-
-def _refusal(template: Any, form: ContainerFormat) -> str | None:
-    """Why the container cannot hold the stream; None if it can. Tried out on a header in memory."""
-    options = {"strict": "-2"}
-    if form.is_iso:  # the index of a plain MP4 comes at its end, where it would be too late
-        needs_packet = codec_name(template) in _DESCRIBED_BY_PACKETS
-        options["movflags"] = "delay_moov+frag_keyframe" if needs_packet else "empty_moov"
-    try:
-        with av.open(io.BytesIO(), "w", format=form.muxer, container_options=options) as trial:
-            _add_copy(trial, template)
-            trial.start_encoding()
-    except (OSError, *AV_ERRORS) as error:
-        return reason(error)
-    return None

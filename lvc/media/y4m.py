@@ -6,7 +6,8 @@ import os
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat
+from lvc.media.side import FIELDS, TIMECODE
+from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss
 
 _TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
@@ -19,7 +20,7 @@ class Y4mWriter:
     The format has one constant frame rate and no rotation; `notices` names what a video loses by that.
     """
 
-    def __init__(self, file: BinaryIO, video: VideoFormat) -> None:
+    def __init__(self, file: BinaryIO, video: VideoFormat, side: VideoSide | None = None) -> None:
         self.notices: list[str] = []
         self.video = video
         self._file = file
@@ -29,9 +30,14 @@ class Y4mWriter:
             self.notices.append(Loss("y4m needs a frame rate and none is known: 25 is written"))
         if video.rotation or video.hflip:
             self.notices.append(Loss("y4m has no place for rotation: pictures are written as coded"))
+        properties = {} if side is None else side.properties
+        fields = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}.get(properties.get(FIELDS, ""), "p")
+        others = sorted({key for key in properties if key != FIELDS} | ({TIMECODE} & set(side.tags if side else ())))
+        if others:
+            self.notices.append(Loss(f"y4m has no place for {', '.join(others)}: left out"))
         sar = video.sar if all(video.sar) else (0, 0)
         header = (
-            f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} Ip A{sar[0]}:{sar[1]} "
+            f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} I{fields} A{sar[0]}:{sar[1]} "
             f"C{_TAGS.get(video.chroma_location, '420jpeg')}{_RANGES.get(video.color_range, '')}\n"
         )
         self._header: bytes | None = header.encode("ascii")

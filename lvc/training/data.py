@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from ..codec.motion_choice import MotionChoice
 from ..errors import MediaError, UsageError
 from ..media.motion import MotionSearch
+from ..media.source import open_file
 
 VIDEO = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".264", ".3gp", ".y4m", ".ts", ".m4v"}
 PHOTO = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -53,7 +54,7 @@ def _planes(frame: av.VideoFrame, max_height: int) -> tuple[np.ndarray, np.ndarr
 def _read_video(path: Path, max_height: int, max_frames: int) -> tuple[np.ndarray, np.ndarray]:
     ys: list[np.ndarray] = []
     uvs: list[np.ndarray] = []
-    with av.open(str(path)) as container:
+    with open_file(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):
@@ -69,7 +70,7 @@ def _read_video(path: Path, max_height: int, max_frames: int) -> tuple[np.ndarra
 
 def _pan(path: Path, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
     """A slow random pan and zoom over a photograph, resampled on its 4:2:0 planes."""
-    with av.open(str(path)) as container:
+    with open_file(path) as container:
         frame = next(container.decode(video=0))
         w, h = frame.width - frame.width % 16, frame.height - frame.height % 16
         y, uv = _planes(frame.reformat(w, h, "yuv420p"), 768)

@@ -12,6 +12,7 @@ from lvz_build import AUDIO, HEADER, METADATA, VIDEO, Pipe, clip, packet, small_
 
 from lvc.errors import LimitError, UsageError
 from lvc.lvz import (
+    Attachment,
     Clip,
     CopiedStream,
     GopEntry,
@@ -23,6 +24,7 @@ from lvc.lvz import (
     PacketGroup,
     PacketsEntry,
     PlaneSpec,
+    Side,
     VideoDescriptor,
     clips_only,
 )
@@ -39,6 +41,22 @@ def written(video: VideoDescriptor, clips: list[Clip], **more: object) -> LvzRea
 def test_descriptors_and_metadata() -> None:
     r = LvzReader(io.BytesIO(small_file()))
     assert (r.header, r.video, r.copied, r.metadata) == (HEADER, VIDEO, (AUDIO,), METADATA)
+
+
+def test_what_is_beside_the_picture() -> None:
+    side = Side("jpn", 5, {"title": "Main", "timecode": "01:02:03:04"}, {"field_order": "tt", "unheard_of": "x"})
+    files = [Attachment("cover.jpg", "image/jpeg", b"\xff\xd8", cover=True), Attachment("", "", b"", tags={"a": "b"})]
+    for limits in (False, True):  # read from its front, and salvaged
+        out = io.BytesIO()
+        with LvzWriter(out, HEADER, VIDEO, side=side, attachments=files) as w:
+            w.write_clip(clip(0, 2, True))
+        reader = LvzReader(io.BytesIO(out.getvalue()), salvage=limits)
+        assert (reader.side, reader.attachments) == (side, tuple(files))
+    assert written(VIDEO, []).side == Side() and written(VIDEO, []).attachments == ()
+    with pytest.raises(UsageError, match="1001 attachments"):
+        LvzWriter(io.BytesIO(), HEADER, VIDEO, attachments=files[:1] * 1001)
+    with pytest.raises(LimitError, match="aTTa"):
+        LvzWriter(io.BytesIO(), HEADER, VIDEO, attachments=[Attachment("a", "b", bytes(16 << 20))])
 
 
 def test_every_video_field() -> None:

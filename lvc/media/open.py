@@ -1,0 +1,170 @@
+"""The one way to open media. No other module calls `av.open`.
+
+A file can lead FFmpeg to other files, to addresses and to sockets: playlists, session descriptions, patterns of picture
+names. So each opening names the protocols and the formats that it may use. Both lists are needed: with
+`protocol_whitelist` alone, a playlist that is called `film.mp4` still pulls in the files beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+from lvc.errors import MediaError
+
+_VIDEOS = (
+    "mov matroska webm avi asf asf_o mpegts mpegtsraw mpeg mpegvideo flv live_flv ogg nut mxf gxf ivf obu av1"
+    " h264 hevc vvc evc m4v h261 h263 cavsvideo avs2 avs3 dirac vc1 vc1test mjpeg mjpeg_2000 mpjpeg"
+    " yuv4mpegpipe dv rm wtv gif apng nsv nuv dhav smjpeg xmv swf cine ser r3d lxf mvi mtv ty pva rpl film_cpk"
+    " filmstrip flic 4xm amv anm avs bethsoftvid bfi bink bmv c93 cdxl dfa dxa ea gdv hnm idcin ifv ipu iv8 jv"
+    " kux mm moflex msnwctcp pmp psxstr rl2 roq smk smush thp usm vivo vmd wc3movie derf dnxhd apv iss ipmovie"
+).split()
+_PICTURES = (
+    "bmp_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe"
+    " jpegxl_anim jpegxs_pipe pam_pipe pbm_pipe pcx_pipe pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe"
+    " photocd_pipe pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe"
+    " webp_pipe xbm_pipe xpm_pipe xwd_pipe"
+).split()
+# without pictures: allowed, so that the error can say so
+_SOUNDS = (
+    "aac ac3 ac4 aiff amr ape au caf dts dtshd eac3 flac latm loas mlp mp3 mpc mpc8 oma opus spdif tak truehd"
+    " tta voc w64 wav wv xwma"
+).split()
+FILES = (*_VIDEOS, *_PICTURES, *_SOUNDS)
+"""Demuxers that read one file and nothing but it."""
+_PLAYLISTS = ("hls", "dash", "concat", "sdp")
+_STREAMS = ("rtsp", "rtp", "sdp", "rtp_mpegts", "mpegts", "flv", "live_flv", "matroska", "webm", "mov", "asf", "nut")
+
+_WEB = "http,https,httpproxy,tcp,tls"
+# what may be opened for an address of this kind; the scheme itself is in its own list
+_PROTOCOLS = {
+    "http": _WEB,
+    "https": _WEB,
+    "file": "file",
+    "ftp": "ftp,tcp",
+    "mms": "mms,mmsh,mmst,http,tcp",
+    "mmsh": "mmsh,http,tcp",
+    "mmst": "mmst,tcp",
+    "pipe": "pipe",
+    "rist": "rist",
+    "rtmp": "rtmp,tcp",
+    "rtmpe": "rtmpe,rtmp,tcp,ffrtmpcrypt,ffrtmphttp",
+    "rtmps": "rtmps,rtmp,tls,tcp",
+    "rtmpt": "rtmpt,rtmp,http,tcp,ffrtmphttp",
+    "rtp": "rtp,udp",
+    "rtsp": "rtp,udp,tcp,http,httpproxy",
+    "rtsps": "rtp,srtp,udp,tcp,tls,https,httpproxy",
+    "srt": "srt",
+    "srtp": "srtp,rtp,udp",
+    "tcp": "tcp",
+    "tls": "tls,tcp",
+    "udp": "udp",
+    "unix": "unix",
+}
+_STREAMED = ("mms", "mmsh", "mmst", "rist", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtp", "rtsp", "rtsps", "srt", "srtp")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What FFmpeg may open: protocols and demuxers, as comma-separated lists."""
+
+    protocols: str
+    formats: str
+
+    def options(self) -> dict[str, str]:
+        return {"protocol_whitelist": self.protocols, "format_whitelist": self.formats}
+
+
+NOTHING = Access("none", ",".join(FILES))
+"""Bytes from a file object: no protocol has this name."""
+FILE = Access("file", ",".join(FILES))
+CAMERA = Access("file", "video4linux2")
+RAW = Access("file", "rawvideo")
+"""Pictures without a header: only where the caller says so, as every file would pass for them."""
+
+
+def access_to(address: str, allow_playlists: bool = False) -> Access:
+    """For an address that the user wrote. Raises `MediaError` for a kind that lvc does not open."""
+    scheme = scheme_of(address)
+    if scheme not in _PROTOCOLS:
+        raise MediaError(
+            f"no such file, and {scheme}: is no kind of address that lvc opens — check the name, or use one of "
+            f"{', '.join(sorted(_PROTOCOLS))}"
+        )
+    formats = [*FILES, *_STREAMS] if scheme in _STREAMED else list(FILES)
+    protocols = _PROTOCOLS[scheme]
+    if allow_playlists:
+        formats += _PLAYLISTS
+        protocols += f",crypto,data,{_WEB}"
+    return Access(protocols, ",".join(formats))
+
+
+def access_to_playlist() -> Access:
+    """For a file that may lead to others, because the user said so."""
+    return Access(f"file,crypto,data,rtp,udp,{_WEB}", ",".join([*FILES, *_PLAYLISTS]))
+
+
+def scheme_of(name: str) -> str:
+    """`rtsp` of `rtsp://camera`; empty for what is no address."""
+    match = _SCHEME.match(name)
+    return match[1].lower() if match else ""
+
+
+def open_input(
+    target: Any,
+    access: Access,
+    *,
+    form: str | None = None,
+    options: Mapping[str, str] | None = None,
+    head: bytes = b"",
+    **arguments: Any,
+) -> Any:
+    """An `av` input container. `target` is a name as FFmpeg spells it, or a file object; `form` the only demuxer.
+
+    `head`: the file's first bytes, if they are known, to say what it is instead. Raises `MediaError` for a format that
+    `access` does not allow, and otherwise what PyAV raises.
+    """
+    try:
+        return av.open(
+            target, "r", format=form, container_options={**access.options(), **(options or {})},
+            metadata_errors="replace", **arguments,
+        )  # fmt: skip
+    except av.error.ArgumentError as error:
+        if form is not None:
+            raise
+        raise MediaError(_refusal(head)) from error
+    except av.error.InvalidDataError as error:
+        if _is_list(head):  # some are known by their names only
+            raise MediaError(_refusal(head)) from error
+        raise
+
+
+def open_output(target: Any, form: str | None = None, options: Mapping[str, str] | None = None) -> Any:
+    """An `av` output container."""
+    return av.open(target, "w", format=form, container_options=dict(options or {}), metadata_errors="replace")
+
+
+_LISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"[Reference]", b"<asx", b"v=0")
+
+
+def _is_list(head: bytes) -> bool:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return text.startswith(_LISTS) or b"<MPD" in text
+
+
+def _refusal(head: bytes) -> str:
+    """Why a file was not opened, by its first bytes."""
+    if _is_list(head):
+        return (
+            "is a playlist: it names other files or addresses, and those are opened only with --allow-playlists — "
+            "name the video itself"
+        )
+    if not head:
+        return "is no video that lvc opens — if it is a playlist, say --allow-playlists"
+    kind = "text" if b"\0" not in head and head.isascii() else "another kind of file"
+    return f"is no video and no picture but {kind} — name a video"
