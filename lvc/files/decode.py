@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import time
 from collections import deque
@@ -229,17 +228,9 @@ class Decoding:
             yield from codec.decode(clips, video, model, threads=threads)
             return
         # one group at a time: what is broken in one does not reach the next
-        group = itertools.count()
-        number = 0
-
-        def number_of(clip: Clip) -> int:
-            nonlocal number
-            number = next(group) if clip.key else number
-            return number
-
-        for _, gop in itertools.groupby(clips, number_of):
+        for gop in _gops(clips):
             try:
-                yield from codec.decode(gop, video, model, threads=threads)
+                yield from codec.decode(iter(gop), video, model, threads=threads)
             except CorruptError as error:
                 self._lost.append(str(error))
 
@@ -267,6 +258,19 @@ class Decoding:
                 pts = None if packet.pts is None else packet.pts - moved
                 dts = None if packet.dts is None else packet.dts - moved
                 yield replace(packet, pts=pts, dts=dts)
+
+
+def _gops(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+    """The clips of each group, all read before the group is given on: a decoder that fails may still have a thread that
+    reads its clips, and must not share an iterator with the next one."""
+    held: list[Clip] = []
+    for clip in clips:
+        if clip.key and held:
+            yield held
+            held = []
+        held.append(clip)
+    if held:
+        yield held
 
 
 def container_of(target: str, wanted: str | None) -> str:
