@@ -17,7 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "limits": set(),
     "pipeline": set(),
-    "remote": {"fsspec"},
+    "remote": {"fsspec", "urllib3"},
     "output": set(),
     "results": set(),
     "lvz": set(),

@@ -73,6 +73,7 @@ def lvc_decode(job: Answer) -> Answer:
 def anchor_encode(job: Answer) -> Answer:
     from lvc.evaluation import anchors
     from lvc.evaluation.source import Source
+
     source = Source(job["src"])
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])
     done = anchors.encode(source, source.format, anchor, job["settings"]["crf"], Path(job["dst"]))
