@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
 from lvc.cli.report import INTERRUPTED
 from lvc.output import discard_unfinished
+from lvc.remote.addresses import Hiding, remember
 
 app = typer.Typer(
     name="lvc",
@@ -62,6 +63,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+    if any([remember(argument) for argument in sys.argv[1:]]):
+        # whoever writes, and be it a traceback: passwords and signatures stay in this process
+        sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     code: object = 0
     try:
         app(prog_name="lvc")

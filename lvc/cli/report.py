@@ -18,6 +18,7 @@ import typer
 
 from lvc.errors import explained
 from lvc.output import STREAM, subject
+from lvc.remote.addresses import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -194,7 +195,7 @@ class Report:
             if self._display is None:
                 self._display = _display()
                 self._display.start()
-                self._display.add_task(os.path.basename(self._file), total=total, fps="", ratio="")
+                self._display.add_task(os.path.basename(without_secrets(self._file)), total=total, fps="", ratio="")
             ratio = f"{100 * bytes_out / bytes_in:.1f} %" if bytes_in and bytes_out else ""
             task = self._display.task_ids[0]
             self._display.update(task, completed=frames, total=total, fps=f"{fps:.1f}", ratio=ratio)
@@ -265,6 +266,6 @@ def default_output(source: str, suffix: str) -> str:
     if source == STREAM:
         return STREAM
     if "://" in source:
-        source = os.path.basename(source.split("?")[0].rstrip("/")) or "video"
+        source = os.path.basename(without_secrets(source).rstrip("/")) or "video"
     stem, old = os.path.splitext(source)
     return f"{source}{suffix}" if old == suffix else f"{stem}{suffix}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import UsageError
 from lvc.lvz import Clip, Index, LvzReader, Tail, VideoDescriptor
-from lvc.remote.addresses import is_address
+from lvc.remote.addresses import is_address, without_secrets
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -49,7 +49,7 @@ class Opened:
         if isinstance(opened, Shared):
             self._path, self._shared = None, opened
             return
-        warnings.warn(f"{source}: {NO_RANGES}, into a temporary file", stacklevel=6)
+        warnings.warn(f"{without_secrets(source)}: {NO_RANGES}, into a temporary file", stacklevel=6)
         with opened, tempfile.NamedTemporaryFile(prefix="lvc-", suffix=".lvz", delete=False) as copy:
             self._path = copy.name
             weakref.finalize(self, _remove, copy.name, self.pid)
