@@ -45,11 +45,14 @@ def without_secrets(address: str) -> str:
     if match is None:
         return address
     scheme, rest = match[0], address[match.end() :]
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    if "@" in authority:
-        rest = rest[authority.rindex("@") + 1 :]
-    elif "@" in rest and not _HOST.fullmatch(authority):  # a `/`, `?` or `#` in a password that was not quoted
-        rest = rest[rest.rindex("@") + 1 :]
+    while "@" in rest:
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        if "@" in authority:
+            rest = rest[authority.rindex("@") + 1 :]
+        elif not _HOST.fullmatch(authority):  # a `/`, `?` or `#` in a password that was not quoted
+            rest = rest[rest.rindex("@") + 1 :]
+        else:
+            break
     return scheme + re.split("[?#]", rest, maxsplit=1)[0]
 
 
