@@ -8,7 +8,6 @@ from typing import Any
 
 from lvc.errors import CorruptError
 
-
 _MOST_NAME = 24  # letters of a tag's name that others are aligned by
 
 

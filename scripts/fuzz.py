@@ -6,7 +6,7 @@
 TARGET: container (files, checksums mended), entropy (payloads of clips in all packings), models (weights and their
 configuration), http (answers of a server), addresses. A finding is any exception but lvc's own errors, a disagreement
 of the two readers, or a run of more than 20 s; its input is stored in `tests/fuzz/TARGET/`, which the tests replay.
-What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris the seeds are mutated blindly.
+What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris seeds are mutated blindly.
 """
 
 from __future__ import annotations
@@ -255,15 +255,26 @@ def http_seeds() -> list[bytes]:
         return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
 
     small = answer("206 Partial Content", "Content-Range: bytes 0-3/4", "Content-Length: 4", "ETag: x", body=b"abcd")
-    first = answer("206 X", "Content-Range: bytes 0-16383/20000", "Content-Length: 16384", "ETag: x", body=bytes(16384))
-    more = answer("206 X", "Content-Range: bytes 16384-16483/20000", "Content-Length: 100", "ETag: x", body=bytes(100))
-    chunked = answer("206 X", "Content-Range: bytes 0-3/4", "Transfer-Encoding: chunked", body=b"4\r\nabcd\r\n0\r\n\r\n")
+    first = answer("206 X", "Content-Range: bytes 0-16383/20000", "Content-Length: 16384", body=bytes(16384))
+    more = answer("206 X", "Content-Range: bytes 16384-16483/20000", "Content-Length: 100", body=bytes(100))
+    chunked = answer(
+        "206 X", "Content-Range: bytes 0-3/4", "Transfer-Encoding: chunked", body=b"4\r\nabcd\r\n0\r\n\r\n"
+    )
     moved = answer("302 Found", "Location: http://user:pass@[::1]:80/b?c#d", "Content-Length: 0")
     later = answer("503 Later", "Retry-After: 3", "Content-Length: 2", body=b"no")
     stream = answer("200 OK", "Transfer-Encoding: chunked", body=b"3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n")
     rest = [answer("416 No"), answer("404 No", "Content-Length: 3", body=b"abc"), answer("100 Continue") + small]
     dated = answer("429 X", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Date: Wed, 21 Oct 2026 07:27:00 GMT")
-    seeds = [small, first + more, chunked, moved + BETWEEN + small, later + small, stream, *rest, dated + BETWEEN + small]
+    seeds = [
+        small,
+        first + more,
+        chunked,
+        moved + BETWEEN + small,
+        later + small,
+        stream,
+        *rest,
+        dated + BETWEEN + small,
+    ]
     return [*seeds, first + BETWEEN + more, answer("200 OK", "Content-Length: 9", body=b"short"), b""]
 
 

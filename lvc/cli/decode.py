@@ -10,6 +10,7 @@ import typer
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.values import MaxMemory
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -69,6 +70,7 @@ def decode(
         str | None,
         typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …"),
     ] = None,
+    max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
     resume: Resume = False,
@@ -97,6 +99,7 @@ def decode(
         "salvage": salvage,
         "model": model,
         "device": device,
+        "max_memory": max_memory,
     }
     if folders.is_folder(source, output_dir or named):
         output_dir = output_dir or named

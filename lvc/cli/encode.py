@@ -10,6 +10,7 @@ import typer
 from lvc.cli import folders, values
 from lvc.cli.folders import Address, DryRun, Engine, Jobs, OutputDir, Resume, Watch
 from lvc.cli.report import Device, Force, Json, NoProgress, Output, Quiet, Report, Threads, Verbose, default_output
+from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.live import is_live
 from lvc.output import STREAM, check_output
@@ -87,6 +88,7 @@ def encode(
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
     ] = True,
+    max_memory: MaxMemory = None,
     live: Annotated[bool, typer.Option("--live", help="IN is a stream: record it as it comes.")] = False,
     segment: Annotated[
         Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: a new file so often, as 60s, 10m.")
@@ -132,6 +134,8 @@ def encode(
         "features": features,
         "device": device,
     }
+    if max_memory is not None:
+        settings["max_memory"] = max_memory
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
     if target_vmaf is not None:
@@ -163,8 +167,8 @@ def encode(
 
             if any(t is not None for t in targets):
                 raise UsageError("a stream has a quality, no target — use --quality")
-            for name in ("start", "verify", "target_bitrate", "target_psnr"):
-                del settings[name]
+            for name in ("start", "verify", "target_bitrate", "target_psnr", "max_memory"):
+                settings.pop(name, None)
             if gop is None:
                 del settings["gop"]
             report.done(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import CorruptError, TruncatedError, UsageError
 from lvc.files.common import (
-    FRAMES_AHEAD,
     RECORDS_AHEAD,
     Notice,
     PathLike,
@@ -28,6 +27,7 @@ from lvc.files.common import (
     moment_of,
     opened,
 )
+from lvc.files.memory import check_memory, frames_ahead
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
 from lvc.media import Chapter, CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoFormat, Y4mWriter
 from lvc.media.containers import container_for
@@ -57,14 +57,16 @@ def decode_file(
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
+    max_memory: float | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
     A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. Raises every kind of
-    `LvcError`, and `OSError`; nothing is left behind then.
+    otherwise `CorruptError` is raised. `follow` goes on while `source` is being written. Pictures that take more than
+    `max_memory` bytes (None: than the machine has) are refused with `LimitError`. Raises every kind of `LvcError`, and
+    `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
@@ -76,6 +78,7 @@ def decode_file(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
+        _check_size(reader, max_memory, notice)
         decoding = Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
         path = stack.enter_context(destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
@@ -90,7 +93,7 @@ def decode_file(
             with about(source):
                 net = model_of(reader, model, device)
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
-            with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
+            with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
                     sink.put(item)
                     if isinstance(item, Frame):
@@ -122,6 +125,7 @@ def decode_frames(
     """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
+        _check_size(reader)
         net = model_of(reader, model, device)
         yield from frames_of(reader, start, end, salvage=salvage, model=net, threads=threads)
 
@@ -258,6 +262,11 @@ class Decoding:
                 pts = None if packet.pts is None else packet.pts - moved
                 dts = None if packet.dts is None else packet.dts - moved
                 yield replace(packet, pts=pts, dts=dts)
+
+
+def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
+    padded = reader.video.geometry
+    check_memory("decode", (padded.padded_width, padded.padded_height), reader.frame_count, limit, notice)
 
 
 def _gops(clips: Iterable[Clip]) -> Iterator[list[Clip]]:

@@ -145,7 +145,8 @@ def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path) -
     ("path", "arguments"),
     [
         ("carphone", ("info", "--json")), ("carphone", ("decode", "x.mkv", "-v")), ("carphone", ("decode", "--json")),
-        ("carphone", ("decode", "x.mkv", "too", "many")), ("carphone", ("nonsense",)), ("carphone", ("encode", "x.lvz")),
+        ("carphone", ("decode", "x.mkv", "too", "many")), ("carphone", ("nonsense",)),
+        ("carphone", ("encode", "x.lvz")),
         ("carphone", ("decode", "/no/where/x.mkv", "-vv")), ("carphone", ("search", "index", "--db", "films.db")),
         ("carphone", ("features", "-o", "x.npz")), ("carphone", ("decode", "--start", "https://a:hunter2@x/")),
         ("carphone", ("eval",)), ("none", ("info",)), ("none", ("verify", "-vv")), ("none", ("encode", "--json")),

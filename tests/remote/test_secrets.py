@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from far_site import Site
@@ -46,9 +47,12 @@ def test_addresses_within_a_text_are_hidden() -> None:
 
 
 def test_an_argument_with_spaces_is_known_by_heart() -> None:
-    assert remember("--output=https://u:p@h/a b?sig=se cret") and not remember("https://h/plain") and not remember("a.mp4")
+    assert (
+        remember("--output=https://u:p@h/a b?sig=se cret") and not remember("https://h/plain") and not remember("a.mp4")
+    )
     out = io.StringIO()
-    print(json.dumps({"file": "https://u:p@h/a b?sig=se cret"}), "https:/u:p@h/a b?sig=se cret", file=Hiding(out))  # type: ignore[arg-type]
+    file: Any = Hiding(out)
+    print(json.dumps({"file": "https://u:p@h/a b?sig=se cret"}), "https:/u:p@h/a b?sig=se cret", file=file)
     assert out.getvalue() == '{"file": "https://h/a b"} https://h/a b\n'
 
 
