@@ -11,10 +11,10 @@ from lvc.errors import LimitError
 
 Job = Literal["encode", "decode"]
 
-# Measured (docs/architecture.md): bytes of the program itself; of every luma sample of a still; of a video besides
-BASE = 350 << 20
-STILL = {"encode": 100, "decode": 90}
-VIDEO = {"encode": 450, "decode": 160}
+# Measured: bytes of the program itself; then of every luma sample, of a still and of a video (1080p: README, "How fast")
+BASE = 400 << 20
+STILL = {"encode": 90, "decode": 70}
+VIDEO = {"encode": 500, "decode": 160}
 _WORTH_SAYING = 2 << 30
 _AHEAD, _AHEAD_BYTES = 24, 256 << 20
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
