@@ -71,7 +71,7 @@ def limit(value, most, message):
 
 
 class Payload:
-    def __init__(self, data, tags=0):
+    def __init__(self, data, tags=MAX_TAGS):
         self.data, self.at, self.tags_left = data, 0, tags
 
     def left(self):
@@ -290,7 +290,7 @@ def read_vstr(data):
 
 def read_cstr(data):
     limit(len(data), MAX_METADATA, "CSTR size")
-    p = Payload(data, MAX_TAGS)
+    p = Payload(data)
     s = {"stream": p.uvarint()}
     kind = p.u8()
     limit(s["stream"], MAX_STREAMS - 1, "streams")
@@ -307,7 +307,7 @@ def read_cstr(data):
 
 def read_meta(data):
     limit(len(data), MAX_METADATA, "mETa size")
-    p = Payload(data, MAX_TAGS)
+    p = Payload(data)
     meta = {"tags": p.tags(), "chapters": []}
     count = p.uvarint(p.left() + 1)
     limit(count, MAX_CHAPTERS, "chapters")
@@ -322,7 +322,7 @@ def read_meta(data):
 
 def read_orig(data):
     limit(len(data), MAX_METADATA, "oRIG size")
-    p = Payload(data, MAX_TAGS)
+    p = Payload(data)
     origin = {"source_bytes": p.uvarint(), "source_sha256": p.bytes(32).hex(), "settings": p.tags()}
     p.end()
     return origin

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from lvc.errors import CorruptError, LimitError, UsageError
+from lvc.limits import DEFAULT
 
 U64 = 1 << 64
 I63 = 1 << 63
@@ -18,7 +19,7 @@ I63 = 1 << 63
 class Fields:
     """Reads fields one after the other from one chunk's payload; raises `CorruptError` when it ends too early."""
 
-    def __init__(self, data: bytes, what: str, max_tags: int = 0) -> None:
+    def __init__(self, data: bytes, what: str, max_tags: int = DEFAULT.max_tags) -> None:
         """`max_tags`: how many tags all of `tags` together may give."""
         self.data = data
         self.what = what
