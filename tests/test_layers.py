@@ -119,11 +119,8 @@ def test_media_are_opened_in_one_place() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = isinstance(node, ast.Attribute) and node.attr == "open" and ast.unparse(node.value) == "av"
-            imported = (
-                isinstance(node, ast.ImportFrom)
-                and node.module in ("av", "av.container")
-                and any(alias.name in ("open", "Container", "InputContainer") for alias in node.names)
-            )
+            imported = isinstance(node, ast.ImportFrom) and node.module in ("av", "av.container")
+            imported = imported and any(alias.name == "open" for alias in node.names)
             if (named or imported) and path != MEDIA_OPEN:
                 around.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
     assert not around, "\n".join(around)

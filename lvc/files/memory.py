@@ -11,7 +11,7 @@ from lvc.errors import LimitError
 
 Job = Literal["encode", "decode"]
 
-# Measured: bytes of the program itself; then of every luma sample, of a still and of a video (1080p: README, "How fast")
+# Measured: bytes of the program itself; then for every luma sample, of a still and of a video
 BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
