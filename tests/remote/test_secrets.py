@@ -12,7 +12,7 @@ from far_site import Site
 from lvz_files import lvz
 
 from lvc.remote.addresses import Hiding, hidden, remember, without_secrets
-from lvc.search.database import FILE, Database
+from lvc.search.database import FILE, Database, Known
 from lvc.search.indexing import index_folders
 
 
@@ -72,6 +72,14 @@ def test_the_database_of_the_search_does_not_hold_them(site: Site, tmp_path: Pat
     stored = (tmp_path / FILE).read_bytes()
     assert not any(word in stored or word.decode() in str(told) for word in (b"hunter2", b"bob", b"s3cr3t", b"frag"))
     assert {s.get("Authorization") for s in site.seen} == {"Basic Ym9iOmh1bnRlcjI="}
+
+
+def test_what_an_earlier_version_kept_leaves_the_database(tmp_path: Path) -> None:
+    with Database(tmp_path, create=True) as database:
+        for path in ("https://u:p@h/a", "https://h/a", "/a?b", "s3://k:s@bucket/x"):
+            database.put(path, Known(1, 1, "x"), None)
+    with Database(tmp_path, create=True) as database:
+        assert set(database.known()) == {"https://h/a", "/a?b"}
 
 
 def test_two_addresses_that_would_be_one_name_are_refused(site: Site, tmp_path: Path) -> None:
