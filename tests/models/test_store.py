@@ -268,3 +268,19 @@ def test_deeply_nested_json_is_refused(tmp_path: Path, where: str) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header.encode())
     with pytest.raises((CorruptError, UnsupportedError)):
         inspect(path)
+
+
+def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
+    from lvc.models.adapters.diffusers_vae import _check_size, _is_modest
+
+    class Kind(torch.nn.Module):
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> torch.nn.Module:
+            return torch.nn.Linear(config["width"], config["width"])
+
+    assert _is_modest({"block_out_channels": [128, 512], "layers_per_block": 2, "sample_size": 1024})
+    for odd in ({"layers_per_block": 10**6}, {"x": [{"decoder_layers": 99}]}, {"width": 1 << 30}, {"x": [1] * 100}):
+        assert not _is_modest(odd)
+    _check_size(Kind, {"width": 10}, 440)
+    with pytest.raises(ValueError, match="numbers"):
+        _check_size(Kind, {"width": 16384}, 440)

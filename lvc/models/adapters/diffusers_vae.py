@@ -69,13 +69,24 @@ def _has_time(vae: Any) -> bool:
 
 
 def _is_modest(config: Any) -> bool:
-    """Whether layers and widths of a configuration are within reason; the weights have to fit them later."""
+    """Whether layers and widths of a configuration are within reason, so that its modules can be listed at all."""
     if isinstance(config, dict):
         layers = all(type(v) is not int or abs(v) <= _MAX_LAYERS for k, v in config.items() if "layers" in k)
         return layers and all(map(_is_modest, config.values()))
     if isinstance(config, list):
         return len(config) <= _MAX_LAYERS and all(map(_is_modest, config))
     return type(config) is not int or abs(config) <= _MAX_NUMBER
+
+
+def _check_size(kind: Any, config: dict[str, Any], size: int) -> None:
+    """Raises `ValueError` if the configuration asks for more numbers than the files of weights have bytes."""
+    try:
+        with torch.device("meta"):  # nothing is allocated
+            numbers = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+    except NotImplementedError:  # a class that computes with its buffers
+        return
+    if numbers > size:
+        raise ValueError(f"{numbers} numbers do not come from {size} bytes")
 
 
 def load_diffusers(path: str, device: str | None) -> DiffusersVae:
@@ -100,6 +111,7 @@ def load_diffusers(path: str, device: str | None) -> DiffusersVae:
     if not weights:
         raise UsageError(f"{folder} holds no weights as .safetensors")
     try:
+        _check_size(getattr(diffusers, name), config, sum(path.stat().st_size for path in weights))
         vae = getattr(diffusers, name).from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
         )
