@@ -1,7 +1,7 @@
 """Files that are far away: `https://…`, and every address that fsspec knows (`s3://…`, `memory://…`).
 
 Such a file is read by ranges of bytes, and only by those that are asked for: `RangeFile` is a seekable file over a
-`Store`. HTTP is spoken through urllib3, within bounds of our own (docs/decisions/009-http.md); everything else is left
+`Store`. HTTP is spoken through urllib3, within bounds of our own (docs/decisions/010-http.md); everything else is left
 to fsspec (`pip install lvc[remote]`). `addresses` is cheap to import; the others come in when an address does.
 
     open.open_remote(address)     a file object to read from
