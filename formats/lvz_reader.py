@@ -48,6 +48,8 @@ class LimitError(LvzError):
 MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES = 16384, 1 << 26, 256 << 20, 64
 MAX_CLIP_SYMBOLS, MAX_STREAMS, MAX_INDEX_ENTRIES = 1 << 29, 64, 1 << 22
 MAX_METADATA, MAX_PACKET, TIME_BOUND = 16 << 20, 64 << 20, 1 << 61
+MAX_CHUNK_FRAMES, MAX_EMPTY_PACKETS, MAX_TAGS, MAX_CHAPTERS = 1 << 16, 64, 1 << 16, 1 << 16
+MAX_SAMPLES, MAX_SAMPLE_TAGS, FREE_CONTENT, EXPANSION = 1 << 18, 1 << 20, 1 << 26, 1 << 10
 
 
 def need(condition, message):
@@ -69,8 +71,8 @@ def limit(value, most, message):
 
 
 class Payload:
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, data, tags=MAX_TAGS):
+        self.data, self.at, self.tags_left = data, 0, tags
 
     def left(self):
         return len(self.data) - self.at
@@ -115,7 +117,10 @@ class Payload:
 
     def tags(self):
         tags = {}
-        for _ in range(self.uvarint(self.left() + 1)):
+        count = self.uvarint(self.left() + 1)
+        limit(count, self.tags_left, "tags")
+        self.tags_left -= count
+        for _ in range(count):
             key = self.text()
             need(key not in tags, "a tag comes twice")
             tags[key] = self.text()
@@ -304,7 +309,9 @@ def read_meta(data):
     limit(len(data), MAX_METADATA, "mETa size")
     p = Payload(data)
     meta = {"tags": p.tags(), "chapters": []}
-    for _ in range(p.uvarint(p.left() + 1)):
+    count = p.uvarint(p.left() + 1)
+    limit(count, MAX_CHAPTERS, "chapters")
+    for _ in range(count):
         chapter = {"start": p.svarint(), "end": p.svarint(), "time_base": p.ratio()}
         need(min(chapter["time_base"]) >= 1, "time base")
         chapter["tags"] = p.tags()
@@ -341,7 +348,7 @@ def read_atta(data):
 
 def read_ltnt(data, video):
     limit(len(data), MAX_METADATA, "LTNT size")
-    p = Payload(data)
+    p = Payload(data, MAX_SAMPLE_TAGS)
     code, flags = p.u8(), p.u8()
     known(1 <= code <= 3 and flags < 4, "LTNT element or flag")
     exponent = p.svarint() if flags & 2 else None
@@ -355,7 +362,9 @@ def read_ltnt(data, video):
     tensors["matrix"] = p.floats(channels * channels) if flags & 1 else []
     coding = p.blob()
     limit(len(coding), 1 << 22, "parameters of packing")
-    for _ in range(p.uvarint(p.left() + 1)):
+    count = p.uvarint(p.left() + 1)
+    limit(count, MAX_SAMPLES, "tensors")
+    for _ in range(count):
         s = {"name": p.text(), "axes": p.text()}
         s["frames"], s["rows"], s["columns"] = (p.uvarint(1 << 32) for _ in range(3))
         letters = sorted(s["axes"].replace("N", "").replace("T", "", 1))
@@ -387,6 +396,7 @@ def read_clips(data, video):
     limit(latent_frames(video, per_clip) * video["symbols"], MAX_CLIP_SYMBOLS, "values per clip")
     n_clips = -(-n // per_clip)
     need(6 * n_clips <= p.left(), "more clips than bytes")
+    limit(n, MAX_CHUNK_FRAMES, "frames per chunk")
     if own_step:
         step = p.uvarint(TIME_BOUND)
         grid = [i * step for i in range(n)]
@@ -424,6 +434,7 @@ def read_packets(data):
     p = Payload(data)
     stream, count = p.uvarint(1 << 16), p.uvarint(4097)
     need(count >= 1, "empty packet group")
+    limit(count, p.left() + MAX_EMPTY_PACKETS, "packets")
     marks, flags, durations = p.ints(count), p.ints(count), p.ints(count)
     known(all(0 <= m <= 3 for m in marks), "packet mark")
     need(all(0 <= x < 1 << 32 for x in flags), "packet flags")
@@ -464,6 +475,7 @@ def unpack_zstd(payload, video, n_frames):
         header = zstandard.get_frame_parameters(payload)
         size = header.content_size
         need(4 * n_frames <= size <= n_frames * (4 + 3 * video["symbols"]), "declared content size")
+        limit(size, FREE_CONTENT + EXPANSION * len(payload), "content of a zstd frame")
         need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
         content = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size)).decompress(
             payload, max_output_size=size, allow_extra_data=False
@@ -524,7 +536,7 @@ def read_index(data, own_offset):
         kind = p.uvarint(2 + (1 << 16))
         step = p.uvarint()
         offset += step
-        need(step >= 1 and offset < own_offset, "index offset")
+        need(step >= 14 and offset < own_offset, "index offset")
         if kind == 0:
             step = p.uvarint(1 << 48)
             need(frame is None or step >= 1, "index frame")

@@ -8,6 +8,13 @@ from typing import Any
 
 from lvc.errors import CorruptError
 
+_MOST_NAME = 24  # letters of a tag's name that others are aligned by
+
+
+def _one_line(text: str) -> str:
+    """What a file says, on one line: nothing in it may look like a line of ours."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
 
 def _bytes(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
@@ -188,5 +195,6 @@ class Facts:
         return self.values
 
     def __str__(self) -> str:
-        width = max((len(name) for name, _ in self.lines), default=0)
-        return self.text or "\n" + "\n".join(f"  {name:<{width}}  {value}" for name, value in self.lines)
+        lines = [(_one_line(name), _one_line(value)) for name, value in self.lines]
+        width = min(max((len(name) for name, _ in lines), default=0), _MOST_NAME)
+        return self.text or "\n" + "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)

@@ -503,6 +503,31 @@ def bad_cases() -> dict[str, Case]:
     }  # fmt: skip
 
 
+def many_frames(payload: bytearray) -> None:
+    """65537 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
+    payload[2:4] = b"\x81\x80\x04\x40"
+    payload[7:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
+
+
+def empty_packets(payload: bytearray) -> None:
+    """4096 packets with pts and dts: every list has its base and width 0."""
+    payload[1:] = b"\x80\x20" + b"\x06\x00" + bytes(12)
+
+
+def zeros() -> bytes:
+    """One frame with more than 2^26 values, all 0, in run-length blocks of zstd."""
+    size = 4 + (1 << 26) + 48 * (1 << 16)
+    blocks = []
+    for start in range(0, size, 1 << 17):
+        length = min(1 << 17, size - start)
+        blocks.append((length << 3 | 2 | (start + length == size)).to_bytes(3, "little") + b"\0")
+    payload = b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") + b"".join(blocks)
+    video = VideoDescriptor(
+        8192, 8192, (PlaneSpec("z", "int8", 1, 1), PlaneSpec("more", "int8", 48, 32)), 1, time_base=(1, 25)
+    )
+    return write(video, lambda w: w.write_clip(Clip(0, True, [0], [1], 0, payload)), head=Header("zeros"))
+
+
 def many_values(payload: bytearray) -> bytes:
     return bytes(payload[:1]) + b"\x80\x01\x80\x01" + bytes(payload[3:-2]) + b"\xff\xff\x03\x01"
 
@@ -516,6 +541,7 @@ def one_frame_pts() -> bytes:
 
 def other_cases() -> dict[str, Case]:
     small, base = tiny(), write(CODEC, three_gops, (AUDIO,))
+    pkts = write(CODEC, clip_and_packet, (AUDIO,))
     parts = split(small)
     new, big = "UnsupportedError", "LimitError"
     return {
@@ -543,4 +569,7 @@ def other_cases() -> dict[str, Case]:
             edit(small, c.VSTR, lambda p: p.__setitem__(slice(None), many_values(p))),
             "65535 channels at stride 1 of 128x128", big,
         ),
+        "bad-limit-group": (edit(small, c.CLIP, many_frames), "65537 frames in a chunk", big),
+        "bad-limit-packets": (edit(pkts, c.PKTS, empty_packets), "4096 packets without a byte", big),
+        "bad-limit-content": (zeros(), "68 million zeros in a zstd frame of 2 kB", big),
     }  # fmt: skip

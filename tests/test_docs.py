@@ -100,7 +100,9 @@ def test_exit_codes() -> None:
 
 def test_environment() -> None:
     named = set(re.findall(r"^\| `(LVC_\w+)`", section("Environment"), re.M))
-    used = {name for path in (ROOT / "lvc").rglob("*.py") for name in re.findall(r"\"(LVC_[A-Z]+)\"", path.read_text())}
+    used = {
+        name for path in (ROOT / "lvc").rglob("*.py") for name in re.findall(r"\"(LVC_[A-Z_]+)\"", path.read_text())
+    }
     assert named == used
 
 

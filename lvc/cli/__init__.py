@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperCommand
@@ -19,6 +19,7 @@ from lvc.cli import decode, encode, eval, features, info, interpolate, pack, sea
 from lvc.cli.report import INTERRUPTED, cannot_be_written, say_interrupted
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
+from lvc.remote.addresses import Hiding, remember
 
 
 class Command(TyperCommand):
@@ -104,6 +105,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+    if any([remember(argument) for argument in sys.argv[1:]]):
+        # whoever writes, and be it a traceback: passwords and signatures stay in this process
+        sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     code: object = 0
     try:
         app(prog_name="lvc")

@@ -22,6 +22,7 @@ from lvc.cli.report import (
     Verbose,
     default_output,
 )
+from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.kinds import VIDEOS
 from lvc.output import STREAM, check_output
@@ -90,6 +91,7 @@ def decode(
         str | None,
         typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …"),
     ] = None,
+    max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
     resume: Resume = False,
@@ -122,6 +124,7 @@ def decode(
         "model": model,
         "strict": strict,
         "device": device,
+        "max_memory": max_memory,
     }
     if audio != "copy":  # what was made before there was a choice is not stale
         settings["audio"] = audio

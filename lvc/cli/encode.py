@@ -22,6 +22,7 @@ from lvc.cli.report import (
     Verbose,
     default_output,
 )
+from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.kinds import LVZ
 from lvc.live import is_live
@@ -118,6 +119,7 @@ def encode(
     features: Annotated[
         bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
     ] = True,
+    max_memory: MaxMemory = None,
     live: Annotated[bool, typer.Option("--live", help="IN is a stream: record it as it comes.")] = False,
     segment: Annotated[
         Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: a new file so often, as 60s, 10m.")
@@ -165,6 +167,8 @@ def encode(
         "strict": strict,
         "device": device,
     }
+    if max_memory is not None:
+        settings["max_memory"] = max_memory
     if tune != "psnr":  # what was made before there was a choice is not stale
         settings["tune"] = tune
     if close_gaps:
@@ -218,8 +222,8 @@ def encode(
                 raise UsageError("the times of a stream are those of its arrival — leave out --close-gaps")
             if strict:
                 raise UsageError("a recording goes on whatever is lost — leave out --strict")
-            for name in ("start", "verify", "target_bitrate", "target_psnr", "strict"):
-                del settings[name]
+            for name in ("start", "verify", "target_bitrate", "target_psnr", "strict", "max_memory"):
+                settings.pop(name, None)
             if gop is None:
                 del settings["gop"]
             report.done(

@@ -22,6 +22,7 @@ from lvc.cli.progress import Pace, ProgressLine, short_name
 from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
 from lvc.output import STDOUT, STREAM, about, subject
+from lvc.remote.addresses import without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -309,6 +310,6 @@ def default_output(source: str, suffix: str) -> str:
     if source == STREAM:
         return STREAM
     if "://" in source:
-        source = os.path.basename(source.split("?")[0].rstrip("/")) or "video"
+        source = os.path.basename(without_secrets(source).rstrip("/")) or "video"
     stem, old = os.path.splitext(source)
     return f"{source}{suffix}" if old == suffix else f"{stem}{suffix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated, Any
 
 import typer
 
@@ -42,6 +43,17 @@ def amount(text: str) -> float:
     if not value > 0:
         raise typer.BadParameter(f"{text!r} is no amount; write it as 800k or 2.5M")
     return value
+
+
+MaxMemory = Annotated[
+    Any,
+    typer.Option(
+        metavar="BYTES",
+        parser=amount,
+        envvar="LVC_MAX_MEMORY",
+        help="Refuse pictures that would take more: 4G; by default what the machine has.",
+    ),
+]
 
 
 def either(argument: str | None, option: str | None) -> str | None:

@@ -33,14 +33,15 @@ INLINE void moved(const int16_t *plane, int64_t height, int64_t width, int64_t y
     const int16_t *fy = filters + TAPS * (vy & mask), *fx = filters + TAPS * (vx & mask);
     y += (vy >> shift) - LEAD;
     x += (vx >> shift) - LEAD;
-    const int16_t *from = plane + y * width + x;
-    int64_t stride = width;
+    const int16_t *from = edge; /* a pointer to the window is made only if all of it is inside the plane */
+    int64_t stride = WINDOW;
     if (y < 0 || x < 0 || y + size > height || x + size > width) { /* edge samples go on for ever */
         for (int i = 0; i < size; i++)
             for (int j = 0; j < size; j++)
                 edge[i * WINDOW + j] = plane[bounded(y + i, 0, height - 1) * width + bounded(x + j, 0, width - 1)];
-        from = edge;
-        stride = WINDOW;
+    } else {
+        from = plane + y * width + x;
+        stride = width;
     }
     if (!(vx & mask) && !(vy & mask)) {
         for (int i = 0; i < n; i++)
@@ -211,7 +212,7 @@ INLINE const uint8_t *at_phase(Blocks *b, int fy, int fx) {
     const int64_t width = b->padded_width, size = b->padded_height * width, inner = width - TAPS + 1;
     uint8_t *out = b->planes + (PHASES * fy + fx) * size;
     if (b->filled[PHASES * fy + fx]) return out;
-    int16_t *wide = b->across + (fx - 1) * size;
+    int16_t *wide = fx ? b->across + (fx - 1) * size : NULL;
     if (fx && !b->across_filled[fx]) {
         for (int64_t y = 0; y < b->padded_height; y++)
             filtered_bytes(b->planes + y * width, 1, b->filters + TAPS * fx, inner, wide + y * width + LEAD);

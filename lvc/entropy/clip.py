@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,7 +94,7 @@ def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
     return keep
 
 
-def latents_crc(frames: Sequence[FrameLatents], geometry: Geometry) -> int:
+def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
     """CRC-32 of the canonical serialisation: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
     crc = 0
     for frame in frames:
@@ -121,7 +121,9 @@ def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = D
             escapes.append(wide[large].tobytes())
         parts += escapes
     compressor = zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
-    packed: bytes = compressor.compress(b"".join(parts))
+    content = b"".join(parts)
+    packed: bytes = compressor.compress(content)
+    DEFAULT.check_content(len(content), len(packed))
     return packed
 
 
@@ -204,6 +206,7 @@ def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) 
         size = parameters.content_size
         if size > largest or size < 4 * n_frames:
             raise CorruptError(f"zstd frame declares {size} bytes, expected {4 * n_frames} to {largest}")
+        limits.check_content(size, len(data))
         if parameters.window_size > max(1024, 2 * size) or parameters.dict_id:
             raise CorruptError(f"zstd frame asks for a window of {parameters.window_size} bytes or a dictionary")
         decompressor = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size))

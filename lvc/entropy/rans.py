@@ -65,8 +65,10 @@ class Tables:
             raise ValueError("tables of hyper-latents have the wrong shape")
         if not (1 <= self.reach.min() and 2 * self.reach.max() + 2 <= self.latent.shape[1]):
             raise ValueError("a table reaches farther than its row")
-        if self.latent.min() < 0 or self.hyper.min() < 0:
-            raise ValueError("a table has a negative weight")
+        if self.latent.min() < 0 or self.hyper.min() < 0 or max(self.latent.max(), self.hyper.max()) >= 1 << 32:
+            raise ValueError("a table has a negative weight, or an absurd one")
+        if not self.hyper.sum(2).all():
+            raise ValueError("a table has no weights")
         rows = [make_table(self.latent[i, : 2 * int(self.reach[i]) + 2]) if i else None for i in range(len(self.reach))]
         start = np.maximum(self.hyper[1] * HYPER_WORTH // self.hyper[1].sum(1, keepdims=True), 1)
         return CompiledTables(

@@ -10,13 +10,13 @@ planes, which `judge` then compares.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lvc.errors import LvcError
+from lvc.media.usage import cpu_seconds, peak_of_children, peak_rss
 
 Answer = dict[str, Any]
 
@@ -31,24 +31,6 @@ def main(text: str) -> int:
         answer = {"error": f"{type(e).__name__}: {e}", "exit_code": 1, "kind": type(e).__name__}
     print(json.dumps({"rss": peak_rss(), "cpu": cpu_seconds(), **answer}), flush=True)
     return 0
-
-
-def cpu_seconds() -> float:
-    """Of this process on all of its threads and of the programs that it has waited for, since their starts."""
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
-
-
-def peak_rss() -> int:
-    """Peak resident bytes of this process. VmHWM where there is /proc: there, ru_maxrss may be the parent's."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def lvc_encode(job: Answer) -> Answer:
@@ -91,7 +73,6 @@ def lvc_decode(job: Answer) -> Answer:
 def anchor_encode(job: Answer) -> Answer:
     from lvc.evaluation import anchors
     from lvc.evaluation.source import Source
-    from lvc.media.ffmpeg import peak_of_children
 
     source = Source(job["src"])
     anchor = anchors.Anchor.parse(job["codec"], job["threads"])

@@ -28,7 +28,6 @@ Notice = Callable[[str], object]
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
-FRAMES_AHEAD = 24
 RECORDS_AHEAD = 4
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import time
 from collections import deque
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import CorruptError, TruncatedError, UsageError
 from lvc.files.common import (
-    FRAMES_AHEAD,
     RECORDS_AHEAD,
     Notice,
     PathLike,
@@ -29,6 +27,7 @@ from lvc.files.common import (
     moment_of,
     opened,
 )
+from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import VIDEOS
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
 from lvc.media import (
@@ -75,6 +74,7 @@ def decode_file(
     device: str | None = None,
     force: bool = False,
     strict: bool = False,
+    max_memory: float | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
@@ -83,7 +83,8 @@ def decode_file(
     A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
     otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code sound as: `flac`, `opus:96k`, `aac`.
     `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
-    notice. Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
+    notice. Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
+    Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
@@ -97,6 +98,7 @@ def decode_file(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
+        _check_size(reader, max_memory, notice)
         decoding = Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
         path = stack.enter_context(destination(target, force))
         total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
@@ -125,7 +127,7 @@ def decode_file(
             with about(source):
                 net = model_of(reader, model, device)
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
-            with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
+            with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
                     sink.put(item)
                     notices.new(writer.notices)
@@ -156,6 +158,7 @@ def decode_frames(
     """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
+        _check_size(reader)
         net = model_of(reader, model, device)
         yield from frames_of(reader, start, end, salvage=salvage, model=net, threads=threads)
 
@@ -262,17 +265,9 @@ class Decoding:
             yield from codec.decode(clips, video, model, threads=threads)
             return
         # one group at a time: what is broken in one does not reach the next
-        group = itertools.count()
-        number = 0
-
-        def number_of(clip: Clip) -> int:
-            nonlocal number
-            number = next(group) if clip.key else number
-            return number
-
-        for _, gop in itertools.groupby(clips, number_of):
+        for gop in _gops(clips):
             try:
-                yield from codec.decode(gop, video, model, threads=threads)
+                yield from codec.decode(iter(gop), video, model, threads=threads)
             except CorruptError as error:
                 self._lost.append(str(error))
 
@@ -300,6 +295,24 @@ class Decoding:
                 pts = None if packet.pts is None else packet.pts - moved
                 dts = None if packet.dts is None else packet.dts - moved
                 yield replace(packet, pts=pts, dts=dts)
+
+
+def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
+    padded = reader.video.geometry
+    check_memory("decode", (padded.padded_width, padded.padded_height), reader.frame_count, limit, notice)
+
+
+def _gops(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+    """The clips of each group, all read before the group is given on: a decoder that fails may still have a thread that
+    reads its clips, and must not share an iterator with the next one."""
+    held: list[Clip] = []
+    for clip in clips:
+        if clip.key and held:
+            yield held
+            held = []
+        held.append(clip)
+    if held:
+        yield held
 
 
 def container_of(target: str, wanted: str | None) -> str:

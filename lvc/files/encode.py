@@ -15,7 +15,6 @@ from lvc import __version__
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import (
-    FRAMES_AHEAD,
     RECORDS_AHEAD,
     Notice,
     PathLike,
@@ -28,6 +27,7 @@ from lvc.files.common import (
     moment_of,
     size_of,
 )
+from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import LVZ, kind_of_file
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
@@ -90,6 +90,7 @@ def encode_file(
     force: bool = False,
     verify: bool = False,
     features: bool = True,
+    max_memory: float | None = None,
     origin: Origin | None = None,
     allow_playlists: bool = False,
     close_gaps: bool = False,
@@ -102,6 +103,7 @@ def encode_file(
     `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file. `effort` 0..9 trades
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
+    Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
     With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
     `allow_playlists`: `source` may be a playlist, which names other files. `close_gaps` takes out jumps of the times by
     more than 5 s. `strict`: what would be lost of the source is a `LossError` and no notice.
@@ -128,7 +130,9 @@ def encode_file(
             )
         )  # fmt: skip
         notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
-        items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, FRAMES_AHEAD))
+        size = reader.video.width, reader.video.height
+        check_memory("encode", size, reader.frame_count_hint, max_memory, notice)
+        items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, frames_ahead(*size)))
         sampler = FeatureSampler.of(reader.video) if features else None
         if sampler is not None:
             items = sampler.watch(items)

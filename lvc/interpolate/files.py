@@ -11,8 +11,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lvc.errors import UsageError
-from lvc.files.common import FRAMES_AHEAD, Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
+from lvc.files.common import Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
 from lvc.files.decode import Decoding, attachments_of, container_of, format_of, opened_writer, side_of
+from lvc.files.memory import frames_ahead
 from lvc.interpolate.times import Constant, Multiplied, Times
 from lvc.kinds import VIDEOS
 from lvc.lvz.chunks import SIGNATURE
@@ -114,7 +115,7 @@ def interpolate_file(
             count, frames, ticks = Count(), 0, 0
             made = interpolated(read.items(), read.video, times, net, threads, count)
             items = stack.enter_context(blamed(made, source))
-            with WriteBehind(writer.write, FRAMES_AHEAD) as sink:
+            with WriteBehind(writer.write, frames_ahead(video.width, video.height)) as sink:
                 for item in items:
                     sink.put(item)
                     notices.new(read.notices, writer.notices)
@@ -254,7 +255,7 @@ def _opened(
                 start=start, duration=duration, threads=threads or 0, allow_playlists=allow_playlists,
             )
         )  # fmt: skip
-        items = stack.enter_context(ReadAhead(media, FRAMES_AHEAD))
+        items = stack.enter_context(ReadAhead(media, frames_ahead(media.video.width, media.video.height)))
         yield _Source(
             media.video, media.copied, dict(media.metadata), media.chapters, media.side, media.attachments,
             lambda: items, media.frame_count_hint, media.notices,

@@ -11,7 +11,7 @@ from lvc.lvz import LvzReader, Origin
 from lvc.output import opened_input
 
 # Settings of `encode_file` that do not change what comes out.
-NEUTRAL = {"threads", "device", "verify", "force", "model", "strict"}
+NEUTRAL = {"threads", "device", "verify", "force", "model", "strict", "max_memory"}
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, str]:

@@ -115,14 +115,14 @@ def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list
     """Each file with its output: the same name with `suffix`, below `output_dir`.
 
     Where two names of a folder differ in their endings alone, the ending stays: `a.mp4` and `a.mov` become
-    `a.mp4.lvz` and `a.mov.lvz`.
+    `a.mp4.lvz` and `a.mov.lvz`. So do those of `A.mov` and `a.mp4`: on many systems `A.lvz` is `a.lvz`.
     """
     files = list(files)
     plain = {path: os.path.splitext(path)[0] + suffix for path in files}
-    count = Counter(plain.values())
+    count = Counter(map(str.casefold, plain.values()))
     result = []
     for path in files:
-        target = plain[path] if count[plain[path]] == 1 else path + suffix
+        target = plain[path] if count[plain[path].casefold()] == 1 else path + suffix
         inside = target.removeprefix(root.rstrip("/") + "/") if is_address(root) else os.path.relpath(target, root)
         target = _short_enough(os.path.join(output_dir, inside), suffix)
         result.append(Task(path, target, places.stamp(target)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,9 @@ def pack_clip(
 
     Rows and columns may be fewer than the file's planes have. `model` for packing `field`.
     """
-    frames = _framed(planes, video)
-    crc = latents_crc(frames, video.geometry)
+    crc = latents_crc(_framed(planes, video), video.geometry)
     if video.packing == PACKING_ZSTD:
-        return pack_zstd(frames, video.geometry, level), crc
+        return pack_zstd(list(_framed(planes, video)), video.geometry, level), crc
     if model is None:
         raise TypeError("packing field needs a model")
     encoder = Encoder()
@@ -46,7 +46,9 @@ def pack_clip(
     if tensors.exponent is not None:
         exact.code_rest(coding, tensors.element, tensors.exponent, planes[0].ravel(), _rest(planes[1:]))
     # a stream of nothing but certain symbols is empty, and a payload may not be
-    return encoder.finish() or bytes(4), crc
+    payload = encoder.finish() or bytes(4)
+    DEFAULT.check_values(planes[0].size, len(payload))
+    return payload, crc
 
 
 def unpack_clip(
@@ -73,6 +75,7 @@ def unpack_clip(
         values = count * model.channels * rows * columns
         if values > MAX_FIELD_VALUES:
             raise LimitError(f"a clip of packing field has {values} values, limit {MAX_FIELD_VALUES}")
+        limits.check_values(values, len(clip.payload))
         planes = _decoded(clip.payload, video, tensors, model, (count, model.channels, rows, columns))
     else:
         raise UnsupportedError("the latents are packed for another model — lvc decode reads such files")
@@ -109,17 +112,16 @@ def _rest(planes: list[IntArray]) -> IntArray:
     return rest
 
 
-def _framed(planes: list[IntArray], video: VideoDescriptor) -> list[FrameLatents]:
-    """As latent frames of the file's planes, filled up with zeros."""
-    frames = [FrameLatents(KIND_KEY, 0) for _ in range(len(planes[0]))]
-    for spec, values in zip(video.planes, planes, strict=True):
-        _, rows, columns = video.geometry.plane_shape(spec)
-        below, beside = rows - values.shape[2], columns - values.shape[3]
-        if below or beside:
-            values = np.pad(values, ((0, 0), (0, 0), (0, below), (0, beside)))
-        for frame, plane in zip(frames, values, strict=True):
-            frame.planes[spec.name] = plane
-    return frames
+def _framed(planes: list[IntArray], video: VideoDescriptor) -> Iterator[FrameLatents]:
+    """As latent frames of the file's planes, filled up with zeros; one at a time, because planes may be far larger than
+    a tensor in them."""
+    shapes = [video.geometry.plane_shape(spec) for spec in video.planes]
+    for number in range(len(planes[0])):
+        frame = FrameLatents(KIND_KEY, 0)
+        for spec, (_, rows, columns), values in zip(video.planes, shapes, planes, strict=True):
+            below, beside = rows - values.shape[2], columns - values.shape[3]
+            frame.planes[spec.name] = np.pad(values[number], ((0, 0), (0, below), (0, beside)))
+        yield frame
 
 
 def _cut(values: IntArray, dtype: str, rows: int, columns: int) -> IntArray:

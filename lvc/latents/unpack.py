@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from lvc.errors import CorruptError, UsageError
+from lvc.errors import CorruptError, LimitError, MediaError, UsageError
 from lvc.kinds import SAFETENSORS
 from lvc.latents.file import LatentFile
 from lvc.latents.sources import DTYPE, KEY
@@ -19,6 +21,9 @@ from lvc.results import UnpackResult
 Progress = Callable[[int, int, int, int | None], object]
 SUFFIX = ".safetensors"
 DEFAULT_KEY = "latents"
+MAX_DEPTH = 32
+"""Folders that a tensor's name may lead through."""
+_FREE_BYTES, _EXPANSION = 1 << 30, 1 << 10
 
 
 def unpack_latents(
@@ -31,7 +36,9 @@ def unpack_latents(
 ) -> UnpackResult:
     """Write the tensors of the `.lvz` `source` to the folder `target`, or to one file if it ends in `.safetensors`.
 
-    `names`: only these. Raises `UsageError`, `OutputExistsError`, `CorruptError`, `UnsupportedError`, `OSError`.
+    `names`: only these. Folders in `target` that are links are not entered. Raises `UsageError`, `OutputExistsError`,
+    `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders, far more tensors than the file has room
+    for), `MediaError` and `OSError`.
     """
     source, target = os.fspath(source), os.fspath(target)
     if STREAM in (source, target):
@@ -43,13 +50,19 @@ def unpack_latents(
         single = target.endswith(SUFFIX)
         if single and len(chosen) > 1:
             raise UsageError(f"{len(chosen)} files come out — name a folder, or choose one with --name")
+        _check_size(file, chosen, source)
+        paths = {name: target if single else str(Path(target, *_parts(name))) + SUFFIX for name in chosen}
         if not single:
             Path(target).mkdir(exist_ok=True)
-        paths = {name: target if single else str(Path(target, *_parts(name))) + SUFFIX for name in chosen}
-        for output in paths.values():
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
+        for name, output in paths.items():
+            if not single:
+                _make_folders(Path(target), _parts(name)[:-1])
+                _refuse_link(Path(output))
             check_output(source, output, force=force, writes=[SAFETENSORS])
+        made: set[tuple[int, int]] = set()
         for name, numbers in chosen.items():
+            if _identity(paths[name]) in made:
+                raise UsageError(f"{name!r} and another tensor are one file here — unpack each alone, with --name")
             with publish(paths[name], force=force) as path:
                 content, text = {}, {}
                 for number in numbers:
@@ -59,8 +72,9 @@ def unpack_latents(
                         raise CorruptError(f"two tensors are named {key!r} in {name!r}")
                     content[key] = file.read(number).contiguous()
                     text.update({k: v for k, v in sample.tags.items() if k not in (KEY, DTYPE)})
-                save_file(content, path, text or None)
+                _save(content, path, text)
                 written += path.stat().st_size
+            made.add(_identity(paths[name]) or (0, 0))
             tensors += len(numbers)
             if progress is not None:
                 progress(tensors, os.path.getsize(source), written, len(file))
@@ -83,5 +97,48 @@ def _parts(name: str) -> tuple[str, ...]:
     """A name as a path below the output. It comes from the file: nothing in it may lead out. Raises `CorruptError`."""
     parts = PurePosixPath(name).parts
     if not parts or any(p in ("..", "/", ".") or "\\" in p or ":" in p or "\0" in p for p in parts):
-        raise CorruptError(f"the tensor's name {name!r} is no name of a file")
+        raise CorruptError(f"the tensor's name {name[:200]!r} is no name of a file")
+    if len(parts) > MAX_DEPTH:
+        raise LimitError(f"the tensor's name {name[:40]!r}… leads through {len(parts)} folders, limit {MAX_DEPTH}")
     return parts
+
+
+def _make_folders(folder: Path, names: tuple[str, ...]) -> None:
+    """Below `folder`, which the user has named. Raises `UsageError` for a link: it may lead anywhere."""
+    for name in names:
+        folder = folder / name
+        _refuse_link(folder)
+        folder.mkdir(exist_ok=True)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link, which lvc unpack does not follow — remove it, or name another folder")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What two names of one file share, also where the case of letters does not count."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _check_size(file: LatentFile, chosen: dict[str, list[int]], source: str) -> None:
+    """Raises `LimitError` if far more would come out than real data of this size gives."""
+    channels, width = file.video.planes[0].channels, 4 if file.tensors.element == "float32" else 2
+    samples = (file.samples[number] for numbers in chosen.values() for number in numbers)
+    size = width * channels * sum(s.frames * s.rows * s.columns for s in samples)
+    if size > _FREE_BYTES + _EXPANSION * os.path.getsize(source):
+        raise LimitError(
+            f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — take parts with --name"
+        )
+
+
+def _save(content: dict[str, Any], path: Path, text: dict[str, str]) -> None:
+    """What safetensors says of a full disk is an error of its own, which is the disk's here."""
+    try:
+        save_file(content, path, text or None)
+    except SafetensorError as error:
+        raise MediaError(f"cannot be written ({str(error)[:200]}) — check the free space") from error

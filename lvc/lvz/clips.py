@@ -98,6 +98,8 @@ def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> Clip
     n_clips = -(-n_frames // per_clip)
     if 6 * n_clips > r.left:
         raise r.bad(f"{n_clips} clips do not fit into {r.left} bytes")
+    if n_frames > limits.max_group_frames:
+        raise LimitError(f"{n_frames} frames in a chunk, limit {limits.max_group_frames}")
     step = r.uvarint(TIME_BOUND) if flags & _OWN_STEP else None
     grid = _grid(video, first_frame, n_frames, step)
     pts = [a + b for a, b in zip(grid, r.ints(n_frames), strict=True)]

@@ -197,7 +197,7 @@ def pack_copied(number: int, stream: CopiedStream) -> bytes:
 def unpack_copied(payload: bytes, limits: Limits) -> tuple[int, CopiedStream]:
     """The stream's number and its description."""
     _check_metadata_size("CSTR", payload, limits)
-    r = f.Fields(payload, "CSTR")
+    r = f.Fields(payload, "CSTR", limits.max_tags)
     number, kind = r.uvarint(), r.u8()
     if number >= limits.max_streams:
         raise LimitError(f"copied stream number {number}, limit {limits.max_streams}")
@@ -224,10 +224,13 @@ def pack_metadata(metadata: Metadata) -> bytes:
 
 def unpack_metadata(payload: bytes, limits: Limits) -> Metadata:
     _check_metadata_size("mETa", payload, limits)
-    r = f.Fields(payload, "mETa")
+    r = f.Fields(payload, "mETa", limits.max_tags)
     tags = r.tags()
     chapters = []
-    for _ in range(r.uvarint(1 + r.left)):
+    count = r.uvarint(1 + r.left)
+    if count > limits.max_chapters:
+        raise LimitError(f"{count} chapters, limit {limits.max_chapters}")
+    for _ in range(count):
         start, end, time_base = r.svarint(), r.svarint(), _ratio(r)
         if min(time_base) < 1:
             raise r.bad(f"a chapter's time base {time_base} is not a ratio")
@@ -244,7 +247,7 @@ def pack_origin(origin: Origin) -> bytes:
 
 def unpack_origin(payload: bytes, limits: Limits) -> Origin:
     _check_metadata_size("oRIG", payload, limits)
-    r = f.Fields(payload, "oRIG")
+    r = f.Fields(payload, "oRIG", limits.max_tags)
     origin = Origin(r.uvarint(), r.take(32), r.tags())
     r.end()
     return origin

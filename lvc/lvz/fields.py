@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from lvc.errors import CorruptError, UsageError
+from lvc.errors import CorruptError, LimitError, UsageError
+from lvc.limits import DEFAULT
 
 U64 = 1 << 64
 I63 = 1 << 63
@@ -18,10 +19,12 @@ I63 = 1 << 63
 class Fields:
     """Reads fields one after the other from one chunk's payload; raises `CorruptError` when it ends too early."""
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, data: bytes, what: str, max_tags: int = DEFAULT.max_tags) -> None:
+        """`max_tags`: how many tags all of `tags` together may give."""
         self.data = data
         self.what = what
         self.position = 0
+        self._tags_left = max_tags
 
     @property
     def left(self) -> int:
@@ -95,7 +98,11 @@ class Fields:
 
     def tags(self) -> dict[str, str]:
         tags: dict[str, str] = {}
-        for _ in range(self.uvarint(1 + self.left)):
+        count = self.uvarint(1 + self.left)
+        self._tags_left -= count
+        if self._tags_left < 0:
+            raise LimitError(f"{self.what}: too many tags")
+        for _ in range(count):
             key = self.text()
             if key in tags:
                 raise self.bad(f"the tag {key!r} comes twice")

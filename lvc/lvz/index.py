@@ -15,6 +15,7 @@ from lvc.lvz.packets import time_span
 from lvc.lvz.records import GopEntry, Index, IndexEntry, MetadataEntry, PacketGroup, PacketsEntry, Tail
 
 _GOP, _METADATA, _FIRST_STREAM = 0, 1, 2
+_LEAST_STEP = 14  # bytes: of the smallest chunk that has an entry, an empty mETa
 TAIL_PAYLOAD = 72
 TAIL_CHUNK = 8 + TAIL_PAYLOAD + 4
 
@@ -99,8 +100,8 @@ def unpack_index(payload: bytes, offset: int, limits: Limits) -> Index:
         kind = r.uvarint(_FIRST_STREAM + (1 << 16))
         moved = r.uvarint()
         at += moved
-        if moved == 0 or at >= offset:
-            raise r.bad("offsets do not increase, or pass the index itself")
+        if moved < _LEAST_STEP or at >= offset:
+            raise r.bad("offsets increase by less than a chunk has, or pass the index itself")
         if kind == _GOP:
             gained = r.uvarint(1 << 48)
             frame, pts = frame + gained, pts + r.svarint()

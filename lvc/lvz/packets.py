@@ -50,6 +50,8 @@ def unpack_packets(payload: bytes, limits: Limits) -> PacketGroup:
     stream, count = r.uvarint(1 << 16), r.uvarint(MAX_GROUP_PACKETS + 1)
     if count == 0:
         raise r.bad("a group without packets")
+    if count > r.left + limits.max_empty_packets:
+        raise LimitError(f"{count} packets in {r.left} bytes, limit {limits.max_empty_packets} more than bytes")
     marks, flags, durations = r.ints(count), r.ints(count), r.ints(count)
     if not all(0 <= m <= _HAS_PTS | _HAS_DTS for m in marks):
         raise UnsupportedError("PKTS uses a reserved mark — use a newer lvc")

@@ -158,7 +158,7 @@ class Clip:
         return len(self.pts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packet:
     """One packet of a copied stream. Times in ticks of its stream; `flags` bit 0: key, the rest as FFmpeg's."""
 
@@ -181,7 +181,7 @@ class PacketGroup:
     packets: list[Packet]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GopEntry:
     """Where a GOP starts: `offset` in bytes of its first `CLIP` chunk, its first frame and that frame's pts."""
 
@@ -190,7 +190,7 @@ class GopEntry:
     start_pts: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PacketsEntry:
     """Where a `PKTS` chunk is, and the time its packets span, in ticks of that stream."""
 
@@ -200,7 +200,7 @@ class PacketsEntry:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MetadataEntry:
     offset: int
 

@@ -18,7 +18,7 @@ MAX_CODING = 1 << 22
 MAX_FIELD_CHANNELS = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One tensor: its shape follows from `axes` (of `NCTHW`, N is 1) and the sizes; `tags` hold captions and such."""
 
@@ -77,7 +77,7 @@ def unpack_tensors(payload: bytes, video: VideoDescriptor, limits: Limits) -> Te
     """Raises `CorruptError`, `UnsupportedError`, `LimitError`."""
     if len(payload) > limits.max_metadata:
         raise LimitError(f"LTNT has {len(payload)} bytes, limit {limits.max_metadata}")
-    r = f.Fields(payload, "LTNT")
+    r = f.Fields(payload, "LTNT", limits.max_sample_tags)
     code, flags = r.u8(), r.u8()
     if not 1 <= code <= len(ELEMENTS) or flags & ~(_MATRIX | _EXACT):
         raise UnsupportedError("LTNT has an unknown element type or a reserved flag — use a newer lvc")
@@ -92,7 +92,10 @@ def unpack_tensors(payload: bytes, video: VideoDescriptor, limits: Limits) -> Te
     if len(coding) > MAX_CODING:
         raise LimitError(f"the parameters of packing have {len(coding)} bytes, limit {MAX_CODING}")
     samples = []
-    for _ in range(r.uvarint(1 + r.left)):
+    count = r.uvarint(1 + r.left)
+    if count > limits.max_samples:
+        raise LimitError(f"{count} tensors, limit {limits.max_samples}")
+    for _ in range(count):
         name, axes = r.text(), r.text()
         frames, rows, columns = r.uvarint(1 << 32), r.uvarint(1 << 32), r.uvarint(1 << 32)
         if not _good_axes(axes) or min(frames, rows, columns) < 1 or ("T" not in axes and frames > 1):

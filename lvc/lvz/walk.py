@@ -77,7 +77,9 @@ class Walker:
             if chunk is None:
                 break
             if c.check_known(chunk):
-                if chunk.type == c.HEAD or (chunk.type == c.VSTR) == seen_video and chunk.type != c.META:
+                repeated = chunk.type == c.HEAD or (chunk.type == c.VSTR and seen_video)
+                too_early = not seen_video and chunk.type not in (c.VSTR, c.META)
+                if repeated or too_early:
                     raise CorruptError(f"chunk {chunk.type.decode()!r} at byte {chunk.offset} is out of place")
                 seen_video = seen_video or chunk.type == c.VSTR
                 self._read_descriptor(chunk)

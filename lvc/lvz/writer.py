@@ -178,6 +178,7 @@ class LvzWriter:
     def _must_break_before(self, clip: Clip) -> bool:
         size = self._clips[0].n_frames
         full = self._clip_payload + len(clip.payload) > self._chunk_bytes
+        full = full or clip.first_frame + clip.n_frames - self._clips[0].first_frame > self._limits.max_group_frames
         return clip.key or full or self._clips[-1].n_frames != size or clip.n_frames > size
 
     def _check_clip(self, clip: Clip) -> None:
@@ -210,7 +211,9 @@ class LvzWriter:
             self._check_packet(packet)
             waiting.append(packet)
             self._packet_sizes[stream_index] += len(packet.data)
-            full = self._packet_sizes[stream_index] >= PACKET_BYTES or len(waiting) == MAX_GROUP_PACKETS
+            size = self._packet_sizes[stream_index]
+            full = size >= PACKET_BYTES or len(waiting) == MAX_GROUP_PACKETS
+            full = full or len(waiting) >= size + self._limits.max_empty_packets
             first, last = self._seconds(stream_index, waiting[0]), self._seconds(stream_index, packet)
             if full or (first is not None and last is not None and abs(last - first) >= PACKET_SECONDS):
                 self._flush_packets(stream_index)

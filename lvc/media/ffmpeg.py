@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import re
-import resource
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -144,6 +143,8 @@ class Vmaf(Fed):
 def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1) -> list[float | None]:
     """VMAF of every pair of a source's picture and the decoded one, in constant memory. Raises `MediaError`,
     `UnsupportedError`, and what `pairs` raises."""
+    if os.name != "posix":
+        raise UnsupportedError("VMAF of pictures as they come needs inherited pipes, which Windows has not")
     with tempfile.TemporaryDirectory(prefix="lvc-vmaf-") as folder:
         theirs, ours = os.pipe()
         with os.fdopen(ours, "wb") as decoded:
@@ -169,8 +170,3 @@ def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, thread
                         raise
                 decoded.close()
         return judge.scores()
-
-
-def peak_of_children() -> int:
-    """Peak resident bytes of the largest program that this process has waited for."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

@@ -11,6 +11,8 @@ LEVEL_MIN, LEVEL_MAX = 6.0, 16.0
 """Range of a frame's *level*: log2 of the λ in λ·MSE + bits per pixel, MSE of samples in [0, 1]."""
 
 ARCHITECTURE = "lvc-motion-1"
+MAX_CHANNELS, MAX_BLOCKS, MAX_NAME = 4096, 64, 255
+"""Bounds on what a configuration from a stranger may say: its tensors are compared with it before anything is built."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,18 @@ class ModelConfig:
         """Latent channels of key frames or of predicted ones."""
         return self.latent if intra or self.inter_latent is None else self.inter_latent
 
+    def _check(self) -> None:
+        """Raises `ValueError`."""
+        if not isinstance(self.name, str) or len(self.name) > MAX_NAME or not isinstance(self.architecture, str):
+            raise ValueError("its name or architecture is no name")
+        for name, value in vars(self).items():
+            least, most = (0, MAX_BLOCKS) if name.endswith("blocks") else (1, MAX_CHANNELS)
+            if name not in ("name", "architecture") and (name != "inter_latent" or value is not None):
+                if type(value) is not int or not least <= value <= most:
+                    raise ValueError(f"{name} is not a number from {least} to {most}")
+        if self.latents(intra=False) > self.latent:
+            raise ValueError("inter_latent is more than latent")
+
     def to_json(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, sort_keys=True)
 
@@ -45,14 +59,13 @@ class ModelConfig:
         try:
             fields = json.loads(text)
             config = ModelConfig(**fields)
-            if not 0 < config.latents(intra=False) <= config.latent:
-                raise ValueError("latent channels")
-        except (ValueError, TypeError) as e:
+            config._check()
+        except (ValueError, TypeError, RecursionError) as e:
             raise UnsupportedError(
-                f"the model's configuration cannot be read ({e}) — it was made by another lvc"
+                f"the model's configuration cannot be read ({str(e)[:100]}) — it was made by another lvc"
             ) from e
         if config.architecture != ARCHITECTURE:
-            raise UnsupportedError(f"model architecture {config.architecture!r} is unknown — update lvc")
+            raise UnsupportedError(f"model architecture {config.architecture[:100]!r} is unknown — update lvc")
         return config
 
 

@@ -21,6 +21,9 @@ from .network import Codec, Gains
 from .store import resolve
 
 TABLE_PREFIX = "tables."
+GAIN_TABLE = "_gain.table"
+MAX_WEIGHT, MAX_GAIN = 1e4, 20.0
+"""Far above what training gives (5.1 and 2.7 in lvc's own models). A gain is an exponent of e."""
 
 
 def planes_of(config: ModelConfig) -> tuple[PlaneSpec, ...]:
@@ -64,10 +67,13 @@ def pick_device(name: str | None) -> torch.device:
 
 def fast_dtype(device: torch.device) -> torch.dtype:
     """bf16 where it is fast (a GPU, or a CPU with AVX-512 bf16 or AMX), else float32."""
-    if device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        if device.type != "cpu" or "AVX512" in torch.backends.cpu.get_cpu_capability():
-            return torch.bfloat16
-    return torch.float32
+    if device.type != "cpu":
+        return torch.bfloat16
+    try:
+        supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError):  # wheels for macOS have no oneDNN
+        return torch.float32
+    return torch.bfloat16 if supported and "AVX512" in torch.backends.cpu.get_cpu_capability() else torch.float32
 
 
 def keep_freed_memory() -> None:
@@ -91,8 +97,7 @@ def load_model(
     try:
         tensors = load_tensors(file.path.read_bytes())
         tables = {k[len(TABLE_PREFIX) :]: tensors.pop(k) for k in list(tensors) if k.startswith(TABLE_PREFIX)}
-        codec = Codec(file.config)
-        codec.load_state_dict({k: v.float() for k, v in tensors.items()})
+        codec = _built(file.config, tensors)
         compiled = _compile(tables)
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise CorruptError(f"{file.path.name} does not hold the weights its configuration describes") from e
@@ -100,6 +105,24 @@ def load_model(
     kind = dtype or fast_dtype(target)
     ready(codec, target, kind)
     return Model(file.config.name, file.sha256, file.config, codec, compiled, target, kind)
+
+
+def _built(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> Codec:
+    """The networks with these weights. Nothing is allocated before every tensor has the shape that `config` asks for.
+    Raises `ValueError` for other shapes, and for weights that no training gives."""
+    with torch.device("meta"):
+        codec = Codec(config)
+    wanted = {name: value.shape for name, value in codec.state_dict().items()}
+    if wanted != {name: value.shape for name, value in tensors.items()}:
+        raise ValueError("the tensors do not have the shapes of the configuration")
+    weights = {name: value.float() for name, value in tensors.items()}
+    for name, value in weights.items():
+        most = MAX_GAIN if name.endswith(GAIN_TABLE) else MAX_WEIGHT
+        if not bool((value.abs() <= most).all()):  # NaN is not
+            raise ValueError(f"{name} has a weight that is not finite, or beyond {most:g}")
+    codec.to_empty(device="cpu")
+    codec.load_state_dict(weights)
+    return codec
 
 
 def wrap(codec: Codec, tables: dict[str, torch.Tensor], dtype: torch.dtype | None = None) -> Model:
@@ -114,6 +137,8 @@ def wrap(codec: Codec, tables: dict[str, torch.Tensor], dtype: torch.dtype | Non
 
 
 def _compile(tables: dict[str, torch.Tensor]) -> CompiledTables:
+    if any(v.dtype not in (torch.int32, torch.int64) for v in tables.values()):
+        raise ValueError("tables are integers")
     return Tables(**{k: v.numpy().astype(np.int64) for k, v in tables.items()}).compile()
 
 

@@ -63,7 +63,9 @@ def inspect(path: Path) -> ModelFile:
     try:
         metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         text = metadata["config"]
-    except (ValueError, KeyError, TypeError) as e:
+        if not isinstance(text, str):
+            raise TypeError("the configuration is no text")
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise UnsupportedError(f"{path.name} holds no lvc model configuration — models are made by lvc train") from e
     return ModelFile(path, hashlib.sha256(data).digest(), ModelConfig.from_json(text))
 

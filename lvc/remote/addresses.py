@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
+from typing import Any, TextIO
 
 # also fsspec's chains: simplecache::s3://bucket/key
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+._-]*::)*([a-z][a-z0-9+._-]+)://", re.IGNORECASE)
@@ -11,7 +14,8 @@ _OF_FFMPEG = frozenset(
     {*_HTTP, "file", "ftp", "hls", "mms", "mmsh", "mmst", "pipe", "rtmp", "rtmpe", "rtmps", "rtmpt", "rtp", "rtsp"}
     | {"rtsps", "srt", "tcp", "tls", "udp", "unix"}
 )
-_SECRETS = re.compile(r"(?<=://)[^/@\s]*@")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:]*)(:[0-9]*)?")
+_IN_TEXT = re.compile(r"""[a-z][a-z0-9+._-]+://[^\s"'<>]+""", re.IGNORECASE)
 
 
 def protocol_of(name: str) -> str | None:
@@ -35,5 +39,61 @@ def is_stored(name: str) -> bool:
 
 
 def without_secrets(address: str) -> str:
-    """The address as it may be shown: no user, no password, no query (signatures are there)."""
-    return _SECRETS.sub("", address).split("?")[0]
+    """The address as it may be shown: no user, no password, no query (signatures are there), no fragment. A path stays
+    as it is."""
+    match = _ADDRESS.match(address)
+    if match is None:
+        return address
+    scheme, rest = match[0], address[match.end() :]
+    while "@" in rest:
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        if "@" in authority:
+            rest = rest[authority.rindex("@") + 1 :]
+        elif not _HOST.fullmatch(authority):  # a `/`, `?` or `#` in a password that was not quoted
+            rest = rest[rest.rindex("@") + 1 :]
+        else:
+            break
+    return scheme + re.split("[?#]", rest, maxsplit=1)[0]
+
+
+_to_hide: dict[str, str] = {}
+
+
+def remember(argument: str) -> bool:
+    """`hidden` will recognise the address in this argument of the command line, even with spaces in it. Whether there
+    is anything to hide."""
+    match = _ADDRESS.search(argument)
+    if match is None:
+        return False
+    address = argument[match.start() :]
+    shown = without_secrets(address)
+    if shown == address:
+        return False
+    single = address.replace("://", ":/", 1)  # as pathlib writes it
+    _to_hide.update({address: shown, single: shown, repr(address)[1:-1]: shown, json.dumps(address)[1:-1]: shown})
+    return True
+
+
+def hidden(text: str) -> str:
+    """A text with every address in it as it may be shown."""
+    for address in sorted(_to_hide, key=len, reverse=True):
+        text = text.replace(address, _to_hide[address])
+    return _IN_TEXT.sub(lambda found: without_secrets(found[0]), text)
+
+
+class Hiding:
+    """A text stream, standard output or error, that writes what `hidden` gives."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(hidden(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

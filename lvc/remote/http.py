@@ -1,97 +1,179 @@
-"""Ranges of a file over HTTP/1.1: one connection that is kept, redirects, proxies, retries."""
+"""Ranges of a file over HTTP/1.1: one connection that is kept, redirects, proxies, retries.
+
+urllib3 speaks to the server. What it leaves open is closed here: no answer is read beyond what was asked for, none may
+be slower than `LEAST_SPEED`, and passwords and headers of the user go to the server of the address and to no other.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import http.client
 import io
 import os
 import re
+import socket
 import ssl
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SSLError
+from urllib3.exceptions import TimeoutError as TimedOut
+from urllib3.response import BaseHTTPResponse
 
 from lvc.errors import MediaError
 from lvc.remote.retry import TIMEOUT, TemporaryFailure, attempts
 from lvc.remote.store import HEAD_BYTES
 
+LEAST_SPEED = 1 << 10
+"""Bytes a second that have to come on average, after `TIMEOUT` seconds that every answer has."""
+_OVERHEAD = 256 << 10  # bytes of an answer that are no content: its head, or the trailer of a chunked body
+_CHUNKED = 8  # by which chunks of one byte are longer than what they hold
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (408, 425, 429, 500, 502, 503, 504)
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-# what may be wrong with a connection now and right with the next one; OSError has time-outs and resets
-_CONNECTION_ERRORS = (OSError, http.client.HTTPException)
+_NUMBER = re.compile("[0-9]{1,18}")
+_RANGE = re.compile("bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+# what may be wrong with a connection now and right with the next one; OSError has time-outs and resets, ValueError
+# what Python's own client raises for numbers that are none
+_CONNECTION_ERRORS = (OSError, HTTPError, http.client.HTTPException, ValueError)
+
+
+class _Raw(io.RawIOBase):
+    """The bytes of one answer as they come from the socket, neither too slow nor more than `allow` said."""
+
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
+        self._socket, self._timeout = sock, timeout
+        self._file: Any = sock.makefile("rb", buffering=0)
+        self._waited = 0.0
+        self._received = 0
+        self._most = _OVERHEAD
+
+    def allow(self, count: int) -> None:
+        """`count` bytes of content are going to be read."""
+        self._most = self._received + _CHUNKED * count + _OVERHEAD
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        left = self._timeout + self._received / LEAST_SPEED - self._waited
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if self._received >= self._most:
+            raise MediaError("the server sends more than it was asked for — check the address")
+        self._socket.settimeout(min(self._timeout, left))
+        started = time.monotonic()
+        count: int = self._file.readinto(memoryview(buffer)[: self._most - self._received]) or 0
+        self._waited += time.monotonic() - started
+        self._received += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is read through `raw`."""
+
+    def __init__(self, sock: Any, *arguments: Any, raw: _Raw, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self.fp.close()
+        self.fp = io.BufferedReader(raw)
+
+
+class _Guarded:
+    """What both kinds of connection have in common."""
+
+    raw: _Raw
+    sock: Any
+    timeout: Any
+    response_class: Any
+
+    def getresponse(self) -> Any:
+        self.raw = _Raw(self.sock, self.timeout)
+        self.response_class = functools.partial(_Response, raw=self.raw)
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except BaseException:
+            self.raw.close()
+            raise
+
+
+class _Http(_Guarded, HTTPConnection):
+    pass
+
+
+class _Https(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
 
 
 @dataclass(frozen=True)
 class _Url:
-    scheme: str
-    host: str
-    port: int | None
-    target: str
+    """`address` without user and password, which are in `authorization`."""
+
+    address: str
+    origin: tuple[str, str, int | None]
     authorization: str | None
 
     @classmethod
     def of(cls, address: str) -> _Url:
-        """Raises `MediaError` for what is no address of a file on a web server."""
+        """Raises `MediaError` for what is no address of a file on a web server. Nothing of it is in the message."""
         try:
-            parts = urllib.parse.urlsplit(address)
-            port = parts.port
-        except ValueError as error:
-            raise MediaError(f"is no address ({error}) — check it") from error
-        if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+            found = urllib3.util.parse_url(_ascii_host(address))
+        except (LocationValueError, ValueError) as error:
+            raise MediaError("is no address — check it") from error
+        if found.scheme not in ("http", "https") or not found.host:
             raise MediaError("is no address of a file on a web server — check it")
-        path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-        query = urllib.parse.quote(parts.query, safe="/?%:@!$&'()*+,;=~-._[]")
+        if any(not label or len(label) > 63 for label in found.host.rstrip(".").split(".")) and ":" not in found.host:
+            raise MediaError("is no address: a part of its host is empty or too long — check it")
         authorization = None
-        if parts.username is not None:
-            user = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
-            authorization = "Basic " + base64.b64encode(user.encode()).decode()
-        host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-        return cls(parts.scheme.lower(), host, port, f"{path}?{query}" if query else path, authorization)
-
-    @property
-    def origin(self) -> tuple[str, str, int | None]:
-        return self.scheme, self.host, self.port
+        if found.auth is not None:
+            authorization = "Basic " + base64.b64encode(urllib.parse.unquote_to_bytes(found.auth)).decode()
+        plain = found._replace(auth=None, fragment=None, path=found.path or "/")
+        return cls(plain.url, (found.scheme, found.host, found.port), authorization)
 
 
-class _Connection:
-    """The connection to one server, perhaps through a proxy of the environment (`https_proxy`, `no_proxy`)."""
+def _ascii_host(address: str) -> str:
+    """The address with its host as name servers know it: `bücher.example` is `xn--bcher-kva.example`."""
+    match = re.fullmatch(r"([^/?#]*://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", address, re.DOTALL)
+    if match is None or match[2].isascii():
+        return address
+    return match[1] + match[2].encode("idna").decode() + match[3]
 
-    def __init__(self, url: _Url, timeout: float) -> None:
-        self.origin = url.origin
-        self._prefix = ""
-        self.headers: dict[str, str] = {}
-        proxy = None
-        if not urllib.request.proxy_bypass(url.host):
-            proxy = urllib.request.getproxies().get(url.scheme)
-        where = _Url.of(proxy if "://" in proxy else f"http://{proxy}") if proxy else url
-        secure = url.scheme == "https"
-        kind: Any = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        options = {"context": ssl.create_default_context()} if secure else {}
-        port = where.port or (None if where is url else 80)
-        self._http = kind(where.host, port, timeout=timeout, **options)
-        if proxy:
-            through = {"Proxy-Authorization": where.authorization} if where.authorization else {}
-            if secure:
-                self._http.set_tunnel(url.host, url.port, through)
-            else:
-                host = f"[{url.host}]" if ":" in url.host else url.host
-                self._prefix = f"http://{host}" + (f":{url.port}" if url.port else "")
-                self.headers = through
 
-    def get(self, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        self._http.request("GET", self._prefix + target, headers=headers | self.headers)
-        response: http.client.HTTPResponse = self._http.getresponse()
-        return response
-
-    def close(self) -> None:
-        self._http.close()
+def _manager(scheme: str, host: str) -> urllib3.PoolManager:
+    """Connections to one server, perhaps through a proxy of the environment (`https_proxy`, `no_proxy`)."""
+    options: dict[str, Any] = {"maxsize": 1}
+    if scheme == "https":
+        options["ssl_context"] = ssl.create_default_context()
+    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
+    if proxy:
+        where = _Url.of(proxy if "://" in proxy else f"http://{proxy}")
+        headers = {"Proxy-Authorization": where.authorization} if where.authorization else None
+        manager: urllib3.PoolManager = urllib3.ProxyManager(where.address, proxy_headers=headers, **options)
+    else:
+        manager = urllib3.PoolManager(**options)
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return manager
 
 
 class HttpStore:
@@ -108,27 +190,34 @@ class HttpStore:
         self._url = _Url.of(address)
         self._headers = dict(headers or {})
         self._timeout = timeout
-        self._connection: _Connection | None = None
+        self._manager: urllib3.PoolManager | None = None
+        self._response: BaseHTTPResponse | None = None  # the last one, which may hold a connection
+        self._origin: tuple[str, str, int | None] | None = None
         self._pid = os.getpid()
 
-    def first(self) -> bytes | http.client.HTTPResponse:
+    def first(self) -> bytes | BaseHTTPResponse:
         """The first bytes, after which `size` and `identity` are known; or, from a server without ranges, the whole
         answer, still to be read."""
         return attempts(self._first)
 
-    def _first(self) -> bytes | http.client.HTTPResponse:
+    def _first(self) -> bytes | BaseHTTPResponse:
         response = self._get(f"bytes=0-{HEAD_BYTES - 1}")
         if response.status == 416:  # there is no first byte
             self.size, self.identity = 0, None
-            self._body(response, None)
+            self._discard(response)
             return b""
-        found = _RANGE.fullmatch(response.getheader("Content-Range", ""))
+        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 206 and found is not None and int(found[1]) == 0:
-            self.size, self.identity = int(found[3]), _identity(response)
-            return self._body(response, int(found[2]) + 1)
+            size, end = int(found[3]), int(found[2]) + 1
+            if end != min(HEAD_BYTES, size):
+                raise self._other_range()
+            self.size, self.identity = size, _identity(response)
+            return self._body(response, end)
         if response.status == 206:  # a range, but not of a file whose length is known
             self.close()
             response = self._get(None)
+            if response.status != 200:
+                raise self._other_range()
         return response
 
     def fetch(self, start: int, end: int) -> bytes:
@@ -139,16 +228,19 @@ class HttpStore:
         if response.status != 206:
             self.close()
             raise MediaError("the server no longer gives ranges — try again")
-        found = _RANGE.fullmatch(response.getheader("Content-Range", ""))
+        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[3]) != self.size or _identity(response) != self.identity:
             self.close()
             raise MediaError("the file was changed while it was read — start again")
         if (int(found[1]), int(found[2])) != (start, end - 1):
-            self.close()
-            raise TemporaryFailure("the server answers with another range than it was asked for")
+            raise self._other_range()
         return self._body(response, end - start)
 
-    def _get(self, wanted: str | None) -> http.client.HTTPResponse:
+    def _other_range(self) -> TemporaryFailure:
+        self.close()
+        return TemporaryFailure("the server answers with another range than it was asked for")
+
+    def _get(self, wanted: str | None) -> BaseHTTPResponse:
         """A response of status 200, 206 or 416; redirects are followed. Raises `MediaError`, `TemporaryFailure`."""
         url = self._url
         for _ in range(_MAX_REDIRECTS + 1):
@@ -156,49 +248,54 @@ class HttpStore:
             if response.status not in _REDIRECTS:
                 self._check(response)
                 return response
-            location = response.getheader("Location", "")
+            location = response.headers.get("Location", "")
             self._discard(response)
-            target = urllib.parse.urljoin(f"{url.scheme}://{_netloc(url)}{url.target}", location)
-            following = _Url.of(target)
-            if url.scheme == "https" and following.scheme == "http":
+            try:
+                following = _Url.of(urllib.parse.urljoin(url.address, location))
+            except (ValueError, MediaError) as error:
+                raise MediaError("the server redirects to what is no address — tell whoever runs it") from error
+            if url.origin[0] == "https" and following.origin[0] == "http":
                 raise MediaError("the server sends lvc from https to http, which is not secure — check the address")
+            if following.origin == self._url.origin:  # with what the user gave for it, and nothing else
+                following = replace(following, authorization=self._url.authorization)
             url = following
         raise MediaError("the server redirects without end — check the address")
 
-    def _ask(self, url: _Url, wanted: str | None) -> http.client.HTTPResponse:
+    def _ask(self, url: _Url, wanted: str | None) -> BaseHTTPResponse:
         if self._pid != os.getpid():  # a connection of the process that this one was forked from is not ours
-            self._connection, self._pid = None, os.getpid()
-        if self._connection is None or self._connection.origin != url.origin:
+            self._manager, self._response, self._pid = None, None, os.getpid()
+        if self._manager is None or self._origin != url.origin:
             self.close()
-            self._connection = _Connection(url, self._timeout)
+            self._manager, self._origin = _manager(*url.origin[:2]), url.origin
         headers = {"Accept-Encoding": "identity", "User-Agent": "lvc"}
         if wanted is not None:
             headers["Range"] = wanted
         if url.origin == self._url.origin:  # what proves who we are is nobody else's
             headers |= self._headers
-            if self._url.authorization:
-                headers["Authorization"] = self._url.authorization
-        elif url.authorization:
+        if url.authorization:
             headers["Authorization"] = url.authorization
         try:
-            return self._connection.get(url.target, headers)
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise MediaError(
-                f"the server cannot prove who it is ({error.verify_message}) — check the address"
-            ) from error
+            self._response = self._manager.urlopen(
+                "GET", url.address, redirect=False, headers=headers, retries=False, preload_content=False,
+                decode_content=False, timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+            )  # fmt: skip
+            return self._response
         except _CONNECTION_ERRORS as error:
             self.close()
+            untrusted = next((e for e in _chain(error) if isinstance(e, ssl.SSLCertVerificationError)), None)
+            if untrusted is not None:
+                reason = untrusted.verify_message
+                raise MediaError(f"the server cannot prove who it is ({reason}) — check the address") from error
             raise TemporaryFailure(f"the server does not answer: {_reason(error)}") from error
 
-    def _check(self, response: http.client.HTTPResponse) -> None:
-        status = f"{response.status} {response.reason}".strip()
+    def _check(self, response: BaseHTTPResponse) -> None:
         if response.status in (200, 206, 416):
-            encoding = response.getheader("Content-Encoding", "identity")
+            encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
                 self.close()
-                raise MediaError(f"the server compresses the file ({encoding}) — have it sent as it is")
+                raise MediaError(f"the server compresses the file ({encoding[:40]}) — have it sent as it is")
             return
+        status = f"{response.status} {(response.reason or '')[:80]}".strip()
         self._discard(response)
         if response.status in _LATER:
             raise TemporaryFailure(f"the server says {status}", _retry_after(response))
@@ -207,40 +304,48 @@ class HttpStore:
             f"the server says {status} — {advice.get(response.status, 'check the address and your rights')}"
         )
 
-    def _body(self, response: http.client.HTTPResponse, length: int | None) -> bytes:
-        """What a response holds, `length` bytes of it."""
+    def _body(self, response: BaseHTTPResponse, length: int) -> bytes:
+        """`length` bytes, which is all that a response should hold."""
         try:
-            data = response.read() if length is None else response.read(length)
-            if length is not None and len(data) != length:
-                raise http.client.IncompleteRead(data, length - len(data))
-            response.read()  # the end of a chunked body
-        except _CONNECTION_ERRORS as error:
+            data = _read(response, length)
+            if len(data) != length:
+                raise EOFError("bytes are missing")
+            if _read(response, 1):  # also reads the end of a chunked body
+                self.close()
+        except (*_CONNECTION_ERRORS, EOFError) as error:
             self.close()
             raise TemporaryFailure(f"the connection broke off: {_reason(error)}") from error
-        if response.will_close:
+        except MediaError:
             self.close()
+            raise
         return data
 
-    def _discard(self, response: http.client.HTTPResponse) -> None:
+    def _discard(self, response: BaseHTTPResponse) -> None:
         """Reads what a short answer holds, so that the connection can be used again."""
-        with contextlib.suppress(*_CONNECTION_ERRORS):
-            if len(response.read(64 << 10)) < 64 << 10 and not response.will_close:
+        length = response.headers.get("Content-Length", "")
+        with contextlib.suppress(MediaError, *_CONNECTION_ERRORS):
+            if (
+                _NUMBER.fullmatch(length)
+                and int(length) <= 64 << 10
+                and len(_read(response, int(length) + 1)) <= 64 << 10
+            ):
                 return
         self.close()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        if self._manager is not None:
+            self._manager.clear()
+            self._manager = None
 
 
 class HttpStream(io.RawIOBase):
     """The body of one response, from its beginning to its end. What is missing at the end raises `MediaError`."""
 
-    def __init__(self, store: HttpStore, response: http.client.HTTPResponse) -> None:
+    def __init__(self, store: HttpStore, response: BaseHTTPResponse) -> None:
         self._store, self._response = store, response
-        length = response.getheader("Content-Length")
-        self._left = int(length) if length is not None and length.isdigit() else None
 
     def readable(self) -> bool:
         return True
@@ -250,14 +355,11 @@ class HttpStream(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            count = self._response.readinto(buffer)
+            data = _read(self._response, len(buffer))
         except _CONNECTION_ERRORS as error:
             raise MediaError(f"the connection broke off ({_reason(error)}) — try again") from error
-        if self._left is not None:
-            self._left -= count
-            if count == 0 and self._left > 0 and len(buffer):
-                raise MediaError(f"the connection broke off, {self._left} bytes before the end — try again")
-        return count
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         if not self.closed:
@@ -266,31 +368,49 @@ class HttpStream(io.RawIOBase):
         super().close()
 
 
-def _netloc(url: _Url) -> str:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"{host}:{url.port}" if url.port else host
+def _read(response: BaseHTTPResponse, count: int) -> bytes:
+    """At most `count` bytes of the content."""
+    connection: Any = response.connection
+    if connection is not None:
+        connection.raw.allow(count)
+    return response.read(count)
 
 
-def _identity(response: http.client.HTTPResponse) -> str | None:
+def _identity(response: BaseHTTPResponse) -> str | None:
     """What changes when the file does: a strong ETag, else the date of its last change."""
-    tag = response.getheader("ETag")
-    return tag if tag and not tag.startswith("W/") else response.getheader("Last-Modified")
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _retry_after(response: http.client.HTTPResponse) -> float:
-    value = response.getheader("Retry-After", "")
-    if value.isdigit():
+def _retry_after(response: BaseHTTPResponse) -> float:
+    value = response.headers.get("Retry-After", "")
+    if _NUMBER.fullmatch(value):
         return float(value)
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError, OSError):
         date = parsedate_to_datetime(value)
-        return max(0.0, date.timestamp() - parsedate_to_datetime(response.getheader("Date", "")).timestamp())
+        return max(0.0, date.timestamp() - parsedate_to_datetime(response.headers.get("Date", "")).timestamp())
     return 0.0
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and those it wraps: urllib3 puts them into its arguments, or behind itself."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting and len(found) < 10:
+        one = waiting.pop(0)
+        found.append(one)
+        inner = [*getattr(one, "args", ()), one.__cause__, one.__context__]
+        waiting += [e for e in inner if isinstance(e, BaseException) and e not in found]
+    return found
+
+
 def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, http.client.IncompleteRead):
+    """In words of the operating system or ours: those of libraries may hold the address."""
+    chain = _chain(error)
+    if any(isinstance(e, (IncompleteRead, http.client.IncompleteRead, EOFError)) for e in chain):
         return "bytes are missing"
-    text = error.strerror if isinstance(error, OSError) else None
-    return text or str(error) or type(error).__name__
+    if any(isinstance(e, (SSLError, ssl.SSLError)) for e in chain):
+        return "no secure connection came about"
+    timed_out = any(isinstance(e, (TimeoutError, TimedOut)) for e in chain)
+    told = (e.strerror for e in chain if isinstance(e, OSError) and e.strerror)
+    return next(told, "timed out" if timed_out else "it breaks the rules of HTTP")

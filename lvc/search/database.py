@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from lvc.errors import CorruptError, MediaError, UnsupportedError, UsageError
 from lvc.features import DIMENSIONS, default_extractor
+from lvc.remote.addresses import without_secrets
 from lvc.search.sources import Moments
 
 FILE = "features.sqlite"
@@ -96,6 +97,9 @@ class Database:
                 self._db.execute("DELETE FROM files")
                 self._db.execute("DELETE FROM meta")
             meta = {}
+        if create:  # what an earlier lvc kept under addresses with passwords or signatures
+            paths = [path for (path,) in self._db.execute("SELECT path FROM files WHERE path LIKE '%://%'")]
+            self.remove([path for path in paths if without_secrets(path) != path])
         if not meta:
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", wanted.items())
 

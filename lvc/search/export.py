@@ -10,6 +10,7 @@ import numpy as np
 
 from lvc.errors import UsageError
 from lvc.features import DIMENSIONS, default_extractor, unit
+from lvc.remote.addresses import without_secrets
 from lvc.search.sources import Moments
 
 ENDINGS = (".npz", ".parquet")
@@ -34,7 +35,7 @@ def check_ending(target: str) -> None:
 
 
 def table_of(files: list[tuple[str, Moments]]) -> Table:
-    paths = [path for path, moments in files for _ in moments.times]
+    paths = [without_secrets(path) for path, moments in files for _ in moments.times]
     times = np.concatenate([moments.times for _, moments in files] or [np.zeros(0)])
     vectors = [moments.vectors for _, moments in files] or [np.zeros((0, DIMENSIONS), np.int8)]
     return Table(paths, times, unit(np.concatenate(vectors)))

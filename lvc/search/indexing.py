@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvc.errors import LvcError, MediaError
+from lvc.errors import LvcError, MediaError, UsageError
 from lvc.output import about, opened_input
-from lvc.remote.addresses import is_address, is_http
+from lvc.remote.addresses import hidden, is_address, is_http, without_secrets
 from lvc.remote.filesystems import listed
 from lvc.remote.store import RangeFile
 from lvc.search.database import Database, Known
@@ -49,28 +49,33 @@ def index_folders(
     """
     result = Indexed()
     known = database.known()
-    roots = [name_of(path) for path in paths]
-    wanted: dict[str, Known | None] = {}
-    for root in roots:
-        with about(root):
-            found = _files_of(root)
-            if found is None and not any(_is_under(path, [root]) for path in known):
+    roots: list[str] = []
+    wanted: dict[str, tuple[str, Known | None]] = {}
+    for path in paths:
+        named = os.fspath(path)
+        roots.append(name_of(named))
+        with about(named):
+            found = _files_of(named if is_address(named) else roots[-1])
+            if found is None and not any(_is_under(path, roots[-1:]) for path in known):
                 raise MediaError("no such file or folder — check the name")
-        wanted.update(found or {})
+            for place, state in (found or {}).items():
+                if wanted.setdefault(name_of(place), (place, state))[0] != place:
+                    raise UsageError("differs from another address in its query alone — index it in another database")
     gone = [path for path in known if path not in wanted and _is_under(path, roots)]
     database.remove(gone)
     result.removed = len(gone)
     for path in gone:
         _tell(seen, path, "removed")
-    for path, state in wanted.items():
-        _bring(path, state, known.get(path), database, result, threads, seen)
+    for name, (place, state) in wanted.items():
+        _bring(name, place, state, known.get(name), database, result, threads, seen)
     return result
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
-    """The name under which the database knows a file: an address as it is, a path from the root."""
+    """The name under which the database knows a file: a path from the root; an address without user, password, query
+    and fragment, which are nobody else's business."""
     name = os.fspath(path)
-    return name if is_address(name) else os.path.abspath(name)
+    return without_secrets(name) if is_address(name) else os.path.abspath(name)
 
 
 def _files_of(root: str) -> dict[str, Known | None] | None:
@@ -93,6 +98,7 @@ def _state(version: str | None) -> Known:
 
 
 def _bring(
+    name: str,
     path: str,
     state: Known | None,
     before: Known | None,
@@ -121,17 +127,17 @@ def _bring(
         except (LvcError, OSError) as problem:
             error = problem if isinstance(problem, LvcError) else MediaError(problem.strerror or str(problem))
             if state is not None:  # else its server does not answer, which says nothing of the file
-                database.put(path, replace(state, error=str(error)), None)
+                database.put(name, replace(state, error=hidden(str(error))), None)
             result.failed += 1
-            _tell(seen, path, "failed", error)
+            _tell(seen, name, "failed", error)
             return
-    database.put(path, state, moments)
+    database.put(name, state, moments)
     what = "added" if before is None else "changed"
     setattr(result, what, getattr(result, what) + 1)
     result.stored += moments.stored
     result.moments += len(moments.times)
     result.seconds += moments.seconds
-    _tell(seen, path, what)
+    _tell(seen, name, what)
 
 
 def _tell(seen: Seen | None, path: str, what: str, error: LvcError | None = None) -> None:

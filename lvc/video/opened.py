@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import warnings
 import weakref
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from lvc.errors import UsageError
+from lvc.errors import MediaError, UsageError
 from lvc.lvz import Clip, Index, LvzReader, Tail, VideoDescriptor
-from lvc.remote.addresses import is_address
+from lvc.remote.addresses import is_address, without_secrets
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -49,11 +50,15 @@ class Opened:
         if isinstance(opened, Shared):
             self._path, self._shared = None, opened
             return
-        warnings.warn(f"{source}: {NO_RANGES}, into a temporary file", stacklevel=6)
+        warnings.warn(f"{without_secrets(source)}: {NO_RANGES}, into a temporary file", stacklevel=6)
         with opened, tempfile.NamedTemporaryFile(prefix="lvc-", suffix=".lvz", delete=False) as copy:
             self._path = copy.name
             weakref.finalize(self, _remove, copy.name, self.pid)
+            left = shutil.disk_usage(copy.name).free // 2  # a server may send without end
             while piece := opened.read(1 << 20):
+                left -= len(piece)
+                if left < 0:
+                    raise MediaError("the server sends more than half of what the disk has room for")
                 copy.write(piece)
 
     @contextlib.contextmanager

@@ -184,3 +184,16 @@ def test_many_files_go_on_and_the_first_failure_decides(fake: Lvc, encoded: Path
     (fake.folder / "bad.lvz").write_bytes(b"bad")
     done = fake("verify", "missing.lvz", "bad.lvz", encoded)
     assert done.code == 3 and done.err.count("lvc: error:") == 2 and "ok, 120 frames" in done.text
+
+
+@pytest.mark.parametrize("size", ["640x368", "16x16"])
+def test_pictures_that_take_too_much_memory_are_refused_before_any_work(fake: Lvc, size: str) -> None:
+    width, height = map(int, size.split("x"))
+    frame = b"FRAME\n" + bytes(width * height * 3 // 2)
+    (fake.folder / "a.y4m").write_bytes(f"YUV4MPEG2 W{width} H{height} F25:1 C420\n".encode() + frame * 2)
+    done = fake("encode", "a.y4m", "a.lvz", "--max-memory", "430M")
+    assert done.code == (7 if size == "640x368" else 0), done.err
+    assert ("take about 0.5 GB" in done.err) == (done.code == 7)
+    made = fake("encode", "a.y4m", "b.lvz")
+    assert made.code == 0
+    assert fake("decode", "b.lvz", "b.mkv", env={"LVC_MAX_MEMORY": "430M"}).code == (7 if size == "640x368" else 0)

@@ -139,3 +139,25 @@ def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path) -
         process.terminate()
         process.communicate(timeout=60)
     assert process.returncode == 130 and os.listdir(fake.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("carphone", ("info", "--json")), ("carphone", ("decode", "x.mkv", "-v")), ("carphone", ("decode", "--json")),
+        ("carphone", ("decode", "x.mkv", "too", "many")), ("carphone", ("nonsense",)),
+        ("carphone", ("encode", "x.lvz")),
+        ("carphone", ("decode", "/no/where/x.mkv", "-vv")), ("carphone", ("search", "index", "--db", "films.db")),
+        ("carphone", ("features", "-o", "x.npz")), ("carphone", ("decode", "--start", "https://a:hunter2@x/")),
+        ("carphone", ("eval",)), ("none", ("info",)), ("none", ("verify", "-vv")), ("none", ("encode", "--json")),
+    ],
+)  # fmt: skip
+def test_secrets_in_addresses_are_not_said(fake: Any, site: Site, path: str, arguments: tuple[str, ...]) -> None:
+    site.files["/carphone.lvz?token=s3cr3t"] = site.files["/carphone.lvz"]
+    address = site.address.replace("//", "//bob:hunter2@") + f"/{path}.lvz?token=s3cr3t#fr4g"
+    command = 2 if arguments[0] == "search" else 1
+    done = fake(*arguments[:command], address, *arguments[command:])
+    for word in ("hunter2", "bob", "s3cr3t", "fr4g"):
+        assert word not in done.err and word.encode() not in done.out
+    written = [p for p in fake.folder.rglob("*") if p.is_file()]
+    assert not [p for p in written if "s3cr3t" in p.name or "hunter2" in p.name or b"hunter2" in p.read_bytes()]

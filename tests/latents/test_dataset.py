@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_stream(packed: Path, workers: int) -> None:
     assert sorted(sums) == sorted(data[i]["latents"].double().sum().item() for i in range(6))
     stream = LatentStream(packed, shuffle=True)
     assert [i["name"] for i in stream] != [i["name"] for i in stream]  # another epoch, another order
+
+
+def test_it_travels_to_a_process_that_is_not_forked(packed: Path) -> None:
+    """macOS and Windows start workers anew: what they get is pickled, after files were opened here."""
+    data = LatentDataset(packed)
+    before = data[4]
+    there: LatentDataset = pickle.loads(pickle.dumps(data))
+    assert there._open == {} and torch.equal(there[4]["latents"], before["latents"])
 
 
 def test_an_item_reads_its_own_bytes(packed: Path) -> None:

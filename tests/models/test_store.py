@@ -219,3 +219,68 @@ def test_finding_a_model_needs_no_torch() -> None:
 
 def test_default_config_is_the_shipped_architecture() -> None:
     assert ModelConfig().architecture == "lvc-motion-1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"intra_width": 8000}, {"intra_width": 2048}, {"intra_encoder_blocks": 10**9}, {"side": True}, {"hyper": 2.5}]
+    + [{"name": 7}, {"name": "x" * 300}, {"latent": 4096, "scale_hidden": 100}],
+)
+def test_sizes_of_a_configuration_are_compared_before_anything_is_built(
+    tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(*_: Any, **__: Any) -> None:
+        raise AssertionError("memory was taken for a model that does not fit its file")
+
+    monkeypatch.setattr(torch.nn.Module, "to_empty", built)
+    empty = tmp_path / "x.safetensors"
+    save_file({}, empty, config(**change))
+    for path in (empty, rewritten(tmp_path / "y.safetensors", config(**change))):
+        with pytest.raises((CorruptError, UnsupportedError)):
+            load_model(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_weights_that_no_training_gives_are_refused(tmp_path: Path, value: float) -> None:
+    weight = load_file(model_file())["intra.encoder_in.weight"].clone()
+    weight[0, 0] = value
+    with pytest.raises(CorruptError):
+        load_model(rewritten(tmp_path / "x.safetensors", intra__encoder_in__weight=weight))
+
+
+def test_gains_are_bounded_because_they_are_exponents(tmp_path: Path) -> None:
+    gains = torch.full_like(load_file(model_file())["intra.output_gain.table"], 100.0)
+    with pytest.raises(CorruptError):
+        load_model(rewritten(tmp_path / "x.safetensors", intra__output_gain__table=gains))
+
+
+def test_tables_without_weights_or_of_floats_are_refused(tmp_path: Path) -> None:
+    for table in (torch.zeros(2, SMALL.hyper, 63, dtype=torch.int32), torch.full((2, SMALL.hyper, 63), float("nan"))):
+        with pytest.raises(CorruptError):
+            load_model(rewritten(tmp_path / "x.safetensors", tables__hyper=table))
+
+
+@pytest.mark.parametrize("where", ["config", "header"])
+def test_deeply_nested_json_is_refused(tmp_path: Path, where: str) -> None:
+    deep = "[" * 50_000 + "]" * 50_000
+    header = json.dumps({"__metadata__": {"config": deep}}) if where == "config" else '{"x": ' + deep + "}"
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    with pytest.raises((CorruptError, UnsupportedError)):
+        inspect(path)
+
+
+def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
+    from lvc.models.adapters.diffusers_vae import _check_size, _is_modest
+
+    class Kind(torch.nn.Module):
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> torch.nn.Module:
+            return torch.nn.Linear(config["width"], config["width"])
+
+    assert _is_modest({"block_out_channels": [128, 512], "layers_per_block": 2, "sample_size": 1024})
+    for odd in ({"layers_per_block": 10**6}, {"x": [{"decoder_layers": 99}]}, {"width": 1 << 30}, {"x": [1] * 100}):
+        assert not _is_modest(odd)
+    _check_size(Kind, {"width": 10}, 440)
+    with pytest.raises(ValueError, match="numbers"):
+        _check_size(Kind, {"width": 16384}, 440)

@@ -19,6 +19,7 @@ CLASSES = (
     "AutoencoderKLCogVideoX", "AutoencoderDC",
 )  # fmt: skip
 _PROBE_SIDE, _PROBE_FRAMES = 64, 17
+_MAX_LAYERS, _MAX_NUMBER = 64, 16384
 
 
 class DiffusersVae(Adapter):
@@ -67,14 +68,38 @@ def _has_time(vae: Any) -> bool:
     return any(isinstance(module, torch.nn.Conv3d) for module in vae.modules())
 
 
+def _is_modest(config: Any) -> bool:
+    """Whether layers and widths of a configuration are within reason, so that its modules can be listed at all."""
+    if isinstance(config, dict):
+        layers = all(type(v) is not int or abs(v) <= _MAX_LAYERS for k, v in config.items() if "layers" in k)
+        return layers and all(map(_is_modest, config.values()))
+    if isinstance(config, list):
+        return len(config) <= _MAX_LAYERS and all(map(_is_modest, config))
+    return type(config) is not int or abs(config) <= _MAX_NUMBER
+
+
+def _check_size(kind: Any, config: dict[str, Any], size: int) -> None:
+    """Raises `ValueError` if the configuration asks for more numbers than the files of weights have bytes."""
+    try:
+        with torch.device("meta"):  # nothing is allocated
+            numbers = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+    except NotImplementedError:  # a class that computes with its buffers
+        return
+    if numbers > size:
+        raise ValueError(f"{numbers} numbers do not come from {size} bytes")
+
+
 def load_diffusers(path: str, device: str | None) -> DiffusersVae:
     """Raises `UsageError` (no such folder), `UnsupportedError` (diffusers is missing, or knows no such VAE)."""
     folder = Path(path)
     try:
-        name = json.loads((folder / "config.json").read_text("utf-8"))["_class_name"]
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        name = config["_class_name"]
+        if not _is_modest(config):
+            raise ValueError("a number is out of range")
     except OSError as error:
         raise UsageError(f"{folder} holds no config.json ({error.strerror}) — name the folder of a VAE") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnsupportedError(f"{folder / 'config.json'} describes no model of diffusers") from error
     if name not in CLASSES:
         raise UnsupportedError(f"{folder} holds {name!s:.60}, none of {', '.join(CLASSES)}")
@@ -86,6 +111,7 @@ def load_diffusers(path: str, device: str | None) -> DiffusersVae:
     if not weights:
         raise UsageError(f"{folder} holds no weights as .safetensors")
     try:
+        _check_size(getattr(diffusers, name), config, sum(path.stat().st_size for path in weights))
         vae = getattr(diffusers, name).from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
         )

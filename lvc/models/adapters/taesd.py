@@ -20,6 +20,7 @@ from .base import Adapter, file_hash
 ENDINGS = (".safetensors", ".pth", ".pt")
 _LIMIT = 3.0  # TAESD's decoders see latents through 3·tanh(x/3)
 _MAX_BYTES = 256 << 20
+_MAX_STRIDE = 64  # each doubling costs a file a few bytes, and a picture four times the memory
 
 
 class _Block(nn.Module):
@@ -84,6 +85,8 @@ class Taesd(Adapter):
         last = [layer for layer in self._encoder if isinstance(layer, nn.Conv2d)][-1]
         self.channels = last.out_channels
         self.stride = 2 ** sum(isinstance(layer, nn.Upsample) for layer in self._decoder)
+        if self.stride > _MAX_STRIDE:
+            raise ValueError(f"a picture is enlarged by {self.stride}")
 
     def encode(self, frames: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -117,7 +120,10 @@ def _weights(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # unpicklers raise what they like
             raise UnsupportedError(f"{path.name} is no file of weights ({type(error).__name__})") from error
-    return {name: tensor.float() for name, tensor in found.items()}
+    weights = {name: tensor.float() for name, tensor in found.items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise UnsupportedError(f"{path.name} has weights that are not finite — get another copy")
+    return weights
 
 
 def _halves(path: Path) -> tuple[Path, Path]:

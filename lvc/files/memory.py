@@ -1,0 +1,63 @@
+"""What a picture of some size takes to encode or decode, and whether that is allowed: known before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from lvc.errors import LimitError
+
+Job = Literal["encode", "decode"]
+
+# Measured: bytes of the program itself; then for every luma sample, of a still and of a video
+BASE = 400 << 20
+STILL = {"encode": 90, "decode": 70}
+VIDEO = {"encode": 500, "decode": 160}
+_WORTH_SAYING = 2 << 30
+_AHEAD, _AHEAD_BYTES = 24, 256 << 20
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def frames_ahead(width: int, height: int) -> int:
+    """How many pictures may wait between two threads: fewer of large ones."""
+    return max(2, min(_AHEAD, _AHEAD_BYTES // (width * height * 3 // 2)))
+
+
+def estimate(job: Job, width: int, height: int, frames: int | None) -> int:
+    """Bytes at most, about. `frames`: how many there are, None if nobody knows."""
+    samples = width * height
+    return BASE + samples * (STILL if frames == 1 else VIDEO)[job]
+
+
+def machine_has() -> int | None:
+    """Bytes of memory of this machine, or of the container that this process is in; None where nobody tells."""
+    try:
+        has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        return min(has, int(_CGROUP.read_text()))
+    except (OSError, ValueError):  # "max", or no such groups
+        return has
+
+
+def check_memory(
+    job: Job,
+    size: tuple[int, int],
+    frames: int | None,
+    limit: float | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> None:
+    """Raises `LimitError` if the job would take more than `limit` bytes (None: than the machine has); says so if it
+    takes much."""
+    needed = estimate(job, *size, frames)
+    most = machine_has() if limit is None else int(limit)
+    text = f"pictures of {size[0]}x{size[1]} take about {needed / 1e9:.1f} GB to {job}"
+    if most is not None and needed > most:
+        whose = "this machine has" if limit is None else "the limit is"
+        advice = "scale them with --resolution" if job == "encode" else "take a machine with more"
+        raise LimitError(f"{text}, {whose} {most / 1e9:.1f} — {advice}, or allow more with --max-memory")
+    if notice is not None and needed >= _WORTH_SAYING:
+        notice(text)

@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""Fuzzes what reads strangers' bytes, guided by coverage (atheris, if it is installed: `pip install atheris`).
+
+    python scripts/fuzz.py TARGET [--seconds 60] [--corpus FOLDER] [--seed N]
+
+TARGET: container (files, checksums mended), entropy (payloads of clips in all packings), models (weights and their
+configuration), http (answers of a server), addresses. A finding is any exception but lvc's own errors, a disagreement
+of the two readers, or a run of more than 20 s; its input is stored in `tests/fuzz/TARGET/`, which the tests replay.
+What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris seeds are mutated blindly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import importlib.util
+import io
+import itertools
+import json
+import os
+import random
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+FINDINGS = ROOT / "tests" / "fuzz"
+
+if __name__ == "__main__" and importlib.util.find_spec("atheris") is not None:
+    import atheris
+
+    with atheris.instrument_imports(include=["lvc"]):  # before anything else imports them
+        import lvc.entropy.clip
+        import lvc.entropy.rans
+        import lvc.latents.clips
+        import lvc.latents.parameters
+        import lvc.lvz
+        import lvc.models.load
+        import lvc.remote.http  # noqa: F401
+
+from lvc.errors import LvcError  # noqa: E402
+
+SECONDS_PER_INPUT = 20
+
+
+# --- container --------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def fuzz_lvz() -> Any:
+    import fuzz_lvz
+
+    return fuzz_lvz
+
+
+def container(data: bytes) -> None:
+    """The first byte says whether checksums are mended, so that parsers behind them are reached."""
+    file = data[1:]
+    if data[:1] != b"\0":
+        file = fuzz_lvz().mend(file)
+    problem = fuzz_lvz().check(file)
+    if problem is not None:
+        raise AssertionError(problem)
+
+
+def container_seeds() -> list[bytes]:
+    vectors = sorted((ROOT / "formats" / "vectors").glob("*.lvz"))
+    return [b"\1" + path.read_bytes() for path in vectors]
+
+
+# --- entropy coding ---------------------------------------------------------------------------------------------------
+
+
+class Indices:
+    """A `ScaleModel` without a network: indices that follow from the integers that both sides hold."""
+
+    def indices1(self, kind: int, quality: int, hyper: Any, past: Any, skip: Any) -> tuple[Any, Any]:
+        import numpy as np
+
+        blocks = int((skip == 0).sum())
+        grid = np.arange(4 * blocks, dtype=np.int64).reshape(4, blocks)
+        return ((grid * 7 + quality + int(np.abs(hyper).sum()) + kind) % 64).astype(np.uint8), blocks
+
+    def indices2(self, kind: int, hold: Any, first: Any) -> Any:
+        import numpy as np
+
+        return np.full((4, hold), 5 if (first == 0).all() else 40, np.uint8)
+
+
+@functools.cache
+def rans() -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    from lvc.entropy.rans import Tables
+    from lvc.lvz import PlaneSpec, VideoDescriptor
+
+    planes = (
+        PlaneSpec("skip", "uint8", 1, 16, in_key=False), PlaneSpec("copy", "uint8", 1, 16, in_key=False),
+        PlaneSpec("motion", "int16", 2, 8, in_key=False), PlaneSpec("hyper", "int16", 2, 64),
+        PlaneSpec("latent", "int16", 4, 16, masked=True),
+    )  # fmt: skip
+    video = VideoDescriptor(48, 32, planes, 4, time_base=(1, 25), frame_rate=(25, 1))
+    reach = np.minimum(np.arange(64) // 4 + 1, 8)
+    latent = np.zeros((64, 18), np.int64)
+    for index, most in enumerate(reach):
+        latent[index, : 2 * most + 2] = 1 + 1000 // (1 + np.abs(np.arange(2 * most + 2) - most))
+    return video, Indices(), Tables(latent, reach, np.full((2, 2, 63), 9)).compile()
+
+
+def entropy(data: bytes) -> None:
+    """First byte: the way. zstd 0 to 3 (payload as it is, or compressed here), rans 4 to 6, field 7 to 9."""
+    import zstandard
+
+    from lvc.entropy.clip import unpack_stacked, unpack_zstd
+    from lvc.entropy.rans import GopCoder
+    from lvc.latents.clips import unpack_clip
+    from lvc.latents.parameters import unpack_model
+    from lvc.lvz import Clip
+
+    if len(data) < 2:
+        return
+    way, count, payload = data[0] % 10, 1 + data[1] % 8, data[2:]
+    video, model, tables = rans()
+    if way < 4:
+        if way % 2:
+            payload = zstandard.ZstdCompressor(write_content_size=True).compress(payload)
+        (unpack_zstd if way < 2 else unpack_stacked)(payload, video.geometry, count)
+    elif way < 7:
+        coder = GopCoder(video.geometry, model, tables)
+        half = len(payload) // 8 * 4
+        for part in (payload[:half], payload[half:]) if way == 6 else (payload,):
+            coder.unpack(part, count)
+    else:
+        from vector_cases import field_model, pack_model, replace
+
+        described, tensors = field_video(exact=way == 8)
+        coding = payload[:400] if way == 9 else pack_model(field_model())
+        coded = payload[400:] if way == 9 else payload
+        given = unpack_model(coding, 2)
+        clip = Clip(0, True, list(range(count)), [1] * count, 0, coded or b"\0")
+        unpack_clip(clip, described, replace(tensors, coding=coding), given, (3, 4), check=False)
+
+
+@functools.cache
+def field_video(exact: bool) -> tuple[Any, Any]:
+    from vector_cases import of_tensors
+
+    from lvc.lvz import LvzReader
+
+    reader = LvzReader(io.BytesIO(of_tensors(packing=3, exponent=-3 if exact else None)))
+    return reader.video, reader.tensors
+
+
+def entropy_seeds() -> list[bytes]:
+    from vector_cases import field_model, of_tensors, pack_model
+
+    from lvc.lvz import LvzReader, clips_only
+
+    rng = random.Random(1)
+    seeds = [bytes((way, n)) + rng.randbytes(4 * n * 8) for way in range(10) for n in (1, 3)]
+    seeds += [bytes((way, 0)) + struct.pack("<BBH", 0, 0, 5000) + bytes(400) for way in (1, 3)]
+    seeds += [bytes((4, n)) + b"\2\x88\x13" + b"\1" * n + rng.randbytes(64) for n in range(4)]
+    for way, exponent in ((7, None), (8, -3)):
+        for clip in clips_only(LvzReader(io.BytesIO(of_tensors(packing=3, exponent=exponent))).records()):
+            seeds.append(bytes((way, len(clip.pts) - 1)) + clip.payload)
+            seeds.append(bytes((9, len(clip.pts) - 1)) + pack_model(field_model()).ljust(400, b"\0") + clip.payload)
+    return seeds
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="lvc-fuzz-"))
+
+
+def models(data: bytes) -> None:
+    """A header of JSON and the bytes of tensors behind it; its length is mended."""
+    from lvc.models import load_model
+
+    header, separator, rest = data.partition(b"\n")
+    file = struct.pack("<Q", len(header)) + header + rest if separator else data
+    path = folder() / "x.safetensors"
+    path.write_bytes(file)
+    load_model(path)
+
+
+def models_seeds() -> list[bytes]:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from small_models import SMALL, codec, save
+
+    from lvc.models.config import ModelConfig
+
+    sizes = {name: 2 for name in ("latent", "inter_latent", "hyper", "inter_width", "intra_width", "side")}
+    config = ModelConfig(**{**vars(SMALL), **sizes, "scale_hidden": 1})
+    with tempfile.TemporaryDirectory() as work:
+        data = save(codec(config=config), Path(work) / "x.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.dumps({"__metadata__": {"config": config.to_json()}}).encode()
+    whole = data[8 : 8 + length] + b"\n" + data[8 + length :]
+    return [whole, metadata + b"\n", b"{}\n", data[:200], metadata.replace(b"latent", b"extra") + b"\n"]
+
+
+# --- a server's answers -----------------------------------------------------------------------------------------------
+
+BETWEEN = b"\n--\n"
+"""Between what one connection sends and what the next one does."""
+
+
+def http(data: bytes) -> None:
+    """Every connection is answered by the next part of `data`, and closed."""
+    from lvc.remote import http as room
+    from lvc.remote import retry
+
+    parts = itertools.chain(data[: 64 << 10].split(BETWEEN), itertools.repeat(b""))
+    opened: list[socket.socket] = []
+
+    def connect(connection: Any) -> None:
+        ours, theirs = socket.socketpair()
+        opened.extend((ours, theirs))
+        theirs.sendall(next(parts))
+        theirs.shutdown(socket.SHUT_WR)
+        connection.sock = ours
+
+    before = room._Http.connect, retry._sleep
+    room._Http.connect, retry._sleep = connect, lambda seconds: None  # type: ignore[method-assign,assignment]
+    os.environ["no_proxy"] = "*"
+    store = room.HttpStore("http://far.example/a.lvz", timeout=5.0)
+    try:
+        first = store.first()
+        if isinstance(first, bytes):
+            if store.size > len(first):
+                store.fetch(len(first), min(store.size, len(first) + 100))
+        else:
+            with room.HttpStream(store, first) as stream:
+                while stream.read(1000):
+                    pass
+    finally:
+        store.close()
+        room._Http.connect, retry._sleep = before  # type: ignore[method-assign]
+        for one in opened:
+            one.close()
+
+
+def http_seeds() -> list[bytes]:
+    def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
+        return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode() + body
+
+    small = answer("206 Partial Content", "Content-Range: bytes 0-3/4", "Content-Length: 4", "ETag: x", body=b"abcd")
+    first = answer("206 X", "Content-Range: bytes 0-16383/20000", "Content-Length: 16384", body=bytes(16384))
+    more = answer("206 X", "Content-Range: bytes 16384-16483/20000", "Content-Length: 100", body=bytes(100))
+    chunked = answer(
+        "206 X", "Content-Range: bytes 0-3/4", "Transfer-Encoding: chunked", body=b"4\r\nabcd\r\n0\r\n\r\n"
+    )
+    moved = answer("302 Found", "Location: http://user:pass@[::1]:80/b?c#d", "Content-Length: 0")
+    later = answer("503 Later", "Retry-After: 3", "Content-Length: 2", body=b"no")
+    stream = answer("200 OK", "Transfer-Encoding: chunked", body=b"3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n")
+    rest = [answer("416 No"), answer("404 No", "Content-Length: 3", body=b"abc"), answer("100 Continue") + small]
+    dated = answer("429 X", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Date: Wed, 21 Oct 2026 07:27:00 GMT")
+    seeds = [
+        small,
+        first + more,
+        chunked,
+        moved + BETWEEN + small,
+        later + small,
+        stream,
+        *rest,
+        dated + BETWEEN + small,
+    ]
+    return [*seeds, first + BETWEEN + more, answer("200 OK", "Content-Length: 9", body=b"short"), b""]
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def addresses(data: bytes) -> None:
+    from lvc.remote.addresses import hidden, without_secrets
+    from lvc.remote.http import _Url
+
+    text = data.decode("utf-8", "replace")
+    shown = without_secrets(text)
+    if without_secrets(shown) != shown or len(shown) > len(text):
+        raise AssertionError("what is shown has something to hide")
+    hidden(f"x {text} y")
+    url = _Url.of(text)
+    if "@" in url.address.split("://", 1)[1].split("/", 1)[0] or "#" in url.address:
+        raise AssertionError("user or fragment would be sent as part of the address")
+
+
+def addresses_seeds() -> list[bytes]:
+    texts = [
+        "https://user:pa%40ss@host.example:8443/a/../b c?d=e#f", "http://[::1]:80/", "http://bücher.example/ü",
+        "simplecache::s3://key:secret@bucket/k?v=1", "http://a..b/", "http://x:²/", "http://us@er@h/", "http://u:p/q@h/",
+        "file:///a?b#c", "C:\\a\\b", "http://%zz%00/", "http://[fe80::1%25eth0]/",
+    ]  # fmt: skip
+    return [text.encode() for text in texts]
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
+    "container": (container, container_seeds), "entropy": (entropy, entropy_seeds), "models": (models, models_seeds),
+    "http": (http, http_seeds), "addresses": (addresses, addresses_seeds),
+}  # fmt: skip
+
+
+def run_one(target: str, data: bytes) -> None:
+    """Raises for a finding."""
+    try:
+        TARGETS[target][0](data)
+    except LvcError:
+        pass
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Fuzzes what reads strangers' bytes.")
+    parser.add_argument("target", choices=sorted(TARGETS))
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 31))
+    arguments = parser.parse_args()
+    target, findings = arguments.target, FINDINGS / arguments.target
+    corpus: Path = arguments.corpus or ROOT / ".work" / "fuzz" / target
+    for place in (findings, corpus):
+        place.mkdir(parents=True, exist_ok=True)
+    for data in TARGETS[target][1]():
+        (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    for data in TARGETS[target][1]():  # what is imported late would count as slow
+        run_one(target, data)
+    if "atheris" in sys.modules:
+        options = [f"-max_total_time={arguments.seconds}", f"-seed={arguments.seed}", f"-timeout={SECONDS_PER_INPUT}"]
+        options += ["-rss_limit_mb=4096", "-max_len=300000", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
+        sys.modules["atheris"].Setup([sys.argv[0], *options, str(corpus)], lambda data: run_one(target, data))
+        sys.modules["atheris"].Fuzz()
+    return blindly(target, corpus, findings, arguments.seconds, arguments.seed)
+
+
+def blindly(target: str, corpus: Path, findings: Path, seconds: float, seed: int) -> int:
+    rng = random.Random(seed)
+    inputs = [path.read_bytes() for path in sorted(corpus.iterdir())]
+    ends, tried, found = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < ends:
+        data = fuzz_lvz().mutate(rng.choice(inputs), inputs, rng)
+        tried += 1
+        started = time.monotonic()
+        try:
+            run_one(target, data)
+            slow = time.monotonic() - started > SECONDS_PER_INPUT
+        except Exception as error:  # noqa: BLE001 - that is what is looked for
+            print(f"{type(error).__name__}: {error}")
+            slow = True
+        if slow:
+            found += 1
+            (findings / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    print(f"{target}, seed {seed}: {tried} inputs, {found} findings")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What pictures take is said before any work is done, and refused over a limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lvc.errors import LimitError
+from lvc.files import memory
+
+
+def test_estimates_grow_with_the_picture_and_a_video_takes_more_than_a_still() -> None:
+    for job in ("encode", "decode"):
+        still, video = (memory.estimate(job, 1920, 1080, frames) for frames in (1, None))  # type: ignore[arg-type]
+        large = memory.estimate(job, 8192, 8192, 1)  # type: ignore[arg-type]
+        assert memory.BASE < still < video < large
+    assert memory.estimate("encode", 1920, 1080, 60) < 2 << 30
+
+
+def test_a_limit_is_the_users_or_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(memory, "machine_has", lambda: 16 << 30)
+    memory.check_memory("encode", (640, 360), None, None, notes.append)
+    assert notes == []
+    memory.check_memory("encode", (4096, 4096), 300, None, notes.append)
+    assert "4096x4096 take about" in notes[0] and "GB to encode" in notes[0]
+    for limit in (None, 10e9):
+        with pytest.raises(LimitError, match=r"8192x8192.*--max-memory"):
+            memory.check_memory("encode", (8192, 8192), None, limit)
+    memory.check_memory("encode", (8192, 8192), None, 100e9)
+    monkeypatch.setattr(memory, "machine_has", lambda: None)  # nobody tells
+    memory.check_memory("encode", (8192, 8192), None)
+
+
+def test_a_container_may_have_less_than_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_CGROUP", group)
+    whole = memory.machine_has()
+    group.write_text("max\n")
+    assert memory.machine_has() == whole
+    group.write_text("4096\n")
+    assert memory.machine_has() == (None if whole is None else 4096)
+
+
+def test_fewer_large_pictures_wait_between_threads() -> None:
+    assert memory.frames_ahead(640, 360) == 24 and memory.frames_ahead(8192, 8192) == 2

@@ -1,0 +1,27 @@
+"""What a file says of itself is printed on one line, whatever it is."""
+
+from __future__ import annotations
+
+import io
+
+from lvc.facts import info_file
+from lvc.lvz import Chapter, CopiedStream, Header, LvzWriter, Metadata, PlaneSpec, VideoDescriptor
+
+FORGED = "x\n  model  forged\r\x1b[2J\t\u2028\u202e\x85y"
+
+
+def test_nothing_in_a_file_forges_a_line_of_info(tmp_path: object) -> None:
+    out = io.BytesIO()
+    video = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 4, time_base=(1, 25))
+    metadata = Metadata({FORGED: FORGED, "title": FORGED}, (Chapter(0, 1, (1, 1), {"title": FORGED}),))
+    sound = CopiedStream("audio", FORGED, (1, 8000), FORGED)
+    with LvzWriter(out, Header(FORGED, bytes(32), FORGED), video, (sound,), metadata):
+        pass
+    path = f"{tmp_path}/a.lvz"
+    with open(path, "wb") as file:
+        file.write(out.getvalue())
+    lines = str(info_file(path)).split("\n")
+    starts = {line.split("  ")[1].split(" ")[0] for line in lines if line}
+    assert not [line for line in lines if line.startswith("  model  forged")]
+    assert {"video", "length", "audio", "title", "chapter", "model", "made"} <= starts and len(lines) == 9
+    assert all(c.isprintable() for line in lines for c in line)
