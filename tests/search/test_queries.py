@@ -13,6 +13,7 @@ from clips import CARPHONE, real_clip
 from lvc.errors import MediaError, UsageError
 from lvc.media import Frame, MediaReader, MediaWriter
 from lvc.search import Database, Moments, duplicates, index_folders, moments_of, parse_target, query, similar
+from lvc.search import sheet as sheets
 from lvc.search.align import align, thinned
 from lvc.search.database import Collection
 from lvc.search.export import check_ending, table_of, write_table
@@ -125,10 +126,13 @@ def test_targets_that_make_no_sense(bikes: Path) -> None:
 def test_a_sheet(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     hits = query(collection, moments_of(bikes, start=4.0), 5)
     picture = sheet(tiles_of(str(bikes), 4.0, hits))
-    assert picture.shape == (8 + 188, 8 + 248 * 4, 3)
+    assert picture.shape == (8 + 228, 8 + 248 * 4, 3)
     tile, found = picture[8:188, 8:248].astype(float), picture[8:188, 256:496].astype(float)
     assert np.abs(tile[40:140] - found[40:140]).mean() < 10 < tile[40:140].std()
     assert (tile[:20] == 40).any() and (tile[90:] > 60).any()  # wide: bars above and below
+    for left in (8, 256, 504):  # each has two lines of text below it
+        caption = picture[188:228, left : left + 240, 0]
+        assert all((caption[rows] < 100).sum() > 100 for rows in (slice(0, 20), slice(20, 40)))
     write_png(tmp_path / "sheet.png", picture)
     with av.open(str(tmp_path / "sheet.png")) as container:
         again = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][0]
@@ -139,6 +143,19 @@ def test_frames_that_are_gone_are_grey(collection: Collection) -> None:
     hits = [replace(hit, path="gone.mp4") for hit in query(collection, moments_of(real_clip(CARPHONE)), 1)]
     picture = sheet(tiles_of("gone too.mp4", 0.0, hits))
     assert picture.shape[1] == 8 + 248 * 2 and (picture[100:180, 8:248] == 40).all()
+
+
+def test_captions_fit_and_letters_the_font_lacks_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    ascii_only = sheets.ImageFont.load_default(14)
+    assert sheets._fitted("0:01.0–0:02.0 Müller.mp4", ascii_only) == "0:01.0-0:02.0 Muller.mp4"
+    assert sheets._fitted("東京\n.mp4", ascii_only) == "???.mp4"
+    long = sheets._fitted("introduction to linear algebra, lecture 7 of 23, the four subspaces.mp4", ascii_only)
+    assert long.startswith("introd") and long.endswith("spaces.mp4") and "…" in long
+    assert ascii_only.getlength(long) <= sheets.TILE_WIDTH
+    monkeypatch.setattr(sheets, "_FONTS", ("no such font.ttf",))
+    sheets._font.cache_clear()
+    assert sheets._font().getlength("abc") > 10  # no font is installed: Pillow has one
+    sheets._font.cache_clear()
 
 
 def test_export(collection: Collection, tmp_path: Path) -> None:
