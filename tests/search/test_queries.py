@@ -11,6 +11,7 @@ import pytest
 from clips import CARPHONE, real_clip
 
 from lvc.errors import MediaError, UsageError
+from lvc.features import quantise
 from lvc.media import Frame, MediaReader, MediaWriter
 from lvc.search import Database, Moments, duplicates, index_folders, moments_of, parse_target, query, similar
 from lvc.search import sheet as sheets
@@ -84,6 +85,54 @@ def test_duplicates_and_neighbours(collection: Collection, library: Path) -> Non
     own = str(library / "bikes.mp4")
     hits = similar(collection, moments_of(own), 5, leave_out=own)
     assert [Path(h.path).name for h in hits] == ["excerpt.mkv", "carphone.mp4"]
+
+
+def boxed(source: Path, target: Path, start: float, size: tuple[int, int], duration: float = 4) -> Path:
+    """A part of a clip in the middle of black of twice its width or height: `size`, of which a picture takes a part."""
+    with MediaReader(source, start=start, duration=duration, audio="none", resolution="96x64") as reader:
+        with MediaWriter(target, replace(reader.video, width=size[0], height=size[1]), crf=28) as writer:
+            for frame in (item for item in reader if isinstance(item, Frame)):
+                around = [((size[1] - 64) // 2,) * 2, ((size[0] - 96) // 2,) * 2]
+                y = np.pad(frame.y, around, constant_values=16)
+                u, v = (
+                    np.pad(p, [(a // 2, b // 2) for a, b in around], constant_values=128) for p in (frame.u, frame.v)
+                )
+                writer.write(replace(frame, y=y, u=u, v=v))
+    return target
+
+
+def test_bars_neither_make_duplicates_nor_hide_them(bikes: Path, tmp_path: Path) -> None:
+    sources = {"bikes": bikes, "carphone": real_clip(CARPHONE)}
+    for name, source in sources.items():
+        boxed(source, tmp_path / f"{name} pillar.mp4", 0, (240, 64))
+        boxed(source, tmp_path / f"{name} letter.mp4", 0, (96, 128))
+        boxed(source, tmp_path / f"{name} window.mp4", 0, (160, 96))
+        boxed(source, tmp_path / f"{name} plain.mp4", 0, (96, 64))
+    with Database(tmp_path / "db", create=True) as database:
+        index_folders([tmp_path], database)
+        groups = duplicates(database.load())
+    kinds = sorted({" ".join(Path(p).stem.split()[:1]) for p in g.paths} for g in groups)
+    assert kinds == [{"bikes"}, {"carphone"}] and [len(g.paths) for g in groups] == [4, 4]
+
+
+def test_still_pictures_have_to_agree_more_than_moving_ones() -> None:
+    rng = np.random.default_rng(3)
+
+    def near(vector: np.ndarray, cosine: float) -> np.ndarray:
+        other = rng.normal(size=vector.shape)
+        other -= vector * (other @ vector)
+        return cosine * vector + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)
+
+    def groups(first: np.ndarray, cosine: float) -> int:
+        parts = [first, np.stack([near(vector, cosine) for vector in first])]
+        vectors = np.concatenate([quantise(part.astype(np.float32)) for part in parts])
+        times = np.tile(np.arange(6, dtype=np.float32), 2)
+        return len(duplicates(Collection(["a", "b"], np.array([6.0, 6.0]), np.array([0, 6, 12]), times, vectors)))
+
+    moving = rng.normal(size=(6, 64))
+    moving /= np.linalg.norm(moving, axis=1, keepdims=True)
+    still = np.repeat(moving[:1], 6, 0)
+    assert groups(moving, 0.76) == 1 and groups(still, 0.76) == 0 and groups(still, 0.86) == 1
 
 
 def test_nothing_shown_is_nothing_found(collection: Collection) -> None:
@@ -165,7 +214,7 @@ def test_export(collection: Collection, tmp_path: Path) -> None:
         assert data["vector"].shape == (len(collection.vectors), 64)
         assert np.allclose(np.linalg.norm(data["vector"], axis=1), 1, atol=1e-5)
         assert list(data["path"]) == table.path and data["time"][3] == 3.0
-        assert str(data["extractor"]).startswith("frame64:")
+        assert str(data["extractor"]).startswith("frame64-2:")
     with pytest.raises(UsageError, match=".npz or .parquet"):
         check_ending("a.csv")
     pyarrow = pytest.importorskip("pyarrow.parquet")
