@@ -25,10 +25,11 @@ import torch
 
 from ..codec.compensate import compensate
 from ..codec.motion_decision import MotionDecision
-from ..errors import UnsupportedError
+from ..errors import MediaError, UnsupportedError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
 from ..models.load import wrap
 from ..models.network import Codec, FrameCodec
+from ..output import about
 from .data import CachedClip, find_footage, open_cache
 from .distributed import Team, team
 from .forward import Past, forward
@@ -283,6 +284,9 @@ def train(settings: TrainSettings, report: Report = lambda line: None) -> Path:
     writes and reports. Raises `UsageError` for unusable data, `MediaError` for data that is not there and if another
     process ended."""
     find_footage(settings.data)  # before anything is written
+    if settings.init is not None and not settings.init.exists():
+        with about(str(settings.init)):
+            raise MediaError("no such file — check the name")
     with team() as others:
         if not others.leads:
             _train(settings, lambda line: None, others)

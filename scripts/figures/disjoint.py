@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Are training footage, `val` and Kodak's pictures disjoint? By `lvc search duplicates`, every file against every other.
+"""Are training footage, `val` and Kodak's pictures disjoint? `lvc search duplicates`, each file against every other.
 
     scripts/figures/disjoint.py [--data ../shared/data] [--db FOLDER]
 
@@ -10,6 +10,7 @@ the training footage that looks most like it. Exits with 1 if a group has files 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from lvc.search import Database, duplicates, index_folders
 
 
 def files_under(folder: Path) -> list[Path]:
-    return sorted(p.resolve() for p in folder.rglob("*") if p.is_file())
+    return sorted(Path(os.path.abspath(p)) for p in folder.rglob("*") if p.is_file())
 
 
 def main() -> int:
