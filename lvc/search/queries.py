@@ -130,7 +130,7 @@ def duplicates(collection: Collection, progress: Callable[[int, int], object] | 
             if other == file or (min(file, other), max(file, other)) in compared:
                 continue
             compared.add((min(file, other), max(file, other)))
-            pair = _common(collection, file, other)
+            pair = common(collection, file, other)
             if pair is not None:
                 pairs.append(pair)
                 parent[root(file)] = root(other)
@@ -139,7 +139,7 @@ def duplicates(collection: Collection, progress: Callable[[int, int], object] | 
     return _groups(collection, pairs, root)
 
 
-def _common(collection: Collection, first: int, second: int) -> Pair | None:
+def common(collection: Collection, first: int, second: int) -> Pair | None:
     """What two files have in common, if it is enough."""
     if collection.seconds[first] > collection.seconds[second]:
         first, second = second, first
