@@ -198,7 +198,7 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
         result = index_folders(paths, database, threads=threads, seen=seen, begun=begun)
     values = vars(result)
     counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
-    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} files with features of their own"]
+    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} with features of their own"]
     return Facts(values, text=", ".join(counts))
 
 
