@@ -19,10 +19,11 @@ NEIGHBOURS = 300
 """Rows that each moment of a query votes for."""
 SAME = 0.72
 """Two moments whose vectors agree at least so much show the same footage (docs/search.md says how often that errs)."""
-STILL, LEAST_MOMENTS, SAME_STILL, SAME_PICTURE = 0.9, 3, 0.8, 0.9
+STILL, LEAST_MOMENTS, SAME_STILL, SAME_PICTURE = 0.9, 3, 0.77, 0.9
 """A moment that agrees so much with the last one is that one still. Where fewer than `LEAST_MOMENTS` remain, what is
-compared is one picture or two, which another video may resemble: then the mean must be `SAME_STILL`, and of a single
-moment, such as a photograph is, `SAME_PICTURE`."""
+compared is one picture or two, which another video may resemble: then the mean must be `SAME_STILL`, and with a
+photograph, which lasts less than `A_PICTURE` seconds, `SAME_PICTURE`."""
+A_PICTURE = 0.5
 LEAST_SECONDS = 3.0
 """So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
 LEAST_SHARE = 0.6
@@ -163,7 +164,7 @@ def common(collection: Collection, first: int, second: int) -> Pair | None:
     if not enough or count < LEAST_SHARE * int(there.inside[:, best].sum()):
         return None
     score = float(cosines[agreeing, best].mean())
-    if score < (SAME_PICTURE if count == 1 else SAME_STILL):
+    if score < (SAME_PICTURE if asked.seconds < A_PICTURE else SAME_STILL):
         if _different(unit(asked.vectors[agreeing])) < LEAST_MOMENTS:
             return None
     start = float(times[0])
