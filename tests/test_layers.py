@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "features": {"numpy", "safetensors"},
     "files": set(),
     "interpolate": {"torch", "numpy", "safetensors"},
-    "search": {"numpy", "pyarrow"},
+    "search": {"numpy", "pyarrow", "PIL"},
     "facts": set(),
     "video": {"torch"},
     "live": set(),

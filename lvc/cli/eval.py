@@ -6,9 +6,8 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
@@ -17,8 +16,13 @@ from lvc.errors import LvcError, RegressionError, UsageError
 from lvc.output import check_output, publish
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from lvc.evaluation.plan import Plan
     from lvc.evaluation.point import Point
+    from lvc.evaluation.table import Grid
+
+DEFAULT_ANCHORS = "x264:medium,x264:medium:psnr"
 
 HELP = """
 Encode and decode real files; measure quality, size and speed beside classical encoders.
@@ -26,14 +30,15 @@ Encode and decode real files; measure quality, size and speed beside classical e
 \b
 Examples:
   lvc eval holiday.mp4
-  lvc eval clips/*.mp4 --frames 96 --anchors x264:medium,x265:medium,svtav1:6 --report report.html --resume
+  lvc eval clips/*.mp4 --frames 96 --anchors x264:medium:psnr,x265:medium:psnr --report report.html --resume
   lvc eval clips/*.mp4 --qualities none --anchors x264:medium@20/26/32/38,svtav1:6@25/35/45/55 --resume
   lvc eval clips/*.mp4 --baseline regression.json
 
 All metrics are those of the 4:2:0 planes at the source's size. bpp counts every byte of the file on disk, audio left
 out. Anchors are bare elementary streams at the encoder's own GOP, at the CRF that meets lvc's size within 2 % (≠: none
-does) or at those that are named; these stay measured for the next model with --resume. Speeds are frames per second in
-the steady state and, in brackets, of the whole process with its start; ~: the machine was busy with other work.
+does) or at those that are named; these stay measured for the next model with --resume. x264 and x265 spend bits for the
+eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in brackets, of the whole
+process with its start; ~: the machine was busy with other work.
 """
 
 
@@ -51,12 +56,12 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="CODEC:PRESET of x264, x265, svtav1, vvc, at lvc's sizes or at CRFs: x264:medium@22/27/32; "
-            "none for lvc alone, as with --baseline. [default: x264:medium]",
+            help="CODEC:PRESET of x264, x265, svtav1, vvc; x264:medium:psnr and :ssim set -tune; at lvc's sizes, or at "
+            f"CRFs as in x264:medium@22/27/32; none for lvc alone, as with --baseline. [default: {DEFAULT_ANCHORS}]",
         ),
     ] = None,
     metrics: Annotated[
-        str, typer.Option(metavar="LIST", help="Of psnr, ssim, ms-ssim, vmaf; all: what is installed.")
+        str, typer.Option(metavar="LIST", help="Of psnr, ssim, ms-ssim, vmaf, vmaf-neg; all: what is installed.")
     ] = "all",
     frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N frames.")] = None,
     max_height: Annotated[int | None, typer.Option(min=16, metavar="ROWS", help="Scale down to this first.")] = None,
@@ -79,7 +84,9 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Exit with 8 if lvc got worse than FILE says.")
     ] = None,
     tolerance_bpp: Annotated[str, typer.Option(metavar="SHARE", help="So many more bits are no regression.")] = "1%",
-    tolerance_psnr: Annotated[float, typer.Option(min=0, metavar="DB", help="So much less PSNR 6:1:1 is none.")] = 0.05,
+    tolerance_psnr: Annotated[
+        float, typer.Option(min=0, metavar="DB", help="So much less PSNR-Y or PSNR-YUV is none.")
+    ] = 0.05,
     update_baseline: Annotated[bool, typer.Option("--update-baseline", help="Write --baseline anew.")] = False,
     force: Force = False,
     threads: Threads = None,
@@ -103,7 +110,7 @@ def evaluate(
         from lvc.pipeline import usable_cores
 
         cores = planning.threads_of_a_job(threads, jobs, usable_cores())
-        names = ("none" if baseline else "x264:medium") if anchors is None else anchors
+        names = ("none" if baseline else DEFAULT_ANCHORS) if anchors is None else anchors
         wanted, left_out = planning.parse_metrics(metrics)
         plan = planning.Plan(
             qualities=planning.parse_qualities(qualities),
@@ -137,10 +144,12 @@ def evaluate(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lvc-eval-store-")))
         store, points = Store(folder), []
         bar = not (quiet or no_progress or as_json) and sys.stderr.isatty()
-        with contextlib.closing(run.evaluate(paths, plan, store)) as measuring, _progress(bar, plan, paths) as show:
+        with contextlib.ExitStack() as running:
+            show = running.enter_context(_Progress(plan.points_per_clip, len(paths), bar))
+            measuring = running.enter_context(contextlib.closing(run.evaluate(paths, plan, store, show.begun)))
             for point in measuring:
                 points.append(point)
-                show(point)
+                show.done(point)
                 if point.error:
                     _failed(voice, point)
                 elif as_json:
@@ -191,7 +200,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
     if as_json:
         for v in found:
             pair = {"clip": v.clip, "codec": v.codec, "anchor": v.anchor, "metric": v.metric}
-            _line("verdict", **pair, bd_rate=v.rate.value, bd_quality=v.quality.value, note=v.rate.note)
+            _line("verdict", **pair, bd_rate=v.rate.value, bd_quality=v.quality.value, gap=v.gap, note=v.rate.note)
         failed = sum(bool(p.error) for p in points)
         settings = {"frames": plan.frames, "max_height": plan.max_height, "metrics": plan.metrics, **plan.settings}
         told = {"threads": plan.threads, "jobs": plan.jobs, "settings": settings, "versions": by}
@@ -199,23 +208,26 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from lvc.evaluation.bd import MIN_POINTS
-    from lvc.evaluation.table import means_table, point_table, verdict_table
+    from lvc.evaluation.bd import MIN_POINTS, TOO_FEW
+    from lvc.evaluation.table import gap_table, means_table, point_table, verdict_table
 
     console = Console(width=None if sys.stdout.isatty() else 180)
-    console.print(point_table(points))
+
+    def show(grid: Grid) -> None:
+        console.print(grid.text(console.width), crop=False, soft_wrap=True)
+
+    show(point_table(points))
     if len({p.clip for p in points}) > 1:
-        console.print()
-        console.print(means_table(points))
-    if 0 < len(plan.qualities) < MIN_POINTS:
-        console.print(f"\nno BD figures: they need {MIN_POINTS} qualities")
+        show(means_table(points))
+    note = "PSNR pooled over the clip's squared error, (MS-)SSIM in dB"
+    if any(v.rate.note != TOO_FEW for v in found):
+        show(verdict_table(found))
+        note = f"BD by PCHIP over log rate; {note}; *: little overlap"
     elif found:
-        console.print()
-        console.print(verdict_table(found))
-    console.print(
-        f"\n{plan.threads} threads, {plan.jobs} at a time; BD by PCHIP over log rate, (MS-)SSIM in dB; "
-        "PSNR pooled over the clip's MSE; *: little overlap"
-    )
+        if gaps := gap_table(found):
+            show(gaps)
+        console.print(f"BD-rates need {MIN_POINTS} points of a codec: --qualities 20,40,60,80")
+    console.print(f"{plan.threads} threads, {plan.jobs} at a time; {note}")
     console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 
 
@@ -223,31 +235,46 @@ def _line(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, "command": "eval", **fields}, ensure_ascii=False), flush=True)
 
 
-@contextlib.contextmanager
-def _progress(shown: bool, plan: Plan, paths: dict[Path, str]) -> Iterator[Any]:
-    """On a terminal: a bar over all points, which clip came last, and the time that is left."""
-    if not shown:
-        yield lambda point: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+class _Progress:
+    """On a terminal: what runs, a bar over all points, and the time that is left."""
 
-    columns = BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    text = TextColumn("{task.description}", markup=False)
-    with Progress(text, *columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("points", total=plan.points_per_clip * len(paths))
+    def __init__(self, points_per_clip: int, clips: int, shown: bool) -> None:
+        self._points_per_clip, self._clips, self._shown = points_per_clip, clips, shown
+        self._bar: Progress | None = None
 
-        def show(point: Point) -> None:
-            what = point.error or f"{point.bpp:.4f} bpp"
+    def __enter__(self) -> Self:
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+            from rich.table import Column
+
+            text = TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            )
+            columns = BarColumn(bar_width=10), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+            self._bar = Progress(text, *columns, console=Console(stderr=True), transient=True, expand=True)
+            self._bar.start()
+            self._bar.add_task("starting", total=self._points_per_clip * self._clips)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begun(self, clip: str, what: str) -> None:
+        if self._bar is not None:
+            room = max(8, self._bar.console.width - 48 - len(what))
+            name = clip if len(clip) <= room else clip[: room - 1] + "…"
+            self._bar.update(self._bar.task_ids[0], description=f"{name}: {what}")
+
+    def done(self, point: Point) -> None:
+        if self._bar is not None:
             # a clip that cannot be opened is one point that stands for all of its
-            bar.update(task, description=f"{point.clip}: {point.codec} {point.setting:g}: {what}"[:60])
-            bar.advance(task, 1 if point.width else plan.points_per_clip)
-
-        yield show
+            self._bar.advance(self._bar.task_ids[0], 1 if point.width else self._points_per_clip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -91,9 +91,10 @@ def index(
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    report = Report("search index", as_json, quiet, verbose=verbose)
+    report = Report("search index", as_json, quiet, no_progress, verbose)
     with report.job(str(db)):
         from lvc.search import Database
 
@@ -178,16 +179,41 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
     if database.restarted:
         report.notice("the database was made with other features: everything is read again")
 
+    place: dict[str, int] = {}
+
     def seen(path: str, what: str, error: LvcError | None) -> None:
-        report.event({"event": what, "path": path})
+        if report.as_json:
+            report.event({"event": what, "path": path, **place})
+        elif error is None and (report.verbose or report.shows_progress):
+            report.notice(f"{what}, {place['number']} of {place['files']}" if place else what, path)
         if error is not None:
             report.failed(error, error.exit_code, str(error))
 
-    result = index_folders(paths, database, threads=threads, seen=seen)
+    with _status(report) as show:
+
+        def begun(number: int, files: int, path: str) -> None:
+            place.update(number=number, files=files)
+            show(f"{number} of {files}: {path}")
+
+        result = index_folders(paths, database, threads=threads, seen=seen, begun=begun)
     values = vars(result)
     counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
-    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} files with features of their own"]
+    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} with features of their own"]
     return Facts(values, text=", ".join(counts))
+
+
+@contextlib.contextmanager
+def _status(report: Report) -> Iterator[Callable[[str], object]]:
+    """On a terminal: a line that says what is in work, below the lines that are printed meanwhile."""
+    if not report.shows_progress:
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status("looking for files") as status, report.above(console):
+        yield lambda text: status.update(Text(text, overflow="ellipsis", no_wrap=True))
 
 
 def _find(

@@ -3,8 +3,8 @@
 Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`,
 `.266`), which has no container at all, the kindest accounting for the anchor. Also in its favour, the SEI in which x264
 and x265 write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder
-needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF and the number of threads are
-set. How many key frames that gave is counted when the file is decoded.
+needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
+where it is named, the tune are set. How many key frames that gave is counted when the file is decoded.
 Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
 cut off again: x264 and x265 refuse them.
 """
@@ -40,7 +40,8 @@ os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner 
 class Family:
     """One encoder library: its name in FFmpeg, the raw format's name, the default preset, the CRFs it takes.
 
-    `step` is the finest step of the CRF that makes sense: 0.25 of x264's is about 3 % of the size.
+    `step` is the finest step of the CRF that makes sense: 0.25 of x264's is about 3 % of the size. `tunes`: what
+    `-tune` may be told, besides nothing: encoders then spend bits as their authors think looks best.
     """
 
     encoder: str
@@ -49,11 +50,12 @@ class Family:
     preset: str
     crf_range: tuple[float, float]
     step: float = 0.25
+    tunes: tuple[str, ...] = ()
 
 
 FAMILIES = {
-    "x264": Family("libx264", "h264", ".h264", "medium", (0, 51)),
-    "x265": Family("libx265", "hevc", ".hevc", "medium", (0, 51)),
+    "x264": Family("libx264", "h264", ".h264", "medium", (0, 51), tunes=("psnr", "ssim")),
+    "x265": Family("libx265", "hevc", ".hevc", "medium", (0, 51), tunes=("psnr", "ssim")),
     "svtav1": Family("libsvtav1", "obu", ".obu", "6", (1, 63)),
     "vvc": Family("libvvenc", "vvc", ".266", "medium", (0, 63), step=1),  # a QP: VVenC has no CRF
 }
@@ -61,20 +63,28 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Anchor:
-    """`x264:medium` and its like. `crfs`: where it is measured, as in `x264:medium@22/27/32`; else at lvc's sizes."""
+    """`x264:medium`, `x264:medium:psnr` and their like. `crfs`: where it is measured, as in `x264:medium@22/27/32`;
+    else at lvc's sizes. `tune`: psnr, ssim, or the encoder's default."""
 
     name: str
     preset: str
     threads: int = 2
     crfs: tuple[float, ...] = ()
+    tune: str = ""
 
     @classmethod
     def parse(cls, text: str, threads: int = 2) -> Anchor:
         """Raises UsageError for a name that is not in FAMILIES, and for CRFs that it does not take."""
         codec, at, steps = text.partition("@")
         name, _, preset = codec.partition(":")
+        preset, _, tune = preset.partition(":")
         if name not in FAMILIES:
             raise UsageError(f"unknown anchor {text!r} — one of {', '.join(FAMILIES)}, as in x264:medium")
+        if tune and tune not in FAMILIES[name].tunes:
+            known = " or ".join(f"{name}:{preset}:{tune}" for tune in FAMILIES[name].tunes)
+            raise UsageError(
+                f"{text!r}: {name} has no tune {tune!r} here — {f'write {known}' if known else 'leave it out'}"
+            )
         low, high = FAMILIES[name].crf_range
         try:
             crfs = tuple(dict.fromkeys(float(crf) for crf in steps.split("/"))) if at else ()
@@ -82,14 +92,14 @@ class Anchor:
             crfs = (math.nan,)
         if not all(low <= crf <= high for crf in crfs):
             raise UsageError(f"{text!r}: CRFs go from {low:g} to {high:g} — write them as in {codec}@22/27/32/37")
-        return cls(name, preset or FAMILIES[name].preset, threads, crfs)
+        return cls(name, preset or FAMILIES[name].preset, threads, crfs, tune)
 
     @property
     def family(self) -> Family:
         return FAMILIES[self.name]
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.preset}"
+        return f"{self.name}:{self.preset}{self.tune and f':{self.tune}'}"
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ def _next_step(missed: dict[int, float], first: int, last: int, width: float) ->
 
 
 def _stream(container: av.container.OutputContainer, video: ClipFormat, anchor: Anchor, crf: float) -> VideoStream:
-    options = {"preset": anchor.preset, "crf": f"{crf:g}"}
+    options = {"preset": anchor.preset, "crf": f"{crf:g}", **({"tune": anchor.tune} if anchor.tune else {})}
     match anchor.name:
         case "x265":
             options["x265-params"] = f"pools={anchor.threads}:info=0:log-level=error"

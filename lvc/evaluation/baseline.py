@@ -1,7 +1,8 @@
 """The gate: lvc's size and quality, point by point, against what a file says they were.
 
-The file is JSON, made to be committed: settings, model, and bpp and PSNR 6:1:1 of every clip and quality. Sizes and
-PSNR do not depend on the machine's speed, so that the gate holds anywhere.
+The file is JSON, made to be committed: settings, model, and bpp, PSNR-Y and PSNR-YUV of every clip and quality. Sizes
+and PSNR do not depend on the machine's speed, so that the gate holds anywhere. PSNR-YUV notices what happens to colour;
+PSNR 6:1:1 would also swing where black-and-white film has next to no error in its chroma.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lvc.evaluation.point import Point
 from lvc.output import publish
 
 RENEW = "renew it with --update-baseline"
+PSNRS = {"psnr_y": "PSNR-Y", "psnr_yuv": "PSNR-YUV"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Tolerance:
 @dataclass(frozen=True)
 class Baseline:
     settings: dict[str, Any]
-    figures: dict[tuple[str, float], tuple[float, float]]  # (clip, quality) → (bpp, PSNR 6:1:1)
+    figures: dict[tuple[str, float], dict[str, float]]  # (clip, quality) → bpp and `PSNRS`
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def read(path: Path, plan: Plan) -> Baseline:
     try:
         values = json.loads(path.read_text())
         rows = values["points"]
-        figures = {(r["clip"], float(r["quality"])): (float(r["bpp"]), float(r["psnr_611"])) for r in rows}
+        figures = {(r["clip"], float(r["quality"])): {k: float(r[k]) for k in ("bpp", *PSNRS)} for r in rows}
         settings = dict(values["settings"])
     except FileNotFoundError as e:
         raise UsageError(f"there is no baseline {path} — make it with --update-baseline") from e
@@ -72,7 +74,7 @@ def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
         raise MediaError(f"{path} was not written: not every point could be measured — mend that first")
     rows = [
         {"clip": p.clip, "quality": p.setting, "frames": p.frames, "bytes": p.bytes, "bpp": round(p.bpp, 6),
-         "psnr_611": round(p.quality.psnr_611, 4)}
+         **{name: round(getattr(p.quality, name), 4) for name in PSNRS}}
         for p in mine if p.quality
     ]  # fmt: skip
     head = {"lvc": __version__, "model": mine[0].model, "settings": settings_of(plan)}
@@ -87,16 +89,18 @@ def complaints(points: Sequence[Point], baseline: Baseline, tolerance: Tolerance
     for p in (p for p in points if p.is_lvc and p.quality):
         if (p.clip, p.setting) not in baseline.figures:
             raise UsageError(f"{p.clip} at quality {p.setting:g} is not in the baseline — {RENEW}")
-        bpp, psnr = baseline.figures[p.clip, p.setting]
-        gained, lost = p.bpp / bpp - 1, psnr - (p.quality.psnr_611 if p.quality else 0)
-        worse = []
+        before = baseline.figures[p.clip, p.setting]
+        bpp = before["bpp"]
+        gained, worse = p.bpp / bpp - 1, []
         if gained > tolerance.bpp:
             worse.append(f"{gained:.2%} more bits ({p.bpp:.5f} instead of {bpp:.5f} bpp, {tolerance.bpp:.2%} allowed)")
-        if lost > tolerance.psnr:
-            now = psnr - lost
-            worse.append(f"{lost:.3f} dB less ({now:.3f} instead of {psnr:.3f} dB, {tolerance.psnr:g} allowed)")
+        for name, title in PSNRS.items():
+            was, now = before[name], getattr(p.quality, name)
+            if was - now > tolerance.psnr:
+                what = f"{was - now:.3f} dB less {title}"
+                worse.append(f"{what} ({now:.3f} instead of {was:.3f} dB, {tolerance.psnr:g} allowed)")
         if worse:
-            found.append((p.clip, f"got worse at quality {p.setting:g}: {' and '.join(worse)}"))
+            found.append((p.clip, f"got worse at quality {p.setting:g}: {', '.join(worse)}"))
     return found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 Curve = Sequence[tuple[float, float]]
 MIN_POINTS = 3
+TOO_FEW = "too few points"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _frontier(curve: Curve) -> list[tuple[float, float]]:
 
 def _mean_gap(anchor: Curve, test: Curve) -> Delta:
     if min(len(anchor), len(test)) < MIN_POINTS:
-        return Delta(None, 0.0, f"fewer than {MIN_POINTS} usable points")
+        return Delta(None, 0.0, TOO_FEW)
     low, high = max(anchor[0][0], test[0][0]), min(anchor[-1][0], test[-1][0])
     if high <= low:
         return Delta(None, 0.0, "no overlap")

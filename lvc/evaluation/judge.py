@@ -13,9 +13,9 @@ from lvc.evaluation import pictures
 from lvc.evaluation.metrics import ClipQuality
 from lvc.evaluation.rawfile import picture_bytes, read_pictures
 from lvc.evaluation.source import Source
-from lvc.media.ffmpeg import VMAF_MIN_SIDE, Vmaf
+from lvc.media.ffmpeg import VMAF_MIN_SIDE, VMAF_MODELS, Vmaf
 
-METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")
+METRICS = ("psnr", "ssim", "ms-ssim", *(name.replace("_", "-") for name in VMAF_MODELS))
 
 
 def judge(job: dict[str, Any]) -> dict[str, Any]:
@@ -37,8 +37,9 @@ def judge(job: dict[str, Any]) -> dict[str, Any]:
     quality = ClipQuality(ssim="ssim" in metrics, multi_scale="ms-ssim" in metrics)
     with contextlib.ExitStack() as stack:
         vmaf = None
-        if "vmaf" in metrics and min(width, height) >= VMAF_MIN_SIDE:
-            vmaf = stack.enter_context(Vmaf(raw, width, height, raw.parent, job["threads"]))
+        figures = [name for name in VMAF_MODELS if name.replace("_", "-") in metrics]
+        if figures and min(width, height) >= VMAF_MIN_SIDE:
+            vmaf = stack.enter_context(Vmaf(raw, width, height, raw.parent, job["threads"], figures))
         for index, (mine, other) in enumerate(zip_longest(source, read_pictures(raw, width, height))):
             if mine is None or other is None:
                 what = f"only {index} frames" if other is None else f"more than {index} frames"

@@ -7,7 +7,8 @@
 | PSNR 6:1:1 | (6·Y + U + V)/8 of the three plane PSNRs: of the clip's for a clip, of the frame's for a frame |
 | SSIM | FFmpeg's filter `ssim`: unweighted 8×8 windows at stride 4, unbiased variance; a clip's: mean of the frames' |
 | MS-SSIM | Wang, Simoncelli, Bovik 2003, luma: 11×11 Gaussian σ 1.5, 5 scales, 2×2 means between; sides ≥ 176 |
-| VMAF | libvmaf's, model vmaf_v0.6.1, by `lvc.media.ffmpeg`; a clip's: mean of the frames' |
+| PSNR-YUV | of the squared error pooled over the samples of all three planes, so that each counts by its error |
+| VMAF, -NEG | libvmaf's, models vmaf_v0.6.1 and vmaf_v0.6.1neg, by `lvc.media.ffmpeg`; a clip's: mean of the frames' |
 
 Sums of squares are exact: float64 holds every integer below 2**53 (float32 would round them). SSIM's window sums are
 int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which moves it by less than 1e-5.
@@ -16,8 +17,8 @@ int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which mov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,7 @@ def _halve(x: F32) -> F32:
 
 @dataclass(frozen=True)
 class FrameQuality:
-    """One frame's figures: dB, dB, dB, dB, then SSIM of Y and of Y/U/V by area, MS-SSIM of Y, VMAF (0 to 100)."""
+    """One frame's figures: dB, dB, dB, dB, then SSIM of Y and of Y/U/V by area, MS-SSIM of Y, VMAFs (0 to 100)."""
 
     psnr_y: float
     psnr_u: float
@@ -145,6 +146,15 @@ class FrameQuality:
     ssim_all: float | None = None
     ms_ssim_y: float | None = None
     vmaf: float | None = None
+    vmaf_neg: float | None = None
+
+    @property
+    def psnr_yuv(self) -> float:
+        """Of all samples of the three planes of 4:2:0 together."""
+        y, u, v = (
+            255**2 / 10 ** (db / 10) if db < IDENTICAL else 0.0 for db in (self.psnr_y, self.psnr_u, self.psnr_v)
+        )
+        return psnr((4 * y + u + v) / 6)
 
 
 @dataclass
@@ -180,16 +190,16 @@ class ClipQuality:
         self.frames.append(frame)
         return frame
 
-    def add_vmaf(self, scores: Sequence[float | None]) -> None:
-        """One score for each frame that was added."""
-        self.frames = [replace(f, vmaf=score) for f, score in zip(self.frames, scores, strict=True)]
+    def add_vmaf(self, scores: Sequence[Mapping[str, float | None]]) -> None:
+        """The scores by name for each frame that was added."""
+        self.frames = [FrameQuality(**{**vars(f), **score}) for f, score in zip(self.frames, scores, strict=True)]
 
     def clip(self) -> FrameQuality:
         """The whole clip's figures, pooled as in the table above."""
         if not self.frames:
             raise ValueError("no frames to pool")
         y, u, v = (psnr(e / n) for e, n in zip(self._errors, self._samples, strict=True))
-        means = (self._mean(name) for name in ("ssim_y", "ssim_all", "ms_ssim_y", "vmaf"))
+        means = (self._mean(name) for name in ("ssim_y", "ssim_all", "ms_ssim_y", "vmaf", "vmaf_neg"))
         return FrameQuality(y, u, v, weighted_611(y, u, v), *means)
 
     def _mean(self, name: str) -> float | None:

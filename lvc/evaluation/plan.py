@@ -107,13 +107,17 @@ def parse_metrics(text: str) -> tuple[list[str], str]:
     """`psnr,ssim`, or `all`: what this machine can measure. Also says what is left out of `all`. Raises UsageError."""
     missing = ffmpeg.why_not("filter", "libvmaf")
     if text == "all":
-        return [m for m in METRICS if m != "vmaf" or not missing], f"no VMAF: {missing}" if missing else ""
+        return [m for m in METRICS if not (missing and _by_libvmaf(m))], f"no VMAF: {missing}" if missing else ""
     wanted = list(dict.fromkeys(["psnr", *text.split(",")]))
     if unknown := [m for m in wanted if m not in METRICS]:
         raise UsageError(f"--metrics {text!r}: there is no {unknown[0]!r} — all, or of {', '.join(METRICS)}")
-    if "vmaf" in wanted and missing:
+    if missing and any(map(_by_libvmaf, wanted)):
         raise UsageError(f"--metrics {text!r}: {missing}")
     return wanted, ""
+
+
+def _by_libvmaf(metric: str) -> bool:
+    return metric.startswith("vmaf")
 
 
 def threads_of_a_job(threads: int | None, jobs: int, cores: int) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 from lvc.evaluation.measure import Measured
 from lvc.evaluation.metrics import FrameQuality
 
+SAME_SIZE = 0.02
+"""Files whose sizes differ by no more than this share count as equally large."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -62,6 +65,11 @@ class Point:
         """How far the anchor's file is from lvc's size, as a share of it."""
         return self.bytes / self.target_bytes - 1 if self.target_bytes else None
 
+    @property
+    def misses_size(self) -> bool:
+        """The anchor's file should have had the size of lvc's, and has not."""
+        return self.size_match is not None and abs(self.size_match) > SAME_SIZE
+
     def record(self, per_frame: bool = False) -> dict[str, Any]:
         """Flat, for JSON lines and CSV; absent figures are None."""
         out: dict[str, Any] = {"clip": self.clip, "codec": self.codec, "setting": self.setting, "at": self.at}
@@ -71,7 +79,8 @@ class Point:
         out |= {"bpp": round(self.bpp, 6), "overhead_bytes": self.overhead_bytes, "target_bytes": self.target_bytes}
         out |= {"model": self.model or None, "jobs": self.jobs}
         if self.quality:
-            out |= {k: None if v is None else round(v, 5) for k, v in asdict(self.quality).items()}
+            figures = {**asdict(self.quality), "psnr_yuv": self.quality.psnr_yuv}
+            out |= {k: None if v is None else round(v, 5) for k, v in figures.items()}
         for job, m in (("encode", self.encode), ("decode", self.decode)):
             if m:
                 out |= {f"{job}_fps": _rounded(m.fps), f"{job}_fps_process": _rounded(m.fps_process)}
@@ -108,7 +117,7 @@ class Point:
 
 FIELDS = (
     "clip codec setting at width height frames bytes bpp overhead_bytes target_bytes model jobs "
-    "psnr_y psnr_u psnr_v psnr_611 ssim_y ssim_all ms_ssim_y vmaf "
+    "psnr_y vmaf vmaf_neg ssim_y ms_ssim_y psnr_yuv psnr_611 psnr_u psnr_v ssim_all "
     "encode_fps encode_fps_process encode_rss encode_cpu_seconds encode_gmac_per_frame encode_kmac_per_pixel "
     "decode_fps decode_fps_process decode_rss decode_cpu_seconds decode_gmac_per_frame decode_kmac_per_pixel "
     "key_frames error exit_code"

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lvc.evaluation.bd import TOO_FEW
 from lvc.evaluation.measure import Measured
 from lvc.evaluation.pictures import MIME, name_of
 from lvc.evaluation.plan import Plan
@@ -25,7 +26,7 @@ from lvc.evaluation.versions import versions
 
 ASSETS = Path(__file__).parent / "page"
 SCRIPTS = ("charts.js", "viewer.js", "page.js")
-PLACES = {"psnr_611": 2, "psnr_y": 2, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1}
+PLACES = {"psnr_y": 2, "vmaf": 1, "vmaf_neg": 1, "ssim_y": 4, "ms_ssim_y": 4, "psnr_yuv": 2, "psnr_611": 2}
 
 
 def page(points: Sequence[Point], plan: Plan, store: Store) -> str:
@@ -53,13 +54,14 @@ def report_data(points: Sequence[Point], plan: Plan, store: Store) -> dict[str, 
         "places": PLACES,
         "codecs": sorted(dict.fromkeys(p.codec for p in good), key=lambda c: not c.startswith("lvc")),
         "qualities": list(plan.qualities),
+        "curves": any(v.rate.note != TOO_FEW for v in found),
         "clips": [_clip(name, [p for p in good if p.clip == name], plan, store) for name in _names(good)],
         "failed": [{"clip": p.clip, "point": p.told, "error": p.error} for p in points if p.error],
         "averages": dataset_means(good),
         "means": [asdict(m) for m in means(found) if m.metric in measured],
         "verdicts": [
             {"clip": v.clip, "codec": v.codec, "anchor": v.anchor, "metric": v.metric, "rate": v.rate.value,
-             "quality": v.quality.value, "note": v.rate.note}
+             "quality": v.quality.value, "note": v.rate.note, "gap": v.gap}
             for v in found if v.metric in measured
         ],
         "versions": versions(list(plan.anchors)),
@@ -106,7 +108,7 @@ def _point(p: Point) -> dict[str, Any]:
         "bytes": p.bytes,
         "bpp": p.bpp,
         "kbps": p.bytes * 8 / 1000 / (p.frames / p.rate) if p.rate else None,
-        "far": p.size_match is not None and abs(p.size_match) > 0.02,
+        "far": p.misses_size,
         "quality": {m: _rounded(getattr(p.quality, m), m, 2) for m in METRICS},
         "series": series,
         "speed": {job: _speed(p, m) for job, m in (("encode", p.encode), ("decode", p.decode))},

@@ -6,7 +6,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,9 @@ EXPECTED = (LvcError, OSError, RuntimeError, ValueError)
 Failure = LvcError | OSError | RuntimeError | ValueError
 
 
-def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[Point]:
-    """All points of the clips (path → name) as they are finished; with one job in order, clip by clip.
+def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store, begun: Begun | None = None) -> Generator[Point]:
+    """All points of the clips (path → name) as they are finished; with one job in order, clip by clip. `begun` is told
+    on the threads that work which clip is at what.
 
     For each quality that is lvc's point of every model, then each anchor's at the size of the first model's file; after
     them the anchors' at CRFs of their own. A failure becomes a Point with `error` and does not stop the others; a clip
@@ -55,7 +56,7 @@ def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[P
         try:
             left = 0
             for number, (path, name) in enumerate(clips.items()):
-                clip = _Clip(path, name, plan, models, store, workers, Path(folder) / str(number))
+                clip = _Clip(path, name, plan, models, store, workers, Path(folder) / str(number), begun)
                 for step in steps(plan):
                     pool.submit(work, clip, step)
                     left += 1
@@ -73,6 +74,7 @@ def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[P
             raise
 
 
+Begun = Callable[[str, str], object]
 Fixed = tuple[Anchor, float]  # an anchor and one of its own CRFs
 
 
@@ -85,10 +87,18 @@ class _Clip:
     """One clip of a run. Its source is opened, or copied, by whoever comes first, and removed after the last one."""
 
     def __init__(
-        self, path: Path, name: str, plan: Plan, models: list[Codec], store: Store, workers: Workers, work: Path
+        self,
+        path: Path,
+        name: str,
+        plan: Plan,
+        models: list[Codec],
+        store: Store,
+        workers: Workers,
+        work: Path,
+        begun: Begun | None,
     ) -> None:
         self.path, self.name, self.plan, self.models, self.store = path, name, plan, models, store
-        self.workers, self.work = workers, work
+        self.workers, self.work, self._begun = workers, work, begun
         self._lock = threading.Lock()
         self._source: Source | None = None
         self._failed = False
@@ -132,6 +142,7 @@ class _Clip:
 
     def _open(self) -> None:
         self.work.mkdir()
+        self.say("opening")
         self._source = make_reference(self.path, self.work, frames=self.plan.frames, max_height=self.plan.max_height)
         self._frames = {
             "clip": hash_of_file(self.path),
@@ -141,6 +152,10 @@ class _Clip:
             "decoders": decoders(self.plan.metrics),
             "measuring": hash_of_measuring(),
         }
+
+    def say(self, what: str) -> None:
+        if self._begun is not None:
+            self._begun(self.name, what)
 
     def _key(self, **codec: Any) -> str:
         """The name in the store of a point of this clip: all on which its figures depend."""
@@ -168,8 +183,10 @@ class _Clip:
             if stored := self.store.get(key):
                 return replace(stored, clip=self.name, codec=codec.label, at=quality)
             path, threads = folder / "lvc.lvz", self.plan.threads
+            self.say(f"{blank.told}: encoding")
             encoded = self.workers.measure("encode", "lvc", self.source.path, path, threads=threads, settings=settings)
             raw = folder / "decoded.raw"
+            self.say(f"{blank.told}: decoding")
             decoded = self.workers.measure("decode", "lvc", path, raw, threads=threads, settings=settings)
             overhead = verify_file(str(path)).values["overhead_bytes"]
             return self._judged(blank, key, path, raw, encoded, decoded, overhead_bytes=overhead)
@@ -206,6 +223,7 @@ class _Clip:
         if crf not in search.encoded:
             search.size_of(crf)
         path, raw = search.path_of(crf), search.folder / "decoded.raw"
+        self.say(f"{search.anchor} CRF {crf:g}: decoding")
         decoded = self.workers.measure(
             "decode", str(search.anchor), path, raw, threads=self.plan.threads, reference=self.source.path
         )
@@ -215,6 +233,7 @@ class _Clip:
         self, point: Point, key: str, path: Path, raw: Path, encode: Measured, decode: Measured, **figures: Any
     ) -> Point:
         """Adds size and quality, and keeps the point."""
+        self.say(f"{point.told}: comparing")
         keep = self.plan.pictures
         original = key_of(**self._frames)
         order = {
@@ -253,6 +272,7 @@ class _Search:
     def size_of(self, crf: float) -> int:
         """Encodes, and remembers how that went."""
         clip, name = self._clip, str(self.anchor)
+        clip.say(f"{name} CRF {crf:g}: encoding")
         self.encoded[crf] = clip.workers.measure(
             "encode", name, clip.source.path, self.path_of(crf), threads=clip.plan.threads, settings={"crf": crf}
         )

@@ -1,109 +1,166 @@
-"""Points and verdicts for people: rich tables. For machines: CSV with the fields of `Point.record`."""
+"""Points and verdicts for people, as text that fits its width. For machines: CSV with the fields of `Point.record`."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import IO
 
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
 
 from lvc.evaluation.measure import Measured
 from lvc.evaluation.point import FIELDS, Point
 from lvc.evaluation.verdicts import METRICS, Verdict, dataset_means, means
 
 NOTHING = "–"
+_BETWEEN = 2  # blanks from one column to the next
 
 
-def point_table(points: Sequence[Point]) -> Table:
-    """One row for each point; columns of metrics that nobody measured are left out.
+@dataclass
+class Grid:
+    """Rows of cells under names. The first `keys` columns say what a row is about, the others what was measured.
 
-    ≠: the size of lvc's file is not met within 2 %.
+    `text` sets as many columns as fit beside each other; further ones follow below, with the keys again. Nothing is
+    left out but the ends of keys too long for a third of the width. A row of one cell is a heading across all columns;
+    columns in which nothing was measured are not shown.
     """
-    measured = [m for m in ("ssim_y", "ms_ssim_y", "vmaf") if any(p.quality and getattr(p.quality, m) for p in points)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("clip", "codec", "q/crf"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "q/crf" else "left")
-    speeds = ("enc fps", "dec fps", "kMAC/px", "peak MiB")
-    for name in ("bpp", "PSNR-Y", "U", "V", "6:1:1", *(METRICS[m] for m in measured), *speeds):
-        table.add_column(name, justify="right", no_wrap=True)
-    before = ""
+
+    names: Sequence[str]
+    keys: int
+    rows: list[tuple[Sequence[str], str]] = field(default_factory=list)
+
+    def add(self, *cells: str, style: str = "") -> None:
+        self.rows.append((cells, style))
+
+    def text(self, width: int) -> Text:
+        wide = [cells for cells, _ in self.rows if len(cells) > 1]
+        columns = [i for i in range(len(self.names)) if i < self.keys or any(row[i] for row in wide)]
+        widths = {i: max(cell_len(row[i]) for row in (self.names, *wide)) for i in columns}
+        for i in range(self.keys):
+            widths[i] = min(widths[i], max(8, width // 3))
+        taken = sum(widths[i] + _BETWEEN for i in range(self.keys))
+        blocks: list[list[int]] = []
+        room = 0
+        for i in columns[self.keys :]:
+            if not blocks or room < widths[i]:
+                blocks.append([])
+                room = width - taken
+            blocks[-1].append(i)
+            room -= widths[i] + _BETWEEN
+        keys = list(range(self.keys))
+        return Text("\n").join([self._block(keys + block, widths, width) for block in blocks or [[]]])
+
+    def _block(self, columns: list[int], widths: dict[int, int], width: int) -> Text:
+        text = Text(no_wrap=True)
+        for cells, style in ((self.names, "bold"), *self.rows):
+            if len(cells) == 1:
+                line = _fitted(cells[0], width)
+            else:
+                line = (" " * _BETWEEN).join(self._cell(cells[i], i, widths[i]) for i in columns).rstrip()
+            text.append(f"{line}\n", style)
+        return text
+
+    def _cell(self, text: str, column: int, width: int) -> str:
+        fitted = _fitted(text, width)
+        blanks = " " * (width - cell_len(fitted))
+        return fitted + blanks if column < self.keys else blanks + fitted
+
+
+def point_table(points: Sequence[Point]) -> Grid:
+    """A heading for each clip, below it one row for each point. ≠: the size of lvc's file is not met within 2 %."""
+    metrics = (*(METRICS[m] for m in _FIRST), "U", "V", "6:1:1")
+    figures = (*_FIRST, "psnr_u", "psnr_v", "psnr_611")
+    grid = Grid(("codec", "q/crf", "bpp", *metrics, "enc fps", "dec fps", "kMAC/px", "MiB"), 2)
+    before = None
     for p in points:
-        clip, before = "" if p.clip == before else p.clip, p.clip
-        head = (_short(clip), p.codec, NOTHING if p.error else f"{p.setting:g}")
-        if p.error or p.quality is None:
-            table.add_row(*head, "error", style="red")
-            continue
+        if p.clip != before:
+            before = p.clip
+            grid.add(p.clip, style="underline")
         q = p.quality
-        far = "≠" if p.size_match is not None and abs(p.size_match) > 0.02 else ""
-        table.add_row(
-            *head,
-            f"{far}{p.bpp:.4f}",
-            *(f"{x:.2f}" for x in (q.psnr_y, q.psnr_u, q.psnr_v, q.psnr_611)),
-            *(figure(getattr(q, m), m) for m in measured),
+        if p.error or q is None:
+            grid.add(p.codec, NOTHING, "error", *[""] * (len(grid.names) - 3), style="red")
+            continue
+        memory = f"{max(m.rss for m in (p.encode, p.decode) if m) / 2**20:.0f}" if p.encode and p.decode else ""
+        grid.add(
+            p.codec,
+            f"{p.setting:g}",
+            f"{'≠' if p.misses_size else ''}{p.bpp:.4f}",
+            *("" if getattr(q, m) is None else figure(getattr(q, m), m) for m in figures),
             _fps(p.encode),
             _fps(p.decode),
             _kmacs(p),
-            f"{max(m.rss for m in (p.encode, p.decode) if m) / 2**20:.0f}" if p.encode and p.decode else "",
+            memory,
             style="bold" if p.is_lvc else "",
         )
-    return table
+    return grid
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row for each clip and pair of codecs, and their means over the clips with a figure; rates and gains.
+_FIRST = [m for m in METRICS if m not in ("psnr_yuv", "psnr_611")]
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Grid:
+    """A heading for each pair of codecs, below it a row for each clip, and their means; rates and, in brackets, gains.
 
     A star: the curves share less than half of the shorter one's range.
     """
     metrics = [m for m in METRICS if any(v.metric == m for v in verdicts)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("BD-rate % (BD-quality)", no_wrap=True)
-    table.add_column("clip", no_wrap=True)
-    for metric in metrics:
-        table.add_column(METRICS[metric], justify="right", no_wrap=True)
+    grid = Grid(("BD-rate % (BD-quality)", *(METRICS[m] for m in metrics)), 1)
     overall = means(verdicts)
     for codec, anchor in dict.fromkeys((v.codec, v.anchor) for v in verdicts):
         mine = [v for v in verdicts if (v.codec, v.anchor) == (codec, anchor)]
-        pair = f"{codec} to {anchor}"
-        for clip in dict.fromkeys(v.clip for v in mine):
+        grid.add(f"{codec} to {anchor}", style="underline")
+        clips = list(dict.fromkeys(v.clip for v in mine))
+        for clip in clips:
             found = {v.metric: v for v in mine if v.clip == clip}
-            table.add_row(pair, _short(clip), *(_verdict(found.get(m)) for m in metrics))
-            pair = ""
-        total = {m.metric: m for m in overall if (m.codec, m.anchor) == (codec, anchor)}
-        least, most = min(m.count for m in total.values()), max(m.count for m in total.values())
-        counts = "–".join(str(n) for n in dict.fromkeys((least, most)))
-        cells = [_pair(total[m].rate, total[m].quality) if m in total else NOTHING for m in metrics]
-        clips = len(dict.fromkeys(v.clip for v in mine))
-        table.add_row("", f"mean of {counts} of {clips}", *cells, style="bold")
-    return table
+            grid.add(clip, *(_verdict(found.get(m)) for m in metrics))
+        if len(clips) > 1:
+            total = {m.metric: m for m in overall if (m.codec, m.anchor) == (codec, anchor)}
+            least, most = min(m.count for m in total.values()), max(m.count for m in total.values())
+            counts = "–".join(str(n) for n in dict.fromkeys((least, most)))
+            cells = [_pair(total[m].rate, total[m].quality) if m in total else NOTHING for m in metrics]
+            grid.add(f"mean of {counts} of {len(clips)}", *cells, style="bold")
+    return grid
 
 
-def means_table(points: Sequence[Point]) -> Table:
+def gap_table(verdicts: Sequence[Verdict]) -> Grid | None:
+    """How much better lvc is at equal size: where there are too few points for a curve. None where nothing is known."""
+    found = [m for m in means(verdicts) if m.gap is not None]
+    metrics = [m for m in METRICS if any(mean.metric == m for mean in found)]
+    if not found:
+        return None
+    grid = Grid(("at equal size", *(METRICS[m] for m in metrics)), 1)
+    for codec, anchor in dict.fromkeys((m.codec, m.anchor) for m in found):
+        gaps = {m.metric: m.gap for m in found if (m.codec, m.anchor) == (codec, anchor)}
+        grid.add(f"{codec} to {anchor}", *(NOTHING if (gap := gaps.get(m)) is None else f"{gap:+.2f}" for m in metrics))
+    return grid
+
+
+def means_table(points: Sequence[Point]) -> Grid:
     """Means over the clips that every codec was measured on."""
     rows = dataset_means(points)
-    metrics = [m for m in METRICS if any(row[m] is not None for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("mean", "codec", "lvc's q", "crf", "bpp", *(METRICS[m] for m in metrics), "enc fps", "dec fps"):
-        table.add_column(name, justify="left" if name in ("mean", "codec") else "right", no_wrap=True)
-    for number, row in enumerate(rows):
+    grid = Grid(("codec", "lvc's q", "crf", "bpp", *METRICS.values(), "enc fps", "dec fps"), 2)
+    for row in rows:
         both = ((row[f"{job}_starved"], row[f"{job}_fps"], row[f"{job}_fps_process"]) for job in ("encode", "decode"))
         speeds = (
             f"{'~' if low else ''}{figure(steady, 'fps')} ({figure(whole, 'fps')})" for low, steady, whole in both
         )
-        table.add_row(
-            f"of {row['clips']} clips" if not number else "",
+        grid.add(
             str(row["codec"]),
             figure(row["at"], "at"),
-            figure(row["crf"], "crf"),
+            "" if row["crf"] is None else figure(row["crf"], "crf"),
             figure(row["bpp"], "bpp"),
-            *(figure(row[m], m) for m in metrics),
+            *("" if row[m] is None else figure(row[m], m) for m in METRICS),
             *speeds,
             style="bold" if str(row["codec"]).startswith("lvc") else "",
         )
-    return table
+    if rows:
+        grid.rows.insert(0, ((f"mean of {rows[0]['clips']} clips",), "underline"))
+    return grid
 
 
-PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1, "fps": 1, "at": 0, "crf": 0}
+PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1, "vmaf_neg": 1, "fps": 1, "at": 0, "crf": 0}
 
 
 def figure(value: float | str | None, kind: str) -> str:
@@ -143,5 +200,7 @@ def _kmacs(point: Point) -> str:
     return "" if None in both else "/".join(f"{x:.1f}" for x in both if x is not None)
 
 
-def _short(name: str, width: int = 24) -> str:
-    return name if len(name) <= width else name[: width - 1] + "…"
+def _fitted(name: str, width: int) -> str:
+    if cell_len(name) <= width:
+        return name
+    return set_cell_size(name, width - 1) + "…"

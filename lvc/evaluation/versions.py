@@ -32,7 +32,7 @@ def encoder_version(anchor: Anchor) -> str:
 def decoders(metrics: Sequence[str]) -> list[str]:
     """Who reads the clips and the anchors' files, and who measures VMAF, if it is measured."""
     found = [f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"]
-    return [*found, f"static FFmpeg {ffmpeg.version()}"] if "vmaf" in metrics else found
+    return [*found, f"static FFmpeg {ffmpeg.version()}"] if any(m.startswith("vmaf") for m in metrics) else found
 
 
 def versions(anchors: list[Anchor]) -> dict[str, str]:

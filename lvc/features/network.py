@@ -18,6 +18,8 @@ FLAT = 2.0
 """Standard deviation of luma, of 255, below which a picture shows nothing: its vector is zeros and matches nothing."""
 SOFT = 4.0
 """Added to the standard deviation by which a picture is divided, so that noise of dark pictures stays small."""
+NAME = "frame64-2"
+"""Of the vectors: weights have a hash of their own, this changes with what is done to frames before the network."""
 LAYERS = (("conv1", 1), ("conv2", 2), ("conv3", 1), ("conv4", 2))
 """Name and stride of the convolutions, all 3x3, each followed by a ReLU; conv3 is residual."""
 
@@ -68,7 +70,7 @@ class Extractor:
         if projected != DIMENSIONS:
             raise UnsupportedError(f"{path.name} makes vectors of {projected} numbers, not {DIMENSIONS}")
         self.fingerprint = hashlib.sha256(data).digest()[:8]
-        self.name = "frame64"
+        self.name = NAME
 
     @property
     def id(self) -> str:

@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -27,6 +27,8 @@ from lvc.pipeline import WriteBehind
 
 VMAF_MIN_SIDE = 32
 """libvmaf fails on 16 rows or columns: its features look at four scales."""
+VMAF_MODELS = {"vmaf": "vmaf_v0.6.1", "vmaf_neg": "vmaf_v0.6.1neg"}
+"""libvmaf's built-in models by the name of the figure. NEG gives no credit for enhancement, such as sharpening."""
 _AHEAD = 8  # pictures that one side of a comparison may be ahead of the other
 EXTRA = "pip install 'lvc[eval]'"
 
@@ -120,24 +122,34 @@ class Fed:
 
 
 class Vmaf(Fed):
-    """VMAF (libvmaf's built-in model, vmaf_v0.6.1) of the bare pictures in `decoded` against those written here."""
+    """VMAF of the bare pictures in `decoded` against those written here. `figures`: of `VMAF_MODELS`."""
 
     LOG = "vmaf.json"
 
-    def __init__(self, decoded: Path | int, width: int, height: int, folder: Path, threads: int = 1) -> None:
+    def __init__(
+        self,
+        decoded: Path | int,
+        width: int,
+        height: int,
+        folder: Path,
+        threads: int = 1,
+        figures: Sequence[str] = ("vmaf",),
+    ) -> None:
         """`decoded`: a file, or a descriptor that pictures are read from as they come."""
-        graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}"
+        # the filter's arguments are parsed twice: `:` inside a model's is escaped twice
+        judges = "|".join(rf"version={VMAF_MODELS[name]}\\:name={name}" for name in figures)
+        graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}:model={judges}"
         name = f"pipe:{decoded}" if isinstance(decoded, int) else str(decoded.resolve())
         # the path of the log stands in a filter's arguments, where `:` and `\` mean something: it is relative
         inputs = raw_input(width, height, "25", name) + raw_input(width, height, "25", "-")
         arguments = [*inputs, "-lavfi", graph, "-f", "null", "-"]
         super().__init__(arguments, folder, (decoded,) if isinstance(decoded, int) else ())
-        self._result = folder / self.LOG
+        self._result, self._figures = folder / self.LOG, tuple(figures)
 
-    def scores(self) -> list[float | None]:
-        """One for each frame, 0 to 100; None where libvmaf had no number. After leaving."""
+    def scores(self) -> list[dict[str, float | None]]:
+        """The figures of each frame by name, 0 to 100; None where libvmaf had no number. After leaving."""
         frames = json.loads(self._result.read_text())["frames"]
-        return [frame["metrics"]["vmaf"] for frame in frames]
+        return [{name: frame["metrics"][name] for name in self._figures} for frame in frames]
 
 
 def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1) -> list[float | None]:
@@ -169,4 +181,4 @@ def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, thread
                         judge.kill()  # or who writes to it would wait
                         raise
                 decoded.close()
-        return judge.scores()
+        return [frame["vmaf"] for frame in judge.scores()]

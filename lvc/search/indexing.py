@@ -21,6 +21,9 @@ from lvc.search.sources import files_under, is_video_name, moments_of
 Seen = Callable[[str, str, LvcError | None], object]
 """Called after each file with its path, what was done (`added`, `changed`, `removed`, `failed`), and the error."""
 
+Begun = Callable[[int, int, str], object]
+"""Called before each file with its number, how many there are, and its path."""
+
 _UNKNOWN = -1
 """Instead of a time of change, where nothing tells versions of a file apart: it is read again every time."""
 
@@ -40,7 +43,12 @@ class Indexed:
 
 
 def index_folders(
-    paths: Iterable[str | os.PathLike[str]], database: Database, *, threads: int | None = None, seen: Seen | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    database: Database,
+    *,
+    threads: int | None = None,
+    seen: Seen | None = None,
+    begun: Begun | None = None,
 ) -> Indexed:
     """Bring the database up to date with folders, files and addresses of either. Files that cannot be read are
     remembered and tried again when they have changed. What lies elsewhere stays in the database untouched.
@@ -66,7 +74,9 @@ def index_folders(
     result.removed = len(gone)
     for path in gone:
         _tell(seen, path, "removed")
-    for name, (place, state) in wanted.items():
+    for number, (name, (place, state)) in enumerate(wanted.items(), 1):
+        if begun is not None:
+            begun(number, len(wanted), name)
         _bring(name, place, state, known.get(name), database, result, threads, seen)
     return result
 

@@ -19,6 +19,11 @@ NEIGHBOURS = 300
 """Rows that each moment of a query votes for."""
 SAME = 0.72
 """Two moments whose vectors agree at least so much show the same footage (docs/search.md says how often that errs)."""
+STILL, LEAST_MOMENTS, SAME_STILL, SAME_PICTURE = 0.9, 3, 0.77, 0.9
+"""A moment that agrees so much with the last one is that one still. Where fewer than `LEAST_MOMENTS` remain, what is
+compared is one picture or two, which another video may resemble: then the mean must be `SAME_STILL`, and with a
+photograph, which lasts less than `A_PICTURE` seconds, `SAME_PICTURE`."""
+A_PICTURE = 0.5
 LEAST_SECONDS = 3.0
 """So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
 LEAST_SHARE = 0.6
@@ -127,7 +132,7 @@ def duplicates(collection: Collection, progress: Callable[[int, int], object] | 
             if other == file or (min(file, other), max(file, other)) in compared:
                 continue
             compared.add((min(file, other), max(file, other)))
-            pair = _common(collection, file, other)
+            pair = common(collection, file, other)
             if pair is not None:
                 pairs.append(pair)
                 parent[root(file)] = root(other)
@@ -136,7 +141,7 @@ def duplicates(collection: Collection, progress: Callable[[int, int], object] | 
     return _groups(collection, pairs, root)
 
 
-def _common(collection: Collection, first: int, second: int) -> Pair | None:
+def common(collection: Collection, first: int, second: int) -> Pair | None:
     """What two files have in common, if it is enough."""
     if collection.seconds[first] > collection.seconds[second]:
         first, second = second, first
@@ -158,11 +163,22 @@ def _common(collection: Collection, first: int, second: int) -> Pair | None:
     # most of what lies over each other must agree, not a moment here and there
     if not enough or count < LEAST_SHARE * int(there.inside[:, best].sum()):
         return None
+    score = float(cosines[agreeing, best].mean())
+    if score < (SAME_PICTURE if asked.seconds < A_PICTURE else SAME_STILL):
+        if _different(unit(asked.vectors[agreeing])) < LEAST_MOMENTS:
+            return None
     start = float(times[0])
     length = min(float(times[-1]) - start + spacing, asked.seconds - start)
-    return Pair(
-        first, second, start, max(0.0, start + float(shifts[best])), length, float(cosines[agreeing, best].mean())
-    )
+    return Pair(first, second, start, max(0.0, start + float(shifts[best])), length, score)
+
+
+def _different(vectors: npt.NDArray[np.float32]) -> int:
+    """How many moments are left without those that are the last one still."""
+    count, last = 0, np.zeros(vectors.shape[1], np.float32)
+    for vector in vectors:
+        if float(last @ vector) < STILL:
+            count, last = count + 1, vector
+    return count
 
 
 def _groups(collection: Collection, pairs: list[Pair], root: Callable[[int], int]) -> list[Group]:

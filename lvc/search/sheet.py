@@ -1,15 +1,18 @@
-"""A picture of the results: what was asked for, then each hit, with its rank and time written into it."""
+"""A picture of the results: what was asked for, then each hit; below each its rank, score, times and name."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+import contextlib
+import functools
+import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
 from lvc.errors import LvcError, MediaError
 from lvc.features import shrink, upright
@@ -21,18 +24,17 @@ from lvc.search.sources import is_lvz
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 TILE_WIDTH, TILE_HEIGHT, GAP, COLUMNS = 240, 180, 8, 4
+CAPTION = 40  # rows below a picture
 _GREY = 40
-_DOT = 2  # pixels a dot of the digits
-# 3x5 dots each, rows from the top, the leftmost dot is the highest bit
-_DIGITS = {
-    "0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717", "6": "74757",
-    "7": "71122", "8": "75757", "9": "75717", ":": "02020", ".": "00002", "#": "57575", " ": "00000", "?": "71202",
-}  # fmt: skip
+_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
+_FONT_SIZE = 14
 _MATRICES = {True: (1.5748, 0.1873, 0.4681, 1.8556), False: (1.402, 0.3441, 0.7141, 1.772)}  # BT.709, else BT.601
 
 
 @dataclass(frozen=True)
 class Tile:
+    """A frame of a video, and the line above the video's name below it."""
+
     path: str
     seconds: float
     label: str
@@ -41,45 +43,64 @@ class Tile:
 def tiles_of(path: str, at: float, hits: list[Hit]) -> list[Tile]:
     """The query first, then the hits, each at the middle of its range."""
     found = [
-        Tile(h.path, (h.start + h.end) / 2, f"#{i} {_clock((h.start + h.end) / 2)}") for i, h in enumerate(hits, 1)
+        Tile(h.path, (h.start + h.end) / 2, f"{i}   {h.score:.3f}   {_clock(h.start)}–{_clock(h.end)}")
+        for i, h in enumerate(hits, 1)
     ]
-    return [Tile(path, at, "?"), *found]
+    return [Tile(path, at, f"asked for   {_clock(at)}"), *found]
 
 
 def sheet(tiles: list[Tile], threads: int | None = None) -> Picture:
     """uint8 [H,W,3]. A frame that cannot be read is grey."""
     rows = -(-len(tiles) // COLUMNS)
     columns = min(COLUMNS, len(tiles))
-    size = rows * (TILE_HEIGHT + GAP) + GAP, columns * (TILE_WIDTH + GAP) + GAP, 3
-    page = np.full(size, 255, np.uint8)
+    size = columns * (TILE_WIDTH + GAP) + GAP, rows * (TILE_HEIGHT + CAPTION + GAP) + GAP
+    page = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(page), _font()
     for number, tile in enumerate(tiles):
-        top = GAP + number // COLUMNS * (TILE_HEIGHT + GAP)
+        top = GAP + number // COLUMNS * (TILE_HEIGHT + CAPTION + GAP)
         left = GAP + number % COLUMNS * (TILE_WIDTH + GAP)
-        place = page[top : top + TILE_HEIGHT, left : left + TILE_WIDTH]
-        place[:] = _GREY
+        page.paste((_GREY,) * 3, (left, top, left + TILE_WIDTH, top + TILE_HEIGHT))
         try:
             picture = _picture_at(tile.path, tile.seconds, threads)
         except (LvcError, OSError):
             pass
         else:
             y, x = (a - b for a, b in zip((TILE_HEIGHT, TILE_WIDTH), picture.shape, strict=False))
-            place[y // 2 : y // 2 + picture.shape[0], x // 2 : x // 2 + picture.shape[1]] = picture
-        _write(place, tile.label)
-    return page
+            page.paste(Image.fromarray(picture), (left + x // 2, top + y // 2))
+        for line, text in enumerate((tile.label, os.path.basename(tile.path.rstrip("/")))):
+            pen.text((left, top + TILE_HEIGHT + 2 + line * 18), _fitted(text, font), fill="black", font=font)
+    return np.asarray(page)
 
 
 def write_png(path: Path, picture: Picture) -> None:
     """uint8 [H,W,3] → a PNG file."""
-    height, width, _ = picture.shape
-    lines = np.zeros((height, 1 + 3 * width), np.uint8)
-    lines[:, 0] = 1  # each sample as the difference to its left neighbour
-    lines[:, 1:] = np.diff(picture, axis=1, prepend=np.zeros((height, 1, 3), np.uint8)).reshape(height, -1)
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")]
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for name, data in parts:
-            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    Image.fromarray(picture).save(path, "PNG")
+
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@functools.cache
+def _font() -> Font:
+    """One of the system's; where there is none that is known, Pillow's own, which has the letters of ASCII alone."""
+    for name in _FONTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, _FONT_SIZE)
+    return ImageFont.load_default(_FONT_SIZE)
+
+
+def _fitted(text: str, font: Font) -> str:
+    """No wider than a tile, shortened in its middle; letters that the font lacks without their accents, or as `?`."""
+    missing = bytes(font.getmask("\U0010ffff"))
+    has = functools.cache(lambda letter: letter.isprintable() and bytes(font.getmask(letter)) != missing)
+    plain = (letter if has(letter) else unicodedata.normalize("NFKD", letter)[0] for letter in text)
+    text = "".join(letter if has(letter) else "-" if letter == "–" else "?" for letter in plain)
+    kept = len(text)
+    shown = text
+    while kept > 1 and font.getlength(shown) > TILE_WIDTH:
+        kept -= 1
+        shown = text[: kept - kept // 2] + "…" + text[len(text) - kept // 2 :]
+    return shown
 
 
 def _picture_at(path: str, seconds: float, threads: int | None) -> Picture:
@@ -127,14 +148,3 @@ def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, Vi
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes)}:{rest:04.1f}"
-
-
-def _write(place: Picture, text: str) -> None:
-    """White dots on black in the upper left corner."""
-    dots = np.zeros((7, 4 * len(text) + 1), bool)
-    for number, letter in enumerate(text):
-        for row, bits in enumerate(_DIGITS[letter]):
-            for column in range(3):
-                dots[1 + row, 1 + 4 * number + column] = int(bits) >> (2 - column) & 1
-    large = dots.repeat(_DOT, 0).repeat(_DOT, 1)[:, : place.shape[1]]
-    place[: large.shape[0], : large.shape[1]] = np.where(large[..., None], 255, 0)

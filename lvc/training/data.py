@@ -24,6 +24,7 @@ from ..codec.motion_choice import MotionChoice
 from ..errors import MediaError, UsageError
 from ..media.motion import MotionSearch
 from ..media.source import open_file
+from ..output import about
 
 VIDEO = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".264", ".3gp", ".y4m", ".ts", ".m4v"}
 PHOTO = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -106,24 +107,32 @@ def _search(y: np.ndarray, uv: np.ndarray, crf: float) -> np.ndarray:
 
 
 def find_footage(roots: tuple[Path, ...]) -> list[Path]:
-    """Every video and photograph below `roots`, sorted. Raises `UsageError` when there is none."""
+    """Every video and photograph below `roots`, sorted. Raises `MediaError` for a root that is not there, `UsageError`
+    for one that holds none; both name it."""
     found: list[Path] = []
     for root in roots:
-        below = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-        found += [p for p in below if p.suffix.lower() in VIDEO | PHOTO]
-    if not found:
-        raise UsageError("no video or photograph among the data — name folders that hold some")
+        with about(str(root)):
+            if not root.exists():
+                raise MediaError("no such file or folder — check the name")
+            below = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+            footage = [p for p in below if p.suffix.lower() in VIDEO | PHOTO]
+            if not footage:
+                raise UsageError("holds no video or photograph — name files or folders that do")
+            found += footage
     return found
 
 
 def open_cache(
     roots: tuple[Path, ...], folder: Path, max_height: int, max_frames: int, seed: int, report: Callable[[str], None]
 ) -> list[CachedClip]:
-    """Build what is missing of the cache and map it. A file that cannot be read is reported and left out."""
+    """Build what is missing of the cache and map it: a file is found there again by its path, size and time of change.
+    One that cannot be read is reported and left out."""
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for path in find_footage(roots):
-        key = hashlib.sha256(f"{path.resolve()}|{max_height}|{max_frames}|{seed}|3".encode()).hexdigest()[:16]
+        status = path.stat()
+        source = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        key = hashlib.sha256(f"{source}|{max_height}|{max_frames}|{seed}|3".encode()).hexdigest()[:16]
         data, index = folder / f"{key}.bin", folder / f"{key}.json"
         if not index.exists():
             try:

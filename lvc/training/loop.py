@@ -25,11 +25,12 @@ import torch
 
 from ..codec.compensate import compensate
 from ..codec.motion_decision import MotionDecision
-from ..errors import UnsupportedError
+from ..errors import MediaError, UnsupportedError
 from ..models.config import LEVEL_MAX, LEVEL_MIN
 from ..models.load import wrap
 from ..models.network import Codec, FrameCodec
-from .data import CachedClip, open_cache
+from ..output import about
+from .data import CachedClip, find_footage, open_cache
 from .distributed import Team, team
 from .forward import Past, forward
 from .optimizer import Muon
@@ -280,7 +281,12 @@ class Trainer:
 def train(settings: TrainSettings, report: Report = lambda line: None) -> Path:
     """Train until `minutes` are used up; returns `settings.out`. `report` gets one dict per event; the same lines go to
     `work/log.jsonl`, one JSON object a line. Started by `torchrun`, the processes train together, and the first one
-    writes and reports. Raises `UsageError` for unusable data, `MediaError` if another process ended."""
+    writes and reports. Raises `UsageError` for unusable data, `MediaError` for data that is not there and if another
+    process ended."""
+    find_footage(settings.data)  # before anything is written
+    if settings.init is not None and not settings.init.exists():
+        with about(str(settings.init)):
+            raise MediaError("no such file — check the name")
     with team() as others:
         if not others.leads:
             _train(settings, lambda line: None, others)

@@ -88,32 +88,27 @@ def by_method(
     return results
 
 
-def by_search(folders: list[Path], queries: list[tuple[Excerpt, Views]]) -> list[tuple[bool, bool]]:
-    results = []
+def by_search(folders: list[Path], queries: list[tuple[Excerpt, Views]]) -> tuple[list[tuple[bool, bool]], list[bool]]:
+    """`lvc search query`; and whether `lvc search duplicates` puts an excerpt and its video into one group. Prints what
+    else that groups."""
+    results, grouped = [], []
     with tempfile.TemporaryDirectory() as folder, Database(folder, create=True) as database:
         started = time.monotonic()
         done = index_folders(folders, database)
         print(f"index: {done} in {time.monotonic() - started:.0f} s", file=sys.stderr)
         collection = database.load()
         nearest = Nearest(collection.vectors)
+        wrong = [group.paths for group in duplicates(collection)]
+        print(f"groups among {len(collection.paths)} different videos: {wrong}", file=sys.stderr)
+        places = {Path(path).name: number for number, path in enumerate(collection.paths)}
         for excerpt, _ in queries:
+            video = collection.moments(places[excerpt.clip.name])
+            grouped.append(bool(duplicates(_collection({"excerpt": moments_of(excerpt.path), "video": video}))))
             hits = ask(collection, moments_of(excerpt.path, spacing=QUERY_SPACING), 1, nearest)
             results.append(right((Path(hits[0].path).name, hits[0].start) if hits else None, excerpt))
             if not all(results[-1]):
                 print(excerpt.path.name, excerpt.start, hits, file=sys.stderr)
-    return results
-
-
-def by_duplicates(embed: Embed, haystack: dict[str, Views], queries: list[tuple[Excerpt, Views]]) -> list[bool]:
-    """Whether `lvc search duplicates` puts an excerpt and its video into one group. Prints what else it groups."""
-    files = {n: Moments(t[:-1], embed(y, c), float(t[-1])) for n, (t, y, c) in haystack.items()}
-    wrong = duplicates(_collection(files))
-    print(f"groups among {len(files)} different videos: {[g.paths for g in wrong]}", file=sys.stderr)
-    found = []
-    for excerpt, (times, y, c) in queries:
-        asked = Moments(times[::4], embed(y, c)[::4], float(times[-1]) + 0.25)
-        found.append(bool(duplicates(_collection({"excerpt": asked, "video": files[excerpt.clip.name]}))))
-    return found
+    return results, grouped
 
 
 def _collection(files: dict[str, Moments]) -> Collection:
@@ -146,9 +141,9 @@ def main() -> None:
         methods |= of_codec(args.data / "train", args.work)
     methods["features"] = extracted(args.features)
     results = {name: by_method(embed, haystack, queries) for name, embed in methods.items()}
+    grouped: list[bool] = []
     if not args.no_search:
-        results["`lvc search`"] = by_search(folders, queries)
-    grouped = by_duplicates(methods["features"], haystack, queries)
+        results["`lvc search`"], grouped = by_search(folders, queries)
     print(f"{len(haystack)} videos, {len(queries) // len(CHANGES)} excerpts each changed in {len(CHANGES) - 1} ways\n")
     print("| | " + " | ".join(CHANGES) + " |\n|---|" + "---|" * len(CHANGES))
     for name, outcome in results.items():
@@ -157,8 +152,9 @@ def main() -> None:
             mine = [r for r, (e, _) in zip(outcome, queries, strict=True) if e.change == change]
             cells.append(f"{np.mean([a for a, _ in mine]):.3f} / {np.mean([b for _, b in mine]):.3f}")
         print(f"| {name} | " + " | ".join(cells) + " |")
-    shares = [np.mean([g for g, (e, _) in zip(grouped, queries, strict=True) if e.change == c]) for c in CHANGES]
-    print("| duplicates, in one group | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
+    if grouped:
+        shares = [np.mean([g for g, (e, _) in zip(grouped, queries, strict=True) if e.change == c]) for c in CHANGES]
+        print("| duplicates, in one group | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
 
 
 if __name__ == "__main__":

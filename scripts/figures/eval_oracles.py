@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from lvc.evaluation import anchors, metrics
-from lvc.evaluation.judge import judge
+from lvc.evaluation.judge import METRICS, judge
 from lvc.evaluation.rawfile import read_pictures
 from lvc.evaluation.reference import make_reference
 from lvc.media import ffmpeg
@@ -43,7 +43,7 @@ def compared(clip: Path, crf: float, frames: int, folder: Path) -> dict[str, flo
             for item in items:
                 write_picture(file, item)
     order: dict[str, Any] = {"codec": "x264", "src": str(folder / "decoded.raw"), "reference": str(source.path)}
-    order |= {"size": (video.width, video.height), "metrics": ["psnr", "ssim", "ms-ssim", "vmaf"], "threads": 1}
+    order |= {"size": (video.width, video.height), "metrics": METRICS, "threads": 1}
     ours = judge(order | {"pictures": "", "originals": ""})["per_frame"]
     decoded = list(read_pictures(folder / "decoded.raw", video.width, video.height))
     wavelet = [_ms_ssim_by_wavelet(a.y, b.y) for a, b in zip(pictures, decoded, strict=True)]
@@ -59,16 +59,21 @@ def compared(clip: Path, crf: float, frames: int, folder: Path) -> dict[str, flo
             ("MS-SSIM", mine["ms_ssim_y"], their["float_ms_ssim"]),
             ("MS-SSIM 9/7", wave, their["float_ms_ssim"]),
             ("VMAF", mine["vmaf"], their["vmaf"]),
+            ("VMAF-NEG", mine["vmaf_neg"], their["neg"]["vmaf"]),
         ):
             seen[name] = max(seen.get(name, 0.0), abs(value - oracle))
     return seen
 
 
-def _by_ffmpeg(folder: Path, width: int, height: int) -> list[dict[str, float]]:
+def _by_ffmpeg(folder: Path, width: int, height: int) -> list[dict[str, Any]]:
     """libvmaf's log, with FFmpeg's SSIM of the same frames."""
     inputs = [part for name in ("decoded.raw", "mine.raw") for part in ffmpeg.raw_input(width, height, "25", name)]
     features = "feature=name=psnr|name=float_ms_ssim"
-    for graph in (f"libvmaf=log_fmt=json:log_path=log.json:{features}", "ssim=stats_file=ssim.log"):
+    for graph in (
+        f"libvmaf=log_fmt=json:log_path=log.json:{features}",
+        "libvmaf=log_fmt=json:log_path=neg.json:model=version=vmaf_v0.6.1neg",
+        "ssim=stats_file=ssim.log",
+    ):
         command = [
             str(ffmpeg.executable()),
             "-nostdin",
@@ -82,10 +87,13 @@ def _by_ffmpeg(folder: Path, width: int, height: int) -> list[dict[str, float]]:
             "-",
         ]
         subprocess.run(command, cwd=folder, check=True)
-    found = [frame["metrics"] for frame in json.loads((folder / "log.json").read_text())["frames"]]
-    for frame, line in zip(found, (folder / "ssim.log").read_text().splitlines(), strict=True):
+    found, neg = (
+        [frame["metrics"] for frame in json.loads((folder / name).read_text())["frames"]]
+        for name in ("log.json", "neg.json")
+    )
+    for frame, other, line in zip(found, neg, (folder / "ssim.log").read_text().splitlines(), strict=True):
         parts = dict(part.split(":") for part in line.split() if ":" in part)
-        frame |= {"ssim_y": float(parts["Y"]), "ssim_all": float(parts["All"])}
+        frame |= {"ssim_y": float(parts["Y"]), "ssim_all": float(parts["All"]), "neg": other}
     return found
 
 

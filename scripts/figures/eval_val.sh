@@ -1,5 +1,5 @@
 #!/bin/sh
-# The figures of README and model card: lvc's default against four anchors on all of val, 96 frames each, at most 480 rows.
+# The figures of README and model card: lvc's default against six anchors on all of val, 96 frames each, at most 480 rows.
 #     scripts/figures/eval_val.sh [lvc eval OPTION...]
 #     scripts/figures/eval_val.sh --qualities none                # the anchors alone, once for every model to come
 # Table, points and page land in .work/eval-val (or OUT). Cut off, the same command goes on where it was. Anchors are
@@ -14,7 +14,8 @@ cd "$(dirname "$0")/../.."
 out=${OUT:-.work/eval-val}
 val=${LVC_DATA:-../shared/data}/val
 mkdir -p "$out"
-anchors=x264:medium@16/22/28/34,x264:veryfast@16/22/28/34,x265:medium@16/22/28/34,svtav1:6@14/24/35/47
+anchors=x264:medium@16/22/28/34,x264:medium:psnr@16/22/28/34,x264:veryfast@16/22/28/34
+anchors=$anchors,x265:medium@16/22/28/34,x265:medium:psnr@16/22/28/34,svtav1:6@14/24/35/47
 set -- --frames 96 --max-height 480 --threads 2 --anchors "$anchors" --work "$out/store" "$@"
 set -f # the patterns are of files in val, not of those here
 for pattern in ${CLIPS:-*}; do

@@ -25,6 +25,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> tuple[L
     assert [(e["event"], Path(e["path"]).name) for e in done.events if "path" in e] == [
         ("added", "a.mp4"), ("added", "b.lvz"), ("added", "c.lvz"), ("failed", "d.mp4"),
     ]  # fmt: skip
+    assert [(e["number"], e["files"]) for e in done.events if "path" in e] == [(n, 4) for n in (1, 2, 3, 4)]
     last = done.events[-1]
     assert (last["event"], last["added"], last["failed"], last["stored"]) == ("done", 3, 1, 1)
     return lvc, folder

@@ -33,7 +33,7 @@ def _score(source: Path, coded: Path, seconds: float, folder: Path) -> float:
     with ffmpeg.Vmaf(raw, decoded[0].y.shape[1], decoded[0].y.shape[0], folder) as judge:
         for frame in shown:
             judge.write(frame)
-    scores = [s for s in judge.scores() if s is not None]
+    scores = [s for frame in judge.scores() if (s := frame["vmaf"]) is not None]
     assert len(scores) == len(decoded) == len(shown)
     return sum(scores) / len(scores)
 

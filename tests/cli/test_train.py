@@ -26,4 +26,8 @@ def test_train_and_go_on(lvc: Lvc, carphone: Path) -> None:
 
 def test_usage(lvc: Lvc, carphone: Path) -> None:
     assert lvc("train", carphone).code == 2
-    assert lvc("train", "nothing-here", "--out", "m.safetensors", "--max-steps", "1").code in (2, 3)
+    missing = lvc("train", carphone, "nothing-here", "--out", "m.safetensors", "--max-steps", "1")
+    assert missing.code == 3 and "lvc: error: nothing-here: no such file or folder" in missing.err
+    missing = lvc("train", carphone, "--init", "absent.safetensors", "--out", "m.safetensors", "--max-steps", "1")
+    assert missing.code == 3 and "lvc: error: absent.safetensors: no such file" in missing.err
+    assert not list(lvc.folder.glob("m.*"))  # nothing was begun

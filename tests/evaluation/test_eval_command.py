@@ -23,7 +23,7 @@ app = typer.Typer()
 app.command("eval", help=command.HELP)(command.evaluate)
 
 
-def fake(clips: Mapping[Path, str], plan: Plan, store: Store) -> Generator[Point]:
+def fake(clips: Mapping[Path, str], plan: Plan, store: Store, begun: object = None) -> Generator[Point]:
     for name in clips.values():
         yield from fake_clip(name, plan)
 
@@ -77,10 +77,21 @@ def invoke(*args: str) -> Result:
 def test_table_and_verdict() -> None:
     result = invoke("a.mp4", "b.mp4", "--threads", "2")
     assert result.exit_code == 0, result.output
-    for text in ("x264:medium", "31.5 (4.0)", "– (5.0)", "256", "2.1/1.0", "BD-rate", "of 2 clips", "mean of 2 of 2"):
+    for text in ("31.5 (4.0)", "– (5.0)", "256", "2.1/1.0", "BD-rate", "mean of 2 clips", "mean of 2 of 2"):
         assert text in result.stdout
+    assert "lvc to x264:medium\n" in result.stdout and "lvc to x264:medium:psnr\n" in result.stdout
     busy = [line for line in result.stdout.splitlines() if "~31.5 (4.0)" in line]
     assert busy and all("x264:medium" in line for line in busy)  # it waited for the processor, lvc did not
+
+
+def test_one_quality_is_judged_at_equal_size() -> None:
+    result = invoke("a.mp4", "--quality", "50", "--anchors", "x264:medium")
+    assert result.exit_code == 0 and "at equal size" in result.stdout and "too few" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("lvc to x264:medium")]
+    assert line.split()[3:] == ["-2.00", "+0.00", "-2.00", "-2.00"]  # PSNR-Y, SSIM-Y, PSNR-YUV, 6:1:1
+    result = invoke("a.mp4", "--quality", "50", "--anchors", "x264:medium", "--json")
+    verdicts = [json.loads(line) for line in result.stdout.splitlines() if '"verdict"' in line]
+    assert verdicts[0]["bd_rate"] is None and verdicts[0]["gap"] == pytest.approx(-2)
 
 
 def test_the_anchors_alone_at_crfs() -> None:
@@ -104,7 +115,9 @@ def test_json_lines() -> None:
     assert lines[-1]["settings"]["frames"] is None and "psnr" in lines[-1]["settings"]["metrics"]
     lines = [json.loads(line) for line in invoke("a.mp4", "--json").stdout.splitlines()]
     verdicts = [line for line in lines if line["event"] == "verdict"]
-    assert [v["metric"] for v in verdicts] == ["psnr_611", "psnr_y", "ssim_y"] and verdicts[0]["bd_rate"] > 0
+    assert [v["metric"] for v in verdicts[::2]] == ["psnr_y", "ssim_y", "psnr_yuv", "psnr_611"]
+    assert [v["anchor"] for v in verdicts[:2]] == ["x264:medium", "x264:medium:psnr"]
+    assert verdicts[0]["bd_rate"] > 0
     assert "libx264" in lines[-1]["versions"]["x264:medium"]
 
 
@@ -114,7 +127,7 @@ def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_pat
     assert result.exit_code == MediaError.exit_code
     assert "absent.mp4: cannot be opened" in result.output and "broken.mp4: broken" in result.output
     assert "x264:medium" in result.stdout
-    assert len(csv.read_text().splitlines()) == 5
+    assert len(csv.read_text().splitlines()) == 6
     assert invoke("broken.mp4", "absent.mp4").exit_code == CorruptError.exit_code
 
 
@@ -144,7 +157,10 @@ def test_the_gate(tmp_path: Path) -> None:
     WORSE["psnr"] = -0.2
     result = invoke(*gate)
     assert result.exit_code == RegressionError.exit_code
-    assert "a.mp4: got worse at quality 30: 0.200 dB less (30.800 instead of 31.000 dB, 0.05 allowed)" in result.output
+    assert (
+        "a.mp4: got worse at quality 30: 0.200 dB less PSNR-Y (30.800 instead of 31.000 dB, 0.05 allowed)"
+        in result.output
+    )
     assert result.output.count("got worse") == 4
     assert invoke(*gate, "--tolerance-psnr", "0.3").exit_code == 0
     WORSE.update(psnr=1.0, bytes=1.02)
@@ -192,6 +208,8 @@ def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
         "--anchors x264:medium@",
         "--anchors x264:medium@20/52",
         "--anchors x264:medium@20,x264:medium@30",
+        "--anchors x264:medium:film",
+        "--anchors svtav1:6:psnr",
         "--qualities none",
         "--qualities none --anchors x264:medium",
         "--qualities none --anchors none",

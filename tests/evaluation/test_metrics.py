@@ -10,7 +10,17 @@ import av
 import numpy as np
 import pytest
 
-from lvc.evaluation.metrics import IDENTICAL, ClipQuality, compare, ms_ssim, psnr, squared_error, ssim
+from lvc.evaluation.metrics import (
+    IDENTICAL,
+    ClipQuality,
+    FrameQuality,
+    compare,
+    ms_ssim,
+    psnr,
+    squared_error,
+    ssim,
+    weighted_611,
+)
 from lvc.evaluation.planes import Picture, from_frame, to_frame
 
 PSNR_TOLERANCE = 0.006  # dB: FFmpeg prints two decimals
@@ -74,6 +84,8 @@ def test_psnr_and_ssim_agree_with_ffmpeg(size: tuple[int, int]) -> None:
             assert getattr(mine, f"psnr_{channel}") == pytest.approx(
                 float(p[f"lavfi.psnr.psnr.{channel}"]), abs=PSNR_TOLERANCE
             )
+        # FFmpeg's average is that of all samples, as PSNR-YUV
+        assert mine.psnr_yuv == pytest.approx(float(p["lavfi.psnr.psnr_avg"]), abs=PSNR_TOLERANCE)
         assert mine.ssim_y == pytest.approx(float(s["lavfi.ssim.Y"]), abs=SSIM_TOLERANCE)
         assert mine.ssim_all == pytest.approx(float(s["lavfi.ssim.All"]), abs=SSIM_TOLERANCE)
 
@@ -87,6 +99,15 @@ def test_clip_psnr_is_pooled_over_squared_errors_not_over_decibels() -> None:
     assert clip.psnr_y == pytest.approx(10 * math.log10(255**2 / 50))
     assert clip.psnr_611 == pytest.approx(clip.psnr_y)
     assert quality.clip().ms_ssim_y is None
+
+
+def test_next_to_no_error_in_chroma_moves_611_by_decibels_and_yuv_hardly() -> None:
+    """Black-and-white film: both sides of the comparison have all but perfect chroma."""
+    film = FrameQuality(38.0, 60.0, 60.0, weighted_611(38, 60, 60))
+    other = FrameQuality(38.0, 52.0, 52.0, weighted_611(38, 52, 52))
+    assert film.psnr_611 - other.psnr_611 == pytest.approx(2)
+    assert 0 < film.psnr_yuv - other.psnr_yuv < 0.1
+    assert FrameQuality(IDENTICAL, IDENTICAL, IDENTICAL, IDENTICAL).psnr_yuv == IDENTICAL
 
 
 def test_squared_error_is_exact_beyond_float32() -> None:

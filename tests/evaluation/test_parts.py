@@ -14,6 +14,7 @@ import pytest
 from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
 from lvc.evaluation import anchors, measure
 from lvc.evaluation.measure import Workers
+from lvc.evaluation.metrics import squared_error
 from lvc.evaluation.planes import Picture
 from lvc.evaluation.point import Point
 from lvc.evaluation.rawfile import read_pictures
@@ -45,6 +46,24 @@ def test_anchors_write_files_and_read_them_back(
     assert len(decoded) == 3 and sum(key_frames) == 1
     assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
     assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12
+
+
+@pytest.mark.parametrize("name", ["x264", "x265"])
+def test_a_tune_is_part_of_the_name_and_reaches_the_encoder(pictures: Make, name: str, tmp_path: Path) -> None:
+    plain, tuned = (anchors.Anchor.parse(f"{name}:faster{tune}@30", 1) for tune in ("", ":psnr"))
+    if missing := anchors.why_not(plain):
+        pytest.skip(missing)
+    assert (str(plain), str(tuned)) == (f"{name}:faster", f"{name}:faster:psnr") and tuned.crfs == (30,)
+    assert anchors.Anchor.parse(str(tuned)).tune == "psnr"  # so a worker is told of it
+    files, errors = [], []
+    for anchor in (plain, tuned):
+        done = anchors.encode(pictures(8), VIDEO, anchor, 30, tmp_path / str(anchor))
+        files.append(done.path.read_bytes())
+        decoded = anchors.decode(done.path, anchor, VIDEO)
+        errors.append(sum(squared_error(a.y, b.y) for a, b in zip(pictures(8), decoded, strict=True)) * len(files[-1]))
+    assert files[0] != files[1]
+    with pytest.raises(UsageError, match=f"write {name}:faster:psnr or"):
+        anchors.Anchor.parse(f"{name}:faster:nonsense")
 
 
 def test_at_size_meets_the_size(pictures: Make, tmp_path: Path) -> None:

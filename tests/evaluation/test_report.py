@@ -155,7 +155,9 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         assert tab.locator("#rd .curve").count() == 3
         assert tab.locator("#failed li").inner_text().startswith("absent.mp4, lvc: cannot be opened")
         assert "Mean of 2 clips" in tab.locator("#clip").inner_text()
-        assert tab.locator("#tiles div").count() == 2
+        assert tab.locator("#tiles div").count() == 2 and "VMAF: " in tab.locator("#tiles div").first.inner_text()
+        assert tab.locator("#metric").input_value() == "psnr_y"
+        assert "bits at equal PSNR-Y" in tab.locator("#tiles").inner_text()
         curve = "[...document.querySelectorAll('#rd .curve')].at(-1)?.getAttribute('d')"
         before = tab.evaluate(curve)
         assert before
@@ -184,6 +186,21 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         tab.wait_for_function(f"() => JSON.stringify({points}) === '[2,3,3]'")
         tab.locator("#rd svg[role=img] path[transform]").first.hover(force=True)
         assert "bpp" in tab.locator("#rd .tip").inner_text()
+
+
+def test_one_quality_is_judged_at_equal_size(browser: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    points = [p for p in made_up(store) if p.at == 50 and p.clip == "sofa.mp4"]
+    path = tmp_path / "one.html"
+    path.write_text(page(points, Plan([50], PLAN.anchors, pictures=True), store), encoding="utf-8")
+    with Tab(browser, path) as tab:
+        tiles = tab.locator("#tiles div")
+        assert [tile.locator("b").inner_text() for tile in tiles.all()] == ["−1.50 dB", "−2.50 dB"]
+        assert "PSNR-Y at equal size, lvc against x264:medium" in tiles.first.inner_text()
+        assert "VMAF: ±0.00" in tiles.first.inner_text()
+        assert "too few" not in tab.locator("body").inner_text()
+        assert tab.locator("#bd-title").inner_text() == "Quality at equal size"
+        assert "−1.50" in tab.locator("#bd tbody tr").first.inner_text()
 
 
 def test_frames_of_an_anchor_without_that_size_are_the_nearest(browser: Any, report: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.evaluation import anchors, judge, run
@@ -31,6 +30,19 @@ def all_points(clip: Path, plan: Plan, folder: Path) -> list[Point]:
     return list(run.evaluate({clip: clip.name}, plan, Store(folder)))
 
 
+def test_what_runs_is_told_while_it_runs(clip: Path, disguised: list[str], tmp_path: Path) -> None:
+    told: list[str] = []
+    plan = Plan([50], [anchors.Anchor("x264", "ultrafast", 1)], frames=4, threads=1)
+    points = run.evaluate({clip: "a.mkv"}, plan, Store(tmp_path), lambda name, what: told.append(f"{name}: {what}"))
+    next(points)
+    lvc = [f"a.mkv: lvc at 50: {what}" for what in ("encoding", "decoding", "comparing")]
+    assert told[:4] == ["a.mkv: opening", *lvc]
+    next(points)
+    assert told[4].startswith("a.mkv: x264:ultrafast CRF ") and told[4].endswith(": encoding")
+    assert told[-2].endswith(": decoding") and told[-1].endswith(": comparing")
+    points.close()
+
+
 def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     plan = Plan([30, 50, 70], [anchors.Anchor("x264", "medium", 1)], frames=10, threads=1)
     points = all_points(clip, plan, tmp_path)
@@ -43,7 +55,7 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
         assert anchor.size_match is not None and abs(anchor.size_match) < 0.2
         assert lvc.quality and anchor.quality and len(lvc.per_frame) == 10
     found = verdicts(points)
-    assert [v.metric for v in found] == ["psnr_611", "psnr_y", "ssim_y"]
+    assert [v.metric for v in found] == ["psnr_y", "ssim_y", "psnr_yuv", "psnr_611"]
     verdict = found[0]
     assert verdict.rate.value is not None and verdict.rate.value > 0  # ultrafast needs more bits than medium
     record = points[0].record(per_frame=True)
@@ -53,11 +65,7 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
         write_csv(file, points)
         file.seek(0)
         assert len(file.readlines()) == 7
-    console = Console(width=160, file=(tmp_path / "table.txt").open("w+"))
-    console.print(point_table(points), verdict_table(found), means_table(points))
-    console.file.seek(0)
-    text = console.file.read()
-    console.file.close()
+    text = "".join(grid.text(160).plain for grid in (point_table(points), verdict_table(found), means_table(points)))
     assert "x264:medium" in text and f"{points[0].bpp:.4f}" in text
 
 

@@ -14,6 +14,7 @@ from clips import picture
 
 from lvc.errors import UnsupportedError
 from lvc.features import DIMENSIONS, Extractor, FeatureSampler, default_extractor, quantise, shrink, thumbnail, unit
+from lvc.features.thumbnail import without_bars
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "features"
 
@@ -55,6 +56,40 @@ def test_thumbnails_are_upright() -> None:
         assert np.allclose(a, b, atol=1e-3)
     mirrored = thumbnail(y[:, ::-1], u[:, ::-1], v[:, ::-1], hflip=True)
     assert np.allclose(mirrored[0], thumbnail(y, u, v)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "left", "right"),
+    [(0, 0, 0, 0), (12, 12, 0, 0), (0, 0, 30, 30), (12, 12, 30, 30), (13, 11, 0, 0), (0, 0, 60, 60), (0, 0, 29, 31)],
+)
+@pytest.mark.parametrize("colour", [16, 0, 90, 235])
+def test_bars_are_cut_off(above: int, below: int, left: int, right: int, colour: int) -> None:
+    y, u, v = planes(3)
+    around = (above, below), (left, right)
+    barred = np.pad(y, around, constant_values=colour).astype(np.int16)
+    noise = np.random.default_rng(1).integers(-2, 3, barred.shape)  # as coding leaves
+    barred = (barred + noise).clip(0, 255).astype(np.uint8)
+    rows, columns = without_bars(barred)
+    assert (rows, columns) == (slice(above, above + 96), slice(left, left + 160))
+    half = [[(n + 1) // 2 for n in pair] for pair in around]
+    chroma = [np.pad(p, half, constant_values=128) for p in (u, v)]
+    assert vector(barred, *chroma) @ vector(y, u, v) > 0.97
+
+
+def test_what_is_no_bar_stays() -> None:
+    y = planes(3)[0]
+    whole = slice(0, 96), slice(0, 160)
+    night = y.copy()
+    night[:, :50] = 16  # dark on one side only
+    subtitle = np.pad(y, ((0, 0), (30, 30)), constant_values=16)
+    subtitle[::3, :25] = 220  # something is written into a bar
+    other = y.copy()
+    other[:20], other[-20:] = 16, 200  # a dark roof, a bright floor
+    for picture_ in (y, night, other, np.full((96, 160), 16, np.uint8)):
+        assert without_bars(picture_) == whole
+    assert without_bars(subtitle) == (slice(0, 96), slice(0, 220))
+    thin = np.pad(y, ((0, 0), (1, 1)), constant_values=16)
+    assert without_bars(thin) == (slice(0, 96), slice(0, 162))
 
 
 def test_brightness_and_contrast_hardly_matter() -> None:

@@ -11,8 +11,10 @@ import pytest
 from clips import CARPHONE, real_clip
 
 from lvc.errors import MediaError, UsageError
+from lvc.features import quantise
 from lvc.media import Frame, MediaReader, MediaWriter
 from lvc.search import Database, Moments, duplicates, index_folders, moments_of, parse_target, query, similar
+from lvc.search import sheet as sheets
 from lvc.search.align import align, thinned
 from lvc.search.database import Collection
 from lvc.search.export import check_ending, table_of, write_table
@@ -85,6 +87,56 @@ def test_duplicates_and_neighbours(collection: Collection, library: Path) -> Non
     assert [Path(h.path).name for h in hits] == ["excerpt.mkv", "carphone.mp4"]
 
 
+def boxed(source: Path, target: Path, start: float, size: tuple[int, int], duration: float = 4) -> Path:
+    """A part of a clip in the middle of black of twice its width or height: `size`, of which a picture takes a part."""
+    with MediaReader(source, start=start, duration=duration, audio="none", resolution="96x64") as reader:
+        with MediaWriter(target, replace(reader.video, width=size[0], height=size[1]), crf=28) as writer:
+            for frame in (item for item in reader if isinstance(item, Frame)):
+                around = [((size[1] - 64) // 2,) * 2, ((size[0] - 96) // 2,) * 2]
+                y = np.pad(frame.y, around, constant_values=16)
+                u, v = (
+                    np.pad(p, [(a // 2, b // 2) for a, b in around], constant_values=128) for p in (frame.u, frame.v)
+                )
+                writer.write(replace(frame, y=y, u=u, v=v))
+    return target
+
+
+def test_bars_neither_make_duplicates_nor_hide_them(bikes: Path, tmp_path: Path) -> None:
+    sources = {"bikes": bikes, "carphone": real_clip(CARPHONE)}
+    for name, source in sources.items():
+        boxed(source, tmp_path / f"{name} pillar.mp4", 0, (240, 64))
+        boxed(source, tmp_path / f"{name} letter.mp4", 0, (96, 128))
+        boxed(source, tmp_path / f"{name} window.mp4", 0, (160, 96))
+        boxed(source, tmp_path / f"{name} plain.mp4", 0, (96, 64))
+    with Database(tmp_path / "db", create=True) as database:
+        index_folders([tmp_path], database)
+        groups = duplicates(database.load())
+    kinds = sorted({" ".join(Path(p).stem.split()[:1]) for p in g.paths} for g in groups)
+    assert kinds == [{"bikes"}, {"carphone"}] and [len(g.paths) for g in groups] == [4, 4]
+
+
+def test_still_pictures_have_to_agree_more_than_moving_ones() -> None:
+    rng = np.random.default_rng(3)
+
+    def near(vector: np.ndarray, cosine: float) -> np.ndarray:
+        other = rng.normal(size=vector.shape)
+        other -= vector * (other @ vector)
+        return cosine * vector + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)
+
+    def groups(first: np.ndarray, cosine: float, seconds: float = 6) -> int:
+        n = len(first)
+        parts = [first, np.stack([near(vector, cosine) for vector in first])]
+        vectors = np.concatenate([quantise(part.astype(np.float32)) for part in parts])
+        times = np.tile(np.arange(n, dtype=np.float32), 2)
+        return len(duplicates(Collection(["a", "b"], np.full(2, seconds), np.array([0, n, 2 * n]), times, vectors)))
+
+    moving = rng.normal(size=(6, 64))
+    moving /= np.linalg.norm(moving, axis=1, keepdims=True)
+    still = np.repeat(moving[:1], 6, 0)
+    assert groups(moving, 0.76) == 1 and groups(still, 0.76) == 0 and groups(still, 0.86) == 1
+    assert groups(still[:1], 0.86, 0.04) == 0 and groups(still[:1], 0.94, 0.04) == 1  # photographs
+
+
 def test_nothing_shown_is_nothing_found(collection: Collection) -> None:
     nothing = Moments(np.arange(3.0), np.zeros((3, 64), np.int8), 3.0)
     assert query(collection, nothing, 3) == [] and align(thinned(nothing), collection.moments(0)) is None
@@ -125,10 +177,13 @@ def test_targets_that_make_no_sense(bikes: Path) -> None:
 def test_a_sheet(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     hits = query(collection, moments_of(bikes, start=4.0), 5)
     picture = sheet(tiles_of(str(bikes), 4.0, hits))
-    assert picture.shape == (8 + 188, 8 + 248 * 4, 3)
+    assert picture.shape == (8 + 228, 8 + 248 * 4, 3)
     tile, found = picture[8:188, 8:248].astype(float), picture[8:188, 256:496].astype(float)
     assert np.abs(tile[40:140] - found[40:140]).mean() < 10 < tile[40:140].std()
     assert (tile[:20] == 40).any() and (tile[90:] > 60).any()  # wide: bars above and below
+    for left in (8, 256, 504):  # each has two lines of text below it
+        caption = picture[188:228, left : left + 240, 0]
+        assert all((caption[rows] < 100).sum() > 100 for rows in (slice(0, 20), slice(20, 40)))
     write_png(tmp_path / "sheet.png", picture)
     with av.open(str(tmp_path / "sheet.png")) as container:
         again = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][0]
@@ -141,6 +196,19 @@ def test_frames_that_are_gone_are_grey(collection: Collection) -> None:
     assert picture.shape[1] == 8 + 248 * 2 and (picture[100:180, 8:248] == 40).all()
 
 
+def test_captions_fit_and_letters_the_font_lacks_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    ascii_only = sheets.ImageFont.load_default(14)
+    assert sheets._fitted("0:01.0–0:02.0 Müller.mp4", ascii_only) == "0:01.0-0:02.0 Muller.mp4"
+    assert sheets._fitted("東京\n.mp4", ascii_only) == "???.mp4"
+    long = sheets._fitted("introduction to linear algebra, lecture 7 of 23, the four subspaces.mp4", ascii_only)
+    assert long.startswith("introd") and long.endswith("spaces.mp4") and "…" in long
+    assert ascii_only.getlength(long) <= sheets.TILE_WIDTH
+    monkeypatch.setattr(sheets, "_FONTS", ("no such font.ttf",))
+    sheets._font.cache_clear()
+    assert sheets._font().getlength("abc") > 10  # no font is installed: Pillow has one
+    sheets._font.cache_clear()
+
+
 def test_export(collection: Collection, tmp_path: Path) -> None:
     table = table_of([(path, collection.moments(i)) for i, path in enumerate(collection.paths)])
     write_table(table, tmp_path / "a.npz", ".npz")
@@ -148,7 +216,7 @@ def test_export(collection: Collection, tmp_path: Path) -> None:
         assert data["vector"].shape == (len(collection.vectors), 64)
         assert np.allclose(np.linalg.norm(data["vector"], axis=1), 1, atol=1e-5)
         assert list(data["path"]) == table.path and data["time"][3] == 3.0
-        assert str(data["extractor"]).startswith("frame64:")
+        assert str(data["extractor"]).startswith("frame64-2:")
     with pytest.raises(UsageError, match=".npz or .parquet"):
         check_ending("a.csv")
     pyarrow = pytest.importorskip("pyarrow.parquet")

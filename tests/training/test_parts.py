@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from clips import Clip
 from small_models import SMALL, codec, planes
 
 from lvc.codec.compensate import compensate
-from lvc.errors import UsageError
+from lvc.errors import MediaError, UsageError
 from lvc.models.config import LEVEL_MAX, LEVEL_MIN, code_to_level
 from lvc.models.network import Codec, to_patches
+from lvc.output import subject
 from lvc.training.data import CachedClip, _search, find_footage, open_cache, stream
 from lvc.training.forward import Past, forward
 from lvc.training.loop import _code
@@ -39,9 +41,10 @@ def test_footage_is_found_by_its_suffix(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [p.name for p in find_footage((tmp_path,))] == ["a.png", "c.y4m", "b.MP4"]
     assert find_footage((tmp_path / "a.png",)) == [tmp_path / "a.png"]
-    for nothing in (tmp_path / "none", tmp_path / "notes.txt"):
-        with pytest.raises(UsageError):
-            find_footage((nothing,))
+    for nothing, error in ((tmp_path / "none", MediaError), (tmp_path / "notes.txt", UsageError)):
+        with pytest.raises(error) as caught:
+            find_footage((tmp_path / "a.png", nothing))  # though the others hold some
+        assert subject(caught.value) == str(nothing)
 
 
 def test_files_that_cannot_be_used_are_reported_and_left_out(tmp_path: Path) -> None:
@@ -60,9 +63,23 @@ def test_files_that_cannot_be_used_are_reported_and_left_out(tmp_path: Path) -> 
     (c,) = clips
     assert c.y.shape == (3, 64, 64) and c.uv.shape == (3, 2, 32, 32) and c.motion.shape == (3, 3, 2, 8, 8)
     # the second time nothing is decoded again
-    (data / "good.mp4").write_bytes(b"")
+    status = (data / "good.mp4").stat()
+    (data / "good.mp4").write_bytes(b"\0" * status.st_size)
+    os.utime(data / "good.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
     again = open_cache((data / "good.mp4",), tmp_path / "cache", 432, 120, 0, told.append)
     assert np.array_equal(again[0].y, c.y) and np.array_equal(again[0].motion, c.motion)
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    for width in (64, 128):
+        Clip(size=(width, 64), frames=3).write(path)
+        (clip,) = open_cache((path,), tmp_path / "cache", 432, 120, 0, print)
+        assert clip.y.shape == (3, 64, width)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # its size is the same
+    open_cache((path,), tmp_path / "cache", 432, 120, 0, print)
+    assert len(list((tmp_path / "cache").glob("*.bin"))) == 3
 
 
 def test_large_footage_is_scaled_down(tmp_path: Path) -> None:

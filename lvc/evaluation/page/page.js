@@ -144,11 +144,18 @@ function drawBd() {
   const clip = find("#clip").value, metrics = Object.keys(DATA.metrics);
   const found = clip === ALL ? DATA.means : DATA.verdicts.filter((v) => v.clip === clip);
   const pairs = [...new Set(found.map((v) => `${v.codec} against ${v.anchor}`))];
+  find("#bd-title").textContent = DATA.curves ? "Bits at equal quality" : "Quality at equal size";
+  find("#bd-note").textContent = (DATA.curves
+    ? "BD-rate in %: how many more (+) or fewer (−) bits at equal quality; in brackets BD-quality at equal size. " +
+      "By PCHIP over log rate, only where the curves overlap; "
+    : "How much better (+) or worse (−) at equal size. A BD-rate needs three points of a codec; ") +
+    "SSIM and MS-SSIM in dB, −10·log10(1 − x).";
   const head = [clip === ALL ? "mean over clips" : clip, ...metrics.map((m) => DATA.metrics[m])];
   table(find("#bd"), head, pairs.map((pair) => ({
     cells: [pair, ...metrics.map((m) => {
       const v = found.find((one) => `${one.codec} against ${one.anchor}` === pair && one.metric === m);
       if (!v) return "–";
+      if (!DATA.curves) return signed(v.gap, 2);
       if (v.rate == null) return v.note || `no overlap (${signed(v.quality, 2)})`;
       const counted = v.clips > v.count ? ` · ${v.count} of ${v.clips}` : "";
       return `${signed(v.rate, 1)} (${signed(v.quality, 2)})${counted}${v.note ? ` · ${v.note}` : ""}`;
@@ -156,14 +163,29 @@ function drawBd() {
   })));
 }
 
+// More or fewer bits; where there are too few points for a curve, more or less quality at equal size.
+function headline(v) {
+  if (!DATA.curves) return v.gap == null ? "–" : `${signed(v.gap, 2)}${v.metric.startsWith("vmaf") ? "" : " dB"}`;
+  return v.rate == null ? v.note || "no overlap" : `${signed(v.rate, 1)} %`;
+}
+
 function drawTiles() {
   const metric = find("#metric").value, clip = find("#clip").value;
-  const found = (clip === ALL ? DATA.means : DATA.verdicts.filter((v) => v.clip === clip)).filter((v) => v.metric === metric);
+  const all = clip === ALL ? DATA.means : DATA.verdicts.filter((v) => v.clip === clip);
+  const found = all.filter((v) => v.metric === metric && (DATA.curves || v.gap != null));
   find("#tiles").replaceChildren(...found.map((v) => {
     const tile = document.createElement("div"), big = document.createElement("b"), small = document.createElement("span");
-    big.textContent = v.rate == null ? v.note || "no overlap" : `${signed(v.rate, 1)} %`;
-    small.textContent = `bits at equal ${metricName()}, ${v.codec} against ${v.anchor}`;
+    big.textContent = headline(v);
+    small.textContent = DATA.curves
+      ? `bits at equal ${metricName()}, ${v.codec} against ${v.anchor}`
+      : `${metricName()} at equal size, ${v.codec} against ${v.anchor}`;
     tile.append(big, small);
+    const seen = all.find((w) => w.metric === "vmaf" && w.codec === v.codec && w.anchor === v.anchor);
+    if (seen && metric !== "vmaf") {
+      const more = document.createElement("span");
+      more.textContent = `VMAF: ${headline(seen)}`;
+      tile.append(more);
+    }
     return tile;
   }));
 }

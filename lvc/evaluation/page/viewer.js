@@ -52,9 +52,9 @@ function described(codec) {
   const { clip } = viewer;
   const point = clip.points.find((p) => p.codec === codec && p.at === clip.pictures_at);
   if (!point) return codec;
-  const frame = Number(find("#frame").value), psnr = point.series.psnr_611?.[frame];
+  const frame = Number(find("#frame").value), psnr = point.series.psnr_y?.[frame];
   return `${codec}, ${settingOf(point)}: ${point.kbps ? `${point.kbps.toFixed(0)} kbit/s, ` : ""}` +
-    `${(point.bytes / 1000).toFixed(1)} kB, this frame ${psnr?.toFixed(2) ?? "–"} dB`;
+    `${(point.bytes / 1000).toFixed(1)} kB, this frame PSNR-Y ${psnr?.toFixed(2) ?? "–"} dB`;
 }
 
 // The picture's size on the page, where it lies, and where the divider is.
