@@ -410,7 +410,7 @@ def bad_cases() -> dict[str, Case]:
     bad, cut = "CorruptError", "TruncatedError"
     return {
         "bad-empty": (b"", "no byte at all", cut),
-        "bad-not-lvz": (b"\x00\x00\x00\x18ftypmp42", "another format", bad),
+        "bad-not-lvz": (b"neither this nor that", "no signature", bad),
         "bad-text-mode": (small.replace(b"\r\n", b"\n"), "CR LF became LF on the way", bad),
         "bad-crc": (bytes(flipped), "one bit of a clip flipped", bad),
         "bad-type": (base.replace(b"CLIP", b"CL1P"), "a chunk type with a digit", bad),

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
-from lvc.errors import CorruptError, LimitError, LvcError, TruncatedError, UnsupportedError
+from lvc.errors import CorruptError, LimitError, LvcError, MediaError, TruncatedError, UnsupportedError
 from lvc.limits import DEFAULT
 from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record
 from lvc.lvz import chunks as c
@@ -276,6 +276,8 @@ def test_a_transfer_in_text_mode_is_named() -> None:
     with pytest.raises(CorruptError, match="text mode"):
         read_all(SMALL.replace(b"\r\n", b"\n"))
     with pytest.raises(CorruptError, match=r"not an \.lvz"):
+        read_all(b"neither this nor that")
+    with pytest.raises(MediaError, match="lvc encode"):
         read_all(b"\x00\x00\x00\x18ftypmp42")
 
 
