@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Audio, Clip, Read, picture
+from clips import Audio, Clip, Pipe, Read, picture
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Attachment, CopiedPacket, Frame, MediaReader, MediaWriter, VideoSide
@@ -308,8 +308,6 @@ def test_sound_of_every_kind(tmp_path: Path, name: str) -> None:
     assert_comes_out(source, tmp_path)
     # and from a pipe, which cannot go back to the first packet
     if not name.endswith(".vob"):
-        from clips import Pipe
-
         piped = Read(Pipe(path.read_bytes()))
         assert [packet.data for packet in piped.stream(0)] == original
         assert piped.times == source.times
@@ -429,6 +427,19 @@ def test_cover_art(tmp_path: Path, container: str) -> None:
     assert [a.data for a in again.reader.attachments] == [cover.data]
     assert again.reader.attachments[0].cover
     assert losses(again) == []
+
+
+@pytest.mark.parametrize("name", ["cover_art.mp4", "gopro_gpmd.mp4"])
+def test_covers_and_data_through_a_pipe(name: str) -> None:
+    """Both ways: a fragmented MP4 whose header cannot be written again."""
+    source = Read(Pipe((CASES / name).read_bytes()))
+    out = Pipe()
+    assert source.write(out, container="mp4", preset="ultrafast").notices == []
+    again = Read(out.taken.getvalue())
+    assert [a.data for a in again.reader.attachments] == [a.data for a in source.reader.attachments]
+    assert [len(again.stream(n)) for n in range(len(again.copied))] == [
+        len(source.stream(n)) for n in range(len(source.copied))
+    ]
 
 
 def test_a_cover_without_a_place_is_a_loss(tmp_path: Path) -> None:
