@@ -32,7 +32,8 @@ def page() -> str:
     for name, command, inner in _commands(root, context, "lvc"):
         lines += _command(name, command, inner)
     lines += [".SH EXIT STATUS", ".nf", *map(_text, _exit_codes()), ".fi"]
-    return "\n".join(lines) + "\n"
+    # in roff's own spelling, which needs no locale
+    return "".join(c if c.isascii() else f"\\[u{ord(c):04X}]" for c in "\n".join(lines)) + "\n"
 
 
 def _commands(group: Any, context: Any, before: str) -> Iterator[tuple[str, Any, Any]]:

@@ -15,8 +15,9 @@ from lvc.jobs.claims import claim
 from lvc.jobs.identity import origin_of, why_stale
 from lvc.jobs.places import make_folder_of, remove, stamp
 from lvc.jobs.task import Job, Outcome, Progress, Status, Task
+from lvc.kinds import LVZ, VIDEOS
 from lvc.lvz import LvzReader
-from lvc.output import about, opened_input, subject
+from lvc.output import about, check_output, opened_input, subject
 from lvc.remote.addresses import is_address
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class Worker:
             return "is done"
         if self.job.command == "decode" and paths and _folder_of(task.source) == _folder_of(task.target):
             raise OutputExistsError(f"{task.target} may be what it was made from — choose another --output-dir")
-        return ""  # what this command would not have written is refused by those who write
+        writes = [LVZ] if self.job.command == "encode" else VIDEOS
+        check_output(task.source, task.target, force=True, writes=writes)  # what it would not have written stays
+        return ""
 
     def _why_stale(self, task: Task) -> str | None:
         if self.job.command == "encode":

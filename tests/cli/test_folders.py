@@ -135,7 +135,8 @@ def test_resume_redoes_what_is_not_the_same(fake: Lvc, clip: Path) -> None:
     other = fake("encode", "in", "-o", "out", *QUICK, "--resume", "--gop", "1", "--json")
     assert len(by_status(other)["done"]) == 5
     forced = fake("encode", "in", "-o", "out", *QUICK, "--force", "--json")
-    assert forced.code == 0 and len(by_status(forced)["done"]) == 6
+    assert forced.code == 6 and len(by_status(forced)["done"]) == 5 and by_status(forced)["failed"] == ["04.mp4"]
+    assert tree(out)["04.lvz"] == b"something else of the same name"
 
 
 def test_dry_run_writes_nothing(fake: Lvc, clip: Path) -> None:
@@ -254,7 +255,7 @@ def test_what_makes_no_sense(fake: Lvc, clip: Path) -> None:
     fill(fake.folder / "in", clip, 1)
     for args in (
         ("encode", "in"), ("encode", "in", "out"), ("encode", clip, "--resume"),
-        ("encode", clip, "--output-dir", "out"),
+        ("encode", clip, "--jobs", "2"),
         ("encode", "in", "-o", "out", "--resume", "--force"), ("decode", "in", "-o", "out", "--watch", "--dry-run"),
     ):  # fmt: skip
         done = fake(*args)
