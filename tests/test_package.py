@@ -39,7 +39,7 @@ def test_everything_is_inside(installed: Path) -> None:
 
 @pytest.mark.parametrize(
     ("compiler", "said"),
-    [("no-such-compiler", "CC names 'no-such-compiler', which is not here"), ("false", "the C compiler failed: false ")],
+    [("no-such-compiler", "CC names 'no-such-compiler', which is not"), ("false", "the C compiler failed: false ")],
 )
 def test_it_never_builds_without_its_engine(compiler: str, said: str, tmp_path: Path) -> None:
     """A compiler that is missing or fails is said in one sentence, and no wheel is left."""
