@@ -216,6 +216,8 @@ class Network:
         kind, shape = _KINDS[self.program.tensors[tensor].kind], self.shape(tensor, size)
         if x.dtype != kind or x.shape != shape:
             raise ValueError(f"an input is {x.dtype} {x.shape}, not {np.dtype(kind)} {shape}")
+        if kind == np.uint8 and x.max() > 127:
+            raise ValueError("an input of 7 bits passes 127")
         return np.ascontiguousarray(x)
 
 
