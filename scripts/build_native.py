@@ -47,6 +47,7 @@ X86 = {
     ],
 }
 ARM = {"_neon": ["-march=armv8.2-a+dotprod"]}
+ARM_OF_ZIG = {"_neon": ["-mcpu=generic+v8_2a+dotprod"]}
 ZIG = "ziglang>=0.13"
 
 
@@ -77,12 +78,13 @@ def run(command: list[str]) -> None:
         raise BuildError(f"the C compiler failed: {shlex.join(command)}\n{done.stderr[:4000]}")
 
 
-def own_flags(source: Path, machine: str) -> list[str] | None:
+def own_flags(source: Path, machine: str, zig: bool) -> list[str] | None:
     """More options for a file of one instruction set; None where it is another processor's."""
-    here = X86 if machine in ("x86_64", "amd64") else ARM if machine in ("aarch64", "arm64") else {}
-    for suffix, flags in (X86 | ARM).items():
+    arm = ARM_OF_ZIG if zig else ARM
+    here = X86 if machine in ("x86_64", "amd64") else arm if machine in ("aarch64", "arm64") else {}
+    for suffix in X86 | ARM:
         if source.stem.endswith(suffix):
-            return flags if suffix in here else None
+            return here.get(suffix)
     return []
 
 
@@ -94,20 +96,21 @@ def engine_checksum() -> int:
     return crc
 
 
-def compile_engine(command: list[str], output: Path, machine: str) -> None:
-    """Every file on its own, with its own options, then one library. Raises `BuildError`."""
+def compile_engine(command: list[str], output: Path, machine: str, program: Path | None = None) -> None:
+    """Every file on its own, with its own options, then one library, or with the `program` whose `main` is in that file
+    a static program. Raises `BuildError`."""
     flags = [*ENGINE_FLAGS, f"-DLVC_SOURCE={engine_checksum()}u", *shlex.split(os.environ.get("CFLAGS", ""))]
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         jobs, objects = [], []
-        for source in sorted(ENGINE.glob("*.c")):
-            if (own := own_flags(source, machine)) is None:
+        for source in [*sorted(ENGINE.glob("*.c")), *([program] if program else [])]:
+            if (own := own_flags(source, machine, "ziglang" in command)) is None:
                 continue
             objects.append(str(Path(folder) / f"{source.stem}.o"))
-            jobs.append([*command, *flags, *own, "-c", "-o", objects[-1], str(source)])
+            jobs.append([*command, *flags, *own, f"-I{ENGINE}", "-c", "-o", objects[-1], str(source)])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(run, jobs))
         made = Path(folder) / output.name
-        run([*command, *flags, "-shared", "-o", str(made), *objects])
+        run([*command, *flags, "-static" if program else "-shared", "-o", str(made), *objects])
         os.replace(made, output)
 
 
