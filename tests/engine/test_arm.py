@@ -1,5 +1,5 @@
-"""The engine for 64-bit ARM, cross-compiled by ziglang (or Debian's gcc) and run by qemu: the same integers from NEON as
-from numpy."""
+"""The engine for 64-bit ARM, cross-compiled by ziglang (or Debian's gcc) and run by qemu: the same integers from NEON
+as from numpy."""
 
 from __future__ import annotations
 
