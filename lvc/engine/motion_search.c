@@ -10,6 +10,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
 #define PHASES 4
@@ -159,6 +162,61 @@ int32_t lvc_picture(const int16_t *luma, int64_t height, int64_t width, int32_t 
 
 /* ---- errors ---- */
 
+/* Squared differences of `wide` (8, 16 or 32) x `high` (even) samples; of a block and the mean of two others. */
+#if defined(__AVX2__)
+INLINE __m256i two_rows(const uint8_t *p, int64_t stride) {
+    const __m128i first = _mm_loadl_epi64((const __m128i *)p), second = _mm_loadl_epi64((const __m128i *)(p + stride));
+    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(first, second));
+}
+
+INLINE __m256i widened(__m128i p) { return _mm256_cvtepu8_epi16(p); }
+
+INLINE __m128i loaded(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+
+INLINE uint32_t summed(__m256i sum) {
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(half);
+}
+
+INLINE __m256i added(__m256i sum, __m256i a, __m256i b) {
+    const __m256i d = _mm256_sub_epi16(a, b);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(d, d));
+}
+
+INLINE uint32_t squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride, int wide, int high) {
+    __m256i sum = _mm256_setzero_si256(), other = sum;
+    if (wide == 8) {
+        for (int i = 0; i < high; i += 2)
+            sum = added(sum, two_rows(a + i * a_stride, a_stride), two_rows(b + i * b_stride, b_stride));
+        return summed(sum);
+    }
+    for (int i = 0; i < high; i++) {
+        const uint8_t *p = a + i * a_stride, *q = b + i * b_stride;
+        sum = added(sum, widened(loaded(p)), widened(loaded(q)));
+        if (wide == 32) other = added(other, widened(loaded(p + 16)), widened(loaded(q + 16)));
+    }
+    return summed(_mm256_add_epi32(sum, other));
+}
+
+INLINE uint32_t mean_squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, const uint8_t *c, int64_t stride,
+                             int wide, int high) {
+    __m256i sum = _mm256_setzero_si256(), other = sum;
+    if (wide == 8) {
+        for (int i = 0; i < high; i += 2)
+            sum = added(sum, two_rows(a + i * a_stride, a_stride),
+                        _mm256_avg_epu16(two_rows(b + i * stride, stride), two_rows(c + i * stride, stride)));
+        return summed(sum);
+    }
+    for (int i = 0; i < high; i++) {
+        const uint8_t *p = a + i * a_stride, *q = b + i * stride, *r = c + i * stride;
+        sum = added(sum, widened(loaded(p)), widened(_mm_avg_epu8(loaded(q), loaded(r))));
+        if (wide == 32) other = added(other, widened(loaded(p + 16)), widened(_mm_avg_epu8(loaded(q + 16), loaded(r + 16))));
+    }
+    return summed(_mm256_add_epi32(sum, other));
+}
+#else
 INLINE uint32_t squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride, int wide, int high) {
     uint32_t sum = 0;
     for (int i = 0; i < high; i++)
@@ -179,13 +237,28 @@ INLINE uint32_t mean_squares(const uint8_t *a, int64_t a_stride, const uint8_t *
         }
     return sum;
 }
+#endif
 
+/* Absolute differences of 8x8 samples. */
+#if defined(__SSE2__)
+INLINE __m128i both_rows(const uint8_t *p, int64_t stride) {
+    return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)p), _mm_loadl_epi64((const __m128i *)(p + stride)));
+}
+
+INLINE uint32_t absolutes(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride) {
+    __m128i sum = _mm_setzero_si128();
+    for (int i = 0; i < 8; i += 2)
+        sum = _mm_add_epi32(sum, _mm_sad_epu8(both_rows(a + i * a_stride, a_stride), both_rows(b + i * b_stride, b_stride)));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum)));
+}
+#else
 INLINE uint32_t absolutes(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride) {
     uint32_t sum = 0;
     for (int i = 0; i < 8; i++)
         for (int j = 0; j < 8; j++) sum += (uint32_t)abs(a[i * a_stride + j] - b[i * b_stride + j]);
     return sum;
 }
+#endif
 
 /* Where a block of `size` at (y, x) lies in a padded plane; blocks beyond its margin lie in the margin, which is the
    same for blocks of at most 16. */
