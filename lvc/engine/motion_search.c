@@ -14,6 +14,8 @@
 #include <immintrin.h>
 #endif
 
+float lvc_tune[32];
+#define T(k, d) (lvc_tune[k] != 0 ? lvc_tune[k] : (d))
 #define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
 #define PHASES 4
 #define LEVELS 6
@@ -388,7 +390,7 @@ static void full_search(const Search *s, const Coarse *c, Hunt *h, int64_t y, in
 /* Vectors of one reference at one level from those of the level above it (NULL: the top). */
 static void search_level(Search *s, int r, int level, int radius) {
     const Coarse c = {&s->now.half[level], &s->refs[r]->half[level],
-                      sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
+                      T(1,1.0f)*sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
     const int64_t rows = up(c.now->height, 8), cols = up(c.now->width, 8);
     const int64_t above_rows = up(c.now->height / 2, 8), above_cols = up(c.now->width / 2, 8);
     Vector *out = s->found[r][level];
@@ -419,7 +421,7 @@ static void search_level(Search *s, int r, int level, int radius) {
                 try_coarse(s, &c, &h, y, x, (Vector){(m.v[r][0] + half) >> (level + 2), (m.v[r][1] + half) >> (level + 2)});
             }
             if (!parent) full_search(s, &c, &h, y, x, radius);
-            for (int round = 0; round < 4; round++) {
+            for (int round = 0; round < T(2,4); round++) {
                 const Vector from = h.best;
                 for (int dy = -1; dy <= 1; dy++)
                     for (int dx = -1; dx <= 1; dx++) try_coarse(s, &c, &h, y, x, (Vector){from.x + dx, from.y + dy});
@@ -437,7 +439,7 @@ INLINE void try_fine(const Search *s, Hunt *h, int r, int64_t y, int64_t x, Vect
     if (cost < h->cost) h->cost = cost, h->best = v;
 }
 
-static const Vector CROSS[4] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}};
+static const Vector CROSS[8] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, -1}, {-1, 1}};
 
 static void search_blocks(Search *s, int r) {
     const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
@@ -467,7 +469,7 @@ static void search_blocks(Search *s, int r) {
                 if (guessed(s, k, 2 * i + 1, 2 * j + 1, &m)) try_fine(s, &h, r, y, x, (Vector){m.v[r][0], m.v[r][1]});
             }
             for (int step = 4; step; step /= 2)
-                for (int round = 0; round < (step == 4 ? 4 : 2); round++) {
+                for (int round = 0; round < (step == 4 ? T(3,4) : T(4,2)); round++) {
                     const Vector from = h.best;
                     for (int k = 0; k < 4; k++)
                         try_fine(s, &h, r, y, x, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y});
@@ -490,6 +492,11 @@ typedef struct {
 } Tried;
 
 typedef struct {
+    Vector v;
+    float cost;
+} Best;
+
+typedef struct {
     int64_t by, bx, n;
     LvcMotion list[LVC_CANDIDATES], best;
     int listed;
@@ -498,6 +505,7 @@ typedef struct {
     Tried tried[2][TRIED];
     int known[2];
     float cost;
+    Best ways[2]; /* the best vector of each reference alone */
 } Leaf;
 
 static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
@@ -549,44 +557,31 @@ static void guesses(Leaf *l, int r) {
     if (!l->guesses[r]) l->guess[r][l->guesses[r]++] = (Vector){0, 0};
 }
 
-typedef struct {
-    Vector v;
-    float cost;
-} Best;
-
 static void try_one(const Search *s, Leaf *l, int r, Vector v, Best *b) {
     v.x = lvc_bounded(v.x, -LVC_LONGEST, LVC_LONGEST), v.y = lvc_bounded(v.y, -LVC_LONGEST, LVC_LONGEST);
     const float cost = s->weight * (float)uni_error(s, l, r, v) + vector_bits(s, l, r, v);
     if (cost < b->cost) b->cost = cost, b->v = v;
 }
 
-static Best one_way(const Search *s, Leaf *l, int r) {
-    const int64_t n = l->n, cols = s->frame->cols / 2, rows = s->frame->rows / 2;
+/* The best vector of one reference: the candidates', what was found there or by the block's `parent` or quarters, and
+   steps around the best. */
+static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
+    const LvcFrame *f = s->frame;
     Best b = {{0, 0}, INFINITY};
     for (int k = 0; k < l->guesses[r]; k++) try_one(s, l, r, l->guess[r][k], &b);
     for (int k = 0; k < l->listed; k++)
         if (lvc_uses(l->list[k], r)) try_one(s, l, r, (Vector){l->list[k].v[r][0], l->list[k].v[r][1]}, &b);
-    const int64_t i = l->by / 2, j = l->bx / 2;
-    if (n <= 2) {
-        try_one(s, l, r, s->found[r][0][i * cols + j], &b);
-    } else {
-        const int64_t step = n / 4, level = n == 4 ? 2 : 3;
-        for (int k = 0; k < 4; k++) {
-            const int64_t y = i + step / 2 + k / 2 * step, x = j + step / 2 + k % 2 * step;
-            try_one(s, l, r, s->found[r][0][(y < rows ? y : rows - 1) * cols + (x < cols ? x : cols - 1)], &b);
-        }
-        if (level < s->now.levels) {
-            const int64_t wide = up(s->now.half[level].width, 8);
-            const Vector v = s->found[r][level][l->by / n * wide + l->bx / n];
-            try_one(s, l, r, (Vector){v.x << (level + 2), v.y << (level + 2)}, &b);
-        }
+    if (l->n == 1) try_one(s, l, r, parent->ways[r].v, &b);
+    if (l->n == 2) try_one(s, l, r, s->found[r][0][l->by / 2 * (f->cols / 2) + l->bx / 2], &b);
+    for (int k = 0; k < 4 && l->n > 2; k++) {
+        const int64_t at = (l->by + k / 2 * l->n / 2) * f->cols + l->bx + k % 2 * l->n / 2;
+        const LvcMotion m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, at);
+        if (lvc_uses(m, r)) try_one(s, l, r, (Vector){m.v[r][0], m.v[r][1]}, &b);
     }
-    if (n == 1 && l->bx + 1 < s->frame->cols && l->bx % 2 && j + 1 < cols) try_one(s, l, r, s->found[r][0][i * cols + j + 1], &b);
-    if (n == 1 && l->by % 2 && i + 1 < rows) try_one(s, l, r, s->found[r][0][(i + 1) * cols + j], &b);
-    for (int step = n == 1 ? 4 : 2; step; step /= 2)
-        for (int round = 0; round < 2; round++) {
+    for (int step = l->n == 1 ? T(11, 4) : T(12, 2); step; step /= 2)
+        for (int round = 0; round < T(5, 2); round++) {
             const Vector from = b.v;
-            for (int k = 0; k < 4; k++)
+            for (int k = 0; k < T(6, 4); k++)
                 try_one(s, l, r, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y}, &b);
             if (from.x == b.v.x && from.y == b.v.y) break;
         }
@@ -600,16 +595,17 @@ static float both_cost(const Search *s, const Leaf *l, LvcMotion m) {
 }
 
 /* Both vectors by turns, in steps around what each was alone. */
-static void both_ways(const Search *s, Leaf *l, const Best *b) {
+static void both_ways(const Search *s, Leaf *l) {
+    const Best *b = l->ways;
     LvcMotion m = {{{(int16_t)b[0].v.x, (int16_t)b[0].v.y}, {(int16_t)b[1].v.x, (int16_t)b[1].v.y}}, 2};
     float cost = both_cost(s, l, m);
     const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
-    if (s->effort > 0 && cost < 1.1f * alone + 8) {
+    if (s->effort > 0 && cost < T(9,1.1f) * alone + T(10,8)) {
         for (int step = 2; step; step /= 2)
-            for (int turn = 0; turn < 2; turn++) {
-                const int r = b[0].cost < b[1].cost ? 1 - turn : turn; /* the worse one first */
+            for (int turn = 0; turn < T(7,2); turn++) {
+                const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
                 const LvcMotion from = m;
-                for (int k = 0; k < 4; k++) {
+                for (int k = 0; k < T(8,4); k++) {
                     LvcMotion t = from;
                     t.v[r][0] = (int16_t)lvc_bounded(t.v[r][0] + step * CROSS[k].x, -LVC_LONGEST, LVC_LONGEST);
                     t.v[r][1] = (int16_t)lvc_bounded(t.v[r][1] + step * CROSS[k].y, -LVC_LONGEST, LVC_LONGEST);
@@ -621,40 +617,54 @@ static void both_ways(const Search *s, Leaf *l, const Best *b) {
     take(l, m, cost);
 }
 
-static void explicit_ones(const Search *s, Leaf *l) {
-    Best b[2];
+static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
     for (int r = 0; r < s->frame->references; r++) {
         guesses(l, r);
-        b[r] = one_way(s, l, r);
+        l->ways[r] = one_way(s, l, parent, r);
+        const Vector v = l->ways[r].v;
         LvcMotion m = {{{0, 0}, {0, 0}}, (uint8_t)r};
-        m.v[r][0] = (int16_t)b[r].v.x, m.v[r][1] = (int16_t)b[r].v.y;
-        const float bits = EXPLICIT_BITS + (s->frame->references == 2 ? MODE_BITS[r] : 0);
-        take(l, m, b[r].cost + bits);
+        m.v[r][0] = (int16_t)v.x, m.v[r][1] = (int16_t)v.y;
+        take(l, m, l->ways[r].cost + EXPLICIT_BITS + (s->frame->references == 2 ? MODE_BITS[r] : 0));
     }
-    if (s->frame->references == 2) both_ways(s, l, b);
+    if (s->frame->references == 2) both_ways(s, l);
 }
 
-/* The cheapest motion of the square of n x n blocks at (by, bx), which is settled in the frame: what it costs. */
-static float decided(Search *s, int64_t by, int64_t bx, int64_t n) {
+/* The cheapest motion of the square of n x n blocks at (by, bx), which is settled in the frame: what it costs. Squares
+   of 32 and 64 are searched only where none of their quarters is split. */
+static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *parent, int *split) {
     const LvcFrame *f = s->frame;
     const int whole = by + n <= f->rows && bx + n <= f->cols;
     Leaf l = {.by = by, .bx = bx, .n = n, .cost = INFINITY};
+    *split = 0;
     if (whole) {
+        const float bits = n > 1 ? WHOLE_BITS : 0;
         l.listed = lvc_candidates(f, by, bx, n, l.list);
         merges(s, &l);
-        if (l.cost > SETTLED_BITS) explicit_ones(s, &l);
-        if (n > 1) l.cost += WHOLE_BITS;
-        if (n == 1 || l.cost < SETTLED_BITS + SPLIT_BITS) {
+        if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
+        l.cost += bits;
+        if (n == 1 || l.cost < (n == 2 ? T(13, SPLIT_BITS + 4) : SETTLED_BITS + WHOLE_BITS)) {
             lvc_settle(s->frame, by, bx, n, l.best);
             return l.cost;
         }
     }
     float parts = whole ? SPLIT_BITS : 0;
+    int splits = 0;
     for (int k = 0; k < 4; k++) {
         const int64_t y = by + k / 2 * n / 2, x = bx + k % 2 * n / 2;
-        if (y < f->rows && x < f->cols) parts += decided(s, y, x, n / 2);
+        int one;
+        if (y >= f->rows || x >= f->cols) continue;
+        parts += decided(s, y, x, n / 2, &l, &one);
+        splits += one;
     }
-    if (parts < l.cost) return parts;
+    if (whole && n > 2 && splits < T(14, 1)) {
+        l.cost -= WHOLE_BITS;
+        explicit_ones(s, &l, parent);
+        l.cost += WHOLE_BITS;
+    }
+    if (parts < l.cost) {
+        *split = 1;
+        return parts;
+    }
     lvc_settle(s->frame, by, bx, n, l.best);
     return l.cost;
 }
@@ -692,13 +702,14 @@ int32_t lvc_search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, 
     const int ready = prepared(s, &memory);
     if (ready) {
         for (int r = 0; r < frame->references; r++) {
-            for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, radius);
+            for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, T(0,radius));
             search_blocks(s, r);
         }
         memset(frame->known, 0, (size_t)(frame->rows * frame->cols));
+        int split;
         *cost = 0;
         for (int64_t y = 0; y < frame->rows; y += LVC_SUPER)
-            for (int64_t x = 0; x < frame->cols; x += LVC_SUPER) *cost += decided(s, y, x, LVC_SUPER);
+            for (int64_t x = 0; x < frame->cols; x += LVC_SUPER) *cost += decided(s, y, x, LVC_SUPER, NULL, &split);
     }
     free(memory);
     free(s);
