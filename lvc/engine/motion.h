@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu.h"
+
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #else
@@ -69,5 +71,18 @@ INLINE int lvc_uses(LvcMotion m, int reference) { return m.mode == 2 || m.mode =
 int lvc_temporal(const LvcFrame *f, int k, int64_t by, int64_t bx, LvcMotion *out);
 int lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion out[LVC_CANDIDATES]);
 void lvc_settle(LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion m);
+
+/* What is compiled for several instruction sets, all with the same results; motion.c says what each does. */
+typedef struct {
+    int32_t (*compensate)(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
+                          const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
+                          int16_t *p_uv, int16_t *d_y, int16_t *d_uv);
+    int32_t (*picture)(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory);
+    int32_t (*search)(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
+                      float *cost);
+    size_t (*picture_size)(int64_t height, int64_t width, int32_t reference);
+} MotionKernels;
+
+extern const MotionKernels motion_avx2, motion_c;
 
 #endif

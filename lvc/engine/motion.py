@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
+
+from .library import ISAS, chosen, library
 
 Planes = tuple[np.ndarray, np.ndarray]
 """Luma int16 [H,W] and chroma int16 [2,H/2,W/2], 12-bit samples; H and W are multiples of 16."""
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(str(Path(__file__).with_name("_motion.so")))
+def _isa() -> int:
+    return ISAS.index(chosen())
 
 
 def _array(a: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
@@ -53,7 +52,7 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
         ]  # fmt: skip
     made = [np.empty(shape, np.int16) for _ in range(2) for shape in shapes]
     size = ctypes.c_int64(rows), ctypes.c_int64(cols)
-    _checked(_library().lvc_compensate(*map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
+    _checked(library().lvc_compensate(_isa(), *map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
     return (made[0], made[1]), (made[2], made[3])
 
 
@@ -66,12 +65,11 @@ class Picture:
         if height % 16 or width % 16 or not height or not width:
             raise ValueError(f"a picture of {height} x {width}: both must be multiples of 16")
         luma = _array(luma, np.int16, (height, width), "luma")
-        library = _library()
-        library.lvc_picture_size.restype = ctypes.c_size_t
+        library().lvc_picture_size.restype = ctypes.c_size_t
         size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
         self.shape, self.reference = (height, width), reference
-        self.memory = np.empty(library.lvc_picture_size(*size), np.uint8)
-        _checked(library.lvc_picture(_at(luma), *size, _at(self.memory)))
+        self.memory = np.empty(library().lvc_picture_size(*size), np.uint8)
+        _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
 
 
 @dataclass(frozen=True)
@@ -157,12 +155,8 @@ def search(
     frame = _Frame(rows, cols, time, to, fields)
     cost = ctypes.c_float()
     pictures = [_at(None if p is None else p.memory) for p in (now, *refs)]
-    longest = max(abs(t - time) for t in to if t is not None)
-    _checked(
-        _library().lvc_search(
-            *pictures, ctypes.byref(frame.c), ctypes.c_float(weight), effort, min(12, 6 + longest), ctypes.byref(cost)
-        )
-    )
+    more = ctypes.c_float(weight), ctypes.c_int32(effort), ctypes.byref(cost)
+    _checked(library().lvc_search(_isa(), *pictures, ctypes.byref(frame.c), *more))
     return frame.mode, frame.mv, cost.value
 
 

@@ -10,11 +10,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__SSE2__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
-float lvc_tune[32];
+extern float lvc_tune[32];
 #define T(k, d) (lvc_tune[k] != 0 ? lvc_tune[k] : (d))
 #define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
 #define PHASES 4
@@ -58,7 +60,7 @@ static size_t laid_out(uint8_t *memory, int64_t height, int64_t width, int phase
     return used + 64; /* rows are read 32 samples at a time */
 }
 
-size_t lvc_picture_size(int64_t height, int64_t width, int32_t reference) {
+static size_t picture_size(int64_t height, int64_t width, int32_t reference) {
     Picture p;
     return laid_out(NULL, height, width, reference ? PHASES * PHASES : 1, &p);
 }
@@ -106,7 +108,7 @@ INLINE void down_line(const int16_t *const *lines, const int16_t *f, int64_t n, 
 }
 
 /* All phases but the first: lines filtered across are kept in rings of 8, since filters down reach no further. */
-static int filtered(const Picture *p) {
+static int interpolated(const Picture *p) {
     const Level *whole = &p->phase[0];
     const int64_t n = whole->stride - 8, height = whole->height;
     int16_t *ring = malloc((size_t)(PHASES * 8 * n) * sizeof *ring);
@@ -146,7 +148,7 @@ static int filtered(const Picture *p) {
 }
 
 /* Luma int16 [height,width] of 12 bits → what is searched, to `memory` of `lvc_picture_size` bytes. */
-int32_t lvc_picture(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory) {
+static int32_t picture(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory) {
     Picture p;
     laid_out(memory, height, width, reference ? PHASES * PHASES : 1, &p);
     for (int64_t y = 0; y < height; y++) {
@@ -159,7 +161,7 @@ int32_t lvc_picture(const int16_t *luma, int64_t height, int64_t width, int32_t 
     }
     pad(&p.half[0]);
     for (int k = 1; k < p.levels; k++) halved(&p.half[k - 1], &p.half[k]);
-    return !reference || filtered(&p) ? LVC_OK : LVC_NO_MEMORY;
+    return !reference || interpolated(&p) ? LVC_OK : LVC_NO_MEMORY;
 }
 
 /* ---- errors ---- */
@@ -578,8 +580,8 @@ static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
         const LvcMotion m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, at);
         if (lvc_uses(m, r)) try_one(s, l, r, (Vector){m.v[r][0], m.v[r][1]}, &b);
     }
-    for (int step = l->n == 1 ? T(11, 4) : T(12, 2); step; step /= 2)
-        for (int round = 0; round < T(5, 2); round++) {
+    for (int step = l->n == 1 ? T(11, 4) : T(12, 4); step; step /= 2)
+        for (int round = 0; round < T(5, 3); round++) {
             const Vector from = b.v;
             for (int k = 0; k < T(6, 4); k++)
                 try_one(s, l, r, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y}, &b);
@@ -602,7 +604,7 @@ static void both_ways(const Search *s, Leaf *l) {
     const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
     if (s->effort > 0 && cost < T(9,1.1f) * alone + T(10,8)) {
         for (int step = 2; step; step /= 2)
-            for (int turn = 0; turn < T(7,2); turn++) {
+            for (int turn = 0; turn < T(7,3); turn++) {
                 const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
                 const LvcMotion from = m;
                 for (int k = 0; k < T(8,4); k++) {
@@ -669,7 +671,7 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
     return l.cost;
 }
 
-static int prepared(Search *s, Vector **memory) {
+static int reserved(Search *s, Vector **memory) {
     size_t total = 0, sizes[LEVELS];
     for (int k = 0; k < s->now.levels; k++) {
         const Level *p = &s->now.half[k];
@@ -686,10 +688,16 @@ static int prepared(Search *s, Vector **memory) {
 
 /* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
    none). `weight`: bits of a squared step of 8-bit samples. Returns LVC_OK or LVC_NO_MEMORY; `cost`: its bits. */
-int32_t lvc_search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
-                   int32_t radius, float *cost) {
+static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
+                      float *cost) {
     const int64_t height = 8 * frame->rows, width = 8 * frame->cols;
     uint8_t *const memories[2] = {ref0, ref1};
+    int32_t apart = 0; /* the farther the references the wider the search */
+    for (int r = 0; r < frame->references; r++) {
+        const int32_t d = frame->to[r] - frame->time;
+        if (abs(d) > apart) apart = abs(d);
+    }
+    const int radius = apart < 12 ? 6 + apart : 24;
     Search *s = calloc(1, sizeof *s);
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
@@ -699,7 +707,7 @@ int32_t lvc_search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, 
         laid_out(memories[r], height, width, PHASES * PHASES, &s->pictures[r]);
         s->refs[r] = &s->pictures[r];
     }
-    const int ready = prepared(s, &memory);
+    const int ready = reserved(s, &memory);
     if (ready) {
         for (int r = 0; r < frame->references; r++) {
             for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, T(0,radius));

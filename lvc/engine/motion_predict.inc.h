@@ -4,8 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#if defined(__SSE2__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define LARGEST 16           /* samples of a window's row: block and ramp are 12, computed 16 at a time */
@@ -54,7 +56,7 @@ INLINE __m256i sixteen(const int16_t *p, int64_t step, const int16_t *f, int tap
 
 /* A line of `n` samples (a multiple of 8) filtered across its neighbours that are `step` apart, rounded; `bound` to
    what a sample may be. */
-INLINE void filtered(const int16_t *p, int64_t step, const int16_t *f, int taps, int n, int bound, int16_t *to) {
+INLINE void filter_line(const int16_t *p, int64_t step, const int16_t *f, int taps, int n, int bound, int16_t *to) {
     int x = 0;
 #if defined(__AVX2__)
     for (; x + 16 <= n; x += 16) {
@@ -108,17 +110,17 @@ INLINE void moved(Kind k, const int16_t *plane, int64_t height, int64_t width, i
     const int16_t *down = k.filters + k.taps * fy;
     if (!fx) {
         for (int i = 0; i < lines; i++)
-            filtered(from.at + i * from.stride + k.lead, from.stride, down, k.taps, n, 1, out + i * out_stride);
+            filter_line(from.at + i * from.stride + k.lead, from.stride, down, k.taps, n, 1, out + i * out_stride);
         return;
     }
     const int16_t *along = k.filters + k.taps * fx;
     if (!fy) {
         for (int i = 0; i < lines; i++)
-            filtered(from.at + (i + k.lead) * from.stride, 1, along, k.taps, n, 1, out + i * out_stride);
+            filter_line(from.at + (i + k.lead) * from.stride, 1, along, k.taps, n, 1, out + i * out_stride);
         return;
     }
-    for (int i = 0; i < high; i++) filtered(from.at + i * from.stride, 1, along, k.taps, n, 0, across + i * REACH);
-    for (int i = 0; i < lines; i++) filtered(across + i * REACH, REACH, down, k.taps, n, 1, out + i * out_stride);
+    for (int i = 0; i < high; i++) filter_line(from.at + i * from.stride, 1, along, k.taps, n, 0, across + i * REACH);
+    for (int i = 0; i < lines; i++) filter_line(across + i * REACH, REACH, down, k.taps, n, 1, out + i * out_stride);
 }
 
 /* One plane of a frame: where it is predicted from and to. */
@@ -258,7 +260,7 @@ INLINE void predicted(Kind k, const Motion *m, const Plane *plane) {
 }
 
 /* Which blocks are blended; LVC_BAD_FIELD for a field that no frame can have. */
-static int32_t prepared(const Motion *m, int two) {
+static int32_t blend_kinds(const Motion *m, int two) {
     const int64_t blocks = m->rows * m->cols;
     for (int64_t at = 0; at < blocks; at++) {
         const LvcMotion v = lvc_motion_at(m->mode, m->mv, blocks, at);
@@ -297,9 +299,9 @@ static int32_t prepared(const Motion *m, int two) {
 
 /* References: luma int16 [8·rows,8·cols] and chroma [2,4·rows,4·cols], the second NULL where there is none. Writes the
    prediction and the difference of both predictions. Rows and columns are even. */
-int32_t lvc_compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1, const uint8_t *mode,
-                       const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y, int16_t *p_uv, int16_t *d_y,
-                       int16_t *d_uv) {
+static int32_t compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
+                          const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
+                          int16_t *p_uv, int16_t *d_y, int16_t *d_uv) {
     static const Kind luma = {8, 4, 2, LVC_TAPS, LVC_LEAD, 16, &LVC_LUMA[0][0]};
     static const Kind chroma = {4, 2, 3, 4, 1, 8, &LVC_CHROMA[0][0]};
     const size_t blocks = (size_t)(rows * cols), room = 12 * (size_t)(cols * 8 + LARGEST);
@@ -308,7 +310,7 @@ int32_t lvc_compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1,
     int32_t failed = LVC_NO_MEMORY;
     if (m.keys && m.kind && m.sums) {
         m.d_sums = m.sums + room;
-        failed = prepared(&m, y1 != NULL);
+        failed = blend_kinds(&m, y1 != NULL);
     }
     if (!failed) {
         memset(d_y, 0, 64 * blocks * sizeof *d_y);
