@@ -443,6 +443,34 @@ INLINE void try_fine(const Search *s, Hunt *h, int r, int64_t y, int64_t x, Vect
 
 static const Vector CROSS[8] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, -1}, {-1, 1}};
 
+static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
+    for (int step = 4; step; step /= 2)
+        for (int round = 0; round < (step == 4 ? T(3,4) : T(4,2)); round++) {
+            const Vector from = h->best;
+            for (int k = 0; k < 4; k++)
+                try_fine(s, h, r, y, x, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y});
+            if (from.x == h->best.x && from.y == h->best.y) break;
+        }
+}
+
+/* Once more from the other end: what was found late may be better for what was searched early. */
+static void search_back(Search *s, int r) {
+    const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
+    Vector *out = s->found[r][0];
+    for (int64_t i = rows - 1; i >= 0; i--)
+        for (int64_t j = cols - 1; j >= 0; j--) {
+            const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
+            Hunt h = {.cost = INFINITY, .guess = out[at]};
+            try_fine(s, &h, r, y, x, out[at]);
+            if (i + 1 < rows) try_fine(s, &h, r, y, x, out[at + cols]);
+            if (j + 1 < cols) try_fine(s, &h, r, y, x, out[at + 1]);
+            if (i + 1 < rows && j) try_fine(s, &h, r, y, x, out[at + cols - 1]);
+            if (h.best.x == out[at].x && h.best.y == out[at].y) continue;
+            refine(s, &h, r, y, x);
+            out[at] = h.best;
+        }
+}
+
 static void search_blocks(Search *s, int r) {
     const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
     Vector *out = s->found[r][0];
@@ -470,15 +498,10 @@ static void search_blocks(Search *s, int r) {
                 LvcMotion m;
                 if (guessed(s, k, 2 * i + 1, 2 * j + 1, &m)) try_fine(s, &h, r, y, x, (Vector){m.v[r][0], m.v[r][1]});
             }
-            for (int step = 4; step; step /= 2)
-                for (int round = 0; round < (step == 4 ? T(3,4) : T(4,2)); round++) {
-                    const Vector from = h.best;
-                    for (int k = 0; k < 4; k++)
-                        try_fine(s, &h, r, y, x, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y});
-                    if (from.x == h.best.x && from.y == h.best.y) break;
-                }
+            refine(s, &h, r, y, x);
             out[at] = h.best;
         }
+    if (T(16, 1) > 0) search_back(s, r);
 }
 
 /* ---- the quadtree ---- */
@@ -697,7 +720,7 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
         const int32_t d = frame->to[r] - frame->time;
         if (abs(d) > apart) apart = abs(d);
     }
-    const int radius = apart < 12 ? 6 + apart : 24;
+    const int radius = T(15, apart < 6 ? 6 + apart : 12);
     Search *s = calloc(1, sizeof *s);
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
