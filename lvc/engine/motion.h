@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cpu.h"
+#include "rans.h"
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
@@ -20,6 +21,7 @@
 #define LVC_LONGEST 4095 /* longest component of a vector */
 #define LVC_TAPS 8       /* of luma filters */
 #define LVC_LEAD 3       /* samples of a luma filter before its own */
+#define LVC_EXPLICIT 0x80
 #define LVC_CANDIDATES 6
 #define LVC_SUPER 8      /* side of a superblock in 8x8 blocks */
 
@@ -48,7 +50,7 @@ typedef struct {
 typedef struct {
     uint8_t *mode;
     int16_t *mv;
-    uint8_t *known; /* [rows,cols]: 1 where mode and vectors are settled */
+    uint8_t *known; /* [rows,cols]: of the leaf that settled a block 1 + log2 of its side, LVC_EXPLICIT if it was no merge */
     int64_t rows, cols;
     int32_t references, time, to[2];
     LvcField fields[2]; /* of the references */
@@ -68,9 +70,51 @@ INLINE LvcMotion lvc_motion_at(const uint8_t *mode, const int16_t *mv, int64_t b
 
 INLINE int lvc_uses(LvcMotion m, int reference) { return m.mode == 2 || m.mode == reference; }
 
+/* The candidates of a block, none twice, and how often each was offered. */
+typedef struct {
+    LvcMotion motion[LVC_CANDIDATES];
+    int count, times[LVC_CANDIDATES];
+} LvcCandidates;
+
+/* What a vector may be said by difference to: one or two. */
+typedef struct {
+    int16_t v[2][2];
+    int count;
+} LvcGuesses;
+
 int lvc_temporal(const LvcFrame *f, int k, int64_t by, int64_t bx, LvcMotion *out);
-int lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion out[LVC_CANDIDATES]);
-void lvc_settle(LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion m);
+void lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcCandidates *out);
+LvcGuesses lvc_guesses(const LvcCandidates *c, int reference);
+void lvc_settle(LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion m, int is_explicit);
+
+/* Contexts of flags, in this order in LvcMotionContexts; motion_reference.py says how each is chosen. */
+enum {
+    AT_SPLIT = 0,
+    AT_MERGE = AT_SPLIT + 3 * 3 * 3 * 3,
+    AT_INDEX = AT_MERGE + 4 * 3 * 3 * 3,
+    AT_BOTH = AT_INDEX + 5 * 3 * 4 * 3,
+    AT_SECOND = AT_BOTH + 4 * 3,
+    AT_GUESS = AT_SECOND + 3,
+    AT_ZERO = AT_GUESS + 4,
+    AT_CLASS = AT_ZERO + 4 + 4 * 3,
+    AT_SKIP = AT_CLASS + 2 * 4 * 12,
+    AT_COPY = AT_SKIP + 4 * 3 * 3 * 3,
+    LVC_CONTEXTS = AT_COPY + 4 * 3 * 3 * 3
+};
+
+typedef struct {
+    RansBit bit[LVC_CONTEXTS];
+} LvcMotionContexts;
+
+void lvc_motion_start(LvcMotionContexts *c);
+
+/* Writes or reads the field of a frame of a pyramid level; LVC_BAD_FIELD: a damaged stream. */
+int32_t lvc_code_field(Rans *r, LvcMotionContexts *c, LvcFrame *f, int level);
+
+/* The same of flags uint8 [rows/2,cols/2] after the frame's field; those of its references, NULL where they have none.
+   `copy` is 0 where `skip` is. */
+void lvc_code_flags(Rans *r, LvcMotionContexts *c, const LvcFrame *f, int level, uint8_t *skip, uint8_t *copy,
+                    const uint8_t *const skips[2], const uint8_t *const copies[2]);
 
 /* What is compiled for several instruction sets, all with the same results; motion.c says what each does. */
 typedef struct {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import CorruptError
 from .library import ISAS, chosen, library
 
 Planes = tuple[np.ndarray, np.ndarray]
@@ -108,14 +109,14 @@ class _Frame:
         self.mode, self.mv = np.zeros((rows, cols), np.uint8), np.zeros((2, 2, rows, cols), np.int16)
         self.known = np.zeros((rows, cols), np.uint8)
         self._kept: list[np.ndarray] = []
-        made = [self._field(f, rows, cols) for f in fields]
-        times = _times(time, to)
+        made = [self._field(f, rows, cols, time) for f in fields]
+        times = _times(time, to, time)
         self.c = _CFrame(
             self.mode.ctypes.data, self.mv.ctypes.data, self.known.ctypes.data, rows, cols,
             1 if to[1] is None else 2, 0, times, (_CField * 2)(*made),
         )  # fmt: skip
 
-    def _field(self, field: Field | None, rows: int, cols: int) -> _CField:
+    def _field(self, field: Field | None, rows: int, cols: int, now: int) -> _CField:
         if field is None:
             return _CField()
         mode = _array(field.mode, np.uint8, (rows, cols), "mode of a reference")
@@ -123,15 +124,21 @@ class _Frame:
         if mode.max() > (0 if field.to[1] is None else 2):
             raise ValueError("the field of a reference has modes for which it has no references")
         self._kept += [mode, mv]
-        return _CField(mode.ctypes.data, mv.ctypes.data, 0, _times(field.time, field.to))
+        times = _times(field.time, field.to, now)
+        return _CField(mode.ctypes.data, mv.ctypes.data, _apart(field.time, now), times)
 
 
-def _times(time: int, to: tuple[int, int | None]) -> ctypes.Array[ctypes.c_int32]:
-    """Of both references, from a frame's own."""
-    apart = [0 if t is None else t - time for t in to]
-    if any(t is not None and not 0 < abs(t - time) <= LONGEST_DISTANCE for t in to):
-        raise ValueError(f"a frame shown at {time} has references at {to}")
-    return (ctypes.c_int32 * 2)(*apart)
+def _apart(time: int, now: int) -> int:
+    if abs(time - now) > LONGEST_DISTANCE:
+        raise ValueError(f"a frame shown at {now} depends on one shown at {time}")
+    return time - now
+
+
+def _times(time: int, to: tuple[int, int | None], now: int) -> ctypes.Array[ctypes.c_int32]:
+    """Of a frame's references, from `now`."""
+    if time in to:
+        raise ValueError(f"a frame shown at {time} is its own reference")
+    return (ctypes.c_int32 * 2)(*(0 if t is None else _apart(t, now) for t in to))
 
 
 def search(
@@ -167,3 +174,73 @@ LUMA_WEIGHT = 0.75
 def weight_of(level: float) -> float:
     """`weight` of `search` for a frame's level, log2 λ of the error of samples in 0..1."""
     return LUMA_WEIGHT / 255**2 * 2.0**level
+
+
+class Stream:
+    """Fields and flags of the frames of one stream, written or read in order. What contexts learn goes on from frame to
+    frame."""
+
+    def __init__(self, data: bytes | None = None) -> None:
+        """To read `data`, or to write."""
+        c = library()
+        c.lvc_motion_stream_size.restype = ctypes.c_size_t
+        c.lvc_motion_stream_room.restype = c.lvc_motion_stream_end.restype = ctypes.c_int64
+        self._memory = np.empty(c.lvc_motion_stream_size(), np.uint8)
+        self._data = None if data is None else np.frombuffer(data, np.uint8)
+        c.lvc_motion_stream(_at(self._memory), _at(self._data), ctypes.c_int64(0 if data is None else len(data)))
+        self._frame: _Frame | None = None
+
+    def field(
+        self,
+        shape: tuple[int, int],
+        time: int,
+        to: tuple[int, int | None],
+        fields: tuple[Field | None, Field | None],
+        level: int,
+        given: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The mode and vectors of a frame of `shape` blocks, `given` when writing; the rest as for `search`."""
+        frame = _Frame(*shape, time, to, fields)
+        if given is not None:
+            frame.mode[:] = _array(given[0], np.uint8, shape, "mode")
+            frame.mv[:] = _array(given[1], np.int16, (2, 2, *shape), "vectors")
+        code = library().lvc_motion_stream_field(_at(self._memory), ctypes.byref(frame.c), ctypes.c_int32(level))
+        if code:
+            raise CorruptError("a motion field is damaged")
+        self._frame = frame
+        return frame.mode, frame.mv
+
+    def flags(
+        self,
+        level: int,
+        given: tuple[np.ndarray, np.ndarray] | None = None,
+        others: tuple[tuple[np.ndarray, np.ndarray] | None, tuple[np.ndarray, np.ndarray] | None] = (None, None),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Flags skip and copy, uint8 [H/16,W/16], of the frame whose field was coded last; `others` are those of its
+        references (`None`: a key frame's)."""
+        if self._frame is None:
+            raise ValueError("flags come after a frame's field")
+        shape = self._frame.mode.shape[0] // 2, self._frame.mode.shape[1] // 2
+        made = [np.zeros(shape, np.uint8) for _ in range(2)]
+        if given is not None:
+            made = [_array(a, np.uint8, shape, "flags").copy() for a in given]
+        pairs = [(None, None) if o is None else tuple(_array(a, np.uint8, shape, "flags") for a in o) for o in others]
+        library().lvc_motion_stream_flags(
+            _at(self._memory), ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
+            *(_at(a) for pair in pairs for a in pair),
+        )  # fmt: skip
+        return made[0], made[1]
+
+    def finish(self) -> bytes:
+        """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there
+        is."""
+        c = library()
+        if self._data is not None:
+            if not c.lvc_motion_stream_end(_at(self._memory), None):
+                raise CorruptError("a stream of motion is damaged")
+            return b""
+        out = np.empty(c.lvc_motion_stream_room(_at(self._memory)), np.uint8)
+        size = int(c.lvc_motion_stream_end(_at(self._memory), _at(out)))
+        if not size:
+            raise MemoryError("no memory for a stream of motion")
+        return out[:size].tobytes()

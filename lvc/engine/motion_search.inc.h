@@ -523,10 +523,9 @@ typedef struct {
 
 typedef struct {
     int64_t by, bx, n;
-    LvcMotion list[LVC_CANDIDATES], best;
-    int listed;
-    Vector guess[2][2]; /* what vectors of each reference may be said by difference to */
-    int guesses[2];
+    LvcCandidates list;
+    LvcMotion best;
+    LvcGuesses guess[2];
     Tried tried[2][TRIED];
     int known[2];
     float cost;
@@ -542,9 +541,10 @@ static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
 }
 
 static float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
-    float least = apart(s, v, l->guess[r][0], 1);
-    if (l->guesses[r] > 1) {
-        const float other = apart(s, v, l->guess[r][1], 1) + 0.6f;
+    const LvcGuesses *g = &l->guess[r];
+    float least = apart(s, v, (Vector){g->v[0][0], g->v[0][1]}, 1);
+    if (g->count > 1) {
+        const float other = apart(s, v, (Vector){g->v[1][0], g->v[1][1]}, 1) + 0.6f;
         least += 0.4f;
         if (other < least) least = other;
     }
@@ -560,8 +560,8 @@ static float both_error(const Search *s, const Leaf *l, LvcMotion m) {
 }
 
 static void merges(const Search *s, Leaf *l) {
-    for (int k = 0; k < l->listed; k++) {
-        const LvcMotion m = l->list[k];
+    for (int k = 0; k < l->list.count; k++) {
+        const LvcMotion m = l->list.motion[k];
         float error;
         if (m.mode == 2)
             error = both_error(s, l, m);
@@ -569,17 +569,6 @@ static void merges(const Search *s, Leaf *l) {
             error = s->weight * (float)uni_error(s, l, m.mode, (Vector){m.v[m.mode][0], m.v[m.mode][1]});
         take(l, m, error + MERGE_BITS[k]);
     }
-}
-
-static void guesses(Leaf *l, int r) {
-    l->guesses[r] = 0;
-    for (int k = 0; k < l->listed && l->guesses[r] < 2; k++) {
-        if (!lvc_uses(l->list[k], r)) continue;
-        const Vector v = {l->list[k].v[r][0], l->list[k].v[r][1]};
-        if (l->guesses[r] && v.x == l->guess[r][0].x && v.y == l->guess[r][0].y) continue;
-        l->guess[r][l->guesses[r]++] = v;
-    }
-    if (!l->guesses[r]) l->guess[r][l->guesses[r]++] = (Vector){0, 0};
 }
 
 static void try_one(const Search *s, Leaf *l, int r, Vector v, Best *b) {
@@ -593,9 +582,9 @@ static void try_one(const Search *s, Leaf *l, int r, Vector v, Best *b) {
 static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
     const LvcFrame *f = s->frame;
     Best b = {{0, 0}, INFINITY};
-    for (int k = 0; k < l->guesses[r]; k++) try_one(s, l, r, l->guess[r][k], &b);
-    for (int k = 0; k < l->listed; k++)
-        if (lvc_uses(l->list[k], r)) try_one(s, l, r, (Vector){l->list[k].v[r][0], l->list[k].v[r][1]}, &b);
+    for (int k = 0; k < l->guess[r].count; k++) try_one(s, l, r, (Vector){l->guess[r].v[k][0], l->guess[r].v[k][1]}, &b);
+    for (int k = 0; k < l->list.count; k++)
+        if (lvc_uses(l->list.motion[k], r)) try_one(s, l, r, (Vector){l->list.motion[k].v[r][0], l->list.motion[k].v[r][1]}, &b);
     if (l->n == 1) try_one(s, l, r, parent->ways[r].v, &b);
     if (l->n == 2) try_one(s, l, r, s->found[r][0][l->by / 2 * (f->cols / 2) + l->bx / 2], &b);
     for (int k = 0; k < 4 && l->n > 2; k++) {
@@ -644,7 +633,7 @@ static void both_ways(const Search *s, Leaf *l) {
 
 static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
     for (int r = 0; r < s->frame->references; r++) {
-        guesses(l, r);
+        l->guess[r] = lvc_guesses(&l->list, r);
         l->ways[r] = one_way(s, l, parent, r);
         const Vector v = l->ways[r].v;
         LvcMotion m = {{{0, 0}, {0, 0}}, (uint8_t)r};
@@ -663,12 +652,12 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
     *split = 0;
     if (whole) {
         const float bits = n > 1 ? WHOLE_BITS : 0;
-        l.listed = lvc_candidates(f, by, bx, n, l.list);
+        lvc_candidates(f, by, bx, n, &l.list);
         merges(s, &l);
         if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
         l.cost += bits;
         if (n == 1 || l.cost < (n == 2 ? T(13, SPLIT_BITS + 4) : SETTLED_BITS + WHOLE_BITS)) {
-            lvc_settle(s->frame, by, bx, n, l.best);
+            lvc_settle(s->frame, by, bx, n, l.best, 0);
             return l.cost;
         }
     }
@@ -690,7 +679,7 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         *split = 1;
         return parts;
     }
-    lvc_settle(s->frame, by, bx, n, l.best);
+    lvc_settle(s->frame, by, bx, n, l.best, 0);
     return l.cost;
 }
 
