@@ -104,6 +104,7 @@ enum {
 
 typedef struct {
     RansBit bit[LVC_CONTEXTS];
+    uint32_t (*counts)[2]; /* how often each was 0 and 1, where someone wants to know; else NULL */
 } LvcMotionContexts;
 
 void lvc_motion_start(LvcMotionContexts *c);

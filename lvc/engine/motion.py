@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CorruptError
+from .motion_reference import CONTEXTS
 from .library import ISAS, chosen, library
 
 Planes = tuple[np.ndarray, np.ndarray]
@@ -230,6 +231,13 @@ class Stream:
             *(_at(a) for pair in pairs for a in pair),
         )  # fmt: skip
         return made[0], made[1]
+
+    def counts(self) -> np.ndarray:
+        """How often each flag was 0 and 1 so far: [contexts,2]."""
+        c = library()
+        c.lvc_motion_stream_counts.restype = ctypes.POINTER(ctypes.c_uint32)
+        found = c.lvc_motion_stream_counts(_at(self._memory))
+        return np.ctypeslib.as_array(found, (CONTEXTS, 2)).astype(np.int64)
 
     def finish(self) -> bytes:
         """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there

@@ -4,6 +4,8 @@
 #include "motion.h"
 #include "motion_start.h"
 
+#include <string.h>
+
 /* v * num / den, rounded to the nearest, halves away from 0. */
 static int16_t scaled(int32_t v, int32_t num, int32_t den) {
     int32_t product = v * num;
@@ -96,7 +98,13 @@ typedef struct {
     int bad;
 } Coding;
 
-static int flag(const Coding *c, int context, int bit) { return rans_code_bit(c->rans, &c->contexts->bit[context], bit); }
+static int code_flag(Rans *r, LvcMotionContexts *c, int context, int bit) {
+    const int coded = rans_code_bit(r, &c->bit[context], bit);
+    if (c->counts) c->counts[context][coded]++;
+    return coded;
+}
+
+static int flag(const Coding *c, int context, int bit) { return code_flag(c->rans, c->contexts, context, bit); }
 
 static int known_at(const LvcFrame *f, int64_t y, int64_t x) { return y < 0 || x < 0 ? 0 : f->known[y * f->cols + x]; }
 
@@ -257,17 +265,15 @@ void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int
             const int64_t at = y * cols + x;
             const int known = f->known[2 * y * f->cols + 2 * x] & ~LVC_EXPLICIT;
             const int more = (known > 2 ? 2 : known - 1) * 3 + level_class(level); /* larger leaves, 16, 8 */
-            const int one = rans_code_bit(r, &contexts->bit[AT_SKIP + flag_context(skip, skips, cols, y, x) * 9 + more], skip[at]);
-            skip[at] = (uint8_t)one;
-            if (!one)
-                copy[at] = 0;
-            else
-                copy[at] = (uint8_t)rans_code_bit(
-                    r, &contexts->bit[AT_COPY + flag_context(copy, copies, cols, y, x) * 9 + more], copy[at]);
+            const int of_skip = AT_SKIP + flag_context(skip, skips, cols, y, x) * 9 + more;
+            const int of_copy = AT_COPY + flag_context(copy, copies, cols, y, x) * 9 + more;
+            skip[at] = (uint8_t)code_flag(r, contexts, of_skip, skip[at]);
+            copy[at] = (uint8_t)(skip[at] ? code_flag(r, contexts, of_copy, copy[at]) : 0);
         }
 }
 
 void lvc_motion_start(LvcMotionContexts *c) {
+    c->counts = NULL;
     for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i]};
 }
 
@@ -276,6 +282,7 @@ void lvc_motion_start(LvcMotionContexts *c) {
 typedef struct {
     Rans rans;
     LvcMotionContexts contexts;
+    uint32_t counts[LVC_CONTEXTS][2];
 } Stream;
 
 LVC_API size_t lvc_motion_stream_size(void) { return sizeof(Stream); }
@@ -287,7 +294,12 @@ LVC_API void lvc_motion_stream(Stream *s, const uint8_t *data, int64_t bytes) {
     else
         rans_write(&s->rans);
     lvc_motion_start(&s->contexts);
+    memset(s->counts, 0, sizeof s->counts);
+    s->contexts.counts = s->counts;
 }
+
+/* How often each flag was 0 and 1. */
+LVC_API const uint32_t *lvc_motion_stream_counts(const Stream *s) { return &s->counts[0][0]; }
 
 LVC_API int32_t lvc_motion_stream_field(Stream *s, LvcFrame *f, int32_t level) {
     return lvc_code_field(&s->rans, &s->contexts, f, level);
