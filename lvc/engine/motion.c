@@ -32,8 +32,11 @@ LVC_API int32_t lvc_picture(int32_t isa, const int16_t *luma, int64_t height, in
 }
 
 /* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
-   none). `weight`: bits of a squared step of 8-bit samples; `cost`: what the field and its errors cost, in bits. */
-LVC_API int32_t lvc_search(int32_t isa, uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight,
-                           int32_t effort, float *cost) {
-    return kernels(isa)->search(now, ref0, ref1, frame, weight, effort, cost);
+   none). `level` in the pyramid and `contexts` (NULL: those of a stream's start) say what a field costs; `weight`: bits
+   of a squared step of 8-bit samples; `cost`: what the field and its errors cost, in bits. */
+LVC_API int32_t lvc_search(int32_t isa, uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, int32_t level,
+                           const LvcMotionContexts *contexts, float weight, int32_t effort, float *cost) {
+    LvcMotionContexts first;
+    if (!contexts) lvc_motion_start(&first);
+    return kernels(isa)->search(now, ref0, ref1, frame, level, contexts ? contexts : &first, weight, effort, cost);
 }

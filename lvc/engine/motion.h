@@ -109,6 +109,23 @@ typedef struct {
 
 void lvc_motion_start(LvcMotionContexts *c);
 
+/* Which contexts flags of a square are coded with, for coder and search: `level` of 0, 1, 2 (all below), `often`: how
+   often the candidate was offered. */
+int lvc_level_class(int level);
+int lvc_split_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n);
+int lvc_merge_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n, const LvcCandidates *list);
+int lvc_index_context(int level, int64_t n, const LvcCandidates *list, int k);
+int lvc_both_context(const LvcFrame *f, int64_t by, int64_t bx, int64_t n);
+int lvc_second_context(const LvcFrame *f, int64_t by, int64_t bx);
+int lvc_guess_context(const LvcGuesses *g);
+int lvc_spread(const LvcGuesses *g, int axis);
+
+INLINE int lvc_zero_context(int axis, int spread, int before) {
+    return AT_ZERO + (axis ? 4 + spread * 3 + (before < 2 ? before : 2) : spread);
+}
+
+INLINE int lvc_class_context(int axis, int spread, int class) { return AT_CLASS + (axis * 4 + spread) * 12 + class; }
+
 /* Writes or reads the field of a frame of a pyramid level; LVC_BAD_FIELD: a damaged stream. */
 int32_t lvc_code_field(Rans *r, LvcMotionContexts *c, LvcFrame *f, int level);
 
@@ -123,8 +140,8 @@ typedef struct {
                           const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
                           int16_t *p_uv, int16_t *d_y, int16_t *d_uv);
     int32_t (*picture)(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory);
-    int32_t (*search)(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
-                      float *cost);
+    int32_t (*search)(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, int32_t level,
+                      const LvcMotionContexts *contexts, float weight, int32_t effort, float *cost);
     size_t (*picture_size)(int64_t height, int64_t width, int32_t reference);
 } MotionKernels;
 

@@ -150,10 +150,14 @@ def search(
     weight: float,
     fields: tuple[Field | None, Field | None] = (None, None),
     effort: int = 1,
+    level: int | None = None,
+    stream: Stream | None = None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The field by which a frame is best predicted from its references' reconstructions: `mode` uint8 [H/8,W/8], `mv`
     int16 [2,2,H/8,W/8], and about what it costs in bits (errors included). `weight`: bits that a squared step of an
-    8-bit luma sample is worth (`weight_of`). `fields` are the references' own (`None`: a key frame's)."""
+    8-bit luma sample is worth (`weight_of`). `fields` are the references' own (`None`: a key frame's). `level` in the
+    pyramid (0 with one reference, else 2, where it is not given) and the `stream` that the field will be written to say
+    what it costs there."""
     rows, cols = now.shape[0] // 8, now.shape[1] // 8
     for ref in refs:
         if ref is not None and (ref.shape != now.shape or not ref.reference):
@@ -163,7 +167,9 @@ def search(
     frame = _Frame(rows, cols, time, to, fields)
     cost = ctypes.c_float()
     pictures = [_at(None if p is None else p.memory) for p in (now, *refs)]
-    more = ctypes.c_float(weight), ctypes.c_int32(effort), ctypes.byref(cost)
+    level = (0 if to[1] is None else 2) if level is None else level
+    prices = ctypes.c_int32(level), ctypes.c_void_p(None if stream is None else stream.contexts())
+    more = *prices, ctypes.c_float(weight), ctypes.c_int32(effort), ctypes.byref(cost)
     _checked(library().lvc_search(_isa(), *pictures, ctypes.byref(frame.c), *more))
     return frame.mode, frame.mv, cost.value
 
@@ -231,6 +237,12 @@ class Stream:
             *(_at(a) for pair in pairs for a in pair),
         )  # fmt: skip
         return made[0], made[1]
+
+    def contexts(self) -> int:
+        """Where its contexts lie."""
+        c = library()
+        c.lvc_motion_stream_contexts.restype = ctypes.c_void_p
+        return int(c.lvc_motion_stream_contexts(_at(self._memory)))
 
     def counts(self) -> np.ndarray:
         """How often each flag was 0 and 1 so far: [contexts,2]."""

@@ -4,6 +4,7 @@
 #include "motion.h"
 #include "motion_start.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* v * num / den, rounded to the nearest, halves away from 0. */
@@ -117,36 +118,64 @@ static int uniform(const uint8_t *mode, const int16_t *mv, const LvcFrame *f, in
     return 1;
 }
 
+int lvc_level_class(int level) { return level < 2 ? level : 2; }
+
 /* Left and above, how many have leaves smaller than n; how many references are not of one motion there. */
-static int split_context(const Coding *c, int64_t by, int64_t bx, int64_t n) {
-    const LvcFrame *f = c->frame;
+int lvc_split_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n) {
     const int left = known_at(f, by, bx - 1) & ~LVC_EXPLICIT, above = known_at(f, by - 1, bx) & ~LVC_EXPLICIT;
     const int smaller = (left && left <= log_of(n)) + (above && above <= log_of(n));
     int busy = 0;
     for (int k = 0; k < f->references; k++)
         busy += f->fields[k].mode && !uniform(f->fields[k].mode, f->fields[k].mv, f, by, bx, n);
-    return AT_SPLIT + ((3 - log_of(n)) * 9 + smaller * 3 + busy) * 3 + c->level;
+    return AT_SPLIT + ((3 - log_of(n)) * 9 + smaller * 3 + busy) * 3 + level;
 }
 
 static int often(int times) { return times < 3 ? times - 1 : 2; }
 
-/* Of both components: how far apart what they may be said by is. */
-static int spread(const LvcGuesses *g, int i) {
+/* Left and above, how many were no merge; how sure the first candidate is. */
+int lvc_merge_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n, const LvcCandidates *list) {
+    const int said = (known_at(f, by, bx - 1) >> 7) + (known_at(f, by - 1, bx) >> 7);
+    return AT_MERGE + ((log_of(n) * 3 + said) * 3 + often(list->times[0])) * 3 + level;
+}
+
+int lvc_index_context(int level, int64_t n, const LvcCandidates *list, int k) {
+    return AT_INDEX + ((k * 3 + often(list->times[k])) * 4 + log_of(n)) * 3 + level;
+}
+
+/* Left and above, how many have a mode. */
+static int modes(const LvcFrame *f, int64_t by, int64_t bx, int mode) {
+    return (known_at(f, by, bx - 1) && f->mode[by * f->cols + bx - 1] == mode) +
+           (known_at(f, by - 1, bx) && f->mode[(by - 1) * f->cols + bx] == mode);
+}
+
+int lvc_both_context(const LvcFrame *f, int64_t by, int64_t bx, int64_t n) {
+    return AT_BOTH + log_of(n) * 3 + modes(f, by, bx, 2);
+}
+
+int lvc_second_context(const LvcFrame *f, int64_t by, int64_t bx) {
+    return AT_SECOND + lvc_bounded(1 + modes(f, by, bx, 1) - modes(f, by, bx, 0), 0, 2);
+}
+
+/* How far apart what a vector may be said by is. */
+int lvc_spread(const LvcGuesses *g, int axis) {
     if (g->count < 2) return 0;
-    const int d = g->v[0][i] - g->v[1][i], size = d < 0 ? -d : d;
+    const int d = g->v[0][axis] - g->v[1][axis], size = d < 0 ? -d : d;
     return size <= 2 ? 1 : size <= 12 ? 2 : 3;
 }
 
+int lvc_guess_context(const LvcGuesses *g) {
+    const int x = lvc_spread(g, 0), y = lvc_spread(g, 1);
+    return AT_GUESS + (x > y ? x : y);
+}
+
 /* A vector's difference along one axis: whether it is 0, the class of its size (powers of two), sign and rest. */
-static int difference(const Coding *c, int axis, int apart, int before, int d) {
+static int difference(const Coding *c, int axis, int spread, int before, int d) {
     int size = d < 0 ? -d : d, class = 0;
-    if (!flag(c, AT_ZERO + (axis ? 4 + apart * 3 + before : apart), d != 0)) return 0;
-    while (class < 12 && flag(c, AT_CLASS + (axis * 4 + apart) * 12 + class, size >= 2 << class)) class++;
+    if (!flag(c, lvc_zero_context(axis, spread, before), d != 0)) return 0;
+    while (class < 12 && flag(c, lvc_class_context(axis, spread, class), size >= 2 << class)) class++;
     size = (1 << class) + (int)rans_code_raw(c->rans, class, (uint32_t)(size - (1 << class)));
     return rans_code_raw(c->rans, 1, d < 0) ? -size : size;
 }
-
-static int class_of(int d) { return d == 0 ? 0 : d == 1 || d == -1 ? 1 : 2; }
 
 /* A vector `v` (written) by difference to the nearer of what it may be said by. */
 static void vector(Coding *c, const LvcCandidates *list, int reference, int16_t v[2]) {
@@ -154,15 +183,12 @@ static void vector(Coding *c, const LvcCandidates *list, int reference, int16_t 
     int which = 0;
     if (g.count > 1) {
         int far[2];
-        for (int k = 0; k < 2; k++) {
-            const int x = v[0] - g.v[k][0], y = v[1] - g.v[k][1];
-            far[k] = (x < 0 ? -x : x) + (y < 0 ? -y : y);
-        }
-        which = flag(c, AT_GUESS + (spread(&g, 0) > spread(&g, 1) ? spread(&g, 0) : spread(&g, 1)), far[1] < far[0]);
+        for (int k = 0; k < 2; k++) far[k] = abs(v[0] - g.v[k][0]) + abs(v[1] - g.v[k][1]);
+        which = flag(c, lvc_guess_context(&g), far[1] < far[0]);
     }
     const int16_t *from = g.v[which];
-    const int x = difference(c, 0, spread(&g, 0), 0, v[0] - from[0]);
-    const int y = difference(c, 1, spread(&g, 1), class_of(x), v[1] - from[1]);
+    const int x = difference(c, 0, lvc_spread(&g, 0), 0, v[0] - from[0]);
+    const int y = difference(c, 1, lvc_spread(&g, 1), abs(x), v[1] - from[1]);
     const int32_t made[2] = {from[0] + x, from[1] + y};
     for (int i = 0; i < 2; i++) {
         if (made[i] < -LVC_LONGEST || made[i] > LVC_LONGEST) c->bad = 1;
@@ -172,23 +198,12 @@ static void vector(Coding *c, const LvcCandidates *list, int reference, int16_t 
 
 static void explicit_motion(Coding *c, const LvcCandidates *list, int64_t by, int64_t bx, int64_t n, LvcMotion *m) {
     const LvcFrame *f = c->frame;
-    if (f->references == 2) {
-        int both = 0, balance = 1;
-        for (int k = 0; k < 2; k++) {
-            const int64_t y = k ? by - 1 : by, x = k ? bx : bx - 1;
-            if (!known_at(f, y, x)) continue;
-            const int mode = f->mode[y * f->cols + x];
-            both += mode == 2;
-            balance += mode == 1 ? 1 : mode == 0 ? -1 : 0;
-        }
-        balance = lvc_bounded(balance, 0, 2);
-        if (flag(c, AT_BOTH + log_of(n) * 3 + both, m->mode == 2))
-            m->mode = 2;
-        else
-            m->mode = (uint8_t)flag(c, AT_SECOND + balance, m->mode == 1);
-    } else {
+    if (f->references < 2)
         m->mode = 0;
-    }
+    else if (flag(c, lvc_both_context(f, by, bx, n), m->mode == 2))
+        m->mode = 2;
+    else
+        m->mode = (uint8_t)flag(c, lvc_second_context(f, by, bx), m->mode == 1);
     for (int r = 0; r < 2; r++) {
         if (lvc_uses(*m, r))
             vector(c, list, r, m->v[r]);
@@ -207,17 +222,13 @@ static void leaf(Coding *c, int64_t by, int64_t bx, int64_t n) {
         m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, by * f->cols + bx);
         while (index < list.count && !lvc_same(list.motion[index], m)) index++;
     }
-    const int said = (known_at(f, by, bx - 1) >> 7) + (known_at(f, by - 1, bx) >> 7);
-    const int merge = AT_MERGE + ((log_of(n) * 3 + said) * 3 + often(list.times[0])) * 3 + c->level;
-    if (!flag(c, merge, index < list.count)) {
+    if (!flag(c, lvc_merge_context(f, c->level, by, bx, n, &list), index < list.count)) {
         explicit_motion(c, &list, by, bx, n, &m);
         lvc_settle(f, by, bx, n, m, 1);
         return;
     }
     int k = 0;
-    while (k + 1 < list.count &&
-           flag(c, AT_INDEX + ((k * 3 + often(list.times[k])) * 4 + log_of(n)) * 3 + c->level, k < index))
-        k++;
+    while (k + 1 < list.count && flag(c, lvc_index_context(c->level, n, &list, k), k < index)) k++;
     lvc_settle(f, by, bx, n, list.motion[k], 0);
 }
 
@@ -226,7 +237,7 @@ static void square(Coding *c, int64_t by, int64_t bx, int64_t n) {
     int split = n > 1;
     if (split && by + n <= f->rows && bx + n <= f->cols) {
         const int parts = c->rans->reading ? 0 : !uniform(f->mode, f->mv, f, by, bx, n);
-        split = flag(c, split_context(c, by, bx, n), parts);
+        split = flag(c, lvc_split_context(f, c->level, by, bx, n), parts);
     }
     if (!split) {
         leaf(c, by, bx, n);
@@ -238,10 +249,8 @@ static void square(Coding *c, int64_t by, int64_t bx, int64_t n) {
     }
 }
 
-static int level_class(int level) { return level < 2 ? level : 2; }
-
 int32_t lvc_code_field(Rans *r, LvcMotionContexts *contexts, LvcFrame *f, int level) {
-    Coding c = {r, contexts, f, level_class(level), 0};
+    Coding c = {r, contexts, f, lvc_level_class(level), 0};
     for (int64_t i = 0; i < f->rows * f->cols; i++) f->known[i] = 0;
     for (int64_t y = 0; y < f->rows; y += LVC_SUPER)
         for (int64_t x = 0; x < f->cols; x += LVC_SUPER) square(&c, y, x, LVC_SUPER);
@@ -264,7 +273,7 @@ void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int
         for (int64_t x = 0; x < cols; x++) {
             const int64_t at = y * cols + x;
             const int known = f->known[2 * y * f->cols + 2 * x] & ~LVC_EXPLICIT;
-            const int more = (known > 2 ? 2 : known - 1) * 3 + level_class(level); /* larger leaves, 16, 8 */
+            const int more = (known > 2 ? 2 : known - 1) * 3 + lvc_level_class(level); /* larger leaves, 16, 8 */
             const int of_skip = AT_SKIP + flag_context(skip, skips, cols, y, x) * 9 + more;
             const int of_copy = AT_COPY + flag_context(copy, copies, cols, y, x) * 9 + more;
             skip[at] = (uint8_t)code_flag(r, contexts, of_skip, skip[at]);
@@ -312,6 +321,8 @@ LVC_API void lvc_motion_stream_flags(Stream *s, const LvcFrame *f, int32_t level
     lvc_code_flags(&s->rans, &s->contexts, f, level, skip, copy, skips, copies);
 }
 
+LVC_API const LvcMotionContexts *lvc_motion_stream_contexts(const Stream *s) { return &s->contexts; }
+
 /* Writer: bytes that `lvc_motion_stream_end` may write. */
 LVC_API int64_t lvc_motion_stream_room(const Stream *s) { return (int64_t)rans_room(&s->rans); }
 
@@ -320,4 +331,11 @@ LVC_API int64_t lvc_motion_stream_end(Stream *s, uint8_t *out) {
     const int64_t done = s->rans.reading ? rans_whole(&s->rans) : out ? (int64_t)rans_finish(&s->rans, out) : 0;
     rans_free(&s->rans);
     return done;
+}
+
+/* Writer: bits so far. */
+LVC_API double lvc_motion_stream_bits(const Stream *s) {
+    double bits = 0;
+    for (size_t i = 0; i < s->rans.count; i++) bits += rans_cost((s->rans.pieces[i] & 0xffff) + 1) / 256.0;
+    return bits;
 }

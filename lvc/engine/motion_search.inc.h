@@ -330,7 +330,8 @@ typedef struct {
     LvcFrame *frame;
     Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
     float weight, bits[COMPONENTS];
-    int effort;
+    float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* of what the coder's contexts expect */
+    int effort, level;
 } Search;
 
 static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -506,10 +507,7 @@ static void search_blocks(Search *s, int r) {
 
 /* ---- the quadtree ---- */
 
-/* About what things cost, in bits. */
-static const float MERGE_BITS[LVC_CANDIDATES] = {0.6f, 2.2f, 3.2f, 4.0f, 4.5f, 5.0f};
-static const float EXPLICIT_BITS = 2.5f, SPLIT_BITS = 1.5f, WHOLE_BITS = 0.5f, SETTLED_BITS = 3.0f;
-static const float MODE_BITS[3] = {1.8f, 1.8f, 1.2f};
+static const float SETTLED_BITS = 3.0f;
 
 typedef struct {
     Vector v;
@@ -530,6 +528,8 @@ typedef struct {
     int known[2];
     float cost;
     Best ways[2]; /* the best vector of each reference alone */
+    float mode_bits[3];
+    int is_explicit;
 } Leaf;
 
 static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
@@ -540,26 +540,41 @@ static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
     return error;
 }
 
+INLINE float flag_bits(const Search *s, int context, int bit) { return s->flag_bits[context][bit]; }
+
+/* Of a difference along one axis, as `difference` in motion_field.c codes it. */
+INLINE float difference_bits(const Search *s, int axis, int spread, int before, int32_t d) {
+    const uint32_t size = (uint32_t)(d < 0 ? -d : d);
+    const float some = flag_bits(s, lvc_zero_context(axis, spread, before), d != 0);
+    if (!d) return some;
+    int class = 0;
+    while (size >> (class + 1)) class++;
+    return some + s->class_bits[axis][spread][class < 12 ? class : 12];
+}
+
 static float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
     const LvcGuesses *g = &l->guess[r];
-    float least = apart(s, v, (Vector){g->v[0][0], g->v[0][1]}, 1);
-    if (g->count > 1) {
-        const float other = apart(s, v, (Vector){g->v[1][0], g->v[1][1]}, 1) + 0.6f;
-        least += 0.4f;
-        if (other < least) least = other;
+    const int across = lvc_spread(g, 0), down = lvc_spread(g, 1);
+    float least = INFINITY;
+    for (int k = 0; k < g->count; k++) {
+        const int32_t x = v.x - g->v[k][0], y = v.y - g->v[k][1];
+        float bits = difference_bits(s, 0, across, 0, x) + difference_bits(s, 1, down, abs(x), y);
+        if (g->count > 1) bits += flag_bits(s, lvc_guess_context(g), k);
+        if (bits < least) least = bits;
     }
     return least;
 }
 
-static void take(Leaf *l, LvcMotion m, float cost) {
-    if (cost < l->cost) l->cost = cost, l->best = m;
+static void take(Leaf *l, LvcMotion m, float cost, int is_explicit) {
+    if (cost < l->cost) l->cost = cost, l->best = m, l->is_explicit = is_explicit;
 }
 
 static float both_error(const Search *s, const Leaf *l, LvcMotion m) {
     return s->weight * (float)both_missed(&s->now, s->refs, 8 * l->by, 8 * l->bx, (int)(8 * l->n), m);
 }
 
-static void merges(const Search *s, Leaf *l) {
+static void merges(const Search *s, Leaf *l, float before) {
+    float bits = before + flag_bits(s, lvc_merge_context(s->frame, s->level, l->by, l->bx, l->n, &l->list), 1);
     for (int k = 0; k < l->list.count; k++) {
         const LvcMotion m = l->list.motion[k];
         float error;
@@ -567,7 +582,13 @@ static void merges(const Search *s, Leaf *l) {
             error = both_error(s, l, m);
         else
             error = s->weight * (float)uni_error(s, l, m.mode, (Vector){m.v[m.mode][0], m.v[m.mode][1]});
-        take(l, m, error + MERGE_BITS[k]);
+        if (k + 1 < l->list.count) {
+            const int context = lvc_index_context(s->level, l->n, &l->list, k);
+            take(l, m, error + bits + flag_bits(s, context, 0), 0);
+            bits += flag_bits(s, context, 1);
+        } else {
+            take(l, m, error + bits, 0);
+        }
     }
 }
 
@@ -603,7 +624,7 @@ static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
 }
 
 static float both_cost(const Search *s, const Leaf *l, LvcMotion m) {
-    float bits = EXPLICIT_BITS + MODE_BITS[2];
+    float bits = l->mode_bits[2];
     for (int r = 0; r < 2; r++) bits += vector_bits(s, l, r, (Vector){m.v[r][0], m.v[r][1]});
     return both_error(s, l, m) + bits;
 }
@@ -614,7 +635,7 @@ static void both_ways(const Search *s, Leaf *l) {
     LvcMotion m = {{{(int16_t)b[0].v.x, (int16_t)b[0].v.y}, {(int16_t)b[1].v.x, (int16_t)b[1].v.y}}, 2};
     float cost = both_cost(s, l, m);
     const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
-    if (s->effort > 0 && cost < T(9,1.1f) * alone + T(10,8)) {
+    if (s->effort > 0 && cost < 1.1f * alone + 8) {
         for (int step = 2; step; step /= 2)
             for (int turn = 0; turn < T(7,3); turn++) {
                 const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
@@ -628,7 +649,18 @@ static void both_ways(const Search *s, Leaf *l) {
                 }
             }
     }
-    take(l, m, cost);
+    take(l, m, cost, 1);
+}
+
+/* What is paid before an explicit motion's vectors. */
+static void price_modes(const Search *s, Leaf *l) {
+    const LvcFrame *f = s->frame;
+    const float said = flag_bits(s, lvc_merge_context(f, s->level, l->by, l->bx, l->n, &l->list), 0);
+    for (int mode = 0; mode < 3; mode++) l->mode_bits[mode] = said;
+    if (f->references < 2) return;
+    const int both = lvc_both_context(f, l->by, l->bx, l->n), second = lvc_second_context(f, l->by, l->bx);
+    l->mode_bits[2] += flag_bits(s, both, 1);
+    for (int mode = 0; mode < 2; mode++) l->mode_bits[mode] += flag_bits(s, both, 0) + flag_bits(s, second, mode);
 }
 
 static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
@@ -638,7 +670,7 @@ static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
         const Vector v = l->ways[r].v;
         LvcMotion m = {{{0, 0}, {0, 0}}, (uint8_t)r};
         m.v[r][0] = (int16_t)v.x, m.v[r][1] = (int16_t)v.y;
-        take(l, m, l->ways[r].cost + EXPLICIT_BITS + (s->frame->references == 2 ? MODE_BITS[r] : 0));
+        take(l, m, l->ways[r].cost + l->mode_bits[r], 1);
     }
     if (s->frame->references == 2) both_ways(s, l);
 }
@@ -648,20 +680,25 @@ static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
 static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *parent, int *split) {
     const LvcFrame *f = s->frame;
     const int whole = by + n <= f->rows && bx + n <= f->cols;
+    float parts = 0;
     Leaf l = {.by = by, .bx = bx, .n = n, .cost = INFINITY};
     *split = 0;
     if (whole) {
-        const float bits = n > 1 ? WHOLE_BITS : 0;
+        float bits = 0; /* of not being split */
+        if (n > 1) {
+            const int context = lvc_split_context(f, s->level, by, bx, n);
+            bits = flag_bits(s, context, 0), parts = flag_bits(s, context, 1);
+        }
         lvc_candidates(f, by, bx, n, &l.list);
-        merges(s, &l);
+        price_modes(s, &l);
+        for (int mode = 0; mode < 3; mode++) l.mode_bits[mode] += bits;
+        merges(s, &l, bits);
         if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
-        l.cost += bits;
-        if (n == 1 || l.cost < (n == 2 ? T(13, SPLIT_BITS + 4) : SETTLED_BITS + WHOLE_BITS)) {
-            lvc_settle(s->frame, by, bx, n, l.best, 0);
+        if (n == 1 || l.cost < (n == 2 ? T(13, 6) : SETTLED_BITS)) {
+            lvc_settle(s->frame, by, bx, n, l.best, l.is_explicit);
             return l.cost;
         }
     }
-    float parts = whole ? SPLIT_BITS : 0;
     int splits = 0;
     for (int k = 0; k < 4; k++) {
         const int64_t y = by + k / 2 * n / 2, x = bx + k % 2 * n / 2;
@@ -670,16 +707,12 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         parts += decided(s, y, x, n / 2, &l, &one);
         splits += one;
     }
-    if (whole && n > 2 && splits < T(14, 1)) {
-        l.cost -= WHOLE_BITS;
-        explicit_ones(s, &l, parent);
-        l.cost += WHOLE_BITS;
-    }
+    if (whole && n > 2 && splits < T(14, 1)) explicit_ones(s, &l, parent);
     if (parts < l.cost) {
         *split = 1;
         return parts;
     }
-    lvc_settle(s->frame, by, bx, n, l.best, 0);
+    lvc_settle(s->frame, by, bx, n, l.best, l.is_explicit);
     return l.cost;
 }
 
@@ -698,10 +731,25 @@ static int reserved(Search *s, Vector **memory) {
     return 1;
 }
 
+/* What flags and vectors cost with a coder's contexts. */
+static void price(Search *s, const LvcMotionContexts *c) {
+    for (int i = 0; i < LVC_CONTEXTS; i++)
+        for (int bit = 0; bit < 2; bit++) s->flag_bits[i][bit] = (float)rans_bit_cost(&c->bit[i], bit) / 256;
+    for (int axis = 0; axis < 2; axis++)
+        for (int spread = 0; spread < 4; spread++) {
+            float bits = 1; /* the sign */
+            for (int class = 0; class <= 12; class++) {
+                const int at = lvc_class_context(axis, spread, class);
+                s->class_bits[axis][spread][class] = bits + (float)class + (class < 12 ? s->flag_bits[at][0] : 0);
+                if (class < 12) bits += s->flag_bits[at][1];
+            }
+        }
+}
+
 /* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
    none). `weight`: bits of a squared step of 8-bit samples. Returns LVC_OK or LVC_NO_MEMORY; `cost`: its bits. */
-static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
-                      float *cost) {
+static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, int32_t level,
+                      const LvcMotionContexts *contexts, float weight, int32_t effort, float *cost) {
     const int64_t height = 8 * frame->rows, width = 8 * frame->cols;
     uint8_t *const memories[2] = {ref0, ref1};
     int32_t apart = 0; /* the farther the references the wider the search */
@@ -713,7 +761,8 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
     Search *s = calloc(1, sizeof *s);
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
-    s->frame = frame, s->weight = weight, s->effort = effort;
+    s->frame = frame, s->weight = weight, s->effort = effort, s->level = lvc_level_class(level);
+    price(s, contexts);
     laid_out(now, height, width, 1, &s->now);
     for (int r = 0; r < frame->references; r++) {
         laid_out(memories[r], height, width, PHASES * PHASES, &s->pictures[r]);
