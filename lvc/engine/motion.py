@@ -86,7 +86,12 @@ class Field:
 
 
 class _CField(ctypes.Structure):
-    _fields_ = [("mode", ctypes.c_void_p), ("mv", ctypes.c_void_p), ("time", ctypes.c_int32), ("to", ctypes.c_int32 * 2)]
+    _fields_ = [
+        ("mode", ctypes.c_void_p),
+        ("mv", ctypes.c_void_p),
+        ("time", ctypes.c_int32),
+        ("to", ctypes.c_int32 * 2),
+    ]
 
 
 class _CFrame(ctypes.Structure):

@@ -280,9 +280,7 @@ class FieldCoder:
             f.settle(y, x, n, self._explicit(f, y, x, size, candidates, motion), True)
             return
         k = 0
-        while k + 1 < len(candidates) and self._flag(
-            INDEX, (5, 3, 4, 3), (k, often[k], size, self._level), k < index
-        ):
+        while k + 1 < len(candidates) and self._flag(INDEX, (5, 3, 4, 3), (k, often[k], size, self._level), k < index):
             k += 1
         f.settle(y, x, n, candidates[k], False)
 
