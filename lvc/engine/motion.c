@@ -2,8 +2,6 @@
 
 #include "motion.h"
 
-LVC_API float lvc_tune[32];
-
 static const MotionKernels *kernels(int32_t isa) {
 #if defined(__x86_64__)
     if (isa <= ISA_AVX2) return &motion_avx2;

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CorruptError
-from .motion_reference import CONTEXTS
 from .library import ISAS, chosen, library
+from .motion_reference import CONTEXTS
 
 Planes = tuple[np.ndarray, np.ndarray]
 """Luma int16 [H,W] and chroma int16 [2,H/2,W/2], 12-bit samples; H and W are multiples of 16."""
@@ -176,7 +176,7 @@ def search(
     prices = ctypes.c_int32(level), ctypes.c_void_p(None if stream is None else stream.contexts())
     more = *prices, ctypes.c_float(weight), ctypes.c_int32(effort), ctypes.byref(cost)
     _checked(library().lvc_search(_isa(), *pictures, ctypes.byref(frame.c), *more))
-    return frame.mode, frame.mv, cost.value
+    return frame.mode, frame.mv, float(cost.value)
 
 
 LUMA_WEIGHT = 0.75
@@ -185,7 +185,7 @@ LUMA_WEIGHT = 0.75
 
 def weight_of(level: float) -> float:
     """`weight` of `search` for a frame's level, log2 λ of the error of samples in 0..1."""
-    return LUMA_WEIGHT / 255**2 * 2.0**level
+    return float(LUMA_WEIGHT / 255**2 * 2.0**level)
 
 
 class Stream:

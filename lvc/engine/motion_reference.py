@@ -313,8 +313,11 @@ class FieldCoder:
 
     def _difference(self, axis: int, apart: int, before: int, d: int) -> int:
         """Along one axis: whether it is 0, the class of its size (powers of two), the rest of it, the sign."""
-        zero = (ZERO + 4, (4, 3), (apart, before)) if axis else (ZERO, (4,), (apart,))
-        if not self._flag(*zero, d != 0):
+        if axis:
+            some = self._flag(ZERO + 4, (4, 3), (apart, before), d != 0)
+        else:
+            some = self._flag(ZERO, (4,), (apart,), d != 0)
+        if not some:
             return 0
         size, power = abs(d), 0
         while power < 12 and self._flag(CLASS, (2, 4, 12), (axis, apart, power), size >= 2 << power):

@@ -16,8 +16,6 @@
 #include <emmintrin.h>
 #endif
 
-extern float lvc_tune[32];
-#define T(k, d) (lvc_tune[k] != 0 ? lvc_tune[k] : (d))
 #define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
 #define PHASES 4
 #define LEVELS 6
@@ -331,7 +329,8 @@ typedef struct {
     Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
     float weight, bits[COMPONENTS];
     float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* of what the coder's contexts expect */
-    int effort, level;
+    float whole_bits; /* a block of 16 that costs no more is not split */
+    int effort, level, around; /* how many steps around a vector are looked at: 4, or 8 */
 } Search;
 
 static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -349,12 +348,16 @@ INLINE float apart(const Search *s, Vector a, Vector b, int scale) {
 typedef struct {
     Vector seen[TRIED], best, guess;
     int known;
+    uint64_t bits; /* a bit of every vector seen: most are not */
     float cost;
 } Hunt;
 
 INLINE int fresh(Hunt *h, Vector v) {
-    for (int i = 0; i < h->known; i++)
-        if (h->seen[i].x == v.x && h->seen[i].y == v.y) return 0;
+    const uint64_t bit = (uint64_t)1 << (((uint32_t)v.x + 8 * (uint32_t)v.y) & 63);
+    if (h->bits & bit)
+        for (int i = 0; i < h->known; i++)
+            if (h->seen[i].x == v.x && h->seen[i].y == v.y) return 0;
+    h->bits |= bit;
     if (h->known == TRIED) return 0;
     h->seen[h->known++] = v;
     return 1;
@@ -393,7 +396,7 @@ static void full_search(const Search *s, const Coarse *c, Hunt *h, int64_t y, in
 /* Vectors of one reference at one level from those of the level above it (NULL: the top). */
 static void search_level(Search *s, int r, int level, int radius) {
     const Coarse c = {&s->now.half[level], &s->refs[r]->half[level],
-                      T(1,1.0f)*sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
+                      sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
     const int64_t rows = up(c.now->height, 8), cols = up(c.now->width, 8);
     const int64_t above_rows = up(c.now->height / 2, 8), above_cols = up(c.now->width / 2, 8);
     Vector *out = s->found[r][level];
@@ -424,7 +427,7 @@ static void search_level(Search *s, int r, int level, int radius) {
                 try_coarse(s, &c, &h, y, x, (Vector){(m.v[r][0] + half) >> (level + 2), (m.v[r][1] + half) >> (level + 2)});
             }
             if (!parent) full_search(s, &c, &h, y, x, radius);
-            for (int round = 0; round < T(2,4); round++) {
+            for (int round = 0; round < 4; round++) {
                 const Vector from = h.best;
                 for (int dy = -1; dy <= 1; dy++)
                     for (int dx = -1; dx <= 1; dx++) try_coarse(s, &c, &h, y, x, (Vector){from.x + dx, from.y + dy});
@@ -446,7 +449,7 @@ static const Vector CROSS[8] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -
 
 static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
     for (int step = 4; step; step /= 2)
-        for (int round = 0; round < (step == 4 ? T(3,4) : T(4,2)); round++) {
+        for (int round = 0; round < (step == 4 ? 4 : 2); round++) {
             const Vector from = h->best;
             for (int k = 0; k < 4; k++)
                 try_fine(s, h, r, y, x, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y});
@@ -502,7 +505,7 @@ static void search_blocks(Search *s, int r) {
             refine(s, &h, r, y, x);
             out[at] = h.best;
         }
-    if (T(16, 1) > 0) search_back(s, r);
+    if (s->effort > 0) search_back(s, r);
 }
 
 /* ---- the quadtree ---- */
@@ -526,6 +529,7 @@ typedef struct {
     LvcGuesses guess[2];
     Tried tried[2][TRIED];
     int known[2];
+    uint64_t seen[2]; /* a bit of every vector tried: most are not */
     float cost;
     Best ways[2]; /* the best vector of each reference alone */
     float mode_bits[3];
@@ -533,8 +537,11 @@ typedef struct {
 } Leaf;
 
 static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
-    for (int i = 0; i < l->known[r]; i++)
-        if (l->tried[r][i].v.x == v.x && l->tried[r][i].v.y == v.y) return l->tried[r][i].error;
+    const uint64_t bit = (uint64_t)1 << (((uint32_t)v.x + 8 * (uint32_t)v.y) & 63);
+    if (l->seen[r] & bit)
+        for (int i = 0; i < l->known[r]; i++)
+            if (l->tried[r][i].v.x == v.x && l->tried[r][i].v.y == v.y) return l->tried[r][i].error;
+    l->seen[r] |= bit;
     const uint32_t error = missed(&s->now, s->refs[r], 8 * l->by, 8 * l->bx, (int)(8 * l->n), v.x, v.y);
     if (l->known[r] < TRIED) l->tried[r][l->known[r]++] = (Tried){v, error};
     return error;
@@ -542,14 +549,22 @@ static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
 
 INLINE float flag_bits(const Search *s, int context, int bit) { return s->flag_bits[context][bit]; }
 
-/* Of a difference along one axis, as `difference` in motion_field.c codes it. */
-INLINE float difference_bits(const Search *s, int axis, int spread, int before, int32_t d) {
-    const uint32_t size = (uint32_t)(d < 0 ? -d : d);
-    const float some = flag_bits(s, lvc_zero_context(axis, spread, before), d != 0);
-    if (!d) return some;
+/* 0, 1, 2, ... for sizes 1, 2 to 3, 4 to 7, ... */
+INLINE int class_of(int32_t d) {
+    uint32_t size = (uint32_t)(d < 0 ? -d : d);
+#if defined(__GNUC__)
+    const int class = 31 - __builtin_clz(size);
+#else
     int class = 0;
     while (size >> (class + 1)) class++;
-    return some + s->class_bits[axis][spread][class < 12 ? class : 12];
+#endif
+    return class < 12 ? class : 12;
+}
+
+/* Of a difference along one axis, as `difference` in motion_field.c codes it. */
+INLINE float difference_bits(const Search *s, int axis, int spread, int before, int32_t d) {
+    const float some = flag_bits(s, lvc_zero_context(axis, spread, before), d != 0);
+    return d ? some + s->class_bits[axis][spread][class_of(d)] : some;
 }
 
 static float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
@@ -613,10 +628,10 @@ static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
         const LvcMotion m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, at);
         if (lvc_uses(m, r)) try_one(s, l, r, (Vector){m.v[r][0], m.v[r][1]}, &b);
     }
-    for (int step = l->n == 1 ? T(11, 4) : T(12, 4); step; step /= 2)
-        for (int round = 0; round < T(5, 3); round++) {
+    for (int step = s->effort > 0 ? 4 : 2; step; step /= 2)
+        for (int round = 0; round < 2 + s->effort; round++) {
             const Vector from = b.v;
-            for (int k = 0; k < T(6, 4); k++)
+            for (int k = 0; k < s->around; k++)
                 try_one(s, l, r, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y}, &b);
             if (from.x == b.v.x && from.y == b.v.y) break;
         }
@@ -637,10 +652,10 @@ static void both_ways(const Search *s, Leaf *l) {
     const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
     if (s->effort > 0 && cost < 1.1f * alone + 8) {
         for (int step = 2; step; step /= 2)
-            for (int turn = 0; turn < T(7,3); turn++) {
+            for (int turn = 0; turn < 3; turn++) {
                 const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
                 const LvcMotion from = m;
-                for (int k = 0; k < T(8,4); k++) {
+                for (int k = 0; k < s->around; k++) {
                     LvcMotion t = from;
                     t.v[r][0] = (int16_t)lvc_bounded(t.v[r][0] + step * CROSS[k].x, -LVC_LONGEST, LVC_LONGEST);
                     t.v[r][1] = (int16_t)lvc_bounded(t.v[r][1] + step * CROSS[k].y, -LVC_LONGEST, LVC_LONGEST);
@@ -694,7 +709,7 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         for (int mode = 0; mode < 3; mode++) l.mode_bits[mode] += bits;
         merges(s, &l, bits);
         if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
-        if (n == 1 || l.cost < (n == 2 ? T(13, 6) : SETTLED_BITS)) {
+        if (n == 1 || l.cost < (n == 2 ? s->whole_bits : SETTLED_BITS)) {
             lvc_settle(s->frame, by, bx, n, l.best, l.is_explicit);
             return l.cost;
         }
@@ -707,7 +722,7 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         parts += decided(s, y, x, n / 2, &l, &one);
         splits += one;
     }
-    if (whole && n > 2 && splits < T(14, 1)) explicit_ones(s, &l, parent);
+    if (whole && n > 2 && splits < 2) explicit_ones(s, &l, parent);
     if (parts < l.cost) {
         *split = 1;
         return parts;
@@ -757,11 +772,12 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
         const int32_t d = frame->to[r] - frame->time;
         if (abs(d) > apart) apart = abs(d);
     }
-    const int radius = T(15, apart < 6 ? 6 + apart : 12);
+    const int radius = apart < 6 ? 6 + apart : 12;
     Search *s = calloc(1, sizeof *s);
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
     s->frame = frame, s->weight = weight, s->effort = effort, s->level = lvc_level_class(level);
+    s->around = effort > 1 ? 8 : 4, s->whole_bits = effort > 0 ? 8 : 16;
     price(s, contexts);
     laid_out(now, height, width, 1, &s->now);
     for (int r = 0; r < frame->references; r++) {
@@ -771,7 +787,7 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
     const int ready = reserved(s, &memory);
     if (ready) {
         for (int r = 0; r < frame->references; r++) {
-            for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, T(0,radius));
+            for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, radius);
             search_blocks(s, r);
         }
         memset(frame->known, 0, (size_t)(frame->rows * frame->cols));

@@ -145,7 +145,12 @@ def test_streams_come_back(rows: int, cols: int) -> None:
     assert stream.finish() == b""
 
 
-def of_reference(coder: Writer | Reader, shape: tuple[int, int], fields: dict[int, motion.Field] | None, flags: dict[int, Flags] | None) -> tuple[dict[int, motion_reference.Field], dict[int, Flags]]:  # fmt: skip
+def of_reference(
+    coder: Writer | Reader,
+    shape: tuple[int, int],
+    fields: dict[int, motion.Field] | None,
+    flags: dict[int, Flags] | None,
+) -> tuple[dict[int, motion_reference.Field], dict[int, Flags]]:
     """What the numpy reference writes, or reads."""
     by = motion_reference.FieldCoder(coder, motion_reference.start())
     made: dict[int, motion_reference.Field] = {}
