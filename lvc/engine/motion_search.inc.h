@@ -527,6 +527,8 @@ typedef struct {
     LvcCandidates list;
     LvcMotion best;
     LvcGuesses guess[2];
+    int spread[2][2];
+    float which_bits[2][2];
     Tried tried[2][TRIED];
     int known[2];
     uint64_t seen[2]; /* a bit of every vector tried: most are not */
@@ -567,17 +569,26 @@ INLINE float difference_bits(const Search *s, int axis, int spread, int before, 
     return d ? some + s->class_bits[axis][spread][class_of(d)] : some;
 }
 
-static float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
+/* Of a vector, which is said by difference to the guess from which that costs less. */
+INLINE float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
     const LvcGuesses *g = &l->guess[r];
-    const int across = lvc_spread(g, 0), down = lvc_spread(g, 1);
     float least = INFINITY;
     for (int k = 0; k < g->count; k++) {
         const int32_t x = v.x - g->v[k][0], y = v.y - g->v[k][1];
-        float bits = difference_bits(s, 0, across, 0, x) + difference_bits(s, 1, down, abs(x), y);
-        if (g->count > 1) bits += flag_bits(s, lvc_guess_context(g), k);
+        const float bits = l->which_bits[r][k] + difference_bits(s, 0, l->spread[r][0], 0, x) +
+                           difference_bits(s, 1, l->spread[r][1], abs(x), y);
         if (bits < least) least = bits;
     }
     return least;
+}
+
+/* What the vectors of a reference are said by, and what saying which costs. */
+static void guess(const Search *s, Leaf *l, int r) {
+    l->guess[r] = lvc_guesses(&l->list, r);
+    for (int k = 0; k < 2; k++) {
+        l->spread[r][k] = lvc_spread(&l->guess[r], k);
+        l->which_bits[r][k] = l->guess[r].count > 1 ? flag_bits(s, lvc_guess_context(&l->guess[r]), k) : 0;
+    }
 }
 
 static void take(Leaf *l, LvcMotion m, float cost, int is_explicit) {
@@ -628,8 +639,9 @@ static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
         const LvcMotion m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, at);
         if (lvc_uses(m, r)) try_one(s, l, r, (Vector){m.v[r][0], m.v[r][1]}, &b);
     }
+    const int rounds = s->effort > 0 ? (l->n > 1 ? 2 + s->effort : 2) : 1;
     for (int step = s->effort > 0 ? 4 : 2; step; step /= 2)
-        for (int round = 0; round < 2 + s->effort; round++) {
+        for (int round = 0; round < rounds; round++) {
             const Vector from = b.v;
             for (int k = 0; k < s->around; k++)
                 try_one(s, l, r, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y}, &b);
@@ -650,9 +662,10 @@ static void both_ways(const Search *s, Leaf *l) {
     LvcMotion m = {{{(int16_t)b[0].v.x, (int16_t)b[0].v.y}, {(int16_t)b[1].v.x, (int16_t)b[1].v.y}}, 2};
     float cost = both_cost(s, l, m);
     const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
+    const int turns = l->n > 1 || s->effort > 1 ? 3 : 2;
     if (s->effort > 0 && cost < 1.1f * alone + 8) {
         for (int step = 2; step; step /= 2)
-            for (int turn = 0; turn < 3; turn++) {
+            for (int turn = 0; turn < turns; turn++) {
                 const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
                 const LvcMotion from = m;
                 for (int k = 0; k < s->around; k++) {
@@ -680,7 +693,7 @@ static void price_modes(const Search *s, Leaf *l) {
 
 static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
     for (int r = 0; r < s->frame->references; r++) {
-        l->guess[r] = lvc_guesses(&l->list, r);
+        guess(s, l, r);
         l->ways[r] = one_way(s, l, parent, r);
         const Vector v = l->ways[r].v;
         LvcMotion m = {{{0, 0}, {0, 0}}, (uint8_t)r};
@@ -777,7 +790,7 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
     s->frame = frame, s->weight = weight, s->effort = effort, s->level = lvc_level_class(level);
-    s->around = effort > 1 ? 8 : 4, s->whole_bits = effort > 0 ? 8 : 16;
+    s->around = effort > 1 ? 8 : 4, s->whole_bits = effort > 0 ? 12 : 24;
     price(s, contexts);
     laid_out(now, height, width, 1, &s->now);
     for (int r = 0; r < frame->references; r++) {
