@@ -88,7 +88,7 @@ def main() -> None:
     table = np.clip(np.round(likely * 65536), 256, 65280).astype(int).tolist()
     lines = "".join("    " + " ".join(f"{p}," for p in table[i : i + 16]) + "\n" for i in range(0, len(table), 16))
     TARGET.write_text(
-        "/* Written by scripts/motion_start.py. How likely the flags of motion.h are 1 at the start of a stream, in 1/65536. */\n"
+        "/* Written by scripts/motion_start.py: how likely the flags of motion.h are 1 at first, in 1/65536. */\n"
         "#ifndef LVC_MOTION_START_H\n#define LVC_MOTION_START_H\n\n"
         f"static const uint16_t LVC_MOTION_START[LVC_CONTEXTS] = {{\n{lines}}};\n\n#endif\n",
         encoding="ascii",

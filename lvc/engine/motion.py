@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import CorruptError
 from .library import ISAS, chosen, library
-from .motion_reference import CONTEXTS
+from .motion_reference import CONTEXTS, LONGEST
 
 Planes = tuple[np.ndarray, np.ndarray]
 """Luma int16 [H,W] and chroma int16 [2,H/2,W/2], 12-bit samples; H and W are multiples of 16."""
@@ -201,6 +201,11 @@ class Stream:
         self._data = None if data is None else np.frombuffer(data, np.uint8)
         c.lvc_motion_stream(_at(self._memory), _at(self._data), ctypes.c_int64(0 if data is None else len(data)))
         self._frame: _Frame | None = None
+        self._open = True
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):
+            library().lvc_motion_stream_end(_at(self._memory), None)
 
     def field(
         self,
@@ -216,6 +221,9 @@ class Stream:
         if given is not None:
             frame.mode[:] = _array(given[0], np.uint8, shape, "mode")
             frame.mv[:] = _array(given[1], np.int16, (2, 2, *shape), "vectors")
+            unused = (frame.mode == 1) & frame.mv[0].any(0) | (frame.mode == 0) & frame.mv[1].any(0)
+            if unused.any() or frame.mode.max() > (0 if to[1] is None else 2) or np.abs(frame.mv).max() > LONGEST:
+                _checked(-2)
         code = library().lvc_motion_stream_field(_at(self._memory), ctypes.byref(frame.c), ctypes.c_int32(level))
         if code:
             raise CorruptError("a motion field is damaged")
@@ -260,6 +268,9 @@ class Stream:
         """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there
         is."""
         c = library()
+        if not self._open:
+            raise ValueError("a stream of motion is finished once")
+        self._open = False
         if self._data is not None:
             if not c.lvc_motion_stream_end(_at(self._memory), None):
                 raise CorruptError("a stream of motion is damaged")

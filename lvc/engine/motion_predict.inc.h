@@ -240,18 +240,15 @@ INLINE void predicted(Kind k, const Motion *m, const Plane *plane) {
     memset(m->sums, 0, body + tail);
     memset(m->d_sums, 0, body + tail);
     for (int64_t r = 0; r < m->rows; r++) {
-        int touched = 0;
         weights(k, r == 0, r == m->rows - 1, down);
         for (int64_t c = 0; c < m->cols;) {
             if (m->kind[r * m->cols + c] == 0) {
                 c += run(k, m, plane, r, c);
             } else {
                 blended(k, m, plane, r, c++, down);
-                touched = 1;
             }
         }
         finished(k, m, plane, r);
-        (void)touched;
         memcpy(m->sums, m->sums + k.block * stride, tail);
         memcpy(m->d_sums, m->d_sums + k.block * stride, tail);
         memset(m->sums + k.ramp * stride, 0, body);

@@ -1,4 +1,4 @@
-/* Written by scripts/motion_start.py. How likely the flags of motion.h are 1 at the start of a stream, in 1/65536. */
+/* Written by scripts/motion_start.py: how likely the flags of motion.h are 1 at first, in 1/65536. */
 #ifndef LVC_MOTION_START_H
 #define LVC_MOTION_START_H
 

@@ -198,6 +198,15 @@ def test_damaged_streams_are_told() -> None:
             stream.finish()
 
 
+def test_fields_that_no_frame_has_are_not_written() -> None:
+    mode, mv = np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2, 2), np.int16)
+    for wrong_mode, wrong in ((0, (1, 0)), (2, (0, 0)), (0, (0, 4096))):
+        modes, vectors = mode + np.uint8(wrong_mode), mv.copy()
+        vectors[wrong[0], 0, 0, 0] = wrong[1] or int(wrong[0] == 1)
+        with pytest.raises(ValueError, match="no frame can have"):
+            motion.Stream().field((2, 2), 1, (0, None), (None, None), 0, (modes, vectors))
+
+
 def test_a_still_frame_costs_next_to_nothing() -> None:
     shape = 60, 108
     mode, mv, skip = np.full(shape, 2, np.uint8), np.zeros((2, 2, *shape), np.int16), np.ones((30, 54), np.uint8)
