@@ -3,7 +3,7 @@
     python research/rd_pyramid.py anchors DATA/val OUT.json [--frames 65 --rows 288]
     python research/rd_pyramid.py net DATA/val INTRA.pt INTER.pt OUT.json [--gop 16] [--bases 8 10 12 14] [--clips 5]
 
-Latents by their Gaussians, motion and flags by simple adaptive estimates until the engine codes them. PSNR 6:1:1, BD-rate
+Latents by their Gaussians, motion and flags as the engine codes them. PSNR 6:1:1, BD-rate
 by PCHIP.
 """
 
@@ -78,74 +78,6 @@ def anchors(root: Path, out: Path, frames: int, rows: int) -> None:
         out.write_text(json.dumps(table))
 
 
-def golomb(v: int) -> float:
-    return 1.0 if v == 0 else 2.0 + 2 * math.log2(abs(v))
-
-
-def motion_bits(mode: np.ndarray, mv: np.ndarray, temporal: np.ndarray | None) -> float:
-    """A rough price of a field: quadtree leaves, merged with a neighbour or collocated vectors, or written out."""
-    rows, cols = mode.shape
-    key = np.concatenate([mode[None].astype(np.int16), mv.reshape(4, rows, cols)])
-    bits = 0.0
-
-    def uniform(y: int, x: int, n: int) -> bool:
-        part = key[:, y : y + n, x : x + n]
-        return bool((part == part[:, :1, :1]).all())
-
-    def leaf(y: int, x: int, n: int) -> float:
-        own = key[:, y, x]
-        near = [key[:, y, x - 1]] if x else []
-        near += [key[:, y - 1, x]] if y else []
-        near += [key[:, y - 1, min(x + n, cols - 1)]] if y else []
-        if temporal is not None:
-            near.append(temporal[:, y, x])
-        near.append(np.zeros_like(own))
-        for i, c in enumerate(near):
-            if (c == own).all():
-                return 0.5 + 0.5 * i if i < 4 else 3.0
-        total = 4.0
-        for r in range(2):
-            if own[0] in (r, 2):
-                cost = min(sum(golomb(int(own[1 + 2 * r + k] - c[1 + 2 * r + k])) for k in range(2)) for c in near)
-                total += cost
-        return total
-
-    def walk(y: int, x: int, n: int) -> float:
-        if y >= rows or x >= cols:
-            return 0.0
-        if n == 1 or uniform(y, x, n):
-            return leaf(y, x, n) + (0.3 if n > 1 else 0.0)
-        h = n // 2
-        return 1.0 + sum(walk(y + dy, x + dx, h) for dy in (0, h) for dx in (0, h))
-
-    for y in range(0, rows, 8):
-        for x in range(0, cols, 8):
-            bits += walk(y, x, 8)
-    return bits
-
-
-class FlagCost:
-    """Adaptive price of binary flags with the sum of left, above and above-right neighbours as context."""
-
-    def __init__(self) -> None:
-        self.counts: dict[tuple[int, ...], np.ndarray] = {}
-
-    def bits(self, name: int, flags: np.ndarray, also: np.ndarray) -> float:
-        f = np.pad(flags.astype(int), ((1, 0), (1, 1)), constant_values=1)
-        context = f[1:, :-2] + f[:-1, 1:-1] + f[:-1, 2:] + 4 * also.astype(int)
-        total = 0.0
-        for c in np.unique(context):
-            n = self.counts.setdefault((name, int(c)), np.array([1.0, 1.0]))
-            mine = flags[context == c]
-            ones = float(mine.sum())
-            p = (n + [len(mine) - ones, ones]) / (n.sum() + len(mine))
-            total -= (len(mine) - ones) * math.log2(p[0]) + ones * math.log2(p[1])
-            n += [len(mine) - ones, ones]
-            if n.sum() > 4000:
-                n /= 2
-        return total
-
-
 def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
     import torch
     from nets import Inter, Intra, from_patches, gaussian_bits, lapped, to_patches
@@ -170,13 +102,13 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
             step = 1 if a.chain else a.gop
             for k in range(0, n - 1, step):
                 order += pyramid(k, min(k + step, n - 1))
-            flags = [FlagCost() for _ in range(6)]
-            recon, pictures, fields = {}, {}, {}
+            both, alone = motion.Stream(), motion.Stream()  # fields and flags; fields, to tell the two apart
+            recon, pictures, fields, flags = {}, {}, {}, {}
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 p, q = torch.from_numpy(y[:1])[None].float() / 255 - 0.5, torch.from_numpy(uv[:1]).float() / 255 - 0.5
                 r, _, bits = intra(to_patches(*lapped(p, q)), torch.tensor([base + a.key]), noisy=False)
                 ry, ruv = planes12(to_patches(*lapped(*from_patches(r.float()), back=True)))
-                recon[0], fields[0] = (ry[0], ruv[0]), None
+                recon[0], fields[0], flags[0] = (ry[0], ruv[0]), None, None
                 pictures[0] = motion.Picture(ry[0])
                 split[0] += float(bits)
                 for t, ra, rb, place in order:
@@ -184,7 +116,7 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
                     kind = torch.tensor([min(place, 5)])
                     now = motion.Picture(y[t].astype(np.int16) << 4, reference=False)
                     refs = pictures[ra], None if rb is None else pictures[rb]
-                    mode, mv, _ = motion.search(now, refs, t, (ra, rb), motion.weight_of(float(level)), (fields[ra], None if rb is None else fields[rb]), a.effort)
+                    mode, mv, _ = motion.search(now, refs, t, (ra, rb), motion.weight_of(float(level)) * a.weight, (fields[ra], None if rb is None else fields[rb]), a.effort)
                     fields[t] = motion.Field(mode, mv, t, (ra, rb))
                     (py, puv), (dy, duv) = motion.compensate(recon[ra], None if rb is None else recon[rb], mode, mv)
                     w = patches12(py[None], puv[None])
@@ -197,14 +129,19 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
                     if any(t in (o[1], o[2]) for o in order):
                         pictures[t] = motion.Picture(ry[0])
                     z_index = ((inter.hyper_scale[kind] - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[:, :, None, None]
-                    skip = 1 - s["keep"][0, 0].numpy()
-                    copy = s["copy"][0, 0].numpy()
+                    flags[t] = tuple(f[0, 0].numpy().astype(np.uint8) for f in (1 - s["keep"], s["copy"]))
+                    known = fields[ra], None if rb is None else fields[rb]
+                    for stream in (both, alone):
+                        stream.field(mode.shape, t, (ra, rb), known, place, (mode, mv))
+                    both.flags(place, flags[t], (flags[ra], None if rb is None else flags[rb]))
                     parts = np.array([
                         0.0, float((gaussian_bits(s["q"], s["index"]) * s["keep"]).sum()), float((gaussian_bits(s["z"], z_index) * s["alive"]).sum()),
-                        motion_bits(mode, mv, None), flags[place].bits(0, skip, np.zeros_like(skip)) + flags[place].bits(1, copy, skip),
+                        0.0, 0.0,
                     ])  # fmt: skip
                     split += parts
                     per.setdefault(place, []).append((parts.sum() / y[0].size, t))
+            fields_bits, both_bits = len(alone.finish()) * 8, len(both.finish()) * 8
+            split[3:] = fields_bits, both_bits - fields_bits
             scores = {t: psnr((y[t], uv[t]), tuple(np.minimum((v.astype(np.int32) + 8) >> 4, 255) for v in recon[t])) for t in recon}
             total = float(np.mean(list(scores.values())))
             rate = float(split.sum() / y.size)
@@ -238,6 +175,7 @@ if __name__ == "__main__":
     p.add_argument("--bases", type=float, nargs="+", default=(8.0, 10.0, 12.0, 14.0))
     p.add_argument("--clips", type=int, default=5)
     p.add_argument("--effort", type=int, default=1)
+    p.add_argument("--weight", type=float, default=1.0, help="of errors in the choice of motion")
     p.add_argument("--raw", action="store_true")
     args = p.parse_args()
     if args.what == "anchors":
