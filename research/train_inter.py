@@ -28,6 +28,8 @@ from training import Training, arguments  # noqa: E402
 
 from lvc.engine import motion  # noqa: E402
 
+CPU = torch.device("cpu")
+Samples = np.ndarray | torch.Tensor
 TOP = 4080.0
 BETWEEN = (0.8, 0.4, 0.0, -0.4, -0.8, -0.8)
 """Levels of anchors and of the pyramid's levels, above the base."""
@@ -48,18 +50,15 @@ def pyramid(a: int, b: int) -> list[tuple[int, int, int | None, int]]:
     return out
 
 
-def tensor(planes: list[np.ndarray] | np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.stack(planes) if isinstance(planes, list) else planes).to(device).float()
+def scaled(y: Samples, uv: Samples, top: float, shift: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Planes [B,H,W], [B,2,H/2,W/2] of integers → floats [B,1,H,W], [B,2,H/2,W/2] on a device."""
+    a, b = (torch.as_tensor(p).to(device, non_blocking=True).float() / top - shift for p in (y, uv))
+    return a[:, None], b
 
 
-def patches12(y: np.ndarray, uv: np.ndarray, device: torch.device = torch.device("cpu")) -> torch.Tensor:
-    """12-bit planes [B,H,W], [B,2,H/2,W/2] → patches around 0."""
-    return to_patches(tensor(y, device)[:, None] / TOP - 0.5, tensor(uv, device) / TOP - 0.5)
-
-
-def samples8(y: np.ndarray, uv: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """8-bit planes → samples around 0."""
-    return tensor(y, device)[:, None] / 255 - 0.5, tensor(uv, device) / 255 - 0.5
+def patches12(y: Samples, uv: Samples, shift: float = 0.5, device: torch.device = CPU) -> torch.Tensor:
+    """12-bit planes → patches around 0."""
+    return to_patches(*scaled(y, uv, TOP, shift, device))
 
 
 def planes12(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +90,10 @@ class Group:
     fields: dict[int, list[motion.Field | None]] = field(default_factory=dict)
     now: Coded = (0, 0, None, 0)
     level: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
-    found: list[Future[tuple[motion.Field, tuple[Planes, Planes]]]] = field(default_factory=list)
+    found: list[motion.Field | None] = field(default_factory=list)
+    predicted: list[torch.Tensor] = field(default_factory=list)
+    """Planes of the prediction and of the difference of both predictions, int16: luma, chroma, luma, chroma."""
+    searches: list[Future[None]] = field(default_factory=list)
 
 
 class Loop:
@@ -102,6 +104,7 @@ class Loop:
         self.clips, self.intra, self.batch, self.crop, self.effort = clips, intra, a.batch, a.crop, effort
         self.rng, self.device = np.random.default_rng(seed), torch.device(a.device)
         self.pool = ThreadPoolExecutor(a.searchers) if a.searchers else Inline()
+        self.parts = min(self.batch, a.searchers or 1)  # of a group, searched side by side
         self.read = self.pool.submit(self.footage)
 
     def footage(self) -> tuple[np.ndarray, np.ndarray, list[Coded]]:
@@ -121,18 +124,20 @@ class Loop:
         self.read = self.pool.submit(self.footage)
         group = Group(y, uv, torch.empty(self.batch).uniform_(6.5, 15.0), order)
         level = (group.base + torch.empty(self.batch).uniform_(0.8, 3.0)).clamp(6.5, 18).to(self.device)
-        x = to_patches(*lapped(*samples8(y[:, 0], uv[:, 0], self.device)))
+        x = to_patches(*lapped(*scaled(y[:, 0], uv[:, 0], 255, 0.5, self.device)))
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
             r, _, _ = self.intra(x, level, noisy=False)
         ry, ruv = lapped(*from_patches(r.float()), back=True)
-        self.keep(group, planes12(to_patches(ry, ruv)), [None] * self.batch)
+        shapes = (self.crop, self.crop), (2, self.crop // 2, self.crop // 2)
+        pinned = self.device.type == "cuda"
+        group.predicted = [torch.empty((self.batch, *s), dtype=torch.int16, pin_memory=pinned) for s in shapes * 2]
+        group.found = [None] * self.batch
+        self.keep(group, planes12(to_patches(ry, ruv)))
         return group
 
-    def keep(self, group: Group, recon: Planes, fields: list[motion.Field | None]) -> None:
-        """Of the frame that was coded last; begins the search for the next."""
-        group.recon[group.now[0]], group.fields[group.now[0]] = recon, fields
-        if not group.order:
-            return
+    def keep(self, group: Group, recon: Planes) -> None:
+        """The reconstruction of the frame coded last; begins the search for the next, which there must be."""
+        group.recon[group.now[0]], group.fields[group.now[0]] = recon, list(group.found)
         needed = {t for f in group.order for t in f[1:3]}
         for kept in (group.recon, group.fields):
             for t in kept.keys() - needed:
@@ -140,35 +145,36 @@ class Loop:
         group.pictures = {k: v for k, v in group.pictures.items() if k[0] in needed}
         group.now = group.order.pop(0)
         group.level = (group.base + BETWEEN[group.now[3]] + torch.empty(self.batch).uniform_(-0.4, 0.4)).clamp(6.0, 17.0)
-        group.found = [self.pool.submit(self.search, group, i, level) for i, level in enumerate(group.level.tolist())]
+        group.searches = [self.pool.submit(self.search, group, part) for part in range(self.parts)]
 
     def picture(self, group: Group, t: int, i: int) -> motion.Picture:
         if (t, i) not in group.pictures:
             group.pictures[t, i] = motion.Picture(group.recon[t][0][i])
         return group.pictures[t, i]
 
-    def search(self, group: Group, i: int, level: float) -> tuple[motion.Field, tuple[Planes, Planes]]:
-        """→ the field of crop i, its prediction and the difference of both predictions."""
+    def search(self, group: Group, part: int) -> None:
+        """Fields and predictions of every `parts`-th crop."""
         t, a, b, _ = group.now
-        now = motion.Picture(group.y[i, t].astype(np.int16) << 4, reference=False)
-        refs = self.picture(group, a, i), None if b is None else self.picture(group, b, i)
-        known = group.fields[a][i], None if b is None else group.fields[b][i]
-        mode, mv, _ = motion.search(now, refs, t, (a, b), motion.weight_of(level), known, self.effort)
-        ref0 = group.recon[a][0][i], group.recon[a][1][i]
-        ref1 = None if b is None else (group.recon[b][0][i], group.recon[b][1][i])
-        return motion.Field(mode, mv, t, (a, b)), motion.compensate(ref0, ref1, mode, mv)
+        for i in range(part, self.batch, self.parts):
+            now = motion.Picture(group.y[i, t].astype(np.int16) << 4, reference=False)
+            refs = self.picture(group, a, i), None if b is None else self.picture(group, b, i)
+            known = group.fields[a][i], None if b is None else group.fields[b][i]
+            weight = motion.weight_of(float(group.level[i]))
+            mode, mv, _ = motion.search(now, refs, t, (a, b), weight, known, self.effort)
+            group.found[i] = motion.Field(mode, mv, t, (a, b))
+            ref0 = group.recon[a][0][i], group.recon[a][1][i]
+            ref1 = None if b is None else (group.recon[b][0][i], group.recon[b][1][i])
+            p, d = motion.compensate(ref0, ref1, mode, mv)
+            for plane, made in zip(group.predicted, (*p, *d), strict=True):
+                plane[i].numpy()[...] = made
 
-    def predicted(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[motion.Field | None]]:
-        """→ patches of the frame, of its prediction and of the difference, fields. Waits for the search."""
-        found = [f.result() for f in group.found]
-        w, d = ([tensor([f[1][k][part] for f in found], self.device) for part in range(2)] for k in range(2))
-        t = group.now[0]
-        return (
-            to_patches(*samples8(group.y[:, t], group.uv[:, t], self.device)),
-            to_patches(w[0][:, None] / TOP - 0.5, w[1] / TOP - 0.5),
-            to_patches(d[0][:, None] / TOP, d[1] / TOP),
-            [f[0] for f in found],
-        )
+    def ready(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """→ patches of the frame, of its prediction and of the difference. Waits for the search."""
+        for s in group.searches:
+            s.result()
+        t, (py, puv, dy, duv) = group.now[0], group.predicted
+        x = to_patches(*scaled(group.y[:, t], group.uv[:, t], 255, 0.5, self.device))
+        return x, patches12(py, puv, 0.5, self.device), patches12(dy, duv, 0.0, self.device)
 
 
 def main() -> None:
@@ -201,7 +207,7 @@ def main() -> None:
         place = group.now[3]
         level, kind = group.level.to(training.device), torch.full((a.batch,), place, device=training.device)
         before = time.monotonic()
-        x, w, d, fields = loop.predicted(group)
+        x, w, d = loop.ready(group)
         waited += time.monotonic() - before
         with training.autocast():
             got = net(x, w, d, level, kind)
@@ -212,7 +218,7 @@ def main() -> None:
         norm = training.apply(loss)
         if group.order and math.isfinite(norm):
             before = time.monotonic()
-            loop.keep(group, planes12(got["recon"].detach().float()), fields)
+            loop.keep(group, planes12(got["recon"].detach().float()))
             waited += time.monotonic() - before
         else:
             groups[slot] = loop.fresh()

@@ -116,7 +116,8 @@ class Training:
             compile_parts(net)
         self.window: list[tuple[float, ...]] = []
         self.saved = self.clock = self.reported = time.monotonic()
-        self.log = open(a.out.with_suffix(".log.jsonl"), "a", encoding="ascii")
+        self.log = a.out.with_suffix(".log.jsonl")
+        self.log.touch()
         print(sum(q.numel() for q in net.parameters()) / 1e6, "M parameters, from step", self.step, flush=True)
 
     def fraction(self) -> float:
@@ -173,8 +174,8 @@ class Training:
         pace = len(self.window) * self.a.batch * self.a.crop**2 / 1e6 / (now - self.reported)
         line = {"step": self.step, "minutes": round(self.seconds / 60, 2), **figures, "mpixels": round(pace, 2)}
         print(json.dumps(line), flush=True)
-        self.log.write(json.dumps(line) + "\n")
-        self.log.flush()
+        with open(self.log, "a", encoding="ascii") as log:
+            log.write(json.dumps(line) + "\n")
         self.window, self.reported = [], now
 
     def save(self) -> None:
@@ -191,7 +192,7 @@ class Training:
             return
         for part in ("flat", "result") if flat else ("result",):
             write(small(self.ema, self.step), self.a.export / f"{self.a.out.stem}.{part}.pt")
-        shutil.copyfile(self.log.name, self.a.export / Path(self.log.name).name)
+        shutil.copyfile(self.log, self.a.export / self.log.name)
 
 
 def small(weights: dict[str, torch.Tensor], step: int) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 #   scripts/train_gpu.sh 9          # minutes, unpacking included
 #
 # docs/training-gpu.md tells the whole of it. Results go to $OUT; full states stay in .gpu-run/ for a second call on the
-# same machine. INTRA and INTER hold more options of research/train_intra.py and train_inter.py, DEVICE says where to run.
+# same machine. INTRA and INTER hold more options of research/train_intra.py and train_inter.py, DEVICE says where
+# to run, ONLY=intra or ONLY=inter what, and COMPILE= that nothing is compiled.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 minutes=${1:-9}
@@ -14,8 +15,8 @@ mkdir -p .gpu-run "$out"
 export PYTHONPATH=$PWD PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR=$PWD/.gpu-run/compiled
 device=${DEVICE:-cuda}
 cores=$(nproc)
-intra=${INTRA:---batch 64}
-inter=${INTER:---batch 48 --groups 6 --searchers $((cores > 4 ? cores - 3 : 1))}
+intra=${INTRA:---batch 128}
+inter=${INTER:---batch 64 --groups 6 --searchers $((cores > 4 ? cores - 3 : 1))}
 compile=${COMPILE---compile}
 rm -f .gpu-run/intra.pt .gpu-run/inter.pt  # of a call before: its learning rate has fallen; the .flat.pt beside goes on
 
@@ -46,9 +47,9 @@ train() {
     fi
     echo "training for $(left) s"
     # shellcheck disable=SC2086
-    train intra train_intra.py .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
+    [ "${ONLY:-intra}" = intra ] && train intra train_intra.py .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
     # shellcheck disable=SC2086
-    train inter train_inter.py .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
+    [ "${ONLY:-inter}" = inter ] && train inter train_inter.py .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
     wait
     ls -l "$out"
 } 2>&1 | tee "$out/train.out"
