@@ -1,14 +1,14 @@
 """The training data in one small file, to carry to a lent machine, and the caches made of it there.
 
-    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28     # from the caches of stills.py and clips.py
-    python research/pack_data.py unpack OUT.pack FOLDER                  # FOLDER/stills.{bin,json}, FOLDER/clips.{bin,json}
-    python research/pack_data.py state STATE.pt OUT.pt                   # averaged weights alone, to start from
+    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28  # from the caches of stills.py and clips.py
+    python research/pack_data.py unpack OUT.pack FOLDER               # FOLDER/{stills,clips}.{bin,json}
+    python research/pack_data.py state STATE.pt OUT.pt                # averaged weights alone, to start from
 
-Packed: every photograph (at half size where a side has 1024 samples or more) and 33-frame segments of every video at 288 rows. Not
-packed, but made again by `unpack`: half-size photographs, pans over photographs, single frames of videos.
+Packed: every photograph (at half size where a side has 1024 samples or more), and 33-frame segments of every video at
+288 rows. Not packed, but made again by `unpack`: half-size photographs, pans over photographs, single frames of videos.
 
 Pictures are HEVC, the best that the lent machine can decode: it has OpenCV's FFmpeg, but neither PyAV nor a decoder of
-AV1. OpenCV gives planes back untouched only of grey video, so each picture is one grey plane, its chroma below its luma.
+AV1. OpenCV gives planes back untouched only of grey video, so each picture is one grey plane, chroma below luma.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def segments(clips: Clips) -> Iterator[Entry]:
             first = 0 if count == 1 else k * (t - FRAMES) // (count - 1)
             times = slice(first, min(t, first + FRAMES))
             n = t * h * w
-            y, uv = clips.raw[at : at + n].reshape(t, h, w), clips.raw[at + n : at + n * 3 // 2].reshape(t, 2, h // 2, w // 2)
+            y = clips.raw[at : at + n].reshape(t, h, w)
+            uv = clips.raw[at + n : at + n * 3 // 2].reshape(t, 2, h // 2, w // 2)
             yield Entry(f"{name}#{k}", False, smaller(y[times], uv[times]))
 
 
@@ -103,7 +104,8 @@ def encode(planes: Planes, crf: float, preset: str) -> bytes:
             stream = container.add_stream("libx265", rate=25)
             stream.height, stream.width, stream.pix_fmt = *grey.shape[1:], "gray"
             stream.codec_context.color_range = 2
-            stream.options = {"preset": preset, "crf": f"{crf:.2f}", "x265-params": "log-level=none:pools=1:frame-threads=1:info=0"}
+            own = "log-level=none:pools=1:frame-threads=1:info=0"
+            stream.options = {"preset": preset, "crf": f"{crf:.2f}", "x265-params": own}
             for t, plane in enumerate(grey):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), "gray")
                 frame.pts, frame.color_range = t, 2
@@ -131,7 +133,9 @@ def fitted(entries: list[Entry], room: int, preset: str) -> list[tuple[Entry, by
             done.append((entry, data))
             total += len(data)
     bits = 8 * total / sum(e.planes[0].size for e, _ in done)
-    print(f"{len(done)} of {len(entries)} at crf {crf:.1f}, {total / 2**20:.1f} MiB, {bits:.2f} bits a pixel", flush=True)
+    print(
+        f"{len(done)} of {len(entries)} at crf {crf:.1f}, {total / 2**20:.1f} MiB, {bits:.2f} bits a pixel", flush=True
+    )
     return done
 
 
@@ -188,7 +192,8 @@ def halved(y: np.ndarray, uv: np.ndarray) -> Planes:
 
     def mean(a: np.ndarray) -> np.ndarray:
         s = a.astype(np.uint16)
-        return ((s[..., ::2, ::2] + s[..., 1::2, ::2] + s[..., ::2, 1::2] + s[..., 1::2, 1::2] + 2) // 4).astype(np.uint8)
+        s = s[..., ::2, :] + s[..., 1::2, :]
+        return ((s[..., ::2] + s[..., 1::2] + 2) // 4).astype(np.uint8)
 
     return mean(y[..., :h, :w]), mean(uv[..., : h // 2, : w // 2])
 
@@ -199,7 +204,8 @@ def unpacked(number: int, name: str, still: bool, shape: tuple[int, int, int], d
 
     planes = decode(data, shape)
     if not still:
-        singles = [Entry(f"{name}@{t}", True, (planes[0][t : t + 1], planes[1][t : t + 1])) for t in range(0, shape[0], EVERY)]
+        starts = range(0, shape[0], EVERY)
+        singles = [Entry(f"{name}@{t}", True, (planes[0][t : t + 1], planes[1][t : t + 1])) for t in starts]
         return [Entry(name, False, planes), *singles]
     out = [Entry(name, True, planes)]
     if min(shape[1:]) >= 2 * SMALLEST:
@@ -232,7 +238,7 @@ def unpack(packed: Path, folder: Path) -> None:
                 y, uv = e.planes
                 if min(y.shape[1:]) < SMALLEST:
                     continue
-                (stills if e.still else clips).write(np.ascontiguousarray(y).tobytes() + np.ascontiguousarray(uv).tobytes())
+                (stills if e.still else clips).write(y.tobytes() + uv.tobytes())
                 index[e.still].append([e.name, *(y.shape[1:] if e.still else y.shape), place[e.still]])
                 place[e.still] += y.size * 3 // 2
     for still, name in ((True, "stills"), (False, "clips")):

@@ -57,7 +57,7 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--device", default="cpu")
     p.add_argument("--compile", action="store_true", help="compile the residual blocks and the rate")
     p.add_argument("--resume", type=Path, nargs="*", default=[], help="state files beside OUT; the furthest is taken")
-    p.add_argument("--until", type=float, help="end at this time (seconds since 1970), --minutes after the start of the schedule")
+    p.add_argument("--until", type=float, help="the schedule's end, in seconds since 1970")
     p.add_argument("--report", type=float, help="seconds between lines, instead of 50 steps")
     p.add_argument("--save", type=float, default=180, help="seconds between saved states")
     p.add_argument("--export", type=Path, help="folder for small files, written with every state")
@@ -90,6 +90,8 @@ def compile_parts(net: nn.Module) -> None:
 
 class Training:
     def __init__(self, net: nn.Module, a: argparse.Namespace) -> None:
+        if a.export is not None and a.export.resolve() == a.out.resolve().parent:
+            raise SystemExit("--export: choose another folder than the state's, whose .flat.pt is the full one")
         torch.set_num_threads(a.threads)
         self.a, self.device = a, torch.device(a.device)
         torch.backends.cudnn.benchmark = True
@@ -110,7 +112,6 @@ class Training:
                     o.load_state_dict(s)
             else:
                 self.warm_from = self.step
-        self.begun = self.step
         torch.manual_seed(a.seed + self.step)
         if a.compile:
             compile_parts(net)

@@ -13,7 +13,7 @@ SIDE, FRAMES = 320, 20
 
 
 def pan(y: np.ndarray, uv: np.ndarray, rng: random.Random, frames: int = FRAMES) -> tuple[np.ndarray, np.ndarray]:
-    """A slow random pan and zoom over a photograph, resampled on its 4:2:0 planes: y uint8 [T,S,S], uv [T,2,S/2,S/2]."""
+    """A slow random pan and zoom over a photograph, resampled on its 4:2:0 planes: y [T,S,S], uv [T,2,S/2,S/2]."""
     side = min(SIDE, y.shape[0], y.shape[1]) // 16 * 16
     angle, speed = rng.uniform(0, 2 * math.pi), rng.choice([0.0, 0.5, 1.5, 4.0]) * rng.uniform(0.5, 1.5)
     zoom, spin = rng.choice([0.0, 0.0, 0.004, -0.004]), rng.choice([0.0, 0.0, 0.003])

@@ -49,7 +49,12 @@ def test_packed_pictures_come_back(tmp_path: Path) -> None:
     stills = [("a.png", *small), ("b.png", *large), ("b.png/2", *half), ("c.mp4@0", *small)]
     clips = [("c.mp4", *clip), ("a.png", *smooth(5, 256, 256))]
     pack_data.pack(
-        cache(tmp_path / "s", stills, True), cache(tmp_path / "c", clips, False), tmp_path / "d.pack", 1.0, "ultrafast", None
+        cache(tmp_path / "s", stills, True),
+        cache(tmp_path / "c", clips, False),
+        tmp_path / "d.pack",
+        1.0,
+        "ultrafast",
+        None,
     )
     assert (tmp_path / "d.pack").stat().st_size < 2**20
     pack_data.unpack(tmp_path / "d.pack", tmp_path / "out")
@@ -66,7 +71,9 @@ def test_crops_gathered_on_a_device(tmp_path: Path) -> None:
     """Luma is the column; chroma is row and column, by which each crop tells where it lay."""
     y = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, 192, 256)).copy()
     rows, cols = np.mgrid[:96, :128].astype(np.uint8)
-    stills = ResidentStills(cache(tmp_path / "s", [("a.png", y, np.stack([rows, cols])[None])], True), torch.device("cpu"))
+    stills = ResidentStills(
+        cache(tmp_path / "s", [("a.png", y, np.stack([rows, cols])[None])], True), torch.device("cpu")
+    )
     torch.manual_seed(0)
     luma, chroma = stills.crops(np.random.default_rng(0), 64, 64)
     assert luma.shape == (64, 64, 64) and chroma.shape == (64, 2, 32, 32) and luma.dtype == torch.uint8
