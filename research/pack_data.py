@@ -170,6 +170,7 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> Planes:
 
 
 def decoded(path: Path) -> Iterator[np.ndarray]:
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # else a warning for every file
     try:
         import cv2
     except ImportError:

@@ -222,11 +222,11 @@ def main() -> None:
             waited += time.monotonic() - before
         else:
             groups[slot] = loop.fresh()
-        figures = torch.stack([loss, distortion.mean(), got["rounded"].mean() / pixels, got["keep"].mean(), got["copy"].mean()]).tolist()
-        if window := training.note((place, *figures, norm)):
+        bits = got["rounded"].mean() / pixels
+        if window := training.note((place, norm), [loss, distortion.mean(), bits, got["keep"].mean(), got["copy"].mean()]):
             m = np.mean(window, 0).tolist()
-            by = {str(k): round(float(np.mean([v[1] for v in window if v[0] == k])), 3) for k in sorted({v[0] for v in window})}
-            line = {k: round(v, 4) for k, v in zip(("loss", "d", "bpp", "coded", "copied", "norm"), m[1:], strict=True)}
+            by = {str(k): round(float(np.mean([v[2] for v in window if v[0] == k])), 3) for k in sorted({v[0] for v in window})}
+            line = {k: round(v, 4) for k, v in zip(("norm", "loss", "d", "bpp", "coded", "copied"), m[1:], strict=True)}
             training.line({**line, "motion": round(waited / len(window), 3), "by": by})
             waited = 0.0
     training.save()

@@ -52,10 +52,9 @@ def main() -> None:
         cost = (distortion + rate) * torch.exp2((10 - level) / 2)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
         norm = training.apply(loss)
-        figures = torch.stack([loss, distortion.mean(), rounded.mean() / pixels]).tolist()
-        if window := training.note((*figures, norm)):
-            m = np.mean(window, 0)
-            training.line({k: round(v, 4) for k, v in zip(("loss", "d", "bpp", "norm"), m.tolist(), strict=True)})
+        if window := training.note((norm,), [loss, distortion.mean(), rounded.mean() / pixels]):
+            m = np.mean(window, 0).tolist()
+            training.line({k: round(v, 4) for k, v in zip(("norm", "loss", "d", "bpp"), m, strict=True)})
     training.save()
 
 

@@ -115,7 +115,7 @@ class Training:
         torch.manual_seed(a.seed + self.step)
         if a.compile:
             compile_parts(net)
-        self.window: list[tuple[float, ...]] = []
+        self.window: list[tuple[tuple[float, ...], torch.Tensor]] = []
         self.saved = self.clock = self.reported = time.monotonic()
         self.log = a.out.with_suffix(".log.jsonl")
         self.log.touch()
@@ -159,21 +159,21 @@ class Training:
                     torch._foreach_lerp_(list(self.ema.values()), [mine[k] for k in self.ema], 0.02)
         return norm
 
-    def note(self, figures: tuple[float, ...]) -> list[tuple[float, ...]] | None:
-        """Count a step and its figures. When a line is due: the figures since the last."""
-        self.window.append(figures)
+    def note(self, known: tuple[float, ...], figures: list[torch.Tensor]) -> list[tuple[float, ...]] | None:
+        """Count a step and its figures, those of the device unread. When a line is due: the figures since the last."""
+        self.window.append((known, torch.stack(figures).detach()))
         now = time.monotonic()
         self.seconds += now - self.clock
         self.clock = now
         if now - self.saved > self.a.save:
             self.save()
         due = self.step % 50 == 0 if self.a.report is None else now - self.reported >= self.a.report
-        return self.window if due else None
+        return [(*k, *f.tolist()) for k, f in self.window] if due else None
 
     def line(self, figures: dict[str, Any]) -> None:
         now = time.monotonic()
         pace = len(self.window) * self.a.batch * self.a.crop**2 / 1e6 / (now - self.reported)
-        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), **figures, "mpixels": round(pace, 2)}
+        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), **figures, "mpixels": round(pace, 3)}
         print(json.dumps(line), flush=True)
         with open(self.log, "a", encoding="ascii") as log:
             log.write(json.dumps(line) + "\n")

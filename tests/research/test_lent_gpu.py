@@ -99,7 +99,7 @@ def one_step(t: training.Training) -> None:
     assert t.running()
     x = torch.randn(2, 3, 4, 4)
     t.apply((t.net(x) - x).square().mean())
-    t.note((0.0,))
+    t.note((0.0,), [x.mean()])
 
 
 def test_states_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
