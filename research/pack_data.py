@@ -35,9 +35,9 @@ from stills import EVERY, PHOTO, Stills  # noqa: E402
 
 Planes = tuple[np.ndarray, np.ndarray]
 """y uint8 [T,H,W] and uv uint8 [T,2,H/2,W/2]."""
-ROWS, FRAMES, SEGMENTS, LARGE, SMALLEST = 288, 33, 3, 1024, 256
-STILLS_PART = 0.65  # of the file's size
-CRF = 20.0
+ROWS, FRAMES, SEGMENTS, LARGE, SMALLEST = 288, 33, 2, 1024, 256
+STILLS_PART = 0.6  # of the file's size
+CRF, BEST, WORST = 20.0, 8.0, 34.0  # of x265
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,20 @@ def encoded(entries: Iterable[Entry], crf: float, preset: str) -> list[tuple[Ent
 
 
 def fitted(entries: list[Entry], room: int, preset: str) -> list[tuple[Entry, bytes]]:
-    """At the quality that fills `room` bytes; a sample tells which, and the last entries go where it misjudged."""
-    some = [e for e in entries if e.still][:: max(1, len(entries) // 12)] or entries[:: max(1, len(entries) // 6)]
-    sample = encoded(some, CRF, preset)
-    pixels = sum(e.planes[0].size for e in entries) / sum(e.planes[0].size for e, _ in sample)
-    expected = pixels * sum(len(data) for _, data in sample)
-    crf = min(max(CRF + 6.5 * math.log2(expected / (room * 0.97)), 8), 34)
-    done, total = [], 0
-    for entry, data in encoded(entries, crf, preset):
-        if total + len(data) <= room:
-            done.append((entry, data))
-            total += len(data)
+    """At the quality that fills `room` bytes: a sample tells which, and where it misjudged, the whole. What is still too
+    much goes."""
+    some = entries[:: max(1, len(entries) // 12)]
+    sample = sum(len(data) for _, data in encoded(some, CRF, preset))
+    total = sample * sum(e.planes[0].size for e in entries) / sum(e.planes[0].size for e in some)
+    crf, done = CRF, []
+    for _ in range(3):
+        crf = min(max(crf + 6.5 * math.log2(total / (room * 0.97)), BEST), WORST)
+        done = encoded(entries, crf, preset)
+        total = sum(len(data) for _, data in done)
+        if 0.9 * room <= total <= room or (crf == BEST and total <= room):
+            break
+    while total > room:
+        total -= len(done.pop()[1])
     bits = 8 * total / sum(e.planes[0].size for e, _ in done)
     print(
         f"{len(done)} of {len(entries)} at crf {crf:.1f}, {total / 2**20:.1f} MiB, {bits:.2f} bits a pixel", flush=True
