@@ -101,7 +101,10 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
             order = []
             step = 1 if a.chain else a.gop
             for k in range(0, n - 1, step):
-                order += pyramid(k, min(k + step, n - 1))
+                part = pyramid(k, min(k + step, n - 1))
+                if a.older and k:
+                    part[0] = (part[0][0], k, max(k - step * a.older, 0), 0)
+                order += part
             both, alone = motion.Stream(), motion.Stream()  # fields and flags; fields, to tell the two apart
             recon, pictures, fields, flags = {}, {}, {}, {}
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -144,6 +147,11 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
             split[3:] = fields_bits, both_bits - fields_bits
             scores = {t: psnr((y[t], uv[t]), tuple(np.minimum((v.astype(np.int32) + 8) >> 4, 255) for v in recon[t])) for t in recon}
             total = float(np.mean(list(scores.values())))
+            if a.dump is not None:
+                for t in a.show:
+                    shown = [np.minimum((v.astype(np.int32) + 8) >> 4, 255).astype(np.uint8) for v in recon[t]]
+                    picture = av.VideoFrame.from_ndarray(np.concatenate([shown[0].ravel(), shown[1].ravel()]).reshape(-1, y.shape[2]), "yuv420p")
+                    picture.to_image().save(a.dump / f"{clip}-{base}-{t}.png")
             rate = float(split.sum() / y.size)
             table.setdefault(clip, []).append((rate, total))
             levels = " ".join(f"{k}:{np.mean([v[0] for v in vs]):.4f}/{np.mean([scores[v[1]] for v in vs]):.1f}" for k, vs in sorted(per.items()))
@@ -169,6 +177,7 @@ if __name__ == "__main__":
     p.add_argument("--frames", type=int, default=65)
     p.add_argument("--rows", type=int, default=288)
     p.add_argument("--gop", type=int, default=16)
+    p.add_argument("--older", type=int, default=0, help="anchors have a second reference so many mini-GOPs older")
     p.add_argument("--chain", action="store_true", help="every frame from the one before")
     p.add_argument("--key", type=float, default=1.6)
     p.add_argument("--spread", type=float, default=1.0)
@@ -177,6 +186,8 @@ if __name__ == "__main__":
     p.add_argument("--effort", type=int, default=1)
     p.add_argument("--weight", type=float, default=1.0, help="of errors in the choice of motion")
     p.add_argument("--raw", action="store_true")
+    p.add_argument("--dump", type=Path, help="a folder for PNGs of the frames --show")
+    p.add_argument("--show", type=int, nargs="+", default=(0, 5, 8, 16))
     args = p.parse_args()
     if args.what == "anchors":
         anchors(args.root, args.rest[0], args.frames, args.rows)
