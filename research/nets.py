@@ -69,7 +69,7 @@ def _across(x: torch.Tensor, half: int, back: bool) -> torch.Tensor:
     p = _lap(half, x.device)
     n = x.shape[-1]
     inner = x[..., half : n - half]
-    with torch.autocast(x.device.type, enabled=False):  # bf16 would cost samples half a level
+    with torch.autocast(x.device.type, enabled=False):  # in bf16 samples would move by a quarter of a level
         moved = (inner.reshape(*inner.shape[:-1], -1, 2 * half) @ (p if back else p.t())).reshape(inner.shape)
     return torch.cat([x[..., :half], moved, x[..., n - half :]], -1)
 

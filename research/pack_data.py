@@ -121,8 +121,8 @@ def encoded(entries: Iterable[Entry], crf: float, preset: str) -> list[tuple[Ent
 
 
 def fitted(entries: list[Entry], room: int, preset: str) -> list[tuple[Entry, bytes]]:
-    """At the quality that fills `room` bytes: a sample tells which, and where it errs, the whole. What is too much still
-    goes."""
+    """At the quality that fills `room` bytes, by a sample first and then by the whole. What is too much still is left
+    out."""
     some = entries[:: max(1, len(entries) // 12)]
     sample = sum(len(data) for _, data in encoded(some, CRF, preset))
     total = sample * sum(e.planes[0].size for e in entries) / sum(e.planes[0].size for e in some)
