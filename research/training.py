@@ -63,13 +63,13 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--export", type=Path, help="folder for small files, written with every state")
 
 
-def furthest(paths: list[Path], device: torch.device) -> dict[str, Any] | None:
+def furthest(paths: list[Path]) -> dict[str, Any] | None:
     """Of the state files that can be read, the one with most steps."""
     best = None
     for path in paths:
         if path.exists():
             try:
-                state = torch.load(path, map_location=device, weights_only=True)
+                state = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # cut off while it was written, say: an older one will do
                 print("left out", path, error, flush=True)
                 continue
@@ -100,18 +100,20 @@ class Training:
         self.rates = [[g["lr"] for g in o.param_groups] for o in self.opts]
         self.step, self.seconds, self.warm_from = 0, 0.0, 0
         self.ema: dict[str, torch.Tensor] | None = None
-        state = furthest([a.out, *a.resume], self.device)
+        state = furthest([a.out, *a.resume])
         self.resumed = state is not None
         if state is not None:
             net.load_state_dict(state["model"])
             self.step, self.seconds = state["step"], state["seconds"]
             if state["ema"]:
-                self.ema = {k: v.float() for k, v in state["ema"].items()}
+                self.ema = {k: v.to(self.device, torch.float32) for k, v in state["ema"].items()}
             if state.get("opt"):
                 for o, s in zip(self.opts, state["opt"], strict=True):
                     o.load_state_dict(s)
             else:
                 self.warm_from = self.step
+        self.flat = self.fraction() <= a.decay_from
+        """Whether the learning rate has not begun to fall."""
         torch.manual_seed(a.seed + self.step)
         if a.compile:
             compile_parts(net)
@@ -129,6 +131,9 @@ class Training:
     def running(self) -> bool:
         """Whether there is another step; sets its learning rates."""
         fraction, decay = self.fraction(), self.a.decay_from
+        if self.flat and fraction > decay:
+            self.save()
+            self.flat = False
         if fraction >= 1 or (self.a.max_steps is not None and self.step >= self.a.max_steps):
             return False
         factor = min(1.0, (self.step - self.warm_from + 1) / WARM_UP)
@@ -182,16 +187,15 @@ class Training:
     def save(self) -> None:
         """The state; before the learning rate falls also as .flat.pt, to go on from."""
         self.saved = time.monotonic()
-        flat = self.fraction() <= self.a.decay_from
         state = {
             "model": self.net.state_dict(), "opt": [o.state_dict() for o in self.opts], "step": self.step,
             "seconds": self.seconds, "ema": self.ema,
         }  # fmt: skip
-        for name in [self.a.out, self.a.out.with_suffix(".flat.pt")] if flat else [self.a.out]:
+        for name in [self.a.out, self.a.out.with_suffix(".flat.pt")] if self.flat else [self.a.out]:
             write(state, name)
         if self.a.export is None or self.ema is None:
             return
-        for part in ("flat", "result") if flat else ("result",):
+        for part in ("flat", "result") if self.flat else ("result",):
             write(small(self.ema, self.step), self.a.export / f"{self.a.out.stem}.{part}.pt")
         shutil.copyfile(self.log, self.a.export / self.log.name)
 

@@ -138,13 +138,19 @@ def test_results_of_the_end_and_of_before_the_fall(tmp_path: Path) -> None:
     one_step(t)
     t.save()
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.flat.pt", "a.result.pt", "a.log.jsonl"}
-    late = training.Training(nn.Conv2d(3, 3, 1), arguments(tmp_path / "a.pt", *end(600)))
-    assert late.running() and late.opts[0].param_groups[0]["lr"] < 1e-3 / 2 / training.WARM_UP * 3
-    one_step(late)
-    late.save()
+    one_step(t)
+    t.a.until = time.time() + 600
+    assert t.running()  # the rate falls from here, so the state is kept first
+    one_step(t)
+    t.save()
 
     def step(name: str) -> Any:
         return torch.load(tmp_path / "out" / name, weights_only=True)["step"]
 
-    assert (step("a.flat.pt"), step("a.result.pt")) == (1, 2)
+    assert (step("a.flat.pt"), step("a.result.pt")) == (2, 3)
+    late = training.Training(nn.Conv2d(3, 3, 1), arguments(tmp_path / "a.pt", *end(600)))
+    assert late.running() and late.opts[1].param_groups[0]["lr"] < 1e-3 * 4 / training.WARM_UP / 2
+    one_step(late)
+    late.save()
+    assert (step("a.flat.pt"), step("a.result.pt")) == (2, 4)
     assert not training.Training(nn.Conv2d(3, 3, 1), arguments(tmp_path / "a.pt", *end(-1))).running()
