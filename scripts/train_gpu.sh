@@ -46,10 +46,19 @@ train() {
         python3 research/pack_data.py unpack .gpu/data.pack .gpu-run/data && echo "$sum" > .gpu-run/unpacked
     fi
     echo "training for $(left) s"
+    pids=()
     # shellcheck disable=SC2086
-    [ "${ONLY:-intra}" = intra ] && train intra train_intra.py .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
+    if [ "${ONLY:-intra}" = intra ]; then
+        train intra train_intra.py .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
+        pids+=($!)
+    fi
     # shellcheck disable=SC2086
-    [ "${ONLY:-inter}" = inter ] && train inter train_inter.py .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
-    wait
+    if [ "${ONLY:-inter}" = inter ]; then
+        train inter train_inter.py .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
+        pids+=($!)
+    fi
+    failed=0
+    for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
     ls -l "$out"
+    exit $failed
 } 2>&1 | tee "$out/train.out"
