@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
-from lvc.training.data import _pan, _read_video  # noqa: E402
-
 PHOTOS_EVERY = 3
 
 
 def build(root: Path, cache: Path, rows: int = 432, frames: int = 120) -> None:
+    sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
+    from lvc.training.data import _pan, _read_video
+
     index, at = [], 0
     videos = [(p, False) for p in sorted((root / "video").iterdir())]
     photos = [(p, True) for p in sorted((root / "photo").iterdir())[::PHOTOS_EVERY]]

@@ -8,6 +8,7 @@ of class k = 2(y&1) + (x&1) codes the quarter SQUARE[s][k] of the channels, know
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -58,15 +59,18 @@ def lapping(half: int) -> torch.Tensor:
     return (b @ d @ b).float()
 
 
-LAPS = {8: lapping(8), 4: lapping(4)}
+@lru_cache
+def _lap(half: int, device: torch.device) -> torch.Tensor:
+    return lapping(half).to(device)
 
 
 def _across(x: torch.Tensor, half: int, back: bool) -> torch.Tensor:
     """Filter the last dimension across the borders of blocks of 2·half samples."""
-    p = LAPS[half].to(x.device)
+    p = _lap(half, x.device)
     n = x.shape[-1]
     inner = x[..., half : n - half]
-    moved = (inner.reshape(*inner.shape[:-1], -1, 2 * half) @ (p if back else p.t())).reshape(inner.shape)
+    with torch.autocast(x.device.type, enabled=False):  # in bf16 samples would move by a quarter of a level
+        moved = (inner.reshape(*inner.shape[:-1], -1, 2 * half) @ (p if back else p.t())).reshape(inner.shape)
     return torch.cat([x[..., :half], moved, x[..., n - half :]], -1)
 
 
@@ -90,6 +94,7 @@ def round_ste(x: torch.Tensor) -> torch.Tensor:
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
+@lru_cache(maxsize=16)
 def steps(height: int, width: int, channels: int, device: torch.device) -> list[torch.Tensor]:
     """Four masks bool [1,M,H,W]: what each step codes."""
     y, x = torch.arange(height, device=device)[:, None] & 1, torch.arange(width, device=device)[None] & 1
@@ -306,8 +311,8 @@ CODED_BITS, COPY_BITS, LINEAR_GAIN = (float(v) for v in __import__("os").environ
 def block_error(patches: torch.Tensor) -> torch.Tensor:
     """Weighted squared error summed over 16x16 blocks, [B,1,h16,w16]."""
     e = patches.float().square()
-    weights = torch.cat([e.new_full((64,), 0.75), e.new_full((32,), 1.0)])
-    return F.avg_pool2d((e.permute(0, 2, 3, 1) @ weights)[:, None], 2) * 4
+    weighted = 0.75 * e[:, :64].sum(1, keepdim=True) + e[:, 64:].sum(1, keepdim=True)
+    return F.avg_pool2d(weighted, 2) * 4
 
 
 class Inter(nn.Module):

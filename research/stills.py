@@ -12,9 +12,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
+
+if TYPE_CHECKING:
+    import av
+    import torch
 
 PHOTO = {".png", ".webp", ".jpg", ".jpeg"}
 VIDEO_ROWS, PER_CLIP, EVERY = 432, 12, 12
@@ -34,11 +38,15 @@ def planes(frame: av.VideoFrame, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def photo(path: Path) -> av.VideoFrame:
+    import av  # not where caches are only read: a machine lent for training has no PyAV
+
     with av.open(str(path)) as container:
         return next(container.decode(video=0))
 
 
 def pictures(root: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    import av
+
     for path in sorted((root / "photo").iterdir()):
         if path.suffix.lower() in PHOTO:
             frame = photo(path)
@@ -105,6 +113,42 @@ class Stills:
             ys.append(a)
             uvs.append(b)
         return np.stack(ys), np.stack(uvs)
+
+
+class ResidentStills(Stills):
+    """All pictures in a device's memory, where crops are gathered."""
+
+    def __init__(self, cache: Path, device: torch.device) -> None:
+        import torch
+
+        super().__init__(cache)
+        self.flat = torch.from_numpy(np.array(self.raw)).to(device)
+        self.sizes = torch.tensor([[h, w, at] for _, h, w, at in self.index], device=device)
+        self.cumulative = torch.tensor(np.cumsum(self.weight), dtype=torch.float32, device=device)
+
+    def crops(self, rng: np.random.Generator, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """As those of `Stills`, drawn by torch's generator of the device instead of `rng`."""
+        import torch
+
+        def draw(n: int) -> torch.Tensor:
+            return torch.rand(n, count, device=self.flat.device)[:, :, None, None]
+
+        which = torch.searchsorted(self.cumulative, draw(1).flatten()).clamp(max=len(self.index) - 1)
+        height, width, at = (v[:, None, None] for v in self.sizes[which].unbind(1))
+        top, left = (2 * (r * ((n - size) // 2 + 1)).long() for r, n in zip(draw(2), (height, width), strict=True))
+        mirror, turn, flip = draw(3)
+
+        def gather(top: torch.Tensor, left: torch.Tensor, width: torch.Tensor, at: torch.Tensor, size: int) -> torch.Tensor:
+            i = torch.arange(size, device=at.device)[None, :, None]
+            j = i.mT
+            i = torch.where(flip < 0.25, size - 1 - i, i)
+            row, column = torch.where(turn < 0.5, j, i), torch.where(turn < 0.5, i, j)
+            column = torch.where(mirror < 0.5, size - 1 - column, column)
+            return self.flat[at + (top + row) * width + left + column]
+
+        u = at + height * width
+        half = [gather(top // 2, left // 2, width // 2, p, size // 2) for p in (u, u + height * width // 4)]
+        return gather(top, left, width, at, size), torch.stack(half, 1)
 
 
 if __name__ == "__main__":

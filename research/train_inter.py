@@ -10,13 +10,13 @@ is one frame of one group.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import sys
 import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +24,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from clips import Clips  # noqa: E402
 from nets import Inter, Intra, from_patches, lapped, squared, to_patches  # noqa: E402
-from train_intra import optimizers  # noqa: E402
+from training import Training, arguments  # noqa: E402
 
 from lvc.engine import motion  # noqa: E402
 
+CPU = torch.device("cpu")
+Samples = np.ndarray | torch.Tensor
 TOP = 4080.0
 BETWEEN = (0.8, 0.4, 0.0, -0.4, -0.8, -0.8)
 """Levels of anchors and of the pyramid's levels, above the base."""
@@ -48,15 +50,33 @@ def pyramid(a: int, b: int) -> list[tuple[int, int, int | None, int]]:
     return out
 
 
-def patches12(y: np.ndarray, uv: np.ndarray) -> torch.Tensor:
-    """12-bit planes [B,H,W], [B,2,H/2,W/2] → patches around 0."""
-    a, b = torch.from_numpy(y)[:, None].float() / TOP - 0.5, torch.from_numpy(uv).float() / TOP - 0.5
-    return to_patches(a, b)
+def scaled(y: Samples, uv: Samples, top: float, shift: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Planes [B,H,W], [B,2,H/2,W/2] of integers → floats [B,1,H,W], [B,2,H/2,W/2] on a device."""
+    a, b = (torch.as_tensor(p).to(device, non_blocking=True).float() / top - shift for p in (y, uv))
+    return a[:, None], b
+
+
+def patches12(y: Samples, uv: Samples, shift: float = 0.5, device: torch.device = CPU) -> torch.Tensor:
+    """12-bit planes → patches around 0."""
+    return to_patches(*scaled(y, uv, TOP, shift, device))
 
 
 def planes12(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     y, uv = from_patches(((x + 0.5) * TOP).round().clamp(0, 4095).to(torch.int16))
-    return y[:, 0].contiguous().numpy(), uv.contiguous().numpy()
+    return y[:, 0].contiguous().cpu().numpy(), uv.contiguous().cpu().numpy()
+
+
+class Inline(Executor):
+    """Does at once what it is given: on one core threads gain nothing."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+Coded = tuple[int, int, int | None, int]
+Planes = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -64,62 +84,97 @@ class Group:
     y: np.ndarray  # uint8 [B,T,c,c]
     uv: np.ndarray
     base: torch.Tensor
-    order: list[tuple[int, int, int | None, int]]
-    recon: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    pictures: dict[int, list[motion.Picture]] = field(default_factory=dict)
+    order: list[Coded]
+    recon: dict[int, Planes] = field(default_factory=dict)
+    pictures: dict[tuple[int, int], motion.Picture] = field(default_factory=dict)
     fields: dict[int, list[motion.Field | None]] = field(default_factory=dict)
-    last: int = -1
+    now: Coded = (0, 0, None, 0)
+    level: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    found: list[motion.Field | None] = field(default_factory=list)
+    predicted: list[torch.Tensor] = field(default_factory=list)
+    """Planes of the prediction and of the difference of both predictions, int16: luma, chroma, luma, chroma."""
+    searches: list[Future[None]] = field(default_factory=list)
 
 
 class Loop:
-    def __init__(self, clips: Clips, intra: Intra, batch: int, crop: int, rng: np.random.Generator, effort: int = 1) -> None:
-        self.clips, self.intra, self.batch, self.crop, self.rng, self.effort = clips, intra, batch, crop, rng, effort
+    """Groups and the motion of their frames. The search for one group's next frame goes on while others are trained
+    on, and the footage of the next group is read meanwhile."""
 
-    def fresh(self) -> Group:
+    def __init__(self, clips: Clips, intra: Intra, a: argparse.Namespace, seed: int, effort: int = 1) -> None:
+        self.clips, self.intra, self.batch, self.crop, self.effort = clips, intra, a.batch, a.crop, effort
+        self.rng, self.device = np.random.default_rng(seed), torch.device(a.device)
+        self.pool = ThreadPoolExecutor(a.searchers) if a.searchers else Inline()
+        self.parts = min(self.batch, a.searchers or 1)  # of a group, searched side by side
+        self.read = self.pool.submit(self.footage)
+
+    def footage(self) -> tuple[np.ndarray, np.ndarray, list[Coded]]:
         n = int(self.rng.choice([4, 8, 16], p=[0.2, 0.35, 0.45]))
         times = int(self.rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])) if n < 16 else int(self.rng.choice([1, 2], p=[0.6, 0.4]))
         frames = n * times + 1
-        crops = []
+        crops: list[Planes] = []
         while len(crops) < self.batch:
             y, uv = self.clips.crop(self.rng, frames, self.crop)
             if len(y) == frames:
                 crops.append((y, uv))
         y, uv = (np.stack([c[k] for c in crops]) for k in range(2))
-        base = torch.empty(self.batch).uniform_(6.5, 15.0)
-        order = [f for k in range(times) for f in pyramid(k * n, (k + 1) * n)]
-        group = Group(y, uv, base, order)
-        level = (base + torch.empty(self.batch).uniform_(0.8, 3.0)).clamp(6.5, 18)
-        a, b = torch.from_numpy(y[:, 0])[:, None].float() / 255 - 0.5, torch.from_numpy(uv[:, 0]).float() / 255 - 0.5
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            r, _, _ = self.intra(to_patches(*lapped(a, b)), level, noisy=False)
+        return y, uv, [f for k in range(times) for f in pyramid(k * n, (k + 1) * n)]
+
+    def fresh(self) -> Group:
+        y, uv, order = self.read.result()
+        self.read = self.pool.submit(self.footage)
+        group = Group(y, uv, torch.empty(self.batch).uniform_(6.5, 15.0), order)
+        level = (group.base + torch.empty(self.batch).uniform_(0.8, 3.0)).clamp(6.5, 18).to(self.device)
+        x = to_patches(*lapped(*scaled(y[:, 0], uv[:, 0], 255, 0.5, self.device)))
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            r, _, _ = self.intra(x, level, noisy=False)
         ry, ruv = lapped(*from_patches(r.float()), back=True)
-        self.keep(group, 0, planes12(to_patches(ry, ruv)), [None] * self.batch)
+        shapes = (self.crop, self.crop), (2, self.crop // 2, self.crop // 2)
+        pinned = self.device.type == "cuda"
+        group.predicted = [torch.empty((self.batch, *s), dtype=torch.int16, pin_memory=pinned) for s in shapes * 2]
+        group.found = [None] * self.batch
+        self.keep(group, planes12(to_patches(ry, ruv)))
         return group
 
-    def keep(self, group: Group, t: int, recon: tuple[np.ndarray, np.ndarray], fields: list[motion.Field | None]) -> None:
-        group.recon[t], group.fields[t] = recon, fields
-        if any(t in (o[1], o[2]) for o in group.order):
-            group.pictures[t] = [motion.Picture(recon[0][i]) for i in range(self.batch)]
+    def keep(self, group: Group, recon: Planes) -> None:
+        """The reconstruction of the frame coded last; begins the search for the next, which there must be."""
+        group.recon[group.now[0]], group.fields[group.now[0]] = recon, list(group.found)
+        needed = {t for f in group.order for t in f[1:3]}
+        for kept in (group.recon, group.fields):
+            for t in kept.keys() - needed:
+                del kept[t]
+        group.pictures = {k: v for k, v in group.pictures.items() if k[0] in needed}
+        group.now = group.order.pop(0)
+        group.level = (group.base + BETWEEN[group.now[3]] + torch.empty(self.batch).uniform_(-0.4, 0.4)).clamp(6.0, 17.0)
+        group.searches = [self.pool.submit(self.search, group, part) for part in range(self.parts)]
 
-    def predict(self, group: Group, f: tuple[int, int, int | None, int], level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[motion.Field]]:
-        """→ patches of prediction and of difference, fields."""
-        t, a, b, _ = f
-        found, made = [], []
-        for i in range(self.batch):
+    def picture(self, group: Group, t: int, i: int) -> motion.Picture:
+        if (t, i) not in group.pictures:
+            group.pictures[t, i] = motion.Picture(group.recon[t][0][i])
+        return group.pictures[t, i]
+
+    def search(self, group: Group, part: int) -> None:
+        """Fields and predictions of every `parts`-th crop."""
+        t, a, b, _ = group.now
+        for i in range(part, self.batch, self.parts):
             now = motion.Picture(group.y[i, t].astype(np.int16) << 4, reference=False)
-            refs = group.pictures[a][i], None if b is None else group.pictures[b][i]
+            refs = self.picture(group, a, i), None if b is None else self.picture(group, b, i)
             known = group.fields[a][i], None if b is None else group.fields[b][i]
-            mode, mv, _ = motion.search(now, refs, t, (a, b), motion.weight_of(float(level[i])), known, self.effort)
-            found.append(motion.Field(mode, mv, t, (a, b)))
+            weight = motion.weight_of(float(group.level[i]))
+            mode, mv, _ = motion.search(now, refs, t, (a, b), weight, known, self.effort)
+            group.found[i] = motion.Field(mode, mv, t, (a, b))
             ref0 = group.recon[a][0][i], group.recon[a][1][i]
             ref1 = None if b is None else (group.recon[b][0][i], group.recon[b][1][i])
-            made.append(motion.compensate(ref0, ref1, mode, mv))
-        w = patches12(np.stack([m[0][0] for m in made]), np.stack([m[0][1] for m in made]))
-        d = to_patches(
-            torch.from_numpy(np.stack([m[1][0] for m in made]))[:, None].float() / TOP,
-            torch.from_numpy(np.stack([m[1][1] for m in made])).float() / TOP,
-        )
-        return w, d, found
+            p, d = motion.compensate(ref0, ref1, mode, mv)
+            for plane, made in zip(group.predicted, (*p, *d), strict=True):
+                plane[i].numpy()[...] = made
+
+    def ready(self, group: Group) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """→ patches of the frame, of its prediction and of the difference. Waits for the search."""
+        for s in group.searches:
+            s.result()
+        t, (py, puv, dy, duv) = group.now[0], group.predicted
+        x = to_patches(*scaled(group.y[:, t], group.uv[:, t], 255, 0.5, self.device))
+        return x, patches12(py, puv, 0.5, self.device), patches12(dy, duv, 0.0, self.device)
 
 
 def main() -> None:
@@ -128,119 +183,54 @@ def main() -> None:
     p.add_argument("intra", type=Path)
     p.add_argument("out", type=Path)
     p.add_argument("--warm", type=Path)
-    p.add_argument("--minutes", type=float, default=60)
-    p.add_argument("--batch", type=int, default=5)
-    p.add_argument("--crop", type=int, default=256)
     p.add_argument("--groups", type=int, default=3)
-    p.add_argument("--muon", type=float, default=3e-3)
-    p.add_argument("--adam", type=float, default=4e-4)
-    p.add_argument("--decay-from", type=float, default=0.5)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--max-steps", type=int)
+    p.add_argument("--searchers", type=int, default=0, help="threads that search for motion; 0: between the steps")
+    arguments(p, batch=5, muon=3e-3, adam=4e-4, decay_from=0.5)
     a = p.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(a.seed)
-    rng = np.random.default_rng(a.seed)
-    intra = Intra()
-    state = torch.load(a.intra, weights_only=True)
-    intra.load_state_dict(state["ema"] or state["model"])
-    intra = intra.to(memory_format=torch.channels_last).eval()
-    loop = Loop(Clips(a.clips), intra, a.batch, a.crop, rng)
     net = Inter()
-    if a.warm is not None and not a.out.exists():
+    training = Training(net, a)
+    if a.warm is not None and not training.resumed:
         from safetensors.torch import load_file
 
         old = {k[6:]: v for k, v in load_file(a.warm).items() if k.startswith("inter.")}
         print("taken", len(net.warm(old)), "of", len(net.state_dict()), flush=True)
-    net = net.to(memory_format=torch.channels_last)
-    opts = optimizers(net, a.muon, a.adam)
-    base_lr = [[g["lr"] for g in o.param_groups] for o in opts]
-    step, seconds, ema = 0, 0.0, None
-    if a.out.exists():
-        state = torch.load(a.out, weights_only=True)
-        net.load_state_dict(state["model"])
-        for o, s in zip(opts, state["opt"], strict=True):
-            o.load_state_dict(s)
-        step, seconds, ema = state["step"], state["seconds"], state["ema"]
-        torch.manual_seed(a.seed + step)
-        loop.rng = np.random.default_rng(a.seed + step)
-    groups: list[Group | None] = [None] * a.groups
-    window: list[tuple[int, float, float, float, float, float, float]] = []
-    saved = clock = time.monotonic()
-    log = open(a.out.with_suffix(".log.jsonl"), "a", encoding="ascii")
-
-    def save() -> None:
-        state = {"model": net.state_dict(), "opt": [o.state_dict() for o in opts], "step": step, "seconds": seconds, "ema": ema}
-        names = [a.out] if seconds > a.decay_from * a.minutes * 60 else [a.out, a.out.with_suffix(".flat.pt")]
-        for name in names:
-            part = a.out.with_suffix(".part")
-            torch.save(state, part)
-            os.replace(part, name)
-
-    spent = 0.0
-    while seconds < a.minutes * 60 and (a.max_steps is None or step < a.max_steps):
-        fraction = seconds / (a.minutes * 60)
-        factor = min(1.0, (step + 1) / 100) * (1 - 0.98 * max(0.0, (fraction - a.decay_from) / (1 - a.decay_from)))
-        for o, lrs in zip(opts, base_lr, strict=True):
-            for g, lr in zip(o.param_groups, lrs, strict=True):
-                g["lr"] = lr * factor
-        slot = step % a.groups
+    intra = Intra()
+    state = torch.load(a.intra, map_location=training.device, weights_only=True)
+    intra.load_state_dict(state["ema"] or state["model"])
+    intra = intra.to(training.device, memory_format=torch.channels_last).eval()
+    loop = Loop(Clips(a.clips), intra, a, a.seed + training.step)
+    groups = [loop.fresh() for _ in range(a.groups)]
+    pixels, waited = a.crop * a.crop, 0.0
+    while training.running():
+        slot = training.step % a.groups
         group = groups[slot]
-        if group is None or not group.order:
-            group = groups[slot] = loop.fresh()
-        f = group.order.pop(0)
-        place = f[3]
-        level = (group.base + BETWEEN[place] + torch.empty(a.batch).uniform_(-0.4, 0.4)).clamp(6.0, 17.0)
-        kind = torch.full((a.batch,), place, dtype=torch.long)
-        t0 = time.monotonic()
-        w, d, fields = loop.predict(group, f, level)
-        spent += time.monotonic() - t0
-        y = torch.from_numpy(group.y[:, f[0]])[:, None].float() / 255 - 0.5
-        x = to_patches(y, torch.from_numpy(group.uv[:, f[0]]).float() / 255 - 0.5)
-        with torch.autocast("cpu", torch.bfloat16):
+        place = group.now[3]
+        level, kind = group.level.to(training.device), torch.full((a.batch,), place, device=training.device)
+        before = time.monotonic()
+        x, w, d = loop.ready(group)
+        waited += time.monotonic() - before
+        with training.autocast():
             got = net(x, w, d, level, kind)
-        pixels = a.crop * a.crop
         distortion = squared(x, got["recon"], level)
         rate = (0.5 * got["noisy"] + 0.5 * got["rounded"]) / pixels
         cost = ((distortion + rate) * torch.exp2((10 - level) / 2)).clamp(max=20.0)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
-        for o in opts:
-            o.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0))
-        step += 1
-        if math.isfinite(norm):
-            for o in opts:
-                o.step()
-            loop.keep(group, f[0], planes12(got["recon"].detach().float()), list(fields))
-            with torch.no_grad():
-                if ema is None:
-                    ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
-                elif step % 10 == 0:
-                    for k, v in net.state_dict().items():
-                        ema[k].lerp_(v, 0.02)
+        norm = training.apply(loss)
+        if group.order and math.isfinite(norm):
+            before = time.monotonic()
+            loop.keep(group, planes12(got["recon"].detach().float()))
+            waited += time.monotonic() - before
         else:
-            groups[slot] = None
-        window.append((
-            place, float(loss.detach()), float(distortion.detach().mean()), float((got["rounded"].detach() / pixels).mean()),
-            float(got["keep"].mean()), float(got["copy"].mean()), norm,
-        ))  # fmt: skip
-        now = time.monotonic()
-        seconds += now - clock
-        clock = now
-        if step % 50 == 0:
-            m = np.mean(window, 0)
-            by = {str(k): round(float(np.mean([v[1] for v in window if v[0] == k])), 3) for k in sorted({v[0] for v in window})}
-            line = {"step": step, "minutes": round(seconds / 60, 2), "loss": round(m[1], 4), "d": round(m[2], 4), "bpp": round(m[3], 4),
-                    "coded": round(m[4], 3), "copied": round(m[5], 3), "norm": round(m[6], 2), "motion": round(spent / 50, 3), "by": by}  # fmt: skip
-            print(json.dumps(line), flush=True)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            window, spent = [], 0.0
-        if now - saved > 180:
-            save()
-            saved = now
-    save()
+            groups[slot] = loop.fresh()
+        bits = got["rounded"].mean() / pixels
+        if window := training.note((place, norm), [loss, distortion.mean(), bits, got["keep"].mean(), got["copy"].mean()]):
+            m = np.mean(window, 0).tolist()
+            by = {str(k): round(float(np.mean([v[2] for v in window if v[0] == k])), 3) for k in sorted({v[0] for v in window})}
+            line = {k: round(v, 4) for k, v in zip(("norm", "loss", "d", "bpp", "coded", "copied"), m[1:], strict=True)}
+            training.line({**line, "motion": round(waited / len(window), 3), "by": by})
+            waited = 0.0
+    training.save()
+    loop.pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -17,19 +16,17 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from ..codec.motion_choice import MotionChoice
 from ..errors import MediaError, UsageError
 from ..media.motion import MotionSearch
 from ..media.source import open_file
 from ..output import about
+from .pan import pan
 
 VIDEO = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".264", ".3gp", ".y4m", ".ts", ".m4v"}
 PHOTO = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 FORWARD_CRF, REVERSE_CRF = (22.0, 32.0), 27.0
-PAN_FRAMES, PAN_SIDE = 20, 320
 
 
 @dataclass(frozen=True)
@@ -70,33 +67,11 @@ def _read_video(path: Path, max_height: int, max_frames: int) -> tuple[np.ndarra
 
 
 def _pan(path: Path, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
-    """A slow random pan and zoom over a photograph, resampled on its 4:2:0 planes."""
     with open_file(path) as container:
         frame = next(container.decode(video=0))
         w, h = frame.width - frame.width % 16, frame.height - frame.height % 16
         y, uv = _planes(frame.reformat(w, h, "yuv420p"), 768)
-    side = min(PAN_SIDE, y.shape[0], y.shape[1]) // 16 * 16
-    angle, speed = rng.uniform(0, 2 * math.pi), rng.choice([0.0, 0.5, 1.5, 4.0]) * rng.uniform(0.5, 1.5)
-    zoom, spin = rng.choice([0.0, 0.0, 0.004, -0.004]), rng.choice([0.0, 0.0, 0.003])
-    cx, cy = rng.uniform(0.45, 0.55) * y.shape[1], rng.uniform(0.45, 0.55) * y.shape[0]
-    out_y, out_uv = [], []
-    for t in range(PAN_FRAMES):
-        k = t - PAN_FRAMES / 2
-        px, py = cx + math.cos(angle) * speed * k, cy + math.sin(angle) * speed * k
-        scale, turn = math.exp(zoom * k), spin * k
-        planes = []
-        for plane, sub in ((torch.from_numpy(y)[None], 1), (torch.from_numpy(uv), 2)):
-            n, height, width = side // sub, plane.shape[1], plane.shape[2]
-            axis = (torch.arange(n) + 0.5 - n / 2) * scale
-            gy, gx = torch.meshgrid(axis, axis, indexing="ij")
-            sx = gx * math.cos(turn) - gy * math.sin(turn) + px / sub
-            sy = gx * math.sin(turn) + gy * math.cos(turn) + py / sub
-            grid = torch.stack([sx * 2 / width - 1, sy * 2 / height - 1], -1)[None]
-            s = F.grid_sample(plane[None].float(), grid, mode="bicubic", padding_mode="reflection", align_corners=False)
-            planes.append(s[0].round().clamp(0, 255).to(torch.uint8).numpy())
-        out_y.append(planes[0][0])
-        out_uv.append(planes[1])
-    return np.stack(out_y), np.stack(out_uv)
+    return pan(y, uv, rng)
 
 
 def _search(y: np.ndarray, uv: np.ndarray, crf: float) -> np.ndarray:
