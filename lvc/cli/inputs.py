@@ -16,7 +16,7 @@ from lvc.cli.report import default_output
 from lvc.errors import OutputExistsError, UsageError
 from lvc.kinds import LVZ, endings, kind_by_name, kind_of_file
 from lvc.output import STREAM, about, check_output
-from lvc.remote.addresses import is_address, is_stored
+from lvc.remote.addresses import is_address, is_stored, protocol_of
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _PATTERN = re.compile(r"%0?\d*d")
@@ -45,7 +45,8 @@ def _is_output(word: str, writes: Sequence[str]) -> bool:
     if word == STREAM:
         return True
     if is_address(word):
-        return is_stored(word) and kind_by_name(word) in (None, *writes)
+        allowed = (None, *writes) if is_stored(word) else tuple(writes) if protocol_of(word) == "file" else ()
+        return kind_by_name(word) in allowed
     return word.lower().endswith(endings(writes)) or _is_sink(word)
 
 

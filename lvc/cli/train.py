@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,9 +9,8 @@ import typer
 
 from lvc.cli import inputs
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
-from lvc.errors import UsageError
 from lvc.kinds import SAFETENSORS
-from lvc.output import about, check_output
+from lvc.output import check_output
 
 HELP = """
 Train a model on video and photographs.
@@ -69,10 +67,6 @@ def train(
     report = Report("train", as_json, quiet, no_progress, verbose)
     with report.job(named or words[-1]):
         names, output = inputs.split_required(words, named, [SAFETENSORS])
-        for name in names:
-            if not os.path.exists(name):
-                with about(name):
-                    raise UsageError("no such file or folder — name where the footage is")
         data, out = [Path(name) for name in names], Path(output)
         work = work or out.with_suffix(".work")
         going_on = (work / "state.safetensors").exists()  # then it has written OUT itself

@@ -157,13 +157,13 @@ def test_a_folder_with_playlists_encodes_the_videos_alone(fake: Here) -> None:
     assert done.code == 0 and names(fake.folder / "out") == ["a.lvz"]
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "interpolate"])
-def test_a_deleted_working_directory(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("command", "out"), [("encode", "out.lvz"), ("decode", "out.mkv"), ("interpolate", "out.mkv")])
+def test_a_deleted_working_directory(tmp_path: Path, command: str, out: str) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     program = f"import os, subprocess, sys; os.rmdir({str(gone)!r}); sys.exit(subprocess.call(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", program, sys.executable, str(FAKE), command, "holiday.mp4", "out.mkv", "--json"],
+        [sys.executable, "-c", program, sys.executable, str(FAKE), command, "holiday.mp4", out, "--json"],
         cwd=gone, capture_output=True, text=True, env=dict(os.environ), timeout=120,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr

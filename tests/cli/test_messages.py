@@ -59,7 +59,7 @@ def test_a_folder_that_was_deleted(fake: Lvc, with_sound: Path, monkeypatch: pyt
     monkeypatch.chdir(gone)
     gone.rmdir()
     code, message = explained(FileNotFoundError(2, "No such file or directory"))
-    assert code == 3 and "folder" in message and "path" not in message
+    assert code == 3 and "working directory has been deleted" in message
 
 
 def test_packed_latents_are_unpacked() -> None:
