@@ -81,6 +81,8 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
                 raise UsageError("standard input goes alone — name it as the only input")
             if os.path.isdir(name) and not folders:
                 raise UsageError("a folder goes alone — name it as the only input, with --output-dir")
+            if is_address(name) and kind_by_name(name) in writes:
+                raise UsageError("nothing can be written to this address — name a file, or one such as s3://…")
             if LVZ in writes and kind_of_file(name) == LVZ:
                 raise UsageError("is a .lvz already — with several inputs it cannot be the output")
 

@@ -95,7 +95,6 @@ def test_several_inputs_are_several_inputs(two: Lvc) -> None:
         (["pack", "a.safetensors"], [".lvz"]),
         (["pack", "a.mp4", "-o", "b.mp4", "--force"], ["b.mp4"]),
         (["train", "a.mp4", "-o", "b.mp4"], ["b.mp4", ".safetensors"]),
-        (["train", "nowhere", "m.safetensors"], ["nowhere", "no such"]),
         (["features", "a.mp4", "-o", "b.mp4", "--force"], ["b.mp4", ".npz"]),
         (["features", "a.mp4", "b.mp4"], [".npz"]),
     ],
