@@ -46,10 +46,11 @@ for name in {modules()!r}:
     importlib.import_module(name)
 from lvc.media.usage import cpu_seconds, peak_of_children
 assert cpu_seconds() > 0 and peak_of_children() == 0
-from lvc.output import abandoned, publish
+from pathlib import Path
+from lvc.output import publish, sweep
 with publish("b.txt") as path:
     path.write_text("b")
-assert not abandoned(path)
+    assert sweep(Path(".")) == 0 and path.exists()
 from lvc.media import MediaReader
 assert len(list(MediaReader("a.y4m"))) == 3
 """

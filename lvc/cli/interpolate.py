@@ -69,10 +69,10 @@ def interpolate(
     report = Report("interpolate", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
     with report.job(source, show=not dry_run):
         inputs.check([source], VIDEOS, "--factor")
+        check_output(source, target, force=force, writes=VIDEOS)
         if output is not None and force and os.path.isfile(output):
             with about(output):  # a pattern of the shell may have named somebody's source
                 raise OutputExistsError("exists already — to overwrite it, name it with --output")
-        check_output(source, target, force=force, writes=VIDEOS)
         from lvc.interpolate import interpolate_file, plan_file
 
         settings: dict[str, Any] = {

@@ -29,6 +29,12 @@ def clamp_ste(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return x + (x.clamp(low, high) - x).detach()
 
 
+def _normal(weight: torch.Tensor, std: float) -> None:
+    """On the meta device, where `load` compares shapes, this would import PyTorch's compiler, which takes a second."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 class IntegerConv(nn.Module):
     """k x k convolution (k 1 or 3, zero padding), float32 holding integers / 64. In and out [B,C,H,W]."""
 
@@ -39,7 +45,8 @@ class IntegerConv(nn.Module):
             raise ValueError(f"fan-in {fan} over {MAX_FAN_IN} is not exact in float32")
         self.kernel = kernel
         self._frozen: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.weight = nn.Parameter(torch.randn(channels_out, fan) * fan**-0.5)
+        self.weight = nn.Parameter(torch.empty(channels_out, fan))
+        _normal(self.weight, fan**-0.5)
         self.bias = nn.Parameter(torch.zeros(channels_out))
 
     def integers(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +86,7 @@ class ScaleNet(nn.Module):
         self.first = IntegerConv(inputs, hidden)
         self.second = IntegerConv(hidden, hidden, 3)
         self.last = IntegerConv(hidden, outputs)
-        nn.init.normal_(self.last.weight, std=0.02)
+        _normal(self.last.weight, 0.02)
 
     @staticmethod
     def _activate(x: torch.Tensor) -> torch.Tensor:

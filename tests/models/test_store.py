@@ -284,3 +284,8 @@ def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
     _check_size(Kind, {"width": 10}, 440)
     with pytest.raises(ValueError, match="numbers"):
         _check_size(Kind, {"width": 16384}, 440)
+
+
+def test_loading_a_model_does_not_import_the_compiler() -> None:
+    code = "import sys; from lvc import models; models.load_model(); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
