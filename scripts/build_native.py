@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
-"""Compiles lvc/codec/native.c: a hook of the build (`pip install .`), and a command for a checkout whose C has changed.
+"""Compiles the C of lvc: a hook of the build (`pip install .`), and a command for a checkout whose C has changed.
 
     python scripts/build_native.py
 
-`CC` names the compiler. Without one lvc is built all the same, and does in numpy what the library would do.
+makes two libraries: the engine of lvc/engine/*.c, without which lvc does not run, and lvc/codec/native.c. `CC` names
+the compiler and `CFLAGS` more of its options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
+
+    python scripts/build_native.py --target aarch64-linux-gnu.2.17 --output FILE
+
+makes the engine for another machine, by ziglang.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -16,34 +24,111 @@ import sys
 import sysconfig
 import tempfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+ENGINE = ROOT / "lvc" / "engine"
+ENGINE_LIBRARY = ENGINE / "_engine.so"
 SOURCE, LIBRARY = ROOT / "lvc" / "codec" / "native.c", ROOT / "lvc" / "codec" / "_native.so"
 # no contraction: costs are compared, and have to be the same floats everywhere
-FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC", "-s"]
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC"]
+ENGINE_FLAGS = [*FLAGS, "-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread"]
+# Files of the engine for one instruction set carry its name at the end; only they are compiled for it, so that nothing
+# else uses instructions that a processor may lack.
+X86 = {
+    "_avx2": ["-mavx2"],
+    "_avxvnni": ["-mavx2", "-mavxvnni"],
+    "_evexvnni": ["-mavx2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"],
+    "_avx512vnni": [
+        *("-mavx2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+        "-mprefer-vector-width=512",
+    ],
+}
+ARM = {"_neon": ["-march=armv8.2-a+dotprod"]}
+ARM_OF_ZIG = {"_neon": ["-mcpu=generic+v8_2a+dotprod"]}
+ZIG = "ziglang>=0.13"
 
 
-def build() -> bool:
-    """Whether there is a library now. What could not be compiled leaves none behind."""
-    command = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    if sys.platform == "win32" or shutil.which(command[0]) is None:
-        LIBRARY.unlink(missing_ok=True)
-        return False
+class BuildError(Exception):
+    """No compiler, or one that failed."""
+
+
+def compiler() -> list[str]:
+    """Raises `BuildError` where there is none."""
+    if wanted := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(wanted[0]) is None:
+            raise BuildError(f"CC names {wanted[0]!r}, which is not here — name a C compiler, or unset CC")
+        return wanted
+    if sys.platform != "win32" and shutil.which("cc"):
+        return ["cc"]
+    return zig()
+
+
+def zig() -> list[str]:
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError("lvc needs a C compiler to be built — install one, or `pip install ziglang`")
+    return [sys.executable, "-m", "ziglang", "cc"]
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"the C compiler failed: {shlex.join(command)}\n{done.stderr[:4000]}")
+
+
+def own_flags(source: Path, machine: str, zig: bool) -> list[str] | None:
+    """More options for a file of one instruction set; None where it is another processor's."""
+    arm = ARM_OF_ZIG if zig else ARM
+    here = X86 if machine in ("x86_64", "amd64") else arm if machine in ("aarch64", "arm64") else {}
+    for suffix in X86 | ARM:
+        if source.stem.endswith(suffix):
+            return here.get(suffix)
+    return []
+
+
+def engine_checksum() -> int:
+    """As `lvc.engine.library.checksum`."""
+    crc = 0
+    for path in sorted([*ENGINE.glob("*.c"), *ENGINE.glob("*.h")], key=lambda p: p.name):
+        crc = zlib.crc32(path.read_bytes(), zlib.crc32(path.name.encode(), crc))
+    return crc
+
+
+def compile_engine(command: list[str], output: Path, machine: str, program: Path | None = None) -> None:
+    """Every file on its own, with its own options, then one library, or with the `program` whose `main` is in that file
+    a static program. Raises `BuildError`."""
+    flags = [*ENGINE_FLAGS, f"-DLVC_SOURCE={engine_checksum()}u", *shlex.split(os.environ.get("CFLAGS", ""))]
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        jobs, objects = [], []
+        for source in [*sorted(ENGINE.glob("*.c")), *([program] if program else [])]:
+            if (own := own_flags(source, machine, "ziglang" in command)) is None:
+                continue
+            objects.append(str(Path(folder) / f"{source.stem}.o"))
+            jobs.append([*command, *flags, *own, f"-I{ENGINE}", "-c", "-o", objects[-1], str(source)])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(run, jobs))
+        made = Path(folder) / output.name
+        run([*command, *flags, "-static" if program else "-shared", "-o", str(made), *objects])
+        os.replace(made, output)
+
+
+def build_engine() -> None:
+    ENGINE_LIBRARY.unlink(missing_ok=True)
+    compile_engine(compiler(), ENGINE_LIBRARY, platform.machine().lower())
+
+
+def build_codec() -> None:
+    """The library of the codec before; without it numpy does the same."""
+    LIBRARY.unlink(missing_ok=True)
+    if sys.platform == "win32":
+        return
     with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
         made = Path(folder) / LIBRARY.name
-        done = subprocess.run(
-            [*command, *FLAGS, f"-DLVC_SOURCE={zlib.crc32(SOURCE.read_bytes())}u", "-o", str(made), str(SOURCE)],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            LIBRARY.unlink(missing_ok=True)
-            print(f"lvc is built without its compiled functions:\n{done.stderr[:2000]}", file=sys.stderr)
-            return False
+        source = f"-DLVC_SOURCE={zlib.crc32(SOURCE.read_bytes())}u"
+        run([*compiler(), *FLAGS, "-std=gnu11", "-shared", source, "-o", str(made), str(SOURCE)])
         os.replace(made, LIBRARY)
-    return True
 
 
 try:
@@ -53,14 +138,45 @@ except ImportError:
 else:
 
     class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-        """A wheel with the library is one for this platform; for any Python, since nothing of Python's is linked."""
+        """A wheel is one for this platform; for any Python, since nothing of Python's is linked."""
+
+        def dependencies(self) -> list[str]:
+            try:
+                compiler()
+            except BuildError:
+                return [] if self.target_name != "wheel" or os.environ.get("CC") else [ZIG]
+            return []
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-            if self.target_name == "wheel" and build():
-                platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-                build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform}"
-                build_data["artifacts"].append("/lvc/codec/_native.so")
+            if self.target_name != "wheel":
+                return
+            try:
+                build_engine()
+                build_codec()
+            except BuildError as e:
+                self.app.abort(str(e))
+            platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform_tag}"
+            build_data["artifacts"] += ["/lvc/engine/_engine.so", "/lvc/codec/_native.so"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compile the C of lvc.")
+    parser.add_argument("--target", help="a triple of zig's: make the engine for this machine instead")
+    parser.add_argument("--output", type=Path, help="where to write that engine")
+    options = parser.parse_args()
+    if (options.target is None) != (options.output is None):
+        parser.error("--target and --output go together")
+    try:
+        if options.target is None:
+            build_engine()
+            build_codec()
+        else:
+            command = [*zig(), "-target", options.target]
+            compile_engine(command, options.output.resolve(), options.target.split("-")[0])
+    except BuildError as e:
+        sys.exit(str(e))
 
 
 if __name__ == "__main__":
-    sys.exit(not build())
+    main()

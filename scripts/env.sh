@@ -32,3 +32,13 @@ install_browser() {
             echo "chromium-headless-shell cannot be installed: the report's tests in a browser will be skipped" >&2
     fi
 }
+
+# The engine's code for 64-bit ARM is compiled by ziglang and run by qemu; without it that test is skipped, and says so.
+install_emulator() {
+    command -v qemu-aarch64 >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends qemu-user; } >/dev/null 2>&1 ||
+            echo "qemu-user cannot be installed: the engine's test on ARM will be skipped" >&2
+    fi
+}

@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "output": set(),
     "results": set(),
     "lvz": set(),
+    "engine": {"numpy", "safetensors", "torch"},
     "entropy": {"numpy", "zstandard", "constriction"},
     "media": {"av", "numpy", "imageio_ffmpeg"},
     "models": {"torch", "numpy", "safetensors", "diffusers"},

@@ -1,0 +1,12 @@
+/* AVX-VNNI as AVX-512's instructions of 256 bits, for processors that have only those: the same operations in 32
+   registers. */
+#include "vectors256.inc.h"
+
+#define TILE 6
+
+static inline V dot8(V sum, V x, V w) { return _mm256_dpbusd_epi32(sum, x, w); }
+static inline V dot16(V sum, V x, V w) { return _mm256_dpwssd_epi32(sum, x, w); }
+
+#include "kernels.inc.h"
+
+const Kernels kernels_evexvnni = {LANES, matrix, matrix16, depthwise, quantise};

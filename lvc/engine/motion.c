@@ -1,0 +1,39 @@
+/* Motion for callers of the library: `isa` (cpu.h) chooses among what was compiled, with the same results from all. */
+
+#include "motion.h"
+
+LVC_API float lvc_tune[32];
+
+static const MotionKernels *kernels(int32_t isa) {
+#if defined(__x86_64__)
+    if (isa <= ISA_AVX2) return &motion_avx2;
+#endif
+    (void)isa;
+    return &motion_c;
+}
+
+/* References: luma int16 [8·rows,8·cols] and chroma [2,4·rows,4·cols], the second NULL where there is none. Writes the
+   prediction and the difference of both predictions. Rows and columns are even. Returns LVC_OK or what was wrong. */
+LVC_API int32_t lvc_compensate(int32_t isa, const int16_t *y0, const int16_t *uv0, const int16_t *y1,
+                               const int16_t *uv1, const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols,
+                               int16_t *p_y, int16_t *p_uv, int16_t *d_y, int16_t *d_uv) {
+    return kernels(isa)->compensate(y0, uv0, y1, uv1, mode, mv, rows, cols, p_y, p_uv, d_y, d_uv);
+}
+
+/* Bytes that `lvc_picture` writes. */
+LVC_API size_t lvc_picture_size(int64_t height, int64_t width, int32_t reference) {
+    return kernels(ISA_C)->picture_size(height, width, reference);
+}
+
+/* Luma int16 [height,width] of 12 bits as it is searched: a frame, or a reference at all positions between samples. */
+LVC_API int32_t lvc_picture(int32_t isa, const int16_t *luma, int64_t height, int64_t width, int32_t reference,
+                            uint8_t *memory) {
+    return kernels(isa)->picture(luma, height, width, reference, memory);
+}
+
+/* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
+   none). `weight`: bits of a squared step of 8-bit samples; `cost`: what the field and its errors cost, in bits. */
+LVC_API int32_t lvc_search(int32_t isa, uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight,
+                           int32_t effort, float *cost) {
+    return kernels(isa)->search(now, ref0, ref1, frame, weight, effort, cost);
+}

@@ -1,0 +1,254 @@
+"""Motion, in C: prediction of frames from two references, and the search for fields. What the integers mean is
+written down, and done again in numpy, in `motion_reference.py`."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import CorruptError
+from .motion_reference import CONTEXTS
+from .library import ISAS, chosen, library
+
+Planes = tuple[np.ndarray, np.ndarray]
+"""Luma int16 [H,W] and chroma int16 [2,H/2,W/2], 12-bit samples; H and W are multiples of 16."""
+
+
+def _isa() -> int:
+    return ISAS.index(chosen())
+
+
+def _array(a: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """`a`, contiguous; a `ValueError` where it is not of this shape and kind, since C believes both."""
+    if a.dtype != dtype or a.shape != shape:
+        raise ValueError(f"{what}: {a.dtype} {a.shape} instead of {np.dtype(dtype)} {shape}")
+    return np.ascontiguousarray(a)
+
+
+def _at(a: np.ndarray | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if a is None else a.ctypes.data)
+
+
+def _checked(code: int) -> None:
+    if code == -1:
+        raise MemoryError("no memory for motion")
+    if code:
+        raise ValueError("a motion field has modes or vectors that no frame can have")
+
+
+def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray) -> tuple[Planes, Planes]:
+    """The prediction P of a frame and the difference D of both predictions (0 where there is one), from references and
+    a field: `mode` uint8 [H/8,W/8], `mv` int16 [2,2,H/8,W/8]."""
+    rows, cols = mode.shape
+    mode, mv = _array(mode, np.uint8, (rows, cols), "mode"), _array(mv, np.int16, (2, 2, rows, cols), "mv")
+    if rows % 2 or cols % 2:
+        raise ValueError(f"a field of {rows} x {cols} blocks: both must be even")
+    shapes = (8 * rows, 8 * cols), (2, 4 * rows, 4 * cols)
+    given: list[np.ndarray | None] = []
+    for k, ref in enumerate((ref0, ref1)):
+        given += [None, None] if ref is None else [
+            _array(ref[0], np.int16, shapes[0], f"luma of reference {k}"),
+            _array(ref[1], np.int16, shapes[1], f"chroma of reference {k}"),
+        ]  # fmt: skip
+    made = [np.empty(shape, np.int16) for _ in range(2) for shape in shapes]
+    size = ctypes.c_int64(rows), ctypes.c_int64(cols)
+    _checked(library().lvc_compensate(_isa(), *map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
+    return (made[0], made[1]), (made[2], made[3])
+
+
+class Picture:
+    """A plane of luma (int16 [H,W], 12 bits) prepared for `search`: halved again and again, and with `reference` at all
+    positions between samples (18 bytes a sample). Keep those of references for all frames predicted from them."""
+
+    def __init__(self, luma: np.ndarray, reference: bool = True) -> None:
+        height, width = luma.shape
+        if height % 16 or width % 16 or not height or not width:
+            raise ValueError(f"a picture of {height} x {width}: both must be multiples of 16")
+        luma = _array(luma, np.int16, (height, width), "luma")
+        library().lvc_picture_size.restype = ctypes.c_size_t
+        size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
+        self.shape, self.reference = (height, width), reference
+        self.memory = np.empty(library().lvc_picture_size(*size), np.uint8)
+        _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
+
+
+@dataclass(frozen=True)
+class Field:
+    """The field of a coded frame, `mode` uint8 [H/8,W/8] and `mv` int16 [2,2,H/8,W/8]; when it is shown, and when its
+    references are (the second `None`: it had one). Times in frames."""
+
+    mode: np.ndarray
+    mv: np.ndarray
+    time: int
+    to: tuple[int, int | None]
+
+
+class _CField(ctypes.Structure):
+    _fields_ = [("mode", ctypes.c_void_p), ("mv", ctypes.c_void_p), ("time", ctypes.c_int32), ("to", ctypes.c_int32 * 2)]
+
+
+class _CFrame(ctypes.Structure):
+    _fields_ = [
+        ("mode", ctypes.c_void_p), ("mv", ctypes.c_void_p), ("known", ctypes.c_void_p), ("rows", ctypes.c_int64),
+        ("cols", ctypes.c_int64), ("references", ctypes.c_int32), ("time", ctypes.c_int32), ("to", ctypes.c_int32 * 2),
+        ("fields", _CField * 2),
+    ]  # fmt: skip
+
+
+LONGEST_DISTANCE = 1024
+"""In frames, between a frame and what it is predicted from."""
+
+
+class _Frame:
+    """A `LvcFrame` and the arrays it points to."""
+
+    def __init__(
+        self, rows: int, cols: int, time: int, to: tuple[int, int | None], fields: tuple[Field | None, Field | None]
+    ) -> None:
+        self.mode, self.mv = np.zeros((rows, cols), np.uint8), np.zeros((2, 2, rows, cols), np.int16)
+        self.known = np.zeros((rows, cols), np.uint8)
+        self._kept: list[np.ndarray] = []
+        made = [self._field(f, rows, cols, time) for f in fields]
+        times = _times(time, to, time)
+        self.c = _CFrame(
+            self.mode.ctypes.data, self.mv.ctypes.data, self.known.ctypes.data, rows, cols,
+            1 if to[1] is None else 2, 0, times, (_CField * 2)(*made),
+        )  # fmt: skip
+
+    def _field(self, field: Field | None, rows: int, cols: int, now: int) -> _CField:
+        if field is None:
+            return _CField()
+        mode = _array(field.mode, np.uint8, (rows, cols), "mode of a reference")
+        mv = _array(field.mv, np.int16, (2, 2, rows, cols), "vectors of a reference")
+        if mode.max() > (0 if field.to[1] is None else 2):
+            raise ValueError("the field of a reference has modes for which it has no references")
+        self._kept += [mode, mv]
+        times = _times(field.time, field.to, now)
+        return _CField(mode.ctypes.data, mv.ctypes.data, _apart(field.time, now), times)
+
+
+def _apart(time: int, now: int) -> int:
+    if abs(time - now) > LONGEST_DISTANCE:
+        raise ValueError(f"a frame shown at {now} depends on one shown at {time}")
+    return time - now
+
+
+def _times(time: int, to: tuple[int, int | None], now: int) -> ctypes.Array[ctypes.c_int32]:
+    """Of a frame's references, from `now`."""
+    if time in to:
+        raise ValueError(f"a frame shown at {time} is its own reference")
+    return (ctypes.c_int32 * 2)(*(0 if t is None else _apart(t, now) for t in to))
+
+
+def search(
+    now: Picture,
+    refs: tuple[Picture, Picture | None],
+    time: int,
+    to: tuple[int, int | None],
+    weight: float,
+    fields: tuple[Field | None, Field | None] = (None, None),
+    effort: int = 1,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The field by which a frame is best predicted from its references' reconstructions: `mode` uint8 [H/8,W/8], `mv`
+    int16 [2,2,H/8,W/8], and about what it costs in bits (errors included). `weight`: bits that a squared step of an
+    8-bit luma sample is worth (`weight_of`). `fields` are the references' own (`None`: a key frame's)."""
+    rows, cols = now.shape[0] // 8, now.shape[1] // 8
+    for ref in refs:
+        if ref is not None and (ref.shape != now.shape or not ref.reference):
+            raise ValueError("references must be pictures of the frame's size, prepared as references")
+    if (refs[1] is None) != (to[1] is None):
+        raise ValueError("a second reference needs its time")
+    frame = _Frame(rows, cols, time, to, fields)
+    cost = ctypes.c_float()
+    pictures = [_at(None if p is None else p.memory) for p in (now, *refs)]
+    more = ctypes.c_float(weight), ctypes.c_int32(effort), ctypes.byref(cost)
+    _checked(library().lvc_search(_isa(), *pictures, ctypes.byref(frame.c), *more))
+    return frame.mode, frame.mv, cost.value
+
+
+LUMA_WEIGHT = 0.75
+"""As `lvc.codec.choice` weighs squared errors."""
+
+
+def weight_of(level: float) -> float:
+    """`weight` of `search` for a frame's level, log2 λ of the error of samples in 0..1."""
+    return LUMA_WEIGHT / 255**2 * 2.0**level
+
+
+class Stream:
+    """Fields and flags of the frames of one stream, written or read in order. What contexts learn goes on from frame to
+    frame."""
+
+    def __init__(self, data: bytes | None = None) -> None:
+        """To read `data`, or to write."""
+        c = library()
+        c.lvc_motion_stream_size.restype = ctypes.c_size_t
+        c.lvc_motion_stream_room.restype = c.lvc_motion_stream_end.restype = ctypes.c_int64
+        self._memory = np.empty(c.lvc_motion_stream_size(), np.uint8)
+        self._data = None if data is None else np.frombuffer(data, np.uint8)
+        c.lvc_motion_stream(_at(self._memory), _at(self._data), ctypes.c_int64(0 if data is None else len(data)))
+        self._frame: _Frame | None = None
+
+    def field(
+        self,
+        shape: tuple[int, int],
+        time: int,
+        to: tuple[int, int | None],
+        fields: tuple[Field | None, Field | None],
+        level: int,
+        given: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The mode and vectors of a frame of `shape` blocks, `given` when writing; the rest as for `search`."""
+        frame = _Frame(*shape, time, to, fields)
+        if given is not None:
+            frame.mode[:] = _array(given[0], np.uint8, shape, "mode")
+            frame.mv[:] = _array(given[1], np.int16, (2, 2, *shape), "vectors")
+        code = library().lvc_motion_stream_field(_at(self._memory), ctypes.byref(frame.c), ctypes.c_int32(level))
+        if code:
+            raise CorruptError("a motion field is damaged")
+        self._frame = frame
+        return frame.mode, frame.mv
+
+    def flags(
+        self,
+        level: int,
+        given: tuple[np.ndarray, np.ndarray] | None = None,
+        others: tuple[tuple[np.ndarray, np.ndarray] | None, tuple[np.ndarray, np.ndarray] | None] = (None, None),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Flags skip and copy, uint8 [H/16,W/16], of the frame whose field was coded last; `others` are those of its
+        references (`None`: a key frame's)."""
+        if self._frame is None:
+            raise ValueError("flags come after a frame's field")
+        shape = self._frame.mode.shape[0] // 2, self._frame.mode.shape[1] // 2
+        made = [np.zeros(shape, np.uint8) for _ in range(2)]
+        if given is not None:
+            made = [_array(a, np.uint8, shape, "flags").copy() for a in given]
+        pairs = [(None, None) if o is None else tuple(_array(a, np.uint8, shape, "flags") for a in o) for o in others]
+        library().lvc_motion_stream_flags(
+            _at(self._memory), ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
+            *(_at(a) for pair in pairs for a in pair),
+        )  # fmt: skip
+        return made[0], made[1]
+
+    def counts(self) -> np.ndarray:
+        """How often each flag was 0 and 1 so far: [contexts,2]."""
+        c = library()
+        c.lvc_motion_stream_counts.restype = ctypes.POINTER(ctypes.c_uint32)
+        found = c.lvc_motion_stream_counts(_at(self._memory))
+        return np.ctypeslib.as_array(found, (CONTEXTS, 2)).astype(np.int64)
+
+    def finish(self) -> bytes:
+        """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there
+        is."""
+        c = library()
+        if self._data is not None:
+            if not c.lvc_motion_stream_end(_at(self._memory), None):
+                raise CorruptError("a stream of motion is damaged")
+            return b""
+        out = np.empty(c.lvc_motion_stream_room(_at(self._memory)), np.uint8)
+        size = int(c.lvc_motion_stream_end(_at(self._memory), _at(out)))
+        if not size:
+            raise MemoryError("no memory for a stream of motion")
+        return out[:size].tobytes()

@@ -1,0 +1,4 @@
+#include "motion_predict.inc.h"
+#include "motion_search.inc.h"
+
+const MotionKernels motion_avx2 = {compensate, picture, search, picture_size};

@@ -1,0 +1,323 @@
+/* Motion fields and flags as they are written: candidates of a block's motion, the quadtree, contexts.
+   motion_reference.py does the same and explains it. */
+
+#include "motion.h"
+#include "motion_start.h"
+
+#include <string.h>
+
+/* v * num / den, rounded to the nearest, halves away from 0. */
+static int16_t scaled(int32_t v, int32_t num, int32_t den) {
+    int32_t product = v * num;
+    if (den < 0) product = -product, den = -den;
+    const int32_t q = product < 0 ? -((den / 2 - product) / den) : (product + den / 2) / den;
+    return (int16_t)lvc_bounded(q, -LVC_LONGEST, LVC_LONGEST);
+}
+
+/* The motion that reference k's field has at a block, as if it went on evenly: 0 where there is none. */
+int lvc_temporal(const LvcFrame *f, int k, int64_t by, int64_t bx, LvcMotion *out) {
+    const LvcField *from = &f->fields[k];
+    const int64_t at = (by < f->rows ? by : f->rows - 1) * f->cols + (bx < f->cols ? bx : f->cols - 1);
+    if (!from->mode) return 0;
+    const LvcMotion m = lvc_motion_at(from->mode, from->mv, f->rows * f->cols, at);
+    int which = m.mode;
+    if (which == 2) which = (from->to[0] > from->time) == (f->time > from->time) ? 0 : 1;
+    const int32_t den = from->to[which] - from->time;
+    LvcMotion made = {{{0, 0}, {0, 0}}, (uint8_t)(f->references == 2 ? 2 : 0)};
+    for (int r = 0; r < f->references; r++)
+        for (int i = 0; i < 2; i++) made.v[r][i] = scaled(m.v[which][i], f->to[r] - f->time, den);
+    *out = made;
+    return 1;
+}
+
+static void offer(LvcCandidates *c, LvcMotion m) {
+    for (int i = 0; i < c->count; i++)
+        if (lvc_same(c->motion[i], m)) {
+            c->times[i]++;
+            return;
+        }
+    if (c->count == LVC_CANDIDATES) return;
+    c->motion[c->count] = m;
+    c->times[c->count++] = 1;
+}
+
+static void neighbour(const LvcFrame *f, int64_t y, int64_t x, LvcCandidates *c) {
+    if (y < 0 || x < 0 || y >= f->rows || x >= f->cols || !f->known[y * f->cols + x]) return;
+    offer(c, lvc_motion_at(f->mode, f->mv, f->rows * f->cols, y * f->cols + x));
+}
+
+/* Of the block of n x n at (by, bx). */
+void lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcCandidates *out) {
+    const int64_t y = by + n / 2, x = bx + n / 2;
+    const LvcMotion zero = {{{0, 0}, {0, 0}}, (uint8_t)(f->references == 2 ? 2 : 0)};
+    LvcMotion then;
+    out->count = 0;
+    neighbour(f, by + n - 1, bx - 1, out);
+    neighbour(f, by - 1, bx + n - 1, out);
+    if (f->references == 2 && lvc_temporal(f, 1, y, x, &then)) offer(out, then);
+    neighbour(f, by - 1, bx + n, out);
+    if (lvc_temporal(f, 0, y, x, &then)) offer(out, then);
+    neighbour(f, by + n, bx - 1, out);
+    offer(out, zero);
+    neighbour(f, by - 1, bx - 1, out);
+}
+
+/* The first two vectors of a reference that candidates have; 0 where none has one. */
+LvcGuesses lvc_guesses(const LvcCandidates *c, int reference) {
+    LvcGuesses g = {{{0, 0}, {0, 0}}, 0};
+    for (int k = 0; k < c->count && g.count < 2; k++) {
+        const int16_t *v = c->motion[k].v[reference];
+        if (!lvc_uses(c->motion[k], reference) || (g.count && v[0] == g.v[0][0] && v[1] == g.v[0][1])) continue;
+        g.v[g.count][0] = v[0], g.v[g.count++][1] = v[1];
+    }
+    if (!g.count) g.count = 1;
+    return g;
+}
+
+static int log_of(int64_t n) { return n == 8 ? 3 : n == 4 ? 2 : n == 2 ? 1 : 0; }
+
+void lvc_settle(LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion m, int is_explicit) {
+    const int64_t blocks = f->rows * f->cols;
+    const uint8_t known = (uint8_t)((1 + log_of(n)) | (is_explicit ? LVC_EXPLICIT : 0));
+    for (int64_t y = by; y < by + n; y++)
+        for (int64_t x = bx; x < bx + n; x++) {
+            const int64_t at = y * f->cols + x;
+            f->mode[at] = m.mode;
+            for (int i = 0; i < 4; i++) f->mv[i * blocks + at] = m.v[i / 2][i % 2];
+            f->known[at] = known;
+        }
+}
+
+/* ---- coding ---- */
+
+typedef struct {
+    Rans *rans;
+    LvcMotionContexts *contexts;
+    LvcFrame *frame;
+    int level; /* 0, 1, or 2 for all below */
+    int bad;
+} Coding;
+
+static int code_flag(Rans *r, LvcMotionContexts *c, int context, int bit) {
+    const int coded = rans_code_bit(r, &c->bit[context], bit);
+    if (c->counts) c->counts[context][coded]++;
+    return coded;
+}
+
+static int flag(const Coding *c, int context, int bit) { return code_flag(c->rans, c->contexts, context, bit); }
+
+static int known_at(const LvcFrame *f, int64_t y, int64_t x) { return y < 0 || x < 0 ? 0 : f->known[y * f->cols + x]; }
+
+static int uniform(const uint8_t *mode, const int16_t *mv, const LvcFrame *f, int64_t by, int64_t bx, int64_t n) {
+    const int64_t blocks = f->rows * f->cols;
+    const LvcMotion first = lvc_motion_at(mode, mv, blocks, by * f->cols + bx);
+    for (int64_t y = by; y < by + n; y++)
+        for (int64_t x = bx; x < bx + n; x++)
+            if (!lvc_same(first, lvc_motion_at(mode, mv, blocks, y * f->cols + x))) return 0;
+    return 1;
+}
+
+/* Left and above, how many have leaves smaller than n; how many references are not of one motion there. */
+static int split_context(const Coding *c, int64_t by, int64_t bx, int64_t n) {
+    const LvcFrame *f = c->frame;
+    const int left = known_at(f, by, bx - 1) & ~LVC_EXPLICIT, above = known_at(f, by - 1, bx) & ~LVC_EXPLICIT;
+    const int smaller = (left && left <= log_of(n)) + (above && above <= log_of(n));
+    int busy = 0;
+    for (int k = 0; k < f->references; k++)
+        busy += f->fields[k].mode && !uniform(f->fields[k].mode, f->fields[k].mv, f, by, bx, n);
+    return AT_SPLIT + ((3 - log_of(n)) * 9 + smaller * 3 + busy) * 3 + c->level;
+}
+
+static int often(int times) { return times < 3 ? times - 1 : 2; }
+
+/* Of both components: how far apart what they may be said by is. */
+static int spread(const LvcGuesses *g, int i) {
+    if (g->count < 2) return 0;
+    const int d = g->v[0][i] - g->v[1][i], size = d < 0 ? -d : d;
+    return size <= 2 ? 1 : size <= 12 ? 2 : 3;
+}
+
+/* A vector's difference along one axis: whether it is 0, the class of its size (powers of two), sign and rest. */
+static int difference(const Coding *c, int axis, int apart, int before, int d) {
+    int size = d < 0 ? -d : d, class = 0;
+    if (!flag(c, AT_ZERO + (axis ? 4 + apart * 3 + before : apart), d != 0)) return 0;
+    while (class < 12 && flag(c, AT_CLASS + (axis * 4 + apart) * 12 + class, size >= 2 << class)) class++;
+    size = (1 << class) + (int)rans_code_raw(c->rans, class, (uint32_t)(size - (1 << class)));
+    return rans_code_raw(c->rans, 1, d < 0) ? -size : size;
+}
+
+static int class_of(int d) { return d == 0 ? 0 : d == 1 || d == -1 ? 1 : 2; }
+
+/* A vector `v` (written) by difference to the nearer of what it may be said by. */
+static void vector(Coding *c, const LvcCandidates *list, int reference, int16_t v[2]) {
+    const LvcGuesses g = lvc_guesses(list, reference);
+    int which = 0;
+    if (g.count > 1) {
+        int far[2];
+        for (int k = 0; k < 2; k++) {
+            const int x = v[0] - g.v[k][0], y = v[1] - g.v[k][1];
+            far[k] = (x < 0 ? -x : x) + (y < 0 ? -y : y);
+        }
+        which = flag(c, AT_GUESS + (spread(&g, 0) > spread(&g, 1) ? spread(&g, 0) : spread(&g, 1)), far[1] < far[0]);
+    }
+    const int16_t *from = g.v[which];
+    const int x = difference(c, 0, spread(&g, 0), 0, v[0] - from[0]);
+    const int y = difference(c, 1, spread(&g, 1), class_of(x), v[1] - from[1]);
+    const int32_t made[2] = {from[0] + x, from[1] + y};
+    for (int i = 0; i < 2; i++) {
+        if (made[i] < -LVC_LONGEST || made[i] > LVC_LONGEST) c->bad = 1;
+        v[i] = (int16_t)lvc_bounded(made[i], -LVC_LONGEST, LVC_LONGEST);
+    }
+}
+
+static void explicit_motion(Coding *c, const LvcCandidates *list, int64_t by, int64_t bx, int64_t n, LvcMotion *m) {
+    const LvcFrame *f = c->frame;
+    if (f->references == 2) {
+        int both = 0, balance = 1;
+        for (int k = 0; k < 2; k++) {
+            const int64_t y = k ? by - 1 : by, x = k ? bx : bx - 1;
+            if (!known_at(f, y, x)) continue;
+            const int mode = f->mode[y * f->cols + x];
+            both += mode == 2;
+            balance += mode == 1 ? 1 : mode == 0 ? -1 : 0;
+        }
+        balance = lvc_bounded(balance, 0, 2);
+        if (flag(c, AT_BOTH + log_of(n) * 3 + both, m->mode == 2))
+            m->mode = 2;
+        else
+            m->mode = (uint8_t)flag(c, AT_SECOND + balance, m->mode == 1);
+    } else {
+        m->mode = 0;
+    }
+    for (int r = 0; r < 2; r++) {
+        if (lvc_uses(*m, r))
+            vector(c, list, r, m->v[r]);
+        else
+            m->v[r][0] = m->v[r][1] = 0;
+    }
+}
+
+static void leaf(Coding *c, int64_t by, int64_t bx, int64_t n) {
+    LvcFrame *f = c->frame;
+    LvcCandidates list;
+    LvcMotion m = {{{0, 0}, {0, 0}}, 0};
+    int index = 0;
+    lvc_candidates(f, by, bx, n, &list);
+    if (!c->rans->reading) {
+        m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, by * f->cols + bx);
+        while (index < list.count && !lvc_same(list.motion[index], m)) index++;
+    }
+    const int said = (known_at(f, by, bx - 1) >> 7) + (known_at(f, by - 1, bx) >> 7);
+    const int merge = AT_MERGE + ((log_of(n) * 3 + said) * 3 + often(list.times[0])) * 3 + c->level;
+    if (!flag(c, merge, index < list.count)) {
+        explicit_motion(c, &list, by, bx, n, &m);
+        lvc_settle(f, by, bx, n, m, 1);
+        return;
+    }
+    int k = 0;
+    while (k + 1 < list.count &&
+           flag(c, AT_INDEX + ((k * 3 + often(list.times[k])) * 4 + log_of(n)) * 3 + c->level, k < index))
+        k++;
+    lvc_settle(f, by, bx, n, list.motion[k], 0);
+}
+
+static void square(Coding *c, int64_t by, int64_t bx, int64_t n) {
+    const LvcFrame *f = c->frame;
+    int split = n > 1;
+    if (split && by + n <= f->rows && bx + n <= f->cols) {
+        const int parts = c->rans->reading ? 0 : !uniform(f->mode, f->mv, f, by, bx, n);
+        split = flag(c, split_context(c, by, bx, n), parts);
+    }
+    if (!split) {
+        leaf(c, by, bx, n);
+        return;
+    }
+    for (int k = 0; k < 4; k++) {
+        const int64_t y = by + k / 2 * n / 2, x = bx + k % 2 * n / 2;
+        if (y < f->rows && x < f->cols) square(c, y, x, n / 2);
+    }
+}
+
+static int level_class(int level) { return level < 2 ? level : 2; }
+
+int32_t lvc_code_field(Rans *r, LvcMotionContexts *contexts, LvcFrame *f, int level) {
+    Coding c = {r, contexts, f, level_class(level), 0};
+    for (int64_t i = 0; i < f->rows * f->cols; i++) f->known[i] = 0;
+    for (int64_t y = 0; y < f->rows; y += LVC_SUPER)
+        for (int64_t x = 0; x < f->cols; x += LVC_SUPER) square(&c, y, x, LVC_SUPER);
+    return c.bad ? LVC_BAD_FIELD : LVC_OK;
+}
+
+/* A flag of the block at (y, x): what those at its left, above and above right have, and those of the references. */
+static int flag_context(const uint8_t *flags, const uint8_t *const others[2], int64_t cols, int64_t y, int64_t x) {
+    const uint8_t *at = flags + y * cols + x;
+    int near = x ? at[-1] : 0, then = 0;
+    if (y) near += at[-cols] + (x + 1 < cols ? at[1 - cols] : at[-cols]);
+    for (int k = 0; k < 2; k++) then += others[k] ? others[k][y * cols + x] : 0;
+    return near * 3 + then;
+}
+
+void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int level, uint8_t *skip, uint8_t *copy,
+                    const uint8_t *const skips[2], const uint8_t *const copies[2]) {
+    const int64_t rows = f->rows / 2, cols = f->cols / 2;
+    for (int64_t y = 0; y < rows; y++)
+        for (int64_t x = 0; x < cols; x++) {
+            const int64_t at = y * cols + x;
+            const int known = f->known[2 * y * f->cols + 2 * x] & ~LVC_EXPLICIT;
+            const int more = (known > 2 ? 2 : known - 1) * 3 + level_class(level); /* larger leaves, 16, 8 */
+            const int of_skip = AT_SKIP + flag_context(skip, skips, cols, y, x) * 9 + more;
+            const int of_copy = AT_COPY + flag_context(copy, copies, cols, y, x) * 9 + more;
+            skip[at] = (uint8_t)code_flag(r, contexts, of_skip, skip[at]);
+            copy[at] = (uint8_t)(skip[at] ? code_flag(r, contexts, of_copy, copy[at]) : 0);
+        }
+}
+
+void lvc_motion_start(LvcMotionContexts *c) {
+    c->counts = NULL;
+    for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i]};
+}
+
+/* ---- for Python: a stream of fields and flags alone ---- */
+
+typedef struct {
+    Rans rans;
+    LvcMotionContexts contexts;
+    uint32_t counts[LVC_CONTEXTS][2];
+} Stream;
+
+LVC_API size_t lvc_motion_stream_size(void) { return sizeof(Stream); }
+
+/* To read `data`, or to write where it is NULL. */
+LVC_API void lvc_motion_stream(Stream *s, const uint8_t *data, int64_t bytes) {
+    if (data)
+        rans_read(&s->rans, data, (size_t)bytes);
+    else
+        rans_write(&s->rans);
+    lvc_motion_start(&s->contexts);
+    memset(s->counts, 0, sizeof s->counts);
+    s->contexts.counts = s->counts;
+}
+
+/* How often each flag was 0 and 1. */
+LVC_API const uint32_t *lvc_motion_stream_counts(const Stream *s) { return &s->counts[0][0]; }
+
+LVC_API int32_t lvc_motion_stream_field(Stream *s, LvcFrame *f, int32_t level) {
+    return lvc_code_field(&s->rans, &s->contexts, f, level);
+}
+
+LVC_API void lvc_motion_stream_flags(Stream *s, const LvcFrame *f, int32_t level, uint8_t *skip, uint8_t *copy,
+                                     const uint8_t *skip0, const uint8_t *copy0, const uint8_t *skip1,
+                                     const uint8_t *copy1) {
+    const uint8_t *const skips[2] = {skip0, skip1}, *const copies[2] = {copy0, copy1};
+    lvc_code_flags(&s->rans, &s->contexts, f, level, skip, copy, skips, copies);
+}
+
+/* Writer: bytes that `lvc_motion_stream_end` may write. */
+LVC_API int64_t lvc_motion_stream_room(const Stream *s) { return (int64_t)rans_room(&s->rans); }
+
+/* Frees what the stream holds; returns its bytes or, having read, 1 if it was whole, else 0. */
+LVC_API int64_t lvc_motion_stream_end(Stream *s, uint8_t *out) {
+    const int64_t done = s->rans.reading ? rans_whole(&s->rans) : out ? (int64_t)rans_finish(&s->rans, out) : 0;
+    rans_free(&s->rans);
+    return done;
+}

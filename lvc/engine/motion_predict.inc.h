@@ -1,0 +1,330 @@
+/* Prediction of a frame from its references: the normative integers, which motion_reference.py explains. */
+
+#include "motion.h"
+
+#include <stdlib.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define LARGEST 16           /* samples of a window's row: block and ramp are 12, computed 16 at a time */
+#define LINES (12 + LVC_TAPS - 1)
+#define RUN 8                /* blocks of equal motion that are predicted at once */
+#define REACH (8 * RUN + 24) /* samples of a row that a run reads at most */
+
+/* What one plane needs of luma or chroma; constants where it is inlined. */
+typedef struct {
+    int block, ramp, shift, taps, lead, lanes;
+    const int16_t *filters;
+} Kind;
+
+typedef struct {
+    const int16_t *at;
+    int64_t stride;
+} Samples;
+
+#if defined(__SSE2__)
+/* Eight outputs of a filter of `taps` (even) samples that are `step` apart: pairs of taps by pmaddwd. */
+INLINE __m128i eight(const int16_t *p, int64_t step, const int16_t *f, int taps) {
+    __m128i low = _mm_set1_epi32(32), high = low;
+    for (int k = 0; k < taps; k += 2) {
+        const __m128i a = _mm_loadu_si128((const __m128i *)(p + k * step));
+        const __m128i b = _mm_loadu_si128((const __m128i *)(p + (k + 1) * step));
+        const __m128i c = _mm_set1_epi32((int32_t)((uint32_t)(uint16_t)f[k] | (uint32_t)(uint16_t)f[k + 1] << 16));
+        low = _mm_add_epi32(low, _mm_madd_epi16(_mm_unpacklo_epi16(a, b), c));
+        high = _mm_add_epi32(high, _mm_madd_epi16(_mm_unpackhi_epi16(a, b), c));
+    }
+    return _mm_packs_epi32(_mm_srai_epi32(low, 6), _mm_srai_epi32(high, 6));
+}
+#endif
+#if defined(__AVX2__)
+INLINE __m256i sixteen(const int16_t *p, int64_t step, const int16_t *f, int taps) {
+    __m256i low = _mm256_set1_epi32(32), high = low;
+    for (int k = 0; k < taps; k += 2) {
+        const __m256i a = _mm256_loadu_si256((const __m256i *)(p + k * step));
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(p + (k + 1) * step));
+        const __m256i c = _mm256_set1_epi32((int32_t)((uint32_t)(uint16_t)f[k] | (uint32_t)(uint16_t)f[k + 1] << 16));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), c));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), c));
+    }
+    return _mm256_packs_epi32(_mm256_srai_epi32(low, 6), _mm256_srai_epi32(high, 6));
+}
+#endif
+
+/* A line of `n` samples (a multiple of 8) filtered across its neighbours that are `step` apart, rounded; `bound` to
+   what a sample may be. */
+INLINE void filter_line(const int16_t *p, int64_t step, const int16_t *f, int taps, int n, int bound, int16_t *to) {
+    int x = 0;
+#if defined(__AVX2__)
+    for (; x + 16 <= n; x += 16) {
+        __m256i v = sixteen(p + x, step, f, taps);
+        if (bound) v = _mm256_min_epi16(_mm256_max_epi16(v, _mm256_setzero_si256()), _mm256_set1_epi16(LVC_TOP));
+        _mm256_storeu_si256((__m256i *)(to + x), v);
+    }
+#endif
+#if defined(__SSE2__)
+    for (; x + 8 <= n; x += 8) {
+        __m128i v = eight(p + x, step, f, taps);
+        if (bound) v = _mm_min_epi16(_mm_max_epi16(v, _mm_setzero_si128()), _mm_set1_epi16(LVC_TOP));
+        _mm_storeu_si128((__m128i *)(to + x), v);
+    }
+#endif
+    for (; x < n; x++) {
+        int32_t sum = 32;
+        for (int k = 0; k < taps; k++) sum += f[k] * p[x + k * step];
+        sum >>= 6;
+        to[x] = (int16_t)(bound ? lvc_bounded(sum, 0, LVC_TOP) : sum);
+    }
+}
+
+/* `lines` x `n` samples (n a multiple of 8) of a plane from (y, x), moved by a vector, to `out` with `out_stride` a
+   row. Beyond the edges the edge samples go on. */
+INLINE void moved(Kind k, const int16_t *plane, int64_t height, int64_t width, int64_t y, int64_t x, int vx, int vy,
+                  int lines, int n, int16_t *out, int64_t out_stride) {
+    int16_t edge[LINES * REACH], across[LINES * REACH];
+    const int mask = (1 << k.shift) - 1, fx = vx & mask, fy = vy & mask;
+    const int high = lines + k.taps - 1, wide = n + k.taps - 1;
+    y += (vy >> k.shift) - k.lead;
+    x += (vx >> k.shift) - k.lead;
+    Samples from = {plane, width};
+    if (y < 0 || x < 0 || y + high > height || x + wide > width) {
+        for (int i = 0; i < high; i++) {
+            const int64_t line = y + i < 0 ? 0 : y + i < height ? y + i : height - 1;
+            for (int j = 0; j < wide; j++) {
+                const int64_t column = x + j < 0 ? 0 : x + j < width ? x + j : width - 1;
+                edge[i * REACH + j] = plane[line * width + column];
+            }
+        }
+        from = (Samples){edge, REACH};
+    } else {
+        from.at += y * width + x;
+    }
+    if (!fx && !fy) {
+        for (int i = 0; i < lines; i++)
+            memcpy(out + i * out_stride, from.at + (i + k.lead) * from.stride + k.lead, (size_t)n * sizeof *out);
+        return;
+    }
+    const int16_t *down = k.filters + k.taps * fy;
+    if (!fx) {
+        for (int i = 0; i < lines; i++)
+            filter_line(from.at + i * from.stride + k.lead, from.stride, down, k.taps, n, 1, out + i * out_stride);
+        return;
+    }
+    const int16_t *along = k.filters + k.taps * fx;
+    if (!fy) {
+        for (int i = 0; i < lines; i++)
+            filter_line(from.at + (i + k.lead) * from.stride, 1, along, k.taps, n, 1, out + i * out_stride);
+        return;
+    }
+    for (int i = 0; i < high; i++) filter_line(from.at + i * from.stride, 1, along, k.taps, n, 0, across + i * REACH);
+    for (int i = 0; i < lines; i++) filter_line(across + i * REACH, REACH, down, k.taps, n, 1, out + i * out_stride);
+}
+
+/* One plane of a frame: where it is predicted from and to. */
+typedef struct {
+    const int16_t *from[2];
+    int16_t *p, *d;
+    int64_t height, width;
+} Plane;
+
+typedef struct {
+    int64_t rows, cols;
+    const uint8_t *mode;
+    const int16_t *mv;
+    uint64_t *keys; /* [rows,cols]: equal where motion is */
+    uint8_t *kind;  /* [rows,cols]: 0 nothing to blend near it, 1 its neighbours have its motion but theirs have not, 2 blended */
+    int32_t *sums, *d_sums; /* what a row of blocks and its ramps add up to */
+} Motion;
+
+/* Prediction and difference of both predictions of a window; returns whether there are two. */
+INLINE int window(Kind k, const Plane *plane, LvcMotion m, int64_t y, int64_t x, int lines, int n, int16_t *p,
+                  int64_t p_stride, int16_t *d, int64_t d_stride) {
+    int16_t other[12 * 8 * RUN];
+    const int first = m.mode == 1;
+    moved(k, plane->from[first], plane->height, plane->width, y, x, m.v[first][0], m.v[first][1], lines, n, p, p_stride);
+    if (m.mode != 2) return 0;
+    moved(k, plane->from[1], plane->height, plane->width, y, x, m.v[1][0], m.v[1][1], lines, n, other, 8 * RUN);
+    for (int i = 0; i < lines; i++) {
+        int16_t *restrict a = p + i * p_stride, *restrict difference = d + i * d_stride;
+        const int16_t *restrict b = other + i * 8 * RUN;
+        for (int j = 0; j < n; j++) {
+            difference[j] = (int16_t)(a[j] - b[j]);
+            a[j] = (int16_t)((a[j] + b[j] + 1) >> 1);
+        }
+    }
+    return 1;
+}
+
+/* Add a window, weighted along both axes, to the sums of its row of blocks. */
+INLINE void add(int32_t *restrict sums, int64_t stride, const int16_t *restrict from, const int16_t *down,
+                const int16_t *restrict along, int lines, int lanes) {
+    for (int i = 0; i < lines; i++)
+        for (int j = 0; j < lanes; j++)
+            sums[i * stride + j] += (int32_t)(int16_t)(down[i] * along[j]) * from[i * LARGEST + j];
+}
+
+/* Weights of a window along an axis: they rise over the ramps by 1, 3, ..., and neighbours' sum to 2 * ramp. At the
+   picture's edges a block is its own neighbour. */
+INLINE void weights(Kind k, int first, int last, int16_t *to) {
+    const int size = k.block + k.ramp, half = k.ramp / 2, full = 2 * k.ramp;
+    for (int i = 0; i < LARGEST; i++) to[i] = (int16_t)(i < size ? full : 0);
+    for (int i = 0; i < k.ramp; i++) to[i] = to[size - 1 - i] = (int16_t)(2 * i + 1);
+    for (int i = half; first && i < k.ramp; i++) to[i] = (int16_t)full;
+    for (int i = k.block; last && i < k.block + half; i++) to[i] = (int16_t)full;
+}
+
+/* A run of blocks whose neighbours all move as they do: returns how many there are from column c. */
+INLINE int run(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c) {
+    const int64_t at = r * m->cols + c, y = r * k.block, x = c * k.block;
+    int n = 1;
+    while (n < RUN && c + n < m->cols && m->kind[at + n] == 0 && m->keys[at + n] == m->keys[at]) n++;
+    const int odd = k.block == 4 && n % 2; /* rows are filtered by eights */
+    int16_t *p = plane->p + y * plane->width + x, *d = plane->d + y * plane->width + x;
+    const LvcMotion motion = lvc_motion_at(m->mode, m->mv, m->rows * m->cols, at);
+    if (!odd) {
+        window(k, plane, motion, y, x, k.block, n * k.block, p, plane->width, d, plane->width);
+        return n;
+    }
+    int16_t own[8 * 8 * RUN], difference[8 * 8 * RUN];
+    const int two = window(k, plane, motion, y, x, k.block, (n + 1) * k.block, own, 8 * RUN, difference, 8 * RUN);
+    for (int i = 0; i < k.block; i++) {
+        memcpy(p + i * plane->width, own + i * 8 * RUN, (size_t)(n * k.block) * sizeof *p);
+        if (two) memcpy(d + i * plane->width, difference + i * 8 * RUN, (size_t)(n * k.block) * sizeof *d);
+    }
+    return n;
+}
+
+/* Of a row of blocks, those that are blended and those beside them. */
+INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c, const int16_t *down) {
+    int16_t along[LARGEST], p[12 * LARGEST], d[12 * LARGEST];
+    const int size = k.block + k.ramp, half = k.ramp / 2;
+    const int64_t at = r * m->cols + c, y = r * k.block, x = c * k.block, stride = m->cols * 8 + LARGEST;
+    const LvcMotion motion = lvc_motion_at(m->mode, m->mv, m->rows * m->cols, at);
+    const int two = window(k, plane, motion, y - half, x - half, size, k.lanes, p, LARGEST, d, LARGEST);
+    weights(k, c == 0, c == m->cols - 1, along);
+    add(m->sums + x, stride, p, down, along, size, k.lanes);
+    if (two) add(m->d_sums + x, stride, d, down, along, size, k.lanes);
+    if (m->kind[at] == 2) return;
+    for (int i = 0; i < k.block; i++) {
+        const int64_t to = (y + i) * plane->width + x;
+        memcpy(plane->p + to, p + (half + i) * LARGEST + half, (size_t)k.block * sizeof *p);
+        if (two) memcpy(plane->d + to, d + (half + i) * LARGEST + half, (size_t)k.block * sizeof *d);
+    }
+}
+
+/* Lines that no later row of blocks reaches: the last half ramp of the row before, and all of this but its last. */
+INLINE void finished(Kind k, const Motion *m, const Plane *plane, int64_t r) {
+    const int half = k.ramp / 2, bits = k.ramp == 4 ? 6 : 4, round = 1 << (bits - 1);
+    const int64_t stride = m->cols * 8 + LARGEST;
+    const int64_t first = r ? r * k.block - half : 0, end = r == m->rows - 1 ? plane->height : (r + 1) * k.block - half;
+    for (int64_t y = first; y < end; y++) {
+        const int64_t line = (y - r * k.block + half) * stride + half;
+        const uint8_t *kind = m->kind + y / k.block * m->cols;
+        for (int64_t c = 0; c < m->cols; c++) {
+            if (kind[c] != 2) continue;
+            const int32_t *restrict p = m->sums + line + c * k.block, *restrict d = m->d_sums + line + c * k.block;
+            const int64_t to = y * plane->width + c * k.block;
+            for (int j = 0; j < k.block; j++) plane->p[to + j] = (int16_t)((p[j] + round) >> bits);
+            for (int j = 0; j < k.block; j++) plane->d[to + j] = (int16_t)((d[j] + round) >> bits);
+        }
+    }
+}
+
+INLINE void predicted(Kind k, const Motion *m, const Plane *plane) {
+    const int64_t stride = m->cols * 8 + LARGEST;
+    const size_t body = (size_t)(k.block * stride) * sizeof(int32_t), tail = (size_t)(k.ramp * stride) * sizeof(int32_t);
+    int16_t down[LARGEST];
+    memset(m->sums, 0, body + tail);
+    memset(m->d_sums, 0, body + tail);
+    for (int64_t r = 0; r < m->rows; r++) {
+        int touched = 0;
+        weights(k, r == 0, r == m->rows - 1, down);
+        for (int64_t c = 0; c < m->cols;) {
+            if (m->kind[r * m->cols + c] == 0) {
+                c += run(k, m, plane, r, c);
+            } else {
+                blended(k, m, plane, r, c++, down);
+                touched = 1;
+            }
+        }
+        finished(k, m, plane, r);
+        (void)touched;
+        memcpy(m->sums, m->sums + k.block * stride, tail);
+        memcpy(m->d_sums, m->d_sums + k.block * stride, tail);
+        memset(m->sums + k.ramp * stride, 0, body);
+        memset(m->d_sums + k.ramp * stride, 0, body);
+    }
+}
+
+/* Which blocks are blended; LVC_BAD_FIELD for a field that no frame can have. */
+static int32_t blend_kinds(const Motion *m, int two) {
+    const int64_t blocks = m->rows * m->cols;
+    for (int64_t at = 0; at < blocks; at++) {
+        const LvcMotion v = lvc_motion_at(m->mode, m->mv, blocks, at);
+        uint64_t key = v.mode;
+        if (v.mode > 2 || (v.mode && !two)) return LVC_BAD_FIELD;
+        for (int i = 0; i < 4; i++) {
+            const int component = v.v[i / 2][i % 2];
+            if (component < -LVC_LONGEST || component > LVC_LONGEST || (component && !lvc_uses(v, i / 2)))
+                return LVC_BAD_FIELD;
+            key = key << 13 | (uint64_t)(component + LVC_LONGEST);
+        }
+        m->keys[at] = key;
+    }
+    for (int64_t r = 0; r < m->rows; r++)
+        for (int64_t c = 0; c < m->cols; c++) {
+            const int64_t top = r ? r - 1 : 0, left = c ? c - 1 : 0;
+            const int64_t bottom = r + 1 < m->rows ? r + 1 : r, right = c + 1 < m->cols ? c + 1 : c;
+            const uint64_t own = m->keys[r * m->cols + c];
+            int differ = 0;
+            for (int64_t y = top; y <= bottom; y++)
+                for (int64_t x = left; x <= right; x++) differ |= m->keys[y * m->cols + x] != own;
+            m->kind[r * m->cols + c] = differ ? 2 : 0;
+        }
+    for (int64_t r = 0; r < m->rows; r++)
+        for (int64_t c = 0; c < m->cols; c++) {
+            const int64_t top = r ? r - 1 : 0, left = c ? c - 1 : 0;
+            const int64_t bottom = r + 1 < m->rows ? r + 1 : r, right = c + 1 < m->cols ? c + 1 : c;
+            if (m->kind[r * m->cols + c]) continue;
+            int near = 0;
+            for (int64_t y = top; y <= bottom; y++)
+                for (int64_t x = left; x <= right; x++) near |= m->kind[y * m->cols + x] == 2;
+            m->kind[r * m->cols + c] = (uint8_t)near;
+        }
+    return LVC_OK;
+}
+
+/* References: luma int16 [8·rows,8·cols] and chroma [2,4·rows,4·cols], the second NULL where there is none. Writes the
+   prediction and the difference of both predictions. Rows and columns are even. */
+static int32_t compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
+                          const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
+                          int16_t *p_uv, int16_t *d_y, int16_t *d_uv) {
+    static const Kind luma = {8, 4, 2, LVC_TAPS, LVC_LEAD, 16, &LVC_LUMA[0][0]};
+    static const Kind chroma = {4, 2, 3, 4, 1, 8, &LVC_CHROMA[0][0]};
+    const size_t blocks = (size_t)(rows * cols), room = 12 * (size_t)(cols * 8 + LARGEST);
+    Motion m = {rows, cols, mode, mv, malloc(blocks * sizeof *m.keys), malloc(blocks), NULL, NULL};
+    m.sums = malloc(2 * room * sizeof *m.sums);
+    int32_t failed = LVC_NO_MEMORY;
+    if (m.keys && m.kind && m.sums) {
+        m.d_sums = m.sums + room;
+        failed = blend_kinds(&m, y1 != NULL);
+    }
+    if (!failed) {
+        memset(d_y, 0, 64 * blocks * sizeof *d_y);
+        memset(d_uv, 0, 32 * blocks * sizeof *d_uv);
+        const Plane whole = {{y0, y1}, p_y, d_y, 8 * rows, 8 * cols};
+        predicted(luma, &m, &whole);
+        for (int64_t c = 0; c < 2; c++) {
+            const int64_t at = c * 16 * rows * cols;
+            const Plane part = {{uv0 + at, uv1 ? uv1 + at : NULL}, p_uv + at, d_uv + at, 4 * rows, 4 * cols};
+            predicted(chroma, &m, &part);
+        }
+    }
+    free(m.keys);
+    free(m.kind);
+    free(m.sums);
+    return failed;
+}

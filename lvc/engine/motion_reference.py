@@ -1,0 +1,373 @@
+"""Motion in plain numpy: what the C of `motion*.c` computes, to be read and compared with.
+
+A field says for every 8x8 luma block which of two references it is predicted from (`mode` 0, 1, or 2 for the mean of
+both) and by which vectors `mv` [reference, (x, y), rows, cols], in quarter luma samples: the block at p comes from
+p + mv/4. Vectors are within ±4095, those of a reference that is not used are 0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CorruptError
+from .rans_reference import Coder, Context, Reader
+
+TOP = LONGEST = 4095
+"""The largest sample (12 bits), and the longest component of a vector."""
+
+LUMA_FILTERS = np.array(
+    [
+        [0, 0, 0, 64, 0, 0, 0, 0],
+        [-1, 4, -10, 58, 17, -5, 1, 0],
+        [-1, 4, -11, 40, 40, -11, 4, -1],
+        [0, 1, -5, 17, 58, -10, 4, -1],
+    ]
+)
+"""HEVC's, for quarters of a sample; the fourth tap is the sample's own."""
+
+CHROMA_FILTERS = np.array(
+    [
+        [0, 64, 0, 0], [-2, 58, 10, -2], [-4, 54, 16, -2], [-6, 46, 28, -4],
+        [-4, 36, 36, -4], [-4, 28, 46, -6], [-2, 16, 54, -4], [-2, 10, 58, -2],
+    ],
+)  # fmt: skip
+"""HEVC's, for eighths; the second tap is the sample's own."""
+
+
+def compensate(
+    refs: list[tuple[np.ndarray, np.ndarray] | None], mode: np.ndarray, mv: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The prediction P and the difference D of both predictions, each (luma, chroma), from references (luma [H,W],
+    chroma [2,H/2,W/2]) of 12-bit samples."""
+    luma = [None if r is None else r[0].astype(np.int64) for r in refs]
+    p, d = _plane(luma, mode, mv, 8, 4, LUMA_FILTERS)
+    parts = []
+    for c in range(2):
+        chroma = [None if r is None else r[1][c].astype(np.int64) for r in refs]
+        parts.append(_plane(chroma, mode, mv, 4, 2, CHROMA_FILTERS))
+    return (p, np.stack([part[0] for part in parts])), (d, np.stack([part[1] for part in parts]))
+
+
+def _plane(
+    refs: list[np.ndarray | None], mode: np.ndarray, mv: np.ndarray, block: int, ramp: int, filters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every block predicts a window that reaches half a ramp into its neighbours. Along each axis a window's weights
+    rise by 1, 3, … over the ramps; those of all windows add up to 2·ramp at each sample."""
+    rows, cols = mode.shape
+    size, half, full = block + ramp, ramp // 2, 2 * ramp
+    p, d = (np.zeros((rows * block + ramp, cols * block + ramp), np.int64) for _ in range(2))
+    rise = np.full(size, full)
+    rise[:ramp] = 2 * np.arange(ramp) + 1
+    rise[-ramp:] = rise[:ramp][::-1]
+    for r in range(rows):
+        for c in range(cols):
+            down, along = rise.copy(), rise.copy()
+            # at the picture's edges a block is its own neighbour
+            if r == 0:
+                down[half:ramp] = full
+            if r == rows - 1:
+                down[block : block + half] = full
+            if c == 0:
+                along[half:ramp] = full
+            if c == cols - 1:
+                along[block : block + half] = full
+            windows = [
+                moved(refs[k], r * block - half, c * block - half, mv[k, :, r, c], size, filters)
+                for k in (0, 1)
+                if mode[r, c] in (k, 2)
+            ]
+            weights = down[:, None] * along
+            at = np.s_[r * block : r * block + size, c * block : c * block + size]
+            if len(windows) == 2:
+                p[at] += weights * ((windows[0] + windows[1] + 1) >> 1)
+                d[at] += weights * (windows[0] - windows[1])
+            else:
+                p[at] += weights * windows[0]
+    inside = np.s_[half:-half, half:-half]
+    total = full * full
+    return tuple(((a[inside] + total // 2) // total).astype(np.int16) for a in (p, d))  # type: ignore[return-value]
+
+
+def moved(
+    plane: np.ndarray | None, top: int, left: int, vector: np.ndarray, size: int, filters: np.ndarray
+) -> np.ndarray:
+    """The window of size x size samples at (top, left) moved by a vector (x, y) in units of 1/len(filters) sample.
+    Edge samples go on for ever. Filtered along rows, rounded, filtered down, rounded, bounded."""
+    if plane is None:
+        raise ValueError("a block is predicted from a reference that the frame does not have")
+    per, taps = filters.shape
+    vx, vy = int(vector[0]), int(vector[1])
+    lead = taps // 2 - 1
+    ys = np.clip(np.arange(size + taps - 1) + top + vy // per - lead, 0, plane.shape[0] - 1)
+    xs = np.clip(np.arange(size + taps - 1) + left + vx // per - lead, 0, plane.shape[1] - 1)
+    window = plane[ys[:, None], xs]
+    for fraction in (vx % per, vy % per):  # the second time rows and columns have changed places
+        parts = [window[:, k : k + size] * filters[fraction, k] for k in range(taps)]
+        window = ((sum(parts) + 32) >> 6).T
+    return np.asarray(window.clip(0, TOP))
+
+
+# ---- fields and flags as they are written ----
+
+CANDIDATES = 6
+"""Of a block at most."""
+SUPERBLOCK = 8
+"""Side of a superblock in 8x8 blocks: 64 luma samples."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Of a block: which references, and their vectors ((x, y), (x, y)); (0, 0) where a reference is not used."""
+
+    mode: int
+    vectors: tuple[tuple[int, int], tuple[int, int]]
+
+    def uses(self, reference: int) -> bool:
+        return self.mode in (reference, 2)
+
+
+@dataclass
+class Field:
+    """Of a frame shown at `time` whose references are shown at `to` (the second `None`: it has one)."""
+
+    mode: np.ndarray
+    mv: np.ndarray
+    time: int
+    to: tuple[int, int | None]
+
+    def at(self, y: int, x: int) -> Motion:
+        v = self.mv[:, :, y, x].tolist()
+        return Motion(int(self.mode[y, x]), ((v[0][0], v[0][1]), (v[1][0], v[1][1])))
+
+    def uniform(self, y: int, x: int, n: int) -> bool:
+        """Whether a square of n x n blocks has one motion."""
+        square = np.concatenate([self.mode[None], self.mv.reshape(4, *self.mode.shape)])[:, y : y + n, x : x + n]
+        return bool((square == square[:, :1, :1]).all())
+
+
+def scaled(v: int, numerator: int, denominator: int) -> int:
+    """v · numerator / denominator to the nearest integer, halves away from 0, bounded."""
+    product = v * numerator * (1 if denominator > 0 else -1)
+    size = (abs(product) + abs(denominator) // 2) // abs(denominator)
+    return min(size, LONGEST) * (1 if product >= 0 else -1)
+
+
+class _Leaves:
+    """A field on its way. `leaf` [rows,cols]: of the leaf that a block belongs to 1 + log2 of its side, 0 where none is
+    known yet; `said`: 1 where that leaf was no merge."""
+
+    def __init__(self, field: Field, fields: tuple[Field | None, Field | None]) -> None:
+        self.field, self.fields = field, fields
+        self.rows, self.cols = field.mode.shape
+        self.leaf, self.said = np.zeros((self.rows, self.cols), int), np.zeros((self.rows, self.cols), int)
+        self.references = 1 if field.to[1] is None else 2
+
+    def at(self, values: np.ndarray, y: int, x: int) -> int:
+        return int(values[y, x]) if y >= 0 and x >= 0 else 0
+
+    def temporal(self, k: int, y: int, x: int) -> Motion | None:
+        """What reference k's field has at a block, as if it went on evenly."""
+        field = self.fields[k]
+        if field is None:
+            return None
+        motion, now = field.at(min(y, self.rows - 1), min(x, self.cols - 1)), self.field
+        which = motion.mode
+        if which == 2:  # the vector towards this frame's side
+            which = 0 if (field.to[0] > field.time) == (now.time > field.time) else 1
+        apart = [now.to[r] or 0 for r in range(2)]
+        vectors = [(0, 0), (0, 0)]
+        for r in range(self.references):
+            x_, y_ = (
+                scaled(c, apart[r] - now.time, (field.to[which] or 0) - field.time) for c in motion.vectors[which]
+            )
+            vectors[r] = (x_, y_)
+        return Motion(2 if self.references == 2 else 0, (vectors[0], vectors[1]))
+
+    def candidates(self, y: int, x: int, n: int) -> tuple[list[Motion], list[int]]:
+        """Of the square of n x n blocks at (y, x), none twice, and how often each was offered."""
+
+        def beside(y: int, x: int) -> Motion | None:
+            inside = 0 <= y < self.rows and 0 <= x < self.cols
+            return self.field.at(y, x) if inside and self.leaf[y, x] else None
+
+        middle = y + n // 2, x + n // 2
+        offers = [
+            beside(y + n - 1, x - 1),
+            beside(y - 1, x + n - 1),
+            self.temporal(1, *middle) if self.references == 2 else None,
+            beside(y - 1, x + n),
+            self.temporal(0, *middle),
+            beside(y + n, x - 1),
+            Motion(2 if self.references == 2 else 0, ((0, 0), (0, 0))),
+            beside(y - 1, x - 1),
+        ]
+        found: list[Motion] = []
+        times: list[int] = []
+        for offer in offers:
+            if offer in found:
+                times[found.index(offer)] += 1
+            elif offer is not None and len(found) < CANDIDATES:
+                found.append(offer)
+                times.append(1)
+        return found, times
+
+    def settle(self, y: int, x: int, n: int, motion: Motion, said: bool) -> None:
+        at = np.s_[y : y + n, x : x + n]
+        self.field.mode[at] = motion.mode
+        self.field.mv[(slice(None), slice(None), *at)] = np.array(motion.vectors)[:, :, None, None]
+        self.leaf[at], self.said[at] = n.bit_length(), said
+
+
+def guesses(candidates: list[Motion], reference: int) -> list[tuple[int, int]]:
+    """What a vector may be said by difference to: the first two that candidates have."""
+    found = list(dict.fromkeys(c.vectors[reference] for c in candidates if c.uses(reference)))
+    return found[:2] or [(0, 0)]
+
+
+def _spread(of: list[tuple[int, int]], axis: int) -> int:
+    if len(of) < 2:
+        return 0
+    apart = abs(of[0][axis] - of[1][axis])
+    return 1 if apart <= 2 else 2 if apart <= 12 else 3
+
+
+class FieldCoder:
+    """Fields and flags of the frames of one stream, in order. `coder` writes or reads; its contexts go on learning."""
+
+    def __init__(self, coder: Coder, contexts: list[Context]) -> None:
+        self._coder, self._contexts = coder, contexts
+        self._reading = isinstance(coder, Reader)
+
+    def _flag(self, start: int, sizes: tuple[int, ...], at: tuple[int, ...], bit: bool | int) -> int:
+        """A flag with the context at index `at` of an array of contexts of these `sizes` from `start`."""
+        return self._coder.bit(self._contexts[start + int(np.ravel_multi_index(at, sizes))], int(bit))
+
+    def field(self, field: Field, fields: tuple[Field | None, Field | None], level: int) -> _Leaves:
+        """Written from `field`, or read into it."""
+        leaves, self._level = _Leaves(field, fields), min(level, 2)
+        for y in range(0, leaves.rows, SUPERBLOCK):
+            for x in range(0, leaves.cols, SUPERBLOCK):
+                self._square(leaves, y, x, SUPERBLOCK)
+        return leaves
+
+    def _square(self, f: _Leaves, y: int, x: int, n: int) -> None:
+        split = n > 1
+        if split and y + n <= f.rows and x + n <= f.cols:
+            beside = f.at(f.leaf, y, x - 1), f.at(f.leaf, y - 1, x)
+            smaller = sum(0 < leaf < n.bit_length() for leaf in beside)
+            busy = sum(k is not None and not k.uniform(y, x, n) for k in f.fields[: f.references])
+            at = 4 - n.bit_length(), smaller, busy, self._level
+            split = bool(self._flag(SPLIT, (3, 3, 3, 3), at, not self._reading and not f.field.uniform(y, x, n)))
+        if not split:
+            self._leaf(f, y, x, n)
+            return
+        for dy in (0, n // 2):
+            for dx in (0, n // 2):
+                if y + dy < f.rows and x + dx < f.cols:
+                    self._square(f, y + dy, x + dx, n // 2)
+
+    def _leaf(self, f: _Leaves, y: int, x: int, n: int) -> None:
+        candidates, times = f.candidates(y, x, n)
+        often, size = [min(t, 3) - 1 for t in times], n.bit_length() - 1
+        motion = f.field.at(y, x)  # of no meaning when reading
+        index = candidates.index(motion) if motion in candidates else len(candidates)
+        said = f.at(f.said, y, x - 1) + f.at(f.said, y - 1, x)
+        if not self._flag(MERGE, (4, 3, 3, 3), (size, said, often[0], self._level), index < len(candidates)):
+            f.settle(y, x, n, self._explicit(f, y, x, size, candidates, motion), True)
+            return
+        k = 0
+        while k + 1 < len(candidates) and self._flag(
+            INDEX, (5, 3, 4, 3), (k, often[k], size, self._level), k < index
+        ):
+            k += 1
+        f.settle(y, x, n, candidates[k], False)
+
+    def _explicit(self, f: _Leaves, y: int, x: int, size: int, candidates: list[Motion], motion: Motion) -> Motion:
+        mode = 0
+        if f.references == 2:
+            modes = [int(f.field.mode[b]) for b in ((y, x - 1), (y - 1, x)) if f.at(f.leaf, *b)]
+            if self._flag(BOTH, (4, 3), (size, modes.count(2)), motion.mode == 2):
+                mode = 2
+            else:
+                balance = min(max(1 + modes.count(1) - modes.count(0), 0), 2)
+                mode = self._flag(SECOND, (3,), (balance,), motion.mode == 1)
+        vectors = [
+            self._vector(guesses(candidates, r), motion.vectors[r]) if mode in (r, 2) else (0, 0) for r in range(2)
+        ]
+        return Motion(mode, (vectors[0], vectors[1]))
+
+    def _vector(self, by: list[tuple[int, int]], v: tuple[int, int]) -> tuple[int, int]:
+        which, apart = 0, (_spread(by, 0), _spread(by, 1))
+        if len(by) > 1:
+            far = [abs(v[0] - g[0]) + abs(v[1] - g[1]) for g in by]
+            which = self._flag(GUESS, (4,), (max(apart),), far[1] < far[0])
+        start = by[which]
+        x = self._difference(0, apart[0], 0, v[0] - start[0])
+        y = self._difference(1, apart[1], min(abs(x), 2), v[1] - start[1])
+        made = start[0] + x, start[1] + y
+        if max(abs(made[0]), abs(made[1])) > LONGEST:
+            raise CorruptError("a motion field is damaged")
+        return made
+
+    def _difference(self, axis: int, apart: int, before: int, d: int) -> int:
+        """Along one axis: whether it is 0, the class of its size (powers of two), the rest of it, the sign."""
+        zero = (ZERO + 4, (4, 3), (apart, before)) if axis else (ZERO, (4,), (apart,))
+        if not self._flag(*zero, d != 0):
+            return 0
+        size, power = abs(d), 0
+        while power < 12 and self._flag(CLASS, (2, 4, 12), (axis, apart, power), size >= 2 << power):
+            power += 1
+        size = (1 << power) + self._coder.raw(power, max(size - (1 << power), 0))
+        return -size if self._coder.raw(1, int(d < 0)) else size
+
+    def flags(
+        self,
+        leaves: _Leaves,
+        level: int,
+        skip: np.ndarray,
+        copy: np.ndarray,
+        others: tuple[tuple[np.ndarray, np.ndarray] | None, tuple[np.ndarray, np.ndarray] | None],
+    ) -> None:
+        """Of 16x16 blocks, written from `skip` and `copy` or read into them, after the frame's field; `others` are
+        those of its references. Blocks that are not skipped are not copied."""
+        rows, cols = skip.shape
+        for y in range(rows):
+            for x in range(cols):
+                of_leaf = min(max(int(leaves.leaf[2 * y, 2 * x]), 1), 3) - 1
+                for which, (start, flags) in enumerate(((SKIP, skip), (COPY, copy))):
+                    if which and not skip[y, x]:
+                        copy[y, x] = 0
+                        continue
+                    near = int(flags[y, x - 1]) if x else 0
+                    if y:
+                        near += int(flags[y - 1, x]) + int(flags[y - 1, x + 1 if x + 1 < cols else x])
+                    then = sum(int(o[which][y, x]) for o in others if o is not None)
+                    at = near, then, of_leaf, min(level, 2)
+                    flags[y, x] = self._flag(start, (4, 3, 3, 3), at, flags[y, x])
+
+
+SPLIT = 0
+MERGE = SPLIT + 3 * 3 * 3 * 3
+INDEX = MERGE + 4 * 3 * 3 * 3
+BOTH = INDEX + 5 * 3 * 4 * 3
+SECOND = BOTH + 4 * 3
+GUESS = SECOND + 3
+ZERO = GUESS + 4
+CLASS = ZERO + 4 + 4 * 3
+SKIP = CLASS + 2 * 4 * 12
+COPY = SKIP + 4 * 3 * 3 * 3
+CONTEXTS = COPY + 4 * 3 * 3 * 3
+"""Where the contexts of each kind begin, and how many there are."""
+
+
+def start() -> list[Context]:
+    """Contexts at the start of a stream."""
+    text = Path(__file__).with_name("motion_start.h").read_text(encoding="ascii")
+    found = [int(n) for n in re.findall(r"\d+(?=,)", text)]
+    if len(found) != CONTEXTS:
+        raise ValueError("motion_start.h has the wrong number of contexts")
+    return [Context(p, p) for p in found]

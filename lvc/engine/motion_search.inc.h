@@ -1,0 +1,737 @@
+/* The encoder's search for motion, on reconstructions. Nothing here is normative.
+
+   Each reference is searched coarse to fine in a pyramid of halved planes, then every block of the quadtree takes what
+   costs least, λ·(squared error) + bits, of its candidates, what was found, and steps around the best. Errors are
+   taken on 8-bit planes that are filtered at all sixteen quarter positions once for each reference: many candidates
+   look at every sample. */
+
+#include "motion.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+extern float lvc_tune[32];
+#define T(k, d) (lvc_tune[k] != 0 ? lvc_tune[k] : (d))
+#define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
+#define PHASES 4
+#define LEVELS 6
+#define COMPONENTS 8192
+#define TRIED 64
+
+/* ---- planes ---- */
+
+/* A plane padded by MARGIN; `at` is its first sample. */
+typedef struct {
+    uint8_t *at;
+    int64_t height, width, stride;
+} Level;
+
+/* A frame to be searched: at full size, in all phases if it is a reference, and halved again and again. */
+typedef struct {
+    Level phase[PHASES * PHASES], half[LEVELS]; /* half[0] is phase[0] */
+    int levels;
+} Picture;
+
+static int64_t stride_of(int64_t width) { return (width + 2 * MARGIN + 31) / 32 * 32; }
+
+static size_t level_of(uint8_t *from, int64_t height, int64_t width, Level *out) {
+    const int64_t stride = stride_of(width);
+    const Level made = {from ? from + MARGIN * stride + MARGIN : NULL, height, width, stride};
+    *out = made;
+    return (size_t)((height + 2 * MARGIN) * stride);
+}
+
+/* How a picture's planes lie in memory; returns how many bytes they take. */
+static size_t laid_out(uint8_t *memory, int64_t height, int64_t width, int phases, Picture *p) {
+    size_t used = 0;
+    for (int k = 0; k < phases; k++) used += level_of(memory ? memory + used : NULL, height, width, &p->phase[k]);
+    p->half[0] = p->phase[0];
+    p->levels = 1;
+    while (p->levels < LEVELS && height / 2 >= 32 && width / 2 >= 32) {
+        height /= 2, width /= 2;
+        used += level_of(memory ? memory + used : NULL, height, width, &p->half[p->levels++]);
+    }
+    return used + 64; /* rows are read 32 samples at a time */
+}
+
+static size_t picture_size(int64_t height, int64_t width, int32_t reference) {
+    Picture p;
+    return laid_out(NULL, height, width, reference ? PHASES * PHASES : 1, &p);
+}
+
+static void pad(const Level *p) {
+    for (int64_t y = 0; y < p->height; y++) {
+        uint8_t *line = p->at + y * p->stride;
+        memset(line - MARGIN, line[0], MARGIN);
+        memset(line + p->width, line[p->width - 1], (size_t)(p->stride - p->width - MARGIN));
+    }
+    const uint8_t *first = p->at - MARGIN, *last = p->at + (p->height - 1) * p->stride - MARGIN;
+    for (int64_t y = 1; y <= MARGIN; y++) {
+        memcpy(p->at - y * p->stride - MARGIN, first, (size_t)p->stride);
+        memcpy(p->at + (p->height - 1 + y) * p->stride - MARGIN, last, (size_t)p->stride);
+    }
+}
+
+static void halved(const Level *from, const Level *to) {
+    for (int64_t y = 0; y < to->height; y++) {
+        const uint8_t *restrict a = from->at + 2 * y * from->stride, *restrict b = a + from->stride;
+        uint8_t *restrict out = to->at + y * to->stride;
+        for (int64_t x = 0; x < to->width; x++)
+            out[x] = (uint8_t)((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2);
+    }
+    pad(to);
+}
+
+/* Filtered lines between two roundings: 8-bit samples overshoot to -96..351. */
+INLINE void across_line(const uint8_t *restrict p, const int16_t *f, int64_t n, int16_t *restrict to) {
+    for (int64_t x = 0; x < n; x++) {
+        int16_t sum = 32;
+        for (int k = 0; k < LVC_TAPS; k++) sum = (int16_t)(sum + f[k] * p[x + k]);
+        to[x] = (int16_t)(sum >> 6);
+    }
+}
+
+/* Sums lie in -16784..33168: in 16 bits without a sign, and 264 · 64 more. */
+INLINE void down_line(const int16_t *const *lines, const int16_t *f, int64_t n, uint8_t *restrict to) {
+    for (int64_t x = 0; x < n; x++) {
+        uint16_t sum = 264 * 64 + 32;
+        for (int k = 0; k < LVC_TAPS; k++) sum = (uint16_t)(sum + (uint16_t)f[k] * (uint16_t)lines[k][x]);
+        const int16_t v = (int16_t)((int16_t)(sum >> 6) - 264);
+        to[x] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
+/* All phases but the first: lines filtered across are kept in rings of 8, since filters down reach no further. */
+static int interpolated(const Picture *p) {
+    const Level *whole = &p->phase[0];
+    const int64_t n = whole->stride - 8, height = whole->height;
+    int16_t *ring = malloc((size_t)(PHASES * 8 * n) * sizeof *ring);
+    if (!ring) return 0;
+    int64_t ready = 0;
+    for (int64_t y = -MARGIN; y < height + MARGIN; y++) {
+        const int64_t own = lvc_bounded((int32_t)y, 0, (int32_t)height - 1);
+        for (; ready < height && ready <= y + LVC_TAPS - 1 - LVC_LEAD; ready++) {
+            const uint8_t *line = whole->at + ready * whole->stride - MARGIN;
+            for (int fx = 0; fx < PHASES; fx++) {
+                int16_t *to = ring + (8 * fx + ready % 8) * n;
+                if (fx == 0)
+                    for (int64_t x = 0; x < n; x++) to[x] = line[x + LVC_LEAD];
+                else
+                    across_line(line, LVC_LUMA[fx], n, to);
+            }
+        }
+        for (int fx = 0; fx < PHASES; fx++) {
+            const int16_t *lines[LVC_TAPS];
+            for (int k = 0; k < LVC_TAPS; k++) {
+                const int64_t at = lvc_bounded((int32_t)(y - LVC_LEAD + k), 0, (int32_t)height - 1);
+                lines[k] = ring + (8 * fx + at % 8) * n;
+            }
+            const int16_t *middle = ring + (8 * fx + own % 8) * n;
+            for (int fy = fx ? 0 : 1; fy < PHASES; fy++) {
+                const Level *level = &p->phase[PHASES * fy + fx];
+                uint8_t *to = level->at + y * level->stride - MARGIN + LVC_LEAD;
+                if (fy)
+                    down_line(lines, LVC_LUMA[fy], n, to);
+                else
+                    for (int64_t x = 0; x < n; x++) to[x] = (uint8_t)(middle[x] < 0 ? 0 : middle[x] > 255 ? 255 : middle[x]);
+            }
+        }
+    }
+    free(ring);
+    return 1;
+}
+
+/* Luma int16 [height,width] of 12 bits → what is searched, to `memory` of `lvc_picture_size` bytes. */
+static int32_t picture(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory) {
+    Picture p;
+    laid_out(memory, height, width, reference ? PHASES * PHASES : 1, &p);
+    for (int64_t y = 0; y < height; y++) {
+        uint8_t *restrict to = p.half[0].at + y * p.half[0].stride;
+        const int16_t *restrict from = luma + y * width;
+        for (int64_t x = 0; x < width; x++) {
+            const int v = (from[x] + 8) >> 4;
+            to[x] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+        }
+    }
+    pad(&p.half[0]);
+    for (int k = 1; k < p.levels; k++) halved(&p.half[k - 1], &p.half[k]);
+    return !reference || interpolated(&p) ? LVC_OK : LVC_NO_MEMORY;
+}
+
+/* ---- errors ---- */
+
+/* Squared differences of `wide` (8, 16 or 32) x `high` (even) samples; of a block and the mean of two others. */
+#if defined(__AVX2__)
+INLINE __m256i two_rows(const uint8_t *p, int64_t stride) {
+    const __m128i first = _mm_loadl_epi64((const __m128i *)p), second = _mm_loadl_epi64((const __m128i *)(p + stride));
+    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi64(first, second));
+}
+
+INLINE __m256i widened(__m128i p) { return _mm256_cvtepu8_epi16(p); }
+
+INLINE __m128i loaded(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+
+INLINE uint32_t summed(__m256i sum) {
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(half);
+}
+
+INLINE __m256i added(__m256i sum, __m256i a, __m256i b) {
+    const __m256i d = _mm256_sub_epi16(a, b);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(d, d));
+}
+
+INLINE uint32_t squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride, int wide, int high) {
+    __m256i sum = _mm256_setzero_si256(), other = sum;
+    if (wide == 8) {
+        for (int i = 0; i < high; i += 2)
+            sum = added(sum, two_rows(a + i * a_stride, a_stride), two_rows(b + i * b_stride, b_stride));
+        return summed(sum);
+    }
+    for (int i = 0; i < high; i++) {
+        const uint8_t *p = a + i * a_stride, *q = b + i * b_stride;
+        sum = added(sum, widened(loaded(p)), widened(loaded(q)));
+        if (wide == 32) other = added(other, widened(loaded(p + 16)), widened(loaded(q + 16)));
+    }
+    return summed(_mm256_add_epi32(sum, other));
+}
+
+INLINE uint32_t mean_squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, const uint8_t *c, int64_t stride,
+                             int wide, int high) {
+    __m256i sum = _mm256_setzero_si256(), other = sum;
+    if (wide == 8) {
+        for (int i = 0; i < high; i += 2)
+            sum = added(sum, two_rows(a + i * a_stride, a_stride),
+                        _mm256_avg_epu16(two_rows(b + i * stride, stride), two_rows(c + i * stride, stride)));
+        return summed(sum);
+    }
+    for (int i = 0; i < high; i++) {
+        const uint8_t *p = a + i * a_stride, *q = b + i * stride, *r = c + i * stride;
+        sum = added(sum, widened(loaded(p)), widened(_mm_avg_epu8(loaded(q), loaded(r))));
+        if (wide == 32) other = added(other, widened(loaded(p + 16)), widened(_mm_avg_epu8(loaded(q + 16), loaded(r + 16))));
+    }
+    return summed(_mm256_add_epi32(sum, other));
+}
+#else
+INLINE uint32_t squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride, int wide, int high) {
+    uint32_t sum = 0;
+    for (int i = 0; i < high; i++)
+        for (int j = 0; j < wide; j++) {
+            const int16_t d = (int16_t)(a[i * a_stride + j] - b[i * b_stride + j]);
+            sum += (uint32_t)(d * d);
+        }
+    return sum;
+}
+
+INLINE uint32_t mean_squares(const uint8_t *a, int64_t a_stride, const uint8_t *b, const uint8_t *c, int64_t stride,
+                             int wide, int high) {
+    uint32_t sum = 0;
+    for (int i = 0; i < high; i++)
+        for (int j = 0; j < wide; j++) {
+            const int16_t d = (int16_t)(a[i * a_stride + j] - ((b[i * stride + j] + c[i * stride + j] + 1) >> 1));
+            sum += (uint32_t)(d * d);
+        }
+    return sum;
+}
+#endif
+
+/* Absolute differences of 8x8 samples. */
+#if defined(__SSE2__)
+INLINE __m128i both_rows(const uint8_t *p, int64_t stride) {
+    return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)p), _mm_loadl_epi64((const __m128i *)(p + stride)));
+}
+
+INLINE uint32_t absolutes(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride) {
+    __m128i sum = _mm_setzero_si128();
+    for (int i = 0; i < 8; i += 2)
+        sum = _mm_add_epi32(sum, _mm_sad_epu8(both_rows(a + i * a_stride, a_stride), both_rows(b + i * b_stride, b_stride)));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum)));
+}
+#else
+INLINE uint32_t absolutes(const uint8_t *a, int64_t a_stride, const uint8_t *b, int64_t b_stride) {
+    uint32_t sum = 0;
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 8; j++) sum += (uint32_t)abs(a[i * a_stride + j] - b[i * b_stride + j]);
+    return sum;
+}
+#endif
+
+/* Where a block of `size` at (y, x) lies in a padded plane; blocks beyond its margin lie in the margin, which is the
+   same for blocks of at most 16. */
+INLINE const uint8_t *place(const Level *p, int64_t y, int64_t x, int size) {
+    y = y < -MARGIN ? -MARGIN : y > p->height + MARGIN - size ? p->height + MARGIN - size : y;
+    x = x < -MARGIN ? -MARGIN : x > p->width + MARGIN - size ? p->width + MARGIN - size : x;
+    return p->at + y * p->stride + x;
+}
+
+INLINE int inside(const Level *p, int64_t y, int64_t x, int size) {
+    return y >= -MARGIN && x >= -MARGIN && y + size <= p->height + MARGIN && x + size <= p->width + MARGIN;
+}
+
+INLINE const Level *phase(const Picture *p, int vx, int vy) { return &p->phase[PHASES * (vy & 3) + (vx & 3)]; }
+
+/* Squared error of the square at (y, x) moved by a vector. */
+static uint32_t missed(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
+    const Level *own = &now->half[0], *plane = phase(ref, vx, vy);
+    const uint8_t *a = own->at + y * own->stride + x;
+    const int64_t top = y + (vy >> 2), left = x + (vx >> 2);
+    if (size == 8) return squares(a, own->stride, place(plane, top, left, 8), plane->stride, 8, 8);
+    if (size == 16) return squares(a, own->stride, place(plane, top, left, 16), plane->stride, 16, 16);
+    uint32_t sum = 0;
+    if (inside(plane, top, left, size)) {
+        const uint8_t *b = plane->at + top * plane->stride + left;
+        for (int j = 0; j < size; j += 32) sum += squares(a + j, own->stride, b + j, plane->stride, 32, size);
+        return sum;
+    }
+    for (int i = 0; i < size; i += 16)
+        for (int j = 0; j < size; j += 16)
+            sum += squares(a + i * own->stride + j, own->stride, place(plane, top + i, left + j, 16), plane->stride, 16, 16);
+    return sum;
+}
+
+/* The same of the mean of both predictions. */
+static uint32_t both_missed(const Picture *now, const Picture *const *refs, int64_t y, int64_t x, int size, LvcMotion m) {
+    const Level *own = &now->half[0];
+    const Level *p = phase(refs[0], m.v[0][0], m.v[0][1]), *q = phase(refs[1], m.v[1][0], m.v[1][1]);
+    const uint8_t *a = own->at + y * own->stride + x;
+    const int64_t py = y + (m.v[0][1] >> 2), px = x + (m.v[0][0] >> 2), qy = y + (m.v[1][1] >> 2), qx = x + (m.v[1][0] >> 2);
+    if (size == 8)
+        return mean_squares(a, own->stride, place(p, py, px, 8), place(q, qy, qx, 8), p->stride, 8, 8);
+    uint32_t sum = 0;
+    if (size > 16 && inside(p, py, px, size) && inside(q, qy, qx, size)) {
+        const uint8_t *b = p->at + py * p->stride + px, *c = q->at + qy * q->stride + qx;
+        for (int j = 0; j < size; j += 32) sum += mean_squares(a + j, own->stride, b + j, c + j, p->stride, 32, size);
+        return sum;
+    }
+    for (int i = 0; i < size; i += 16)
+        for (int j = 0; j < size; j += 16)
+            sum += mean_squares(a + i * own->stride + j, own->stride, place(p, py + i, px + j, 16),
+                                place(q, qy + i, qx + j, 16), p->stride, 16, 16);
+    return sum;
+}
+
+/* ---- coarse to fine ---- */
+
+typedef struct {
+    int32_t x, y;
+} Vector;
+
+typedef struct {
+    Picture now, pictures[2];
+    const Picture *refs[2];
+    LvcFrame *frame;
+    Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
+    float weight, bits[COMPONENTS];
+    int effort;
+} Search;
+
+static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+INLINE float component(const Search *s, int32_t d) {
+    const int32_t size = d < 0 ? -d : d;
+    return s->bits[size < COMPONENTS ? size : COMPONENTS - 1];
+}
+
+INLINE float apart(const Search *s, Vector a, Vector b, int scale) {
+    return component(s, (a.x - b.x) * scale) + component(s, (a.y - b.y) * scale);
+}
+
+/* What a block's vector may be, and the best of what was looked at. */
+typedef struct {
+    Vector seen[TRIED], best, guess;
+    int known;
+    float cost;
+} Hunt;
+
+INLINE int fresh(Hunt *h, Vector v) {
+    for (int i = 0; i < h->known; i++)
+        if (h->seen[i].x == v.x && h->seen[i].y == v.y) return 0;
+    if (h->known == TRIED) return 0;
+    h->seen[h->known++] = v;
+    return 1;
+}
+
+/* Where reference k's motion, gone on evenly, comes from: in quarter samples. */
+static int guessed(const Search *s, int k, int64_t by, int64_t bx, LvcMotion *out) {
+    return lvc_temporal(s->frame, k, by, bx, out);
+}
+
+typedef struct {
+    const Level *now, *ref;
+    float price;
+    int scale;
+} Coarse;
+
+INLINE void try_coarse(const Search *s, const Coarse *c, Hunt *h, int64_t y, int64_t x, Vector v) {
+    if (!fresh(h, v)) return;
+    const uint8_t *a = c->now->at + y * c->now->stride + x;
+    const uint32_t error = absolutes(a, c->now->stride, place(c->ref, y + v.y, x + v.x, 8), c->ref->stride);
+    const float cost = (float)error + c->price * apart(s, v, h->guess, c->scale);
+    if (cost < h->cost) h->cost = cost, h->best = v;
+}
+
+static void full_search(const Search *s, const Coarse *c, Hunt *h, int64_t y, int64_t x, int radius) {
+    for (int dy = -radius; dy <= radius; dy++)
+        for (int dx = -radius; dx <= radius; dx++) {
+            const uint8_t *a = c->now->at + y * c->now->stride + x;
+            const Vector v = {dx, dy};
+            const uint32_t error = absolutes(a, c->now->stride, place(c->ref, y + dy, x + dx, 8), c->ref->stride);
+            const float cost = (float)error + c->price * apart(s, v, h->guess, c->scale);
+            if (cost < h->cost) h->cost = cost, h->best = v;
+        }
+}
+
+/* Vectors of one reference at one level from those of the level above it (NULL: the top). */
+static void search_level(Search *s, int r, int level, int radius) {
+    const Coarse c = {&s->now.half[level], &s->refs[r]->half[level],
+                      T(1,1.0f)*sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
+    const int64_t rows = up(c.now->height, 8), cols = up(c.now->width, 8);
+    const int64_t above_rows = up(c.now->height / 2, 8), above_cols = up(c.now->width / 2, 8);
+    Vector *out = s->found[r][level];
+    const Vector *parent = level + 1 < s->now.levels ? s->found[r][level + 1] : NULL;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const int64_t y = 8 * i, x = 8 * j, at = i * cols + j;
+            Hunt h = {.cost = INFINITY};
+            if (parent) {
+                const int64_t py = i / 2 < above_rows ? i / 2 : above_rows - 1, px = j / 2 < above_cols ? j / 2 : above_cols - 1;
+                int64_t qy = py + (i % 2 ? 1 : -1), qx = px + (j % 2 ? 1 : -1);
+                qy = qy < 0 ? 0 : qy < above_rows ? qy : above_rows - 1, qx = qx < 0 ? 0 : qx < above_cols ? qx : above_cols - 1;
+                const Vector own = parent[py * above_cols + px];
+                h.guess = (Vector){2 * own.x, 2 * own.y};
+                try_coarse(s, &c, &h, y, x, h.guess);
+                const Vector near[3] = {parent[qy * above_cols + px], parent[py * above_cols + qx], parent[qy * above_cols + qx]};
+                for (int k = 0; k < 3; k++) try_coarse(s, &c, &h, y, x, (Vector){2 * near[k].x, 2 * near[k].y});
+            }
+            try_coarse(s, &c, &h, y, x, (Vector){0, 0});
+            if (j) try_coarse(s, &c, &h, y, x, out[at - 1]);
+            if (i) try_coarse(s, &c, &h, y, x, out[at - cols]);
+            if (i && j + 1 < cols) try_coarse(s, &c, &h, y, x, out[at - cols + 1]);
+            for (int k = 0; k < s->frame->references; k++) {
+                LvcMotion m;
+                const int64_t by = (2 * i + 1) << level >> 1, bx = (2 * j + 1) << level >> 1;
+                if (!guessed(s, k, by, bx, &m)) continue;
+                const int half = 2 << level;
+                try_coarse(s, &c, &h, y, x, (Vector){(m.v[r][0] + half) >> (level + 2), (m.v[r][1] + half) >> (level + 2)});
+            }
+            if (!parent) full_search(s, &c, &h, y, x, radius);
+            for (int round = 0; round < T(2,4); round++) {
+                const Vector from = h.best;
+                for (int dy = -1; dy <= 1; dy++)
+                    for (int dx = -1; dx <= 1; dx++) try_coarse(s, &c, &h, y, x, (Vector){from.x + dx, from.y + dy});
+                if (from.x == h.best.x && from.y == h.best.y) break;
+            }
+            out[at] = h.best;
+        }
+}
+
+/* Blocks of 16 in quarters of a sample, by squared error. */
+INLINE void try_fine(const Search *s, Hunt *h, int r, int64_t y, int64_t x, Vector v) {
+    v.x = lvc_bounded(v.x, -LVC_LONGEST, LVC_LONGEST), v.y = lvc_bounded(v.y, -LVC_LONGEST, LVC_LONGEST);
+    if (!fresh(h, v)) return;
+    const float cost = (float)missed(&s->now, s->refs[r], y, x, 16, v.x, v.y) * s->weight + apart(s, v, h->guess, 1);
+    if (cost < h->cost) h->cost = cost, h->best = v;
+}
+
+static const Vector CROSS[8] = {{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, -1}, {-1, 1}};
+
+static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
+    for (int step = 4; step; step /= 2)
+        for (int round = 0; round < (step == 4 ? T(3,4) : T(4,2)); round++) {
+            const Vector from = h->best;
+            for (int k = 0; k < 4; k++)
+                try_fine(s, h, r, y, x, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y});
+            if (from.x == h->best.x && from.y == h->best.y) break;
+        }
+}
+
+/* Once more from the other end: what was found late may be better for what was searched early. */
+static void search_back(Search *s, int r) {
+    const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
+    Vector *out = s->found[r][0];
+    for (int64_t i = rows - 1; i >= 0; i--)
+        for (int64_t j = cols - 1; j >= 0; j--) {
+            const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
+            Hunt h = {.cost = INFINITY, .guess = out[at]};
+            try_fine(s, &h, r, y, x, out[at]);
+            if (i + 1 < rows) try_fine(s, &h, r, y, x, out[at + cols]);
+            if (j + 1 < cols) try_fine(s, &h, r, y, x, out[at + 1]);
+            if (i + 1 < rows && j) try_fine(s, &h, r, y, x, out[at + cols - 1]);
+            if (h.best.x == out[at].x && h.best.y == out[at].y) continue;
+            refine(s, &h, r, y, x);
+            out[at] = h.best;
+        }
+}
+
+static void search_blocks(Search *s, int r) {
+    const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
+    Vector *out = s->found[r][0];
+    const Vector *parent = s->now.levels > 1 ? s->found[r][1] : NULL;
+    const int64_t last_row = up(s->now.half[0].height / 2, 8) - 1, last_col = up(s->now.half[0].width / 2, 8) - 1;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
+            Hunt h = {.cost = INFINITY};
+            if (parent) {
+                for (int k = 0; k < 5; k++) { /* its own, and those beside it */
+                    int64_t py = i + (k == 1) - (k == 2), px = j + (k == 3) - (k == 4);
+                    py = py < 0 ? 0 : py < last_row ? py : last_row, px = px < 0 ? 0 : px < last_col ? px : last_col;
+                    const Vector v = parent[py * (last_col + 1) + px];
+                    if (!k) h.guess = (Vector){8 * v.x, 8 * v.y};
+                    if (!k && j) h.guess = out[at - 1];
+                    try_fine(s, &h, r, y, x, (Vector){8 * v.x, 8 * v.y});
+                }
+            }
+            try_fine(s, &h, r, y, x, (Vector){0, 0});
+            if (j) try_fine(s, &h, r, y, x, out[at - 1]);
+            if (i) try_fine(s, &h, r, y, x, out[at - cols]);
+            if (i && j + 1 < cols) try_fine(s, &h, r, y, x, out[at - cols + 1]);
+            for (int k = 0; k < s->frame->references; k++) {
+                LvcMotion m;
+                if (guessed(s, k, 2 * i + 1, 2 * j + 1, &m)) try_fine(s, &h, r, y, x, (Vector){m.v[r][0], m.v[r][1]});
+            }
+            refine(s, &h, r, y, x);
+            out[at] = h.best;
+        }
+    if (T(16, 1) > 0) search_back(s, r);
+}
+
+/* ---- the quadtree ---- */
+
+/* About what things cost, in bits. */
+static const float MERGE_BITS[LVC_CANDIDATES] = {0.6f, 2.2f, 3.2f, 4.0f, 4.5f, 5.0f};
+static const float EXPLICIT_BITS = 2.5f, SPLIT_BITS = 1.5f, WHOLE_BITS = 0.5f, SETTLED_BITS = 3.0f;
+static const float MODE_BITS[3] = {1.8f, 1.8f, 1.2f};
+
+typedef struct {
+    Vector v;
+    uint32_t error;
+} Tried;
+
+typedef struct {
+    Vector v;
+    float cost;
+} Best;
+
+typedef struct {
+    int64_t by, bx, n;
+    LvcCandidates list;
+    LvcMotion best;
+    LvcGuesses guess[2];
+    Tried tried[2][TRIED];
+    int known[2];
+    float cost;
+    Best ways[2]; /* the best vector of each reference alone */
+} Leaf;
+
+static uint32_t uni_error(const Search *s, Leaf *l, int r, Vector v) {
+    for (int i = 0; i < l->known[r]; i++)
+        if (l->tried[r][i].v.x == v.x && l->tried[r][i].v.y == v.y) return l->tried[r][i].error;
+    const uint32_t error = missed(&s->now, s->refs[r], 8 * l->by, 8 * l->bx, (int)(8 * l->n), v.x, v.y);
+    if (l->known[r] < TRIED) l->tried[r][l->known[r]++] = (Tried){v, error};
+    return error;
+}
+
+static float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
+    const LvcGuesses *g = &l->guess[r];
+    float least = apart(s, v, (Vector){g->v[0][0], g->v[0][1]}, 1);
+    if (g->count > 1) {
+        const float other = apart(s, v, (Vector){g->v[1][0], g->v[1][1]}, 1) + 0.6f;
+        least += 0.4f;
+        if (other < least) least = other;
+    }
+    return least;
+}
+
+static void take(Leaf *l, LvcMotion m, float cost) {
+    if (cost < l->cost) l->cost = cost, l->best = m;
+}
+
+static float both_error(const Search *s, const Leaf *l, LvcMotion m) {
+    return s->weight * (float)both_missed(&s->now, s->refs, 8 * l->by, 8 * l->bx, (int)(8 * l->n), m);
+}
+
+static void merges(const Search *s, Leaf *l) {
+    for (int k = 0; k < l->list.count; k++) {
+        const LvcMotion m = l->list.motion[k];
+        float error;
+        if (m.mode == 2)
+            error = both_error(s, l, m);
+        else
+            error = s->weight * (float)uni_error(s, l, m.mode, (Vector){m.v[m.mode][0], m.v[m.mode][1]});
+        take(l, m, error + MERGE_BITS[k]);
+    }
+}
+
+static void try_one(const Search *s, Leaf *l, int r, Vector v, Best *b) {
+    v.x = lvc_bounded(v.x, -LVC_LONGEST, LVC_LONGEST), v.y = lvc_bounded(v.y, -LVC_LONGEST, LVC_LONGEST);
+    const float cost = s->weight * (float)uni_error(s, l, r, v) + vector_bits(s, l, r, v);
+    if (cost < b->cost) b->cost = cost, b->v = v;
+}
+
+/* The best vector of one reference: the candidates', what was found there or by the block's `parent` or quarters, and
+   steps around the best. */
+static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
+    const LvcFrame *f = s->frame;
+    Best b = {{0, 0}, INFINITY};
+    for (int k = 0; k < l->guess[r].count; k++) try_one(s, l, r, (Vector){l->guess[r].v[k][0], l->guess[r].v[k][1]}, &b);
+    for (int k = 0; k < l->list.count; k++)
+        if (lvc_uses(l->list.motion[k], r)) try_one(s, l, r, (Vector){l->list.motion[k].v[r][0], l->list.motion[k].v[r][1]}, &b);
+    if (l->n == 1) try_one(s, l, r, parent->ways[r].v, &b);
+    if (l->n == 2) try_one(s, l, r, s->found[r][0][l->by / 2 * (f->cols / 2) + l->bx / 2], &b);
+    for (int k = 0; k < 4 && l->n > 2; k++) {
+        const int64_t at = (l->by + k / 2 * l->n / 2) * f->cols + l->bx + k % 2 * l->n / 2;
+        const LvcMotion m = lvc_motion_at(f->mode, f->mv, f->rows * f->cols, at);
+        if (lvc_uses(m, r)) try_one(s, l, r, (Vector){m.v[r][0], m.v[r][1]}, &b);
+    }
+    for (int step = l->n == 1 ? T(11, 4) : T(12, 4); step; step /= 2)
+        for (int round = 0; round < T(5, 3); round++) {
+            const Vector from = b.v;
+            for (int k = 0; k < T(6, 4); k++)
+                try_one(s, l, r, (Vector){from.x + step * CROSS[k].x, from.y + step * CROSS[k].y}, &b);
+            if (from.x == b.v.x && from.y == b.v.y) break;
+        }
+    return b;
+}
+
+static float both_cost(const Search *s, const Leaf *l, LvcMotion m) {
+    float bits = EXPLICIT_BITS + MODE_BITS[2];
+    for (int r = 0; r < 2; r++) bits += vector_bits(s, l, r, (Vector){m.v[r][0], m.v[r][1]});
+    return both_error(s, l, m) + bits;
+}
+
+/* Both vectors by turns, in steps around what each was alone. */
+static void both_ways(const Search *s, Leaf *l) {
+    const Best *b = l->ways;
+    LvcMotion m = {{{(int16_t)b[0].v.x, (int16_t)b[0].v.y}, {(int16_t)b[1].v.x, (int16_t)b[1].v.y}}, 2};
+    float cost = both_cost(s, l, m);
+    const float alone = b[0].cost < b[1].cost ? b[0].cost : b[1].cost;
+    if (s->effort > 0 && cost < T(9,1.1f) * alone + T(10,8)) {
+        for (int step = 2; step; step /= 2)
+            for (int turn = 0; turn < T(7,3); turn++) {
+                const int r = b[0].cost < b[1].cost ? 1 - turn % 2 : turn % 2; /* the worse one first */
+                const LvcMotion from = m;
+                for (int k = 0; k < T(8,4); k++) {
+                    LvcMotion t = from;
+                    t.v[r][0] = (int16_t)lvc_bounded(t.v[r][0] + step * CROSS[k].x, -LVC_LONGEST, LVC_LONGEST);
+                    t.v[r][1] = (int16_t)lvc_bounded(t.v[r][1] + step * CROSS[k].y, -LVC_LONGEST, LVC_LONGEST);
+                    const float c = both_cost(s, l, t);
+                    if (c < cost) cost = c, m = t;
+                }
+            }
+    }
+    take(l, m, cost);
+}
+
+static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
+    for (int r = 0; r < s->frame->references; r++) {
+        l->guess[r] = lvc_guesses(&l->list, r);
+        l->ways[r] = one_way(s, l, parent, r);
+        const Vector v = l->ways[r].v;
+        LvcMotion m = {{{0, 0}, {0, 0}}, (uint8_t)r};
+        m.v[r][0] = (int16_t)v.x, m.v[r][1] = (int16_t)v.y;
+        take(l, m, l->ways[r].cost + EXPLICIT_BITS + (s->frame->references == 2 ? MODE_BITS[r] : 0));
+    }
+    if (s->frame->references == 2) both_ways(s, l);
+}
+
+/* The cheapest motion of the square of n x n blocks at (by, bx), which is settled in the frame: what it costs. Squares
+   of 32 and 64 are searched only where none of their quarters is split. */
+static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *parent, int *split) {
+    const LvcFrame *f = s->frame;
+    const int whole = by + n <= f->rows && bx + n <= f->cols;
+    Leaf l = {.by = by, .bx = bx, .n = n, .cost = INFINITY};
+    *split = 0;
+    if (whole) {
+        const float bits = n > 1 ? WHOLE_BITS : 0;
+        lvc_candidates(f, by, bx, n, &l.list);
+        merges(s, &l);
+        if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
+        l.cost += bits;
+        if (n == 1 || l.cost < (n == 2 ? T(13, SPLIT_BITS + 4) : SETTLED_BITS + WHOLE_BITS)) {
+            lvc_settle(s->frame, by, bx, n, l.best, 0);
+            return l.cost;
+        }
+    }
+    float parts = whole ? SPLIT_BITS : 0;
+    int splits = 0;
+    for (int k = 0; k < 4; k++) {
+        const int64_t y = by + k / 2 * n / 2, x = bx + k % 2 * n / 2;
+        int one;
+        if (y >= f->rows || x >= f->cols) continue;
+        parts += decided(s, y, x, n / 2, &l, &one);
+        splits += one;
+    }
+    if (whole && n > 2 && splits < T(14, 1)) {
+        l.cost -= WHOLE_BITS;
+        explicit_ones(s, &l, parent);
+        l.cost += WHOLE_BITS;
+    }
+    if (parts < l.cost) {
+        *split = 1;
+        return parts;
+    }
+    lvc_settle(s->frame, by, bx, n, l.best, 0);
+    return l.cost;
+}
+
+static int reserved(Search *s, Vector **memory) {
+    size_t total = 0, sizes[LEVELS];
+    for (int k = 0; k < s->now.levels; k++) {
+        const Level *p = &s->now.half[k];
+        sizes[k] = (size_t)(k ? up(p->height, 8) * up(p->width, 8) : p->height / 16 * (p->width / 16));
+        total += sizes[k];
+    }
+    Vector *next = *memory = malloc(2 * total * sizeof **memory);
+    if (!next) return 0;
+    for (int r = 0; r < 2; r++)
+        for (int k = 0; k < s->now.levels; k++) s->found[r][k] = next, next += sizes[k];
+    for (int d = 0; d < COMPONENTS; d++) s->bits[d] = d ? 2 + 2 * log2f((float)d) : 0.7f;
+    return 1;
+}
+
+/* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
+   none). `weight`: bits of a squared step of 8-bit samples. Returns LVC_OK or LVC_NO_MEMORY; `cost`: its bits. */
+static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, float weight, int32_t effort,
+                      float *cost) {
+    const int64_t height = 8 * frame->rows, width = 8 * frame->cols;
+    uint8_t *const memories[2] = {ref0, ref1};
+    int32_t apart = 0; /* the farther the references the wider the search */
+    for (int r = 0; r < frame->references; r++) {
+        const int32_t d = frame->to[r] - frame->time;
+        if (abs(d) > apart) apart = abs(d);
+    }
+    const int radius = T(15, apart < 6 ? 6 + apart : 12);
+    Search *s = calloc(1, sizeof *s);
+    Vector *memory = NULL;
+    if (!s) return LVC_NO_MEMORY;
+    s->frame = frame, s->weight = weight, s->effort = effort;
+    laid_out(now, height, width, 1, &s->now);
+    for (int r = 0; r < frame->references; r++) {
+        laid_out(memories[r], height, width, PHASES * PHASES, &s->pictures[r]);
+        s->refs[r] = &s->pictures[r];
+    }
+    const int ready = reserved(s, &memory);
+    if (ready) {
+        for (int r = 0; r < frame->references; r++) {
+            for (int level = s->now.levels - 1; level; level--) search_level(s, r, level, T(0,radius));
+            search_blocks(s, r);
+        }
+        memset(frame->known, 0, (size_t)(frame->rows * frame->cols));
+        int split;
+        *cost = 0;
+        for (int64_t y = 0; y < frame->rows; y += LVC_SUPER)
+            for (int64_t x = 0; x < frame->cols; x += LVC_SUPER) *cost += decided(s, y, x, LVC_SUPER, NULL, &split);
+    }
+    free(memory);
+    free(s);
+    return ready ? LVC_OK : LVC_NO_MEMORY;
+}

@@ -1,0 +1,65 @@
+/* Programs of integer layers: what program.py describes and checks, as C sees it. Every number in these structures was
+   checked when the program was loaded; what a layer computes is said in reference.py. */
+#ifndef LVC_NETS_H
+#define LVC_NETS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rans.h"
+
+#define SCALE_BASE 3 /* tensors of scale s have ceil(h / 2^(s-3)) rows, h those at 1/8 */
+#define SOURCES_MAX 8
+#define TABLES 64 /* of symbols; index 0 has none: its symbols are 0 */
+#define SYMBOL_MAX 2047
+#define MEAN_BITS 4 /* means and values are in sixteenths of a step */
+
+enum { OP_CONV, OP_DEPTHWISE, OP_BLOCK, OP_GAIN, OP_HYPER, OP_CODE };
+enum { KIND_U7, KIND_S16 };
+enum { MODE_POINT, MODE_DOWN2, MODE_UP2, MODE_DOWN3 };
+
+typedef struct {
+    int32_t kind, scale, channels;
+} LvcTensor;
+
+typedef struct {
+    const void *weight;   /* [outputs, inputs] int8, or int16 in wide layers; depthwise [9, channels] */
+    const int32_t *bias;  /* [levels or 1, outputs] */
+    const uint8_t *shift; /* [outputs] */
+} LvcWeights;
+
+typedef struct {
+    int32_t op, out, sources;
+    int32_t source[SOURCES_MAX], shift[SOURCES_MAX], zero[SOURCES_MAX]; /* int16 is read as clamp((t >> shift) + zero) */
+    int32_t mode, wide, limit; /* wide: int16 in, clamped to +-limit, int16 weights */
+    int32_t step;              /* of four, -1 for none: only the step's quarter of the outputs, by position */
+    int32_t outputs, leaky, out_zero, high, add; /* add: a tensor, or -1 */
+    int32_t block_zero[3], gate_shift;           /* of a block: after A, after the depthwise filter, after the gate */
+    int32_t level_bias;                          /* whether part[0].bias has a row for each level */
+    LvcWeights part[5];                          /* one; of a block A, depthwise, B, F, G */
+    const int16_t *gain;                         /* [levels, channels] */
+    const uint8_t *gain_shift;                   /* [levels] */
+} LvcLayer;
+
+typedef struct {
+    const uint32_t *frequencies; /* tables 1..63 one after the other, 2 * reach + 2 symbols each */
+    const uint16_t *reach;       /* [64]; symbols -reach..reach, then the escape */
+} LvcTables;
+
+/* One run. Rows and columns are those at 1/8, both even. */
+typedef struct {
+    int32_t rows, columns, level;
+    const void *const *inputs; /* contiguous [rows, columns, channels], in the program's order */
+    void *const *outputs;
+    const uint8_t *wanted; /* [rows / 2, columns / 2] blocks whose outputs are wanted; NULL: all */
+    const uint8_t *coded;  /* the same for symbols; NULL: all */
+    Rans *rans;            /* where there are symbols */
+    const int16_t *y, *z;  /* writer: latents in sixteenths of a step [., ., channels], hyper-latents */
+    const uint8_t *rounding; /* writer: [64] by table, what is added to sixteenths before they are cut off; 8 rounds */
+    int16_t *symbols;        /* latents' symbols [., ., channels] come here too, unless NULL */
+} LvcRun;
+
+typedef struct Program Program;
+typedef struct Workspace Workspace;
+
+#endif

@@ -1,0 +1,241 @@
+"""Programs of integer layers in the compiled engine."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CorruptError
+from . import program as p
+from .library import ISAS, address, chosen, library
+
+Array = npt.NDArray[Any]
+_KINDS = {p.U7: np.uint8, p.S16: np.int16}
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("kind", "scale", "channels")]
+
+
+class _Weights(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("weight", "bias", "shift")]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("op", "out", "sources")),
+        *((name, ctypes.c_int32 * p.MAX_SOURCES) for name in ("source", "shift", "zero")),
+        *((name, ctypes.c_int32) for name in ("mode", "wide", "limit", "step", "outputs")),
+        *((name, ctypes.c_int32) for name in ("leaky", "out_zero", "high", "add")),
+        ("block_zero", ctypes.c_int32 * 3),
+        *((name, ctypes.c_int32) for name in ("gate_shift", "level_bias")),
+        ("part", _Weights * 5),
+        *((name, ctypes.c_void_p) for name in ("gain", "gain_shift")),
+    ]
+
+
+class _Tables(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("frequencies", "reach")]
+
+
+class _Run(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("rows", "columns", "level")),
+        *((name, ctypes.c_void_p) for name in (
+            "inputs", "outputs", "wanted", "coded", "rans", "y", "z", "rounding", "symbols",
+        )),
+    ]  # fmt: skip
+
+
+def _functions() -> ctypes.CDLL:
+    found = library()
+    for name in ("lvc_program_new", "lvc_workspace_new", "lvc_rans_reader", "lvc_rans_writer"):
+        getattr(found, name).restype = ctypes.c_void_p
+    for name in ("lvc_rans_room", "lvc_rans_finish"):
+        getattr(found, name).restype = ctypes.c_int64
+    return found
+
+
+def set_threads(threads: int) -> None:
+    """Threads that share the work of one call, in the whole process."""
+    library().lvc_set_threads(threads)
+
+
+class Coder:
+    """An entropy-coded stream that the engine's functions read from (`data`), or write to."""
+
+    def __init__(self, data: bytes | None = None) -> None:
+        self._c = _functions()
+        self._data = None if data is None else np.frombuffer(data, np.uint8)
+        if self._data is None:
+            self.pointer = ctypes.c_void_p(self._c.lvc_rans_writer())
+        else:
+            size = ctypes.c_int64(self._data.size)
+            self.pointer = ctypes.c_void_p(self._c.lvc_rans_reader(address(self._data), size))
+        if not self.pointer.value:
+            raise MemoryError("no memory for an entropy-coded stream")
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            self._c.lvc_rans_free(self.pointer)
+
+    def finish(self) -> bytes:
+        """What was written. For a reader: raises `CorruptError` unless everything was read, and nothing but it."""
+        if self._data is not None:
+            if not self._c.lvc_rans_whole(self.pointer):
+                raise CorruptError("an entropy-coded stream is damaged")
+            return b""
+        out = np.empty(self._c.lvc_rans_room(self.pointer), np.uint8)
+        size = int(self._c.lvc_rans_finish(self.pointer, address(out)))
+        if not size:
+            raise MemoryError("no memory for an entropy-coded stream")
+        return out[:size].tobytes()
+
+
+class Workspace:
+    """Memory of runs, one after the other; kept between them."""
+
+    def __init__(self) -> None:
+        self._c = _functions()
+        self.pointer = ctypes.c_void_p(self._c.lvc_workspace_new())
+        if not self.pointer.value:
+            raise MemoryError("no memory for the engine")
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            self._c.lvc_workspace_free(self.pointer)
+
+
+class Network:
+    """A program with its weights packed for an instruction set. `model` must have passed `program.check`."""
+
+    def __init__(self, model: p.Model, name: str, isa: str | None = None) -> None:
+        self._c = _functions()
+        self.program, self.levels = model.programs[name], model.levels
+        kept: list[Array] = []
+
+        def at(array: Array | None, kind: type[np.generic]) -> ctypes.c_void_p | None:
+            if array is None:
+                return None
+            kept.append(np.ascontiguousarray(array, kind))
+            return address(kept[-1])
+
+        layers = (_Layer * len(self.program.layers))()
+        for c, layer in zip(layers, self.program.layers, strict=True):
+            _describe(c, layer, at)
+        kinds = [_Tensor(p.KINDS.index(t.kind), t.scale, t.channels) for t in self.program.tensors]
+        tables = None
+        if model.tables is not None:
+            tables = _Tables(at(model.tables.frequencies, np.uint32), at(model.tables.reach, np.uint16))
+        ends = [np.array(i, np.int32) for i in (self.program.inputs, self.program.outputs)]
+        self.isa = chosen(isa)
+        self.pointer = ctypes.c_void_p(
+            self._c.lvc_program_new(
+                ISAS.index(self.isa), model.levels, (_Tensor * len(kinds))(*kinds), len(kinds), layers, len(layers),
+                address(ends[0]), len(ends[0]), address(ends[1]), len(ends[1]), tables and ctypes.byref(tables),
+            )
+        )  # fmt: skip
+        if not self.pointer.value:
+            raise MemoryError("no memory for a model")
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            self._c.lvc_program_free(self.pointer)
+
+    def shape(self, tensor: int, size: tuple[int, int]) -> tuple[int, int, int]:
+        t = self.program.tensors[tensor]
+        by = 1 << (t.scale - p.BASE_SCALE)
+        return -(-size[0] // by), -(-size[1] // by), t.channels
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        size: tuple[int, int],
+        level: int = 0,
+        *,
+        workspace: Workspace | None = None,
+        wanted: Array | None = None,
+        coded: Array | None = None,
+        coder: Coder | None = None,
+        y: Array | None = None,
+        z: Array | None = None,
+        rounding: Array | None = None,
+        symbols: Array | None = None,
+    ) -> list[Array]:
+        """`size`: rows and columns at 1/8, both even; `inputs` and the outputs returned [rows,columns,channels].
+        `wanted`, `coded` bool [rows/2,columns/2]: blocks whose outputs are wanted (others are unspecified), blocks that
+        have symbols. A writer gives latents `y` int16 in sixteenths of a step, hyper-latents `z` int16, and `rounding`
+        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols."""
+        if not 0 <= level < self.levels or min(size) < 2 or size[0] % 2 or size[1] % 2:
+            raise ValueError(f"a network cannot run at level {level} and size {size}")
+        given = [self._array(x, i, size) for x, i in zip(inputs, self.program.inputs, strict=True)]
+        outputs = [
+            np.empty(self.shape(i, size), _KINDS[self.program.tensors[i].kind]) for i in self.program.outputs
+        ]  # fmt: skip
+        kept: list[Array] = []
+
+        def at(a: Array | None, kind: type[np.generic], shape: tuple[int, ...]) -> ctypes.c_void_p | None:
+            if a is None:
+                return None
+            if a.shape != shape:
+                raise ValueError(f"an array is {a.shape}, not {shape}")
+            kept.append(np.ascontiguousarray(a, kind))
+            return address(kept[-1])
+
+        blocks = size[0] // 2, size[1] // 2
+        latent, hyper = self._symbol_tensors()
+        if latent + hyper and coder is None:
+            raise ValueError("a network with symbols needs a coder")
+        pointers = [(ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)) for arrays in (given, outputs)]
+        run = _Run(*size, level, *(ctypes.addressof(array) for array in pointers))
+        run.wanted, run.coded = at(wanted, np.uint8, blocks), at(coded, np.uint8, blocks)
+        if coder is not None:
+            run.rans = coder.pointer
+        if latent:
+            run.y = at(y, np.int16, self.shape(latent[0], size))
+            run.symbols = at(symbols, np.int16, self.shape(latent[0], size))
+            if symbols is not None and kept[-1] is not symbols:
+                raise ValueError("symbols are to be contiguous int16")
+        if hyper:
+            run.z = at(z, np.int16, self.shape(hyper[0], size))
+        run.rounding = at(rounding, np.uint8, (p.TABLES,))
+        space = workspace or Workspace()
+        if self._c.lvc_program_run(self.pointer, space.pointer, ctypes.byref(run)):
+            raise MemoryError("no memory for a network")
+        return outputs
+
+    def _symbol_tensors(self) -> tuple[list[int], list[int]]:
+        ops = [(layer.op, layer.out) for layer in self.program.layers]
+        return [out for op, out in ops if op == p.CODE], [out for op, out in ops if op == p.HYPER]
+
+    def _array(self, x: Array, tensor: int, size: tuple[int, int]) -> Array:
+        kind, shape = _KINDS[self.program.tensors[tensor].kind], self.shape(tensor, size)
+        if x.dtype != kind or x.shape != shape:
+            raise ValueError(f"an input is {x.dtype} {x.shape}, not {np.dtype(kind)} {shape}")
+        if kind == np.uint8 and x.max() > 127:
+            raise ValueError("an input of 7 bits passes 127")
+        return np.ascontiguousarray(x)
+
+
+def _describe(c: _Layer, layer: p.Layer, at: Any) -> None:
+    """`layer` as C sees it."""
+    c.op, c.out, c.sources = p.OPS.index(layer.op), layer.out, len(layer.sources)
+    for i, s in enumerate(layer.sources):
+        c.source[i], c.shift[i], c.zero[i] = s.tensor, s.shift, s.zero
+    c.mode, c.wide, c.limit, c.step = p.MODES.index(layer.mode), layer.wide, layer.limit, layer.step
+    c.outputs, c.leaky, c.out_zero, c.high, c.add = layer.outputs, layer.leaky, layer.zero, layer.high, layer.add
+    if layer.op == p.BLOCK:
+        c.sources = 1
+        c.block_zero[:] = layer.zeros
+    c.gate_shift = layer.gate_shift
+    c.level_bias = bool(layer.parts) and len(layer.parts[0].bias) > 1
+    for part, w in zip(c.part, layer.parts, strict=False):
+        part.weight = at(w.weight, np.int16 if layer.wide else np.int8)
+        part.bias, part.shift = at(w.bias, np.int32), at(w.shift, np.uint8)
+    c.gain, c.gain_shift = at(layer.gain, np.int16), at(layer.gain_shift, np.uint8)
+    if layer.tables is not None:
+        c.part[0].shift = at(layer.tables, np.uint8)

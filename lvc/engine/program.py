@@ -1,0 +1,458 @@
+"""Programs of integer layers: what a model file holds, and every check of it before anything runs.
+
+A program is a list of layers in the order in which they run. Each reads tensors that inputs or earlier layers have
+written and writes one of its own, so there are no loops. Tensors are `u7` (0 … 127) or `s16`, channels last, at a scale
+s: ceil(h / 2^(s-3)) rows, where h are those at 1/8. reference.py says what each layer computes.
+
+The file is a safetensors file: arrays, and in its metadata under `lvc.programs` a JSON object (see `save`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from ..errors import CorruptError, LimitError, UnsupportedError
+
+U7, S16 = "u7", "s16"
+KINDS = U7, S16
+CONV, DEPTHWISE, BLOCK, GAIN, HYPER, CODE = OPS = "conv", "depthwise", "block", "gain", "hyper", "code"
+POINT, DOWN2, UP2, DOWN3 = MODES = "point", "down2", "up2", "down3"
+TAPS = {POINT: 1, DOWN2: 4, UP2: 1, DOWN3: 9}
+BASE_SCALE, MAX_SCALE = 3, 7
+VERSION = 1
+TABLES = 64
+SYMBOL_MAX = 2047
+
+MAX_FILE = 64 << 20
+MAX_LAYERS, MAX_TENSORS, MAX_SOURCES, MAX_CHANNELS, MAX_LEVELS, MAX_PROGRAMS = 256, 512, 8, 1024, 256, 16
+MAX_MACS = 4_000_000
+"""Multiplications for each pixel at 1/8, of one program: 62 for each luma sample."""
+MAX_BYTES = 16384
+"""Memory of live tensors for each pixel at 1/8: half a gigabyte at 1920x1080."""
+LIMIT_8, LIMIT_16 = 1 << 24, 1 << 31
+"""Sums of 8-bit layers are exact in float32, sums of 16-bit layers in int32."""
+MAX_READ_SHIFT = 8
+MAX_SHIFT = 24
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    kind: str
+    scale: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a layer reads a tensor: int16 as clamp(((t + half) >> shift) + zero, 0, 127), or in a wide layer as
+    clamp((t + half) >> shift, -limit, limit); u7 as it is. A block reads its trunk twice, in two ways."""
+
+    tensor: int
+    shift: int = 0
+    zero: int = 0
+
+
+@dataclass
+class Weights:
+    """`weight` int8 [outputs, inputs] (wide: int16; depthwise [9, channels]), `bias` int32 [rows, outputs] with one row
+    or one for each level, `shift` uint8 [outputs]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray
+
+
+@dataclass
+class Layer:
+    """`outputs` are those of a pixel (of one of four that `up2` makes; of all four quarters with `step`).
+
+    conv: weights' rows are outputs (`up2`: those of pixel (0,0), (0,1), (1,0), (1,1), in this order), columns are
+    inputs source by source, tap by tap (row by row), channel by channel.
+    block: `parts` A, depthwise, B, F, G; `zeros` after A, depthwise and the gate; `sources` are the trunk twice.
+    gain: `gain` int16 [levels, channels], `gain_shift` uint8 [levels].
+    hyper: `tables` uint8 [channels]. code: sources are means (s16) and table indices (u7) of a quarter of the channels;
+    `out` is the tensor of values, the same for steps 0 … 3.
+    """
+
+    op: str
+    out: int
+    sources: list[Source]
+    outputs: int
+    mode: str = POINT
+    wide: bool = False
+    limit: int = 32767
+    step: int = -1
+    leaky: bool = False
+    zero: int = 0
+    high: int = 127
+    add: int = -1
+    zeros: tuple[int, int, int] = (0, 0, 0)
+    gate_shift: int = 0
+    parts: list[Weights] = field(default_factory=list)
+    gain: np.ndarray | None = None
+    gain_shift: np.ndarray | None = None
+    tables: np.ndarray | None = None
+
+    def walk(self, tensors: list[Tensor]) -> int:
+        """The scale of the pixels that the layer goes through."""
+        return tensors[self.out].scale + (self.op == CONV and self.mode == UP2)
+
+
+@dataclass
+class Program:
+    tensors: list[Tensor]
+    layers: list[Layer]
+    inputs: list[int]
+    outputs: list[int]
+
+    def macs(self) -> float:
+        """Multiplications for each pixel at 1/8."""
+        return sum(_layer_macs(layer, self.tensors) for layer in self.layers)
+
+
+@dataclass
+class Tables:
+    """`reach` uint16 [64]; `frequencies` uint32: those of tables 1 … 63, 2·reach + 2 each, with the sum 65536."""
+
+    reach: np.ndarray
+    frequencies: np.ndarray
+
+    def rows(self) -> list[list[int]]:
+        out, at = [[65536]], 0
+        for reach in self.reach[1:].tolist():
+            out.append(self.frequencies[at : at + 2 * reach + 2].tolist())
+            at += 2 * reach + 2
+        return out
+
+
+@dataclass
+class Model:
+    levels: int
+    programs: dict[str, Program]
+    tables: Tables | None = None
+
+
+def _layer_macs(layer: Layer, tensors: list[Tensor]) -> float:
+    area = 4.0 ** (BASE_SCALE - layer.walk(tensors))
+    c = layer.outputs
+    if layer.op == BLOCK:
+        return area * (5 * c * c + 9 * c)
+    if layer.op == DEPTHWISE:
+        return area * 9 * c
+    if layer.op != CONV:
+        return area * c
+    inputs = TAPS[layer.mode] * sum(tensors[s.tensor].channels for s in layer.sources)
+    return area * inputs * c * (4 if layer.mode == UP2 else 0.25 if layer.step >= 0 else 1)
+
+
+# Checks
+
+
+def _need(condition: bool, what: str) -> None:
+    if not condition:
+        raise CorruptError(f"a model's program is damaged: {what}")
+
+
+def _within(value: int, low: int, high: int, what: str) -> None:
+    _need(low <= value <= high, f"{what} is {value}, not {low} … {high}")
+
+
+def check(model: Model) -> None:
+    """Raises `CorruptError` or `LimitError`. What passes runs within the limits above, cannot overflow and cannot reach
+    outside its arrays."""
+    _within(model.levels, 1, MAX_LEVELS, "the number of levels")
+    if len(model.programs) > MAX_PROGRAMS:
+        raise LimitError(f"a model has {len(model.programs)} programs — the limit is {MAX_PROGRAMS}")
+    if model.tables is not None:
+        _check_tables(model.tables)
+    for program in model.programs.values():
+        _check_program(program, model)
+
+
+def _check_tables(tables: Tables) -> None:
+    reach, frequencies = tables.reach, tables.frequencies
+    _need(reach.dtype == np.uint16 and reach.shape == (TABLES,), "the tables' reach is no array of 64")
+    _need(frequencies.dtype == np.uint32 and frequencies.ndim == 1, "frequencies are no array of numbers")
+    _need(bool((reach[1:] >= 1).all() and (reach[1:] < SYMBOL_MAX).all()), "a table's reach is out of bounds")
+    sizes = 2 * reach[1:].astype(np.int64) + 2
+    _need(len(frequencies) == int(sizes.sum()), "tables have the wrong length")
+    _need(bool((frequencies >= 1).all() and (frequencies <= 65536).all()), "a frequency is out of bounds")
+    for row in tables.rows():
+        _need(sum(row) == 65536, "a table's frequencies do not add up to 65536")
+
+
+def _check_program(program: Program, model: Model) -> None:
+    tensors, layers = program.tensors, program.layers
+    for count, limit, what in ((len(tensors), MAX_TENSORS, "tensors"), (len(layers), MAX_LAYERS, "layers")):
+        if count > limit:
+            raise LimitError(f"a model's program has {count} {what} — the limit is {limit}")
+    for t in tensors:
+        _need(t.kind in KINDS, f"a tensor is of kind {t.kind!r}")
+        _within(t.scale, BASE_SCALE, MAX_SCALE, "a tensor's scale")
+        _within(t.channels, 1, MAX_CHANNELS, "a tensor's number of channels")
+    for i in [*program.inputs, *program.outputs]:
+        _within(i, 0, len(tensors) - 1, "an input's or output's number")
+    written = set(program.inputs)
+    _need(len(written) == len(program.inputs), "an input is named twice")
+    for layer in layers:
+        _check_layer(layer, program, model, written)
+        written.add(layer.out)
+    _need(set(program.outputs) <= written, "an output is never written")
+    if program.macs() > MAX_MACS:
+        raise LimitError(f"a model's program needs {program.macs():.0f} multiplications a block — limit {MAX_MACS}")
+    if (peak := _peak(program)) > MAX_BYTES:
+        raise LimitError(f"a model's program needs {peak:.0f} bytes a block — the limit is {MAX_BYTES}")
+
+
+def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]) -> None:
+    tensors = program.tensors
+    _need(layer.op in OPS, f"there is no layer {layer.op!r}")
+    _within(layer.out, 0, len(tensors) - 1, "an output's number")
+    _within(len(layer.sources), 0 if layer.op == HYPER else 1, MAX_SOURCES, "the number of sources")
+    for s in layer.sources:
+        _need(s.tensor in written, "a layer reads what no earlier one has written")
+        _within(s.shift, 0, MAX_READ_SHIFT, "the shift of what is read")
+        _within(s.zero, 0, 127, "a zero point")
+    out = tensors[layer.out]
+    _within(layer.outputs, 1, MAX_CHANNELS, "the number of outputs")
+    _within(layer.zero, 0, 127, "a zero point")
+    _within(layer.high, 0, 127, "an upper bound")
+    if layer.op == CODE:
+        _check_code(layer, program, model, written)
+        return
+    _need(layer.out not in written, "a tensor is written twice")
+    _within(layer.step, -1, 3, "a step")
+    _need(layer.step < 0 or (layer.op == CONV and layer.mode == POINT), "a step in a layer without")
+    _need(layer.step < 0 or layer.outputs % 4 == 0, "quarters of outputs that are no multiple of 4")
+    _need(out.channels == (layer.outputs // 4 if layer.step >= 0 else layer.outputs), "outputs do not fit their tensor")
+    if layer.add >= 0:
+        _need(layer.op in (CONV, DEPTHWISE) and layer.add in written, "an addend that is not there")
+        addend = tensors[layer.add]
+        same = (addend.kind, addend.scale, addend.channels) == (out.kind, out.scale, out.channels)
+        _need(out.kind == S16 and same, "an addend of another shape")
+    {CONV: _check_conv, DEPTHWISE: _check_depthwise, BLOCK: _check_block, GAIN: _check_gain, HYPER: _check_hyper}[
+        layer.op
+    ](layer, program, model)
+
+
+def _check_sums(w: Weights, outputs: int, inputs: int, levels: int, largest: int, bound: int) -> None:
+    """Shapes, and that no sum reaches `bound`; weights as [outputs, inputs]."""
+    kind = np.int8 if bound == LIMIT_8 else np.int16
+    _need(w.weight.dtype == kind and w.weight.shape == (outputs, inputs), "weights of another shape")
+    _need(w.bias.dtype == np.int32 and w.bias.ndim == 2 and w.bias.shape[1] == outputs, "biases of another shape")
+    _need(w.bias.shape[0] in (1, levels), "biases of another number of levels")
+    _need(w.shift.dtype == np.uint8 and w.shift.shape == (outputs,), "shifts of another shape")
+    _need(int(w.shift.max()) <= MAX_SHIFT, "a shift is too large")
+    sums = np.abs(w.weight.astype(np.int64)).sum(1) * largest + np.abs(w.bias.astype(np.int64)).max(0)
+    half = np.where(w.shift > 0, 1 << np.maximum(w.shift.astype(np.int64) - 1, 0), 0)
+    _need(bool((sums + half < bound).all()), "a sum could overflow")
+
+
+def _check_conv(layer: Layer, program: Program, model: Model) -> None:
+    tensors, out = program.tensors, program.tensors[layer.out]
+    _need(layer.mode in MODES and len(layer.parts) == 1, "a convolution of no known mode")
+    shift = {POINT: 0, DOWN2: 1, UP2: -1, DOWN3: 1}[layer.mode]
+    for s in layer.sources:
+        t = tensors[s.tensor]
+        _need(t.scale + shift == out.scale, "a convolution between scales that do not fit")
+        _need(t.kind == S16 or not layer.wide, "a 16-bit layer reads 7-bit activations")
+    _need(out.kind == S16 or not layer.wide, "a 16-bit layer writes 7-bit activations")
+    _within(layer.limit, 1, 32767, "a 16-bit layer's limit")
+    inputs = TAPS[layer.mode] * sum(tensors[s.tensor].channels for s in layer.sources)
+    outputs = layer.outputs * (4 if layer.mode == UP2 else 1)
+    largest, bound = (layer.limit, LIMIT_16) if layer.wide else (127, LIMIT_8)
+    _check_sums(layer.parts[0], outputs, inputs, model.levels, largest, bound)
+
+
+def _depthwise_sums(w: Weights, channels: int) -> None:
+    _need(w.weight.dtype == np.int8 and w.weight.shape == (9, channels), "a depthwise filter of another shape")
+    _check_sums(Weights(w.weight.T, w.bias, w.shift), channels, 9, 1, 127, LIMIT_8)
+
+
+def _check_depthwise(layer: Layer, program: Program, model: Model) -> None:
+    out, source = program.tensors[layer.out], program.tensors[layer.sources[0].tensor]
+    _need(len(layer.sources) == 1 and len(layer.parts) == 1, "a depthwise layer of more than one source")
+    _need((source.kind, source.scale, source.channels) == (U7, out.scale, out.channels), "a source that does not fit")
+    _depthwise_sums(layer.parts[0], out.channels)
+
+
+def _check_block(layer: Layer, program: Program, model: Model) -> None:
+    out, c = program.tensors[layer.out], layer.outputs
+    _need(len(layer.sources) == 2 and len(layer.parts) == 5 and len(layer.zeros) == 3, "a block has the wrong parts")
+    _need(layer.sources[0].tensor == layer.sources[1].tensor, "a block has two trunks")
+    trunk = program.tensors[layer.sources[0].tensor]
+    _need((trunk.kind, trunk.scale, trunk.channels, out.kind) == (S16, out.scale, c, S16), "a trunk that does not fit")
+    for z in layer.zeros:
+        _within(z, 0, 127, "a zero point")
+    _within(layer.gate_shift, 0, 14, "a gate's shift")
+    for w, outputs in zip(layer.parts, (c, 0, c, 2 * c, c), strict=True):
+        if outputs:
+            _check_sums(w, outputs, c, 1, 127, LIMIT_8)
+        else:
+            _depthwise_sums(w, c)
+
+
+def _check_gain(layer: Layer, program: Program, model: Model) -> None:
+    out, source = program.tensors[layer.out], program.tensors[layer.sources[0].tensor]
+    fits = (source.kind, source.scale, source.channels, out.kind) == (S16, out.scale, out.channels, S16)
+    _need(len(layer.sources) == 1 and fits, "a gain's source does not fit")
+    gain, shift = layer.gain, layer.gain_shift
+    _need(gain is not None and shift is not None, "a gain without a table")
+    assert gain is not None and shift is not None
+    _need(gain.dtype == np.int16 and gain.shape == (model.levels, out.channels), "a gain's table does not fit")
+    _need(shift.dtype == np.uint8 and shift.shape == (model.levels,), "a gain's shifts do not fit")
+    _need(int(shift.max()) <= MAX_SHIFT, "a shift is too large")
+
+
+def _check_hyper(layer: Layer, program: Program, model: Model) -> None:
+    out, tables = program.tensors[layer.out], layer.tables
+    _need(model.tables is not None and not layer.sources, "symbols without tables")
+    _need(out.kind == S16 and out.scale > BASE_SCALE, "hyper-latents in a tensor that does not fit")
+    _need(tables is not None and tables.dtype == np.uint8 and tables.shape == (out.channels,), "tables do not fit")
+    _need(tables is not None and int(tables.max()) < TABLES, "there is no such table")
+
+
+def _check_code(layer: Layer, program: Program, model: Model, written: set[int]) -> None:
+    out = program.tensors[layer.out]
+    _need(model.tables is not None and len(layer.sources) == 2, "symbols without means, indices and tables")
+    means, indices = (program.tensors[s.tensor] for s in layer.sources)
+    shape = out.scale, out.channels // 4
+    _need(out.kind == S16 and out.scale == BASE_SCALE + 1 and out.channels % 4 == 0, "latents that do not fit")
+    _need((means.kind, means.scale, means.channels) == (S16, *shape), "means that do not fit")
+    _need((indices.kind, indices.scale, indices.channels) == (U7, *shape), "indices that do not fit")
+    _need(layer.outputs == out.channels and layer.out not in program.inputs, "values that do not fit")
+    before = [other for other in program.layers if other.out == layer.out]
+    _need([o.op for o in before] == [CODE] * 4 and [o.step for o in before] == [0, 1, 2, 3], "steps out of order")
+    index = next(o for o in program.layers if o.out == layer.sources[1].tensor) if layer.sources[1].tensor not in (
+        program.inputs
+    ) else None  # fmt: skip
+    _need(index is not None and index.op == CONV and index.high < TABLES, "indices that may name no table")
+
+
+def _peak(program: Program) -> float:
+    """Bytes of tensors that live at once, for each pixel at 1/8."""
+    first: dict[int, int] = dict.fromkeys(program.inputs, 0)
+    last: dict[int, int] = dict.fromkeys(program.outputs, len(program.layers))
+    for i, layer in enumerate(program.layers):
+        first.setdefault(layer.out, i)
+        for t in [layer.out, *([layer.add] if layer.add >= 0 else []), *(s.tensor for s in layer.sources)]:
+            last[t] = max(last.get(t, 0), i)
+    sizes = [
+        (t.channels + 31) // 32 * 32 * (2 if t.kind == S16 else 1) * 4.0 ** (BASE_SCALE - t.scale)
+        for t in program.tensors
+    ]
+    return max(
+        (
+            sum(sizes[t] for t in first if first[t] <= i <= last.get(t, 0))
+            for i in range(len(program.layers) + 1)
+        ),
+        default=0.0,
+    )  # fmt: skip
+
+
+# Files
+
+_LAYER_FIELDS = (
+    "op", "out", "outputs", "mode", "wide", "limit", "step", "leaky", "zero", "high", "add", "zeros", "gate_shift",
+)  # fmt: skip
+
+
+def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None) -> None:
+    """Metadata `lvc.programs`: {"version": 1, "levels": n, "programs": {name: {"tensors": [[name, kind, scale,
+    channels], …], "inputs": […], "outputs": […], "layers": [{field: value, "sources": [[tensor, shift, zero],
+    …]}, …]}}}. Arrays: `NAME/LAYER/PART/weight`, `bias`, `shift`; `NAME/LAYER/gain`, `gain_shift`, `tables`; `tables/reach`,
+    `tables/frequencies`."""
+    check(model)
+    arrays: dict[str, np.ndarray] = {}
+    programs: dict[str, Any] = {}
+    for name, program in model.programs.items():
+        layers = []
+        for i, layer in enumerate(program.layers):
+            for j, part in enumerate(layer.parts):
+                for key in ("weight", "bias", "shift"):
+                    arrays[f"{name}/{i}/{j}/{key}"] = np.ascontiguousarray(getattr(part, key))
+            for key in ("gain", "gain_shift", "tables"):
+                if (array := getattr(layer, key)) is not None:
+                    arrays[f"{name}/{i}/{key}"] = np.ascontiguousarray(array)
+            said = {key: getattr(layer, key) for key in _LAYER_FIELDS}
+            layers.append(said | {"sources": [[s.tensor, s.shift, s.zero] for s in layer.sources]})
+        tensors = [[t.name, t.kind, t.scale, t.channels] for t in program.tensors]
+        programs[name] = {
+            "tensors": tensors, "inputs": program.inputs, "outputs": program.outputs, "layers": layers,
+        }  # fmt: skip
+    if model.tables is not None:
+        arrays |= {"tables/reach": model.tables.reach, "tables/frequencies": model.tables.frequencies}
+    head = {"version": VERSION, "levels": model.levels, "programs": programs}
+    metadata = {**(about or {}), "lvc.programs": json.dumps(head, separators=(",", ":"))}
+    safetensors.numpy.save_file(arrays, str(path), metadata)
+
+
+def load(path: str | Path) -> Model:
+    """Raises `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
+    if (size := Path(path).stat().st_size) > MAX_FILE:
+        raise LimitError(f"a model's file has {size} bytes — the limit is {MAX_FILE}")
+    try:
+        with safetensors.safe_open(str(path), "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as e:
+        raise CorruptError("a model's file is damaged") from e
+    try:
+        head = json.loads(metadata["lvc.programs"])
+        if head["version"] != VERSION:
+            raise UnsupportedError(f"a model is of version {head['version']!r} — update lvc")
+        programs = {
+            str(name): _program_of(str(name), said, arrays) for name, said in head["programs"].items()
+        }  # fmt: skip
+        tables = None
+        if "tables/reach" in arrays:
+            tables = Tables(arrays["tables/reach"], arrays["tables/frequencies"])
+        model = Model(_integer(head["levels"]), programs, tables)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        raise CorruptError(f"a model's program is damaged: {type(e).__name__}: {e}") from e
+    check(model)
+    return model
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no integer")
+    return value
+
+
+def _program_of(name: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
+    tensors = [Tensor(str(n), str(kind), _integer(scale), _integer(c)) for n, kind, scale, c in said["tensors"]]
+    if len(said["layers"]) > MAX_LAYERS:
+        raise LimitError(f"a model's program has {len(said['layers'])} layers — the limit is {MAX_LAYERS}")
+    layers = [_layer_of(f"{name}/{i}", layer, arrays) for i, layer in enumerate(said["layers"])]
+    return Program(tensors, layers, [_integer(i) for i in said["inputs"]], [_integer(i) for i in said["outputs"]])
+
+
+def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    fields: dict[str, Any] = {}
+    for key in _LAYER_FIELDS:
+        value = said[key]
+        if key in ("op", "mode"):
+            fields[key] = str(value)
+        elif key in ("wide", "leaky"):
+            fields[key] = bool(value)
+        elif key == "zeros":
+            fields[key] = tuple(_integer(v) for v in value)
+        else:
+            fields[key] = _integer(value)
+    parts: list[Weights] = []
+    while f"{prefix}/{len(parts)}/weight" in arrays and len(parts) < 5:
+        at = f"{prefix}/{len(parts)}"
+        parts.append(Weights(arrays[f"{at}/weight"], arrays[f"{at}/bias"], arrays[f"{at}/shift"]))
+    extra: dict[str, Any] = {key: arrays.get(f"{prefix}/{key}") for key in ("gain", "gain_shift", "tables")}
+    sources = [Source(_integer(t), _integer(shift), _integer(zero)) for t, shift, zero in said["sources"]]
+    return Layer(sources=sources, parts=parts, **fields, **extra)

@@ -1,0 +1,104 @@
+"""`rans.h` in Python, to read and to test against: the same stream from the same calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+ONE, LOW = 1 << 16, 1 << 16
+BIT_MIN = 32
+GOLOMB_MAX = 20
+
+
+class Context:
+    """How likely a flag is 1, in 1/65536: the mean of a quick and a slow average."""
+
+    def __init__(self, quick: int = 1 << 15, slow: int = 1 << 15) -> None:
+        self.quick, self.slow = quick, slow
+
+    def one(self) -> int:
+        return min(max((self.quick + self.slow) >> 1, BIT_MIN), ONE - BIT_MIN)
+
+    def learn(self, bit: int) -> None:
+        if bit:
+            self.quick += (65535 - self.quick) >> 4
+            self.slow += (65535 - self.slow) >> 7
+        else:
+            self.quick -= self.quick >> 4
+            self.slow -= self.slow >> 7
+
+
+class Coder:
+    """What reading and writing share. `piece` writes `value`'s piece, or finds the value whose piece comes next."""
+
+    def piece(self, starts: Sequence[int], value: int) -> int:
+        """`starts`: cumulative frequencies 0 … 65536 → the value coded, an index into them."""
+        raise NotImplementedError
+
+    def bit(self, context: Context, bit: int = 0) -> int:
+        one = context.one()
+        bit = 1 - self.piece((0, one, ONE), 1 - bit)
+        context.learn(bit)
+        return bit
+
+    def raw(self, bits: int, value: int = 0) -> int:
+        return self.piece(range(0, ONE + 1, ONE >> bits), value) if bits else 0
+
+    def symbol(self, frequencies: Sequence[int], value: int = 0) -> int:
+        starts = [0]
+        for f in frequencies:
+            starts.append(starts[-1] + f)
+        return self.piece(starts, value)
+
+    def golomb(self, k: int, value: int = 0) -> int:
+        base, bits = 0, k
+        while bits < GOLOMB_MAX and self.raw(1, value >= base + (1 << bits)):
+            base += 1 << bits
+            bits += 1
+        low = min(bits, 16)
+        rest = max(value - base, 0)
+        high = self.raw(bits - low, rest >> low)
+        return base + (high << low) + self.raw(low, rest & ((1 << low) - 1))
+
+
+class Writer(Coder):
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, int]] = []
+
+    def piece(self, starts: Sequence[int], value: int) -> int:
+        self.pieces.append((starts[value], starts[value + 1] - starts[value]))
+        return value
+
+    def finish(self) -> bytes:
+        state, words = LOW, []
+        for start, freq in reversed(self.pieces):
+            if state >= freq << 16:
+                words.append(state & 0xFFFF)
+                state >>= 16
+            state = (state // freq << 16) + state % freq + start
+        words += [state >> 16, state & 0xFFFF]
+        return b"".join(w.to_bytes(2, "little") for w in reversed(words))
+
+
+class Reader(Coder):
+    def __init__(self, data: bytes) -> None:
+        self.state, self.data, self.at = int.from_bytes(data[:4], "little"), data, 4
+        self.over = len(data) < 4 or len(data) % 2 != 0 or self.state < LOW
+
+    def piece(self, starts: Sequence[int], value: int) -> int:
+        slot = self.state & 0xFFFF
+        low, high = 0, len(starts) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if starts[middle] <= slot else (low, middle)
+        start, freq = starts[low], starts[low + 1] - starts[low]
+        self.state = freq * (self.state >> 16) + slot - start
+        if self.state < LOW:
+            word = self.data[self.at : self.at + 2]
+            self.over |= len(word) < 2
+            self.state = self.state << 16 | (int.from_bytes(word, "little") if len(word) == 2 else 0)
+            self.at += 2
+        return low
+
+    def whole(self) -> bool:
+        """Whether everything was read, and nothing but it."""
+        return not self.over and self.at == len(self.data) and self.state == LOW
