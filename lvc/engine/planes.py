@@ -1,0 +1,116 @@
+"""Planes of 12-bit samples as the networks' patches, and the lapping filter across block borders: in C, and in numpy to
+read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .library import address, library
+
+Array = npt.NDArray[Any]
+SAMPLE_MAX = 4095
+PATCH = 96
+LAP_BITS = 14
+
+
+def _int16(a: Array, shape: tuple[int, ...]) -> Array:
+    if a.dtype != np.int16 or a.shape != shape:
+        raise ValueError(f"a plane is {a.dtype} {a.shape}, not int16 {shape}")
+    return np.ascontiguousarray(a)
+
+
+def to_patches(luma: Array, chroma: Array, offset: int) -> Array:
+    """`luma` int16 [8·h,8·w], `chroma` int16 [2,4·h,4·w] → int16 [h,w,96], less `offset`."""
+    rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
+    luma, chroma = _int16(luma, (8 * rows, 8 * columns)), _int16(chroma, (2, 4 * rows, 4 * columns))
+    out = np.empty((rows, columns, PATCH), np.int16)
+    library().lvc_planes_to_patches(address(luma), address(chroma), rows, columns, offset, address(out))
+    return out
+
+
+def to_planes(
+    residual: Array,
+    shift: int,
+    offset: int = 0,
+    prediction: tuple[Array, Array] | None = None,
+    wanted: Array | None = None,
+) -> tuple[Array, Array]:
+    """Patches int16 [h,w,96] → luma and chroma: clamp(prediction + offset + ((residual + half) >> shift), 0, 4095), and
+    the prediction as it is in blocks of 2x2 patches that are not `wanted` [h/2,w/2]."""
+    rows, columns, _ = residual.shape
+    residual = _int16(residual, (rows, columns, PATCH))
+    luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
+    given: list[Array | None] = [None, None]
+    if prediction is not None:
+        given = [_int16(prediction[0], luma.shape), _int16(prediction[1], chroma.shape)]
+    mask = None
+    if wanted is not None:
+        if wanted.shape != (rows // 2, columns // 2) or rows % 2 or columns % 2:
+            raise ValueError(f"a mask is {wanted.shape} for {rows} x {columns} patches")
+        mask = np.ascontiguousarray(wanted, np.uint8)
+    library().lvc_patches_to_planes(
+        address(residual), rows, columns, shift, offset, *(None if p is None else address(p) for p in given),
+        None if mask is None else address(mask), address(luma), address(chroma),
+    )  # fmt: skip
+    return luma, chroma
+
+
+def lap(plane: Array, matrix: Array) -> Array:
+    """`matrix` int16 [2·half,2·half] in 1/16384: 2·half samples around each border between blocks of 2·half go through
+    it, along rows and then along columns: out[j] = Σ in[k]·matrix[k,j]. `plane` int16, whole blocks."""
+    n = len(matrix)
+    if n not in (8, 16) or matrix.shape != (n, n) or matrix.dtype != np.int16:
+        raise ValueError("a lapping matrix is int16 of 8 x 8 or 16 x 16")
+    if plane.ndim != 2 or min(plane.shape) < n or plane.shape[0] % n or plane.shape[1] % n:
+        raise ValueError(f"a plane of {plane.shape} is not of whole blocks of {n}")
+    largest = int(np.abs(plane.astype(np.int32)).max())
+    if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * max(largest, 1) >= 1 << 30:
+        raise ValueError("a lapping matrix could overflow")
+    out = _int16(plane, plane.shape).copy()
+    library().lvc_lap(address(out), *plane.shape, n // 2, address(np.ascontiguousarray(matrix)))
+    return out
+
+
+# The same in numpy
+
+
+def to_patches_reference(luma: Array, chroma: Array, offset: int) -> Array:
+    rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
+    y = luma.reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(rows, columns, 64)
+    uv = chroma.reshape(2, rows, 4, columns, 4).transpose(1, 3, 0, 2, 4).reshape(rows, columns, 32)
+    return np.clip(np.concatenate([y, uv], -1).astype(np.int32) - offset, -32768, 32767).astype(np.int16)
+
+
+def to_planes_reference(
+    residual: Array,
+    shift: int,
+    offset: int = 0,
+    prediction: tuple[Array, Array] | None = None,
+    wanted: Array | None = None,
+) -> tuple[Array, Array]:
+    rows, columns, _ = residual.shape
+    r = (residual.astype(np.int32) + (1 << (shift - 1) if shift else 0)) >> shift
+    y = r[..., :64].reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
+    uv = r[..., 64:].reshape(rows, columns, 2, 4, 4).transpose(2, 0, 3, 1, 4).reshape(2, 4 * rows, 4 * columns)
+    out = []
+    for plane, side, start in zip((y, uv), (8, 4), prediction or (0, 0), strict=True):
+        full = np.clip(plane + offset + np.asarray(start, np.int32), 0, SAMPLE_MAX)
+        if wanted is not None:
+            full = np.where(wanted.astype(bool).repeat(2 * side, 0).repeat(2 * side, 1), full, start)
+        out.append(full.astype(np.int16))
+    return out[0], out[1]
+
+
+def lap_reference(plane: Array, matrix: Array) -> Array:
+    for _ in range(2):
+        n = len(matrix)
+        out = plane.astype(np.int64).copy()
+        inner = out[:, n // 2 : -n // 2]
+        blocks = inner.reshape(len(plane), -1, n) @ matrix.astype(np.int64)
+        moved = (blocks + (1 << (LAP_BITS - 1))) >> LAP_BITS
+        out[:, n // 2 : -n // 2] = np.clip(moved.reshape(inner.shape), -32768, 32767)
+        plane = out.T
+    return np.ascontiguousarray(plane.astype(np.int16))

@@ -1,0 +1,58 @@
+"""Patches and lapping in C, against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lvc.engine import planes
+
+
+def picture(rows: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    luma, chroma = rng.integers(0, 4096, (8 * rows, 8 * columns)), rng.integers(0, 4096, (2, 4 * rows, 4 * columns))
+    return luma.astype(np.int16), chroma.astype(np.int16)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (4, 10)])
+def test_planes_become_patches_and_planes_again(rows: int, columns: int) -> None:
+    luma, chroma = picture(rows, columns, 0)
+    patches = planes.to_patches(luma, chroma, 2048)
+    assert np.array_equal(patches, planes.to_patches_reference(luma, chroma, 2048))
+    back = planes.to_planes(patches, 0, 2048)
+    assert np.array_equal(back[0], luma) and np.array_equal(back[1], chroma)
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_residual_is_added(shift: int, masked: bool) -> None:
+    rng = np.random.default_rng(1)
+    residual = rng.integers(-32768, 32768, (4, 6, 96)).astype(np.int16)
+    wanted = rng.random((2, 3)) < 0.5 if masked else None
+    prediction = picture(4, 6, 2)
+    found = planes.to_planes(residual, shift, 0, prediction, wanted)
+    expected = planes.to_planes_reference(residual, shift, 0, prediction, wanted)
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+    if wanted is not None:
+        still = ~wanted.repeat(16, 0).repeat(16, 1)
+        assert np.array_equal(found[0][still], prediction[0][still])
+
+
+@pytest.mark.parametrize("n", [8, 16])
+def test_lapping_and_back(n: int) -> None:
+    rng = np.random.default_rng(n)
+    orthonormal = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    matrix = np.rint(orthonormal * (1 << planes.LAP_BITS)).astype(np.int16)
+    for rows, columns in ((n, n), (3 * n, 9 * n)):
+        plane = (rng.integers(0, 4096, (rows, columns)) - 2048).astype(np.int16)
+        there = planes.lap(plane, matrix)
+        assert np.array_equal(there, planes.lap_reference(plane, matrix))
+        back = planes.lap(there, np.ascontiguousarray(matrix.T))
+        # along rows and along columns commute, but for rounding
+        assert np.abs(back.astype(int) - plane).max() <= 6
+        assert (rows == n) == np.array_equal(there, plane)
+
+
+def test_a_matrix_that_could_overflow_is_refused() -> None:
+    with pytest.raises(ValueError, match="overflow"):
+        planes.lap(np.full((8, 8), 32767, np.int16), np.full((8, 8), 32767, np.int16))
