@@ -96,8 +96,8 @@ def to_planes_reference(
     y = r[..., :64].reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
     uv = r[..., 64:].reshape(rows, columns, 2, 4, 4).transpose(2, 0, 3, 1, 4).reshape(2, 4 * rows, 4 * columns)
     out = []
-    for plane, side, start in zip((y, uv), (8, 4), prediction or (0, 0), strict=True):
-        full = np.clip(plane + offset + np.asarray(start, np.int32), 0, SAMPLE_MAX)
+    for plane, side, start in zip((y, uv), (8, 4), prediction or (np.zeros_like(y), np.zeros_like(uv)), strict=True):
+        full = np.clip(plane + offset + start.astype(np.int32), 0, SAMPLE_MAX)
         if wanted is not None:
             full = np.where(wanted.astype(bool).repeat(2 * side, 0).repeat(2 * side, 1), full, start)
         out.append(full.astype(np.int16))

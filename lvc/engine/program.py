@@ -369,8 +369,8 @@ _LAYER_FIELDS = (
 def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None) -> None:
     """Metadata `lvc.programs`: {"version": 1, "levels": n, "programs": {name: {"tensors": [[name, kind, scale,
     channels], …], "inputs": […], "outputs": […], "layers": [{field: value, "sources": [[tensor, shift, zero],
-    …]}, …]}}}. Arrays: `NAME/LAYER/PART/weight`, `bias`, `shift`; `NAME/LAYER/gain`, `gain_shift`, `tables`; `tables/reach`,
-    `tables/frequencies`."""
+    …]}, …]}}}. Arrays: `NAME/LAYER/PART/weight`, `bias`, `shift`; `NAME/LAYER/gain`, `gain_shift`, `tables`;
+    `tables/reach`, `tables/frequencies`."""
     check(model)
     arrays: dict[str, np.ndarray] = {}
     programs: dict[str, Any] = {}

@@ -52,8 +52,8 @@ def read(x: IntArray, kind: str, source: p.Source, layer: p.Layer) -> IntArray:
         return x
     moved = (x + half(source.shift)) >> source.shift
     if layer.wide:
-        return np.clip(moved, -layer.limit, layer.limit)
-    return np.clip(moved + source.zero, 0, 127)
+        return np.asarray(np.clip(moved, -layer.limit, layer.limit))
+    return np.asarray(np.clip(moved + source.zero, 0, 127))
 
 
 def size_at(at8: int, scale: int) -> int:
