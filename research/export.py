@@ -34,6 +34,8 @@ CONTEXT_LIMIT = 2047
 """12-bit samples around 2040; differences clamped to ±4 quarter steps have the same range."""
 
 Array = np.ndarray[Any, Any]
+Read = tuple[p.Source, list[tuple[float, int]], Array]
+"""A source; unit and zero point of its channels; what rounding took from them on average."""
 
 
 def levels_of(places: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,8 +61,9 @@ def gaussian_tables() -> p.Tables:
         one = tail[1 : r + 1] - tail[2 : r + 2]
         middle = 1 - 2 * tail[1]
         w = np.concatenate([one[::-1], [middle], one, [max(2 * tail[r + 1], 1e-5)]])
-        f = np.maximum(np.rint(w / w.sum() * 65536), 1).astype(np.int64)
-        f[r] += 65536 - f.sum()
+        share = w / w.sum() * (65536 - len(w))
+        f = 1 + share.astype(np.int64)
+        f[np.argsort(share.astype(np.int64) - share, kind="stable")[: 65536 - f.sum()]] += 1
         rows.append(f)
     return p.Tables(reach, np.concatenate(rows).astype(np.uint32))
 
@@ -84,22 +87,30 @@ class Exporter:
         self.program.inputs.append(self.tensor(name, kind, scale, channels))
         return self.program.inputs[-1]
 
-    def source(self, tensor: int, act: str, unit: Array | float) -> tuple[p.Source, list[tuple[float, int]]]:
+    def offset(self, act: str) -> Array:
+        return self.scale.get(act + ":offset", np.zeros(len(self.scale[act])))
+
+    def source(self, tensor: int, act: str, unit: Array | float) -> Read:
         """A 16-bit tensor of `unit` as `act` reads it."""
         ratio = self.scale[act] / unit
         shift = int(np.rint(np.log2(ratio.mean())))
         assert np.allclose(ratio, 2.0**shift, rtol=1e-4), (act, ratio.min(), ratio.max())
-        return p.Source(tensor, shift, self.zero[act]), [(float(s), self.zero[act]) for s in self.scale[act]]
+        return p.Source(tensor, shift, self.zero[act]), [(float(s), self.zero[act]) for s in self.scale[act]], self.offset(act)
 
-    def as_is(self, tensor: int, act: str) -> tuple[p.Source, list[tuple[float, int]]]:
+    def ordered(self, tensor: int, act: str, unit: Array | float) -> Read:
+        """As `source`, of channels in the order of latents."""
+        source, columns, offset = self.source(tensor, act, unit)
+        return source, [columns[c] for c in self.channels], offset[self.channels]
+
+    def as_is(self, tensor: int, act: str) -> Read:
         """A 7-bit tensor that `act` made."""
-        return p.Source(tensor), [(float(s), self.zero[act]) for s in self.scale[act]]
+        return p.Source(tensor), [(float(s), self.zero[act]) for s in self.scale[act]], self.offset(act)
 
     def conv(
         self,
         name: str,
         out: int,
-        read: list[tuple[p.Source, list[tuple[float, int]]]],
+        read: list[Read],
         weight: Array,
         bias: Array,
         rows: Array,
@@ -107,10 +118,11 @@ class Exporter:
         **more: Any,
     ) -> int:
         """`weight` [outputs,inputs] and `rows` in the engine's order."""
-        columns = [c for _, columns in read for c in columns]
+        columns = [c for _, columns, _ in read for c in columns]
+        bias = bias + weight @ np.concatenate([offset for *_, offset in read])
         part = q.matrix(weight / rows[:, None], bias / rows, columns, 1.0, wide=more["limit"] if more.get("wide") else 0)
         outputs = len(weight) // (4 if mode == p.UP2 else 1)
-        self.program.layers.append(p.Layer(p.CONV, out, [s for s, _ in read], outputs, mode, parts=[part], **more))
+        self.program.layers.append(p.Layer(p.CONV, out, [s for s, *_ in read], outputs, mode, parts=[part], **more))
         return out
 
     def weights(self, name: str) -> tuple[Array, Array]:
@@ -130,17 +142,18 @@ class Exporter:
         assert isinstance(block, Block)
         t = self.program.tensors[tensor]
         unit = self.scale[trunk]
-        (first, read_a), (second, read_f) = (self.source(tensor, f"{name}.{r}", unit) for r in ("read_a", "read_f"))
+        (first, *read_a), (second, *read_f) = (self.source(tensor, f"{name}.{r}", unit) for r in ("read_a", "read_f"))
 
-        def made(part: str, read: list[tuple[float, int]]) -> p.Weights:
+        def made(part: str, read: list[Any]) -> p.Weights:
             weight, bias = self.weights(f"{name}.{part}")
             rows = self.units[f"{name}.{part}"][0]
-            return q.matrix(weight / rows[:, None], bias / rows, read, 1.0)
+            return q.matrix(weight / rows[:, None], (bias + weight @ read[1]) / rows, read[0], 1.0)
 
-        def inside(act: str) -> list[tuple[float, int]]:
-            return self.as_is(0, f"{name}.{act}")[1]
+        def inside(act: str) -> list[Any]:
+            return list(self.as_is(0, f"{name}.{act}")[1:])
 
         wd, bd = self.weights(f"{name}.d")
+        bd = bd + wd.sum((1, 2, 3)) * self.offset(f"{name}.after_a")
         ratio = self.scale[f"{name}.after_a"] / self.scale[f"{name}.after_d"]
         d = q.depthwise(wd[:, 0] * ratio[:, None, None], bd / self.scale[f"{name}.after_d"], (1.0, self.zero[f"{name}.after_a"]), 1.0)
         product = self.scale[f"{name}.after_u"] * self.scale[f"{name}.after_v"]
@@ -189,12 +202,12 @@ class Exporter:
         w, b, rows = self.shuffled("hyper_decoder.0")
         up = self.tensor("hyper_decoder", p.U7, 5, len(w) // 4)
         # hyper-latents at 1/64 → features at 1/32 → at 1/16
-        self.conv("hyper_decoder.0", up, [(p.Source(z, 0, 64), [(1.0, 64)] * channels)], w, b, rows, p.UP2, leaky=True, zero=self.zero["hyper_decoder.2"])
+        self.conv("hyper_decoder.0", up, [(p.Source(z, 0, 64), [(1.0, 64)] * channels, np.zeros(channels))], w, b, rows, p.UP2, leaky=True, zero=self.zero["hyper_decoder.2"])
         w, b, rows = self.shuffled("hyper_decoder.3")
         zero = self.zero["after_hyper"] if self.program.tensors[out].kind == p.U7 else 0
         return self.conv("hyper_decoder.3", out, [self.as_is(up, "hyper_decoder.2")], w, b, rows, p.UP2, zero=zero)
 
-    def latents(self, features: list[tuple[p.Source, list[tuple[float, int]]]], offset: torch.Tensor) -> int:
+    def latents(self, features: list[Read], offset: torch.Tensor) -> int:
         """`offset` [rows of levels, M] of the indices."""
         net, m = self.net.entropy, self.net.m
         order = np.arange(m).reshape(-1, 4).T.ravel()
@@ -210,12 +223,12 @@ class Exporter:
             if s:
                 before = weight.shape[1] - m
                 weight = np.concatenate([weight[:, :before], weight[:, before + order]], 1)
-                source, columns = self.source(values, "entropy.known", SIXTEENTH)
-                read.append((source, columns))
+                read.append(self.source(values, "entropy.known", SIXTEENTH))
             mix = self.tensor(f"mix{s}", p.U7, 4, hidden)
             after = f"entropy.after_mix.{s}"
             self.conv("mix", mix, read, weight, bias + moved[:LEVELS], self.scale[after], leaky=True, zero=self.zero[after])
             wd, bd = self.weights(f"entropy.spread.{s}")
+            bd = bd + wd.sum((1, 2, 3)) * self.offset(after)
             trunk = self.scale[f"entropy.{s}"]
             part = q.depthwise(wd[:, 0] * (self.scale[after] / trunk)[:, None, None], bd / trunk, (1.0, self.zero[after]), 1.0)
             h = self.tensor(f"spread{s}", p.S16, 4, hidden)
@@ -237,11 +250,13 @@ class Exporter:
         w, b = self.weights("decoder_out")
         trunk = "decoder8" if isinstance(self.net, Intra) else "decoder"
         neural = self.tensor("decoder_out", p.S16, 3, PATCH)
-        self.conv("decoder_out", neural, [self.source(features, "read_out", self.scale[trunk])], w, b, self.scale["wide_out"])
+        units = self.scale[trunk] * 2  # half of what 16 bits hold, so that nothing is clamped
+        last = (p.Source(features, 1), [(float(u), 0) for u in units], np.zeros(len(units)))
+        self.conv("decoder_out", neural, [last], w, b, self.scale["wide_out"], wide=True, limit=16384)
         neural = self.gain("decoder_out_gain", neural, self.scale["wide_out"], EIGHTH, out_gain)
         w, b, _ = self.shuffled("decoder_linear", np.ones(4 * PATCH))
         out = self.tensor("patches", p.S16, 3, PATCH)
-        read = [(p.Source(n), [(float(u), 0) for u in unit])]
+        read = [(p.Source(n), [(float(u), 0) for u in unit], np.zeros(len(unit)))]
         return self.conv("decoder_linear", out, read, w[:, self.channels], b, np.full(len(w), EIGHTH), p.UP2, wide=True, limit=LINEAR_LIMIT, add=neural)
 
 
@@ -255,8 +270,7 @@ def key(net: Intra, cal: Calibration) -> p.Program:
     unit = e.scale["read_decoder_in"] / 16
     n = e.gain("gain_n", values, SIXTEENTH, unit[e.channels], gain_n[:, e.channels])
     w, b = e.weights("decoder_in")
-    source, columns = e.source(n, "read_decoder_in", unit)
-    t = e.conv("decoder_in", e.tensor("decoder_in", p.S16, 4, len(w)), [(source, [columns[c] for c in e.channels])], w[:, e.channels], b, e.scale["wide_decoder_in"])
+    t = e.conv("decoder_in", e.tensor("decoder_in", p.S16, 4, len(w)), [e.ordered(n, "read_decoder_in", unit)], w[:, e.channels], b, e.scale["wide_decoder_in"])
     t = e.gain("gain_d", t, e.scale["wide_decoder_in"], e.scale["decoder16"], e.gains(net.gain_d))
     t = e.blocks("decoder16", t)
     w, b, rows = e.shuffled("decoder_up")
@@ -275,27 +289,26 @@ def predicted(net: Inter, cal: Calibration) -> p.Program:
     d = e.gain("difference_gain", d, 1 / 4080, d_unit, 1 / (4 * e.delta()))
     (wa, ba), (wd, bd) = e.weights("context_in"), e.weights("context_d")
     t = e.tensor("context_in", p.S16, 3, len(wa))
-    read = [(p.Source(w), [(1 / 4080, 0)] * PATCH), (p.Source(d), [(d_unit, 0)] * PATCH)]
+    read = [(p.Source(x), [(u, 0)] * PATCH, np.zeros(PATCH)) for x, u in ((w, 1 / 4080), (d, d_unit))]
     e.conv("context_in", t, read, np.concatenate([wa, wd], 1), ba + bd, e.scale["wide_context"], wide=True, limit=CONTEXT_LIMIT)
     t = e.gain("context_gain", t, e.scale["wide_context"], e.scale["context_block"], e.gains(net.context_gain))
     c = e.block("context_block", t, "context_block")
     ws, bs = e.weights("context_side")
-    source, columns = e.source(c, "read_side", e.scale["context_block"])
+    source, columns, offset = e.source(c, "read_side", e.scale["context_block"])
     side = e.tensor("side", p.U7, 4, len(ws))
-    e.conv("context_side", side, [(source, columns * 4)], ws.transpose(0, 2, 3, 1).reshape(len(ws), -1), bs, e.scale["after_side"], p.DOWN2, zero=e.zero["after_side"])
+    e.conv("context_side", side, [(source, columns * 4, np.tile(offset, 4))], ws.transpose(0, 2, 3, 1).reshape(len(ws), -1), bs, e.scale["after_side"], p.DOWN2, zero=e.zero["after_side"])
     with torch.no_grad():
         z = e.hyper(net.hyper_scale[e.place])
         offset = net.entropy_kind[e.place]
     hyper = e.hyper_decoder(z, e.tensor("hyper", p.U7, 4, len(ws)))
-    features = [e.as_is(hyper, "after_hyper"), e.as_is(side, "after_side"), (p.Source(flags), [(1 / 127, 0)])]
+    features = [e.as_is(hyper, "after_hyper"), e.as_is(side, "after_side"), (p.Source(flags), [(1 / 127, 0)], np.zeros(1))]
     values = e.latents(features, offset)
     inverse = e.gains(net.inverse_gain)
     unit = e.scale["read_decoder_in"] / 16
     n = e.gain("inverse_gain", values, SIXTEENTH, unit[e.channels], inverse[:, e.channels])
     wi, bi, rows = e.shuffled("decoder_in")
-    source, columns = e.source(n, "read_decoder_in", unit)
     f = e.tensor("decoder_in", p.U7, 3, len(wi) // 4)
-    e.conv("decoder_in", f, [(source, [columns[k] for k in e.channels])], wi[:, e.channels], bi, rows, p.UP2, zero=e.zero["after_decoder_in"])
+    e.conv("decoder_in", f, [e.ordered(n, "read_decoder_in", unit)], wi[:, e.channels], bi, rows, p.UP2, zero=e.zero["after_decoder_in"])
     wm, bm = e.weights("decoder_mix")
     t = e.tensor("decoder_mix", p.S16, 3, len(wm))
     e.conv("decoder_mix", t, [e.as_is(f, "after_decoder_in"), e.source(c, "read_mix_c", e.scale["context_block"])], wm, bm, e.scale["wide_mix"])

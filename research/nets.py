@@ -127,15 +127,18 @@ class _Rounded(torch.autograd.Function):
 
 class Act(nn.Module):
     """A point where the integer engine rounds: `scale` [channels] is the value of one unit there, None (off) leaves
-    floats as they are. Integers lie in -zero … high - zero. `watch` sees floats during calibration. Nothing of this is
+    floats as they are; `offset` [channels] takes back what rounding adds on average (>> 3 rounds down), and is
+    part of the next bias in the engine. Integers lie in -zero … high - zero. `watch` sees floats during calibration. Nothing of this is
     in the state dict: quantise.py keeps it in a file of its own."""
 
     scale: torch.Tensor | None
+    offset: torch.Tensor | None
 
     def __init__(self, leaky: bool = False, signed8: bool = False) -> None:
         super().__init__()
         self.leaky = leaky
         self.register_buffer("scale", None, persistent=False)
+        self.register_buffer("offset", None, persistent=False)
         self.zero, self.high = (128, 255) if signed8 else (64, 127)
         self.signed8 = signed8
         self.watch: Callable[[torch.Tensor], None] | None = None
@@ -143,7 +146,8 @@ class Act(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.scale is not None:
             scale = self.scale.view(1, -1, 1, 1)
-            return _Rounded.apply(x, scale, self.leaky, float(-self.zero), float(self.high - self.zero))  # type: ignore[no-any-return, no-untyped-call]
+            x = _Rounded.apply(x, scale, self.leaky, float(-self.zero), float(self.high - self.zero))  # type: ignore[no-untyped-call]
+            return x if self.offset is None else x + self.offset.view(1, -1, 1, 1).to(x.dtype)
         if self.watch is not None:
             self.watch(x)
         return lrelu(x) if self.leaky else x

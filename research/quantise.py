@@ -29,6 +29,8 @@ from nets import Act, Block, Conv, Entropy, Inter, Intra, Wide  # noqa: E402
 
 SAMPLES, PER_CALL = 4096, 192
 ZEROS_LEAKY, ZEROS = (8, 12, 16, 24), (48, 64, 80)
+CLIP = 20
+"""Quarters of octaves that may be clamped."""
 TRUNK_SHIFT = 6
 """The shift of a trunk's coarsest reader: 16 bits are then 8 times the range of 7."""
 LINEAR_LIMIT = 8191
@@ -137,7 +139,7 @@ def best(x: torch.Tensor, act: Act, zero: int, weight: torch.Tensor, blend: floa
     if whole:
         room = room.amax(1, keepdim=True).expand_as(room)
     top = room.amax(0).clamp_min(1e-7)
-    tries = torch.stack([top * 2 ** (-k / 4) for k in range(20)])
+    tries = torch.stack([top * 2 ** (-k / 4) for k in range(CLIP)])
     found = torch.stack([errors(x, t, act, zero) for t in tries])
     if whole:
         found = (found * weight).sum(1, keepdim=True).expand_as(found)
@@ -173,6 +175,9 @@ def calibrate(net: nn.Module, samples: Samples, blend: float = 1.0) -> Calibrati
         x, w = samples.of(n), weight(n)
         tries = [(*best(x, act, z, w, blend), z) for z in (ZEROS_LEAKY if act.leaky else ZEROS)]
         scale, _, zero = min(tries, key=lambda t: t[1])
+        if n == "hyper_decoder.2":  # hyper-latents seldom seen must not ask for weights beyond 8 bits
+            first = net.hyper_decoder[0].weight.detach().abs().flatten(1).amax(1)  # type: ignore[index, union-attr]
+            scale = torch.maximum(scale, first.reshape(-1, 4).amax(1) / 100)
         out[n] = scale, zero
     for n, m in net.named_modules():
         if isinstance(m, Block) and f"{n}.gate" in samples.rows:
@@ -188,9 +193,10 @@ def calibrate(net: nn.Module, samples: Samples, blend: float = 1.0) -> Calibrati
             out[n] = min(scales, key=lambda s: float(errors(x, s, acts[n], 64).sum())), 64
     for n, largest in samples.largest.items():
         if isinstance(samples.points[n], Wide):
-            bound, room = (LINEAR_LIMIT, 1.5) if "linear" in n else (32767, 3.0)
+            bound, room = (LINEAR_LIMIT, 1.5) if "linear" in n else (4096, 1.0)
             out[n] = (largest.clamp_min(float(largest.max()) / 256) * room / bound), 0
-    return out
+    fit(net, out)
+    return out | offsets(net, out, samples)
 
 
 def gate(net: nn.Module, name: str, samples: Samples, weight: torch.Tensor, blend: float) -> Calibration:
@@ -247,6 +253,60 @@ def trunk_units(name: str, trunk: Trunk, net: nn.Module, samples: Samples, weigh
     return out
 
 
+def fit(net: nn.Module, cal: Calibration) -> None:
+    """Makes units coarser where a weight would not fit into 8 bits: a trunk's as a whole, others' by channel."""
+    found = trunks(net)
+    writers: dict[str, list[str]] = {}
+    for t, trunk in found.items():
+        if t in cal:
+            blocks = sorted({r.rsplit(".", 1)[0] for r in trunk.readers if r.endswith(("read_a", "read_f"))})
+            writers[t] = [f"{b}.{k}" for b in blocks for k in "bg"]
+            if t.startswith("entropy"):
+                writers[t] = [t.replace("entropy", f"entropy.{k}") for k in ("spread", "more")]
+            if t == "hyper_mix":
+                writers[t].append("hyper_decoder.3")
+    ends = {f"{n}.a": f"{n}.after_a" for n, m in net.named_modules() if isinstance(m, Block)}
+    ends |= {f"{n}.d": f"{n}.after_d" for n, m in net.named_modules() if isinstance(m, Block)}
+    ends |= {f"entropy.mix.{k}": f"entropy.after_mix.{k}" for k in range(4)}
+    ends["hyper_decoder.0"] = "hyper_decoder.2"
+    if isinstance(net, Inter):
+        ends |= {"hyper_decoder.3": "after_hyper", "context_side": "after_side", "decoder_in": "after_decoder_in", "decoder_mix": "wide_mix"}
+    else:
+        ends |= {"decoder_in": "wide_decoder_in", "decoder_up": "wide_up"}
+
+    def excess(conv: str) -> torch.Tensor:
+        rows, columns = units(net, cal)[conv]
+        w = net.get_submodule(conv).weight.detach().float().flatten(2).abs().amax(2)  # type: ignore[union-attr, operator]
+        return ((w * columns).amax(1) / rows / 127).clamp_min(1.0)
+
+    for conv, act in ends.items():
+        if act in cal:
+            more = excess(conv)
+            scale, zero = cal[act]
+            cal[act] = scale * more.reshape(len(scale), -1).amax(1), zero
+    for t, convs in writers.items():
+        steps = max(math.ceil(math.log2(float(excess(c).max()))) for c in convs)
+        if steps:
+            unit, _ = cal[t]
+            cal[t] = unit * 2.0**steps, 0
+            for r in found[t].readers:  # none reads finer than the trunk
+                scale, zero = cal[r]
+                ratio = float((scale / cal[t][0]).mean())
+                cal[r] = (scale / min(ratio, 1.0) if ratio < 0.99 else scale), zero
+
+
+def offsets(net: nn.Module, cal: Calibration, samples: Samples) -> Calibration:
+    """What rounding takes from each Act on average, by channel."""
+    out: Calibration = {}
+    for n, (scale, zero) in cal.items():
+        act = dict(net.named_modules()).get(n)
+        if isinstance(act, Act) and not n.endswith(("after_u", "after_v", "known", "read_hyper")):
+            x = samples.of(n)
+            y = torch.where(x < 0, x / 8, x) if act.leaky else x
+            out[n + ":offset"] = (y - rounded(x, scale, act, zero)).mean(0), 0
+    return out
+
+
 # Application
 
 
@@ -292,12 +352,10 @@ def units(net: nn.Module, cal: Calibration) -> dict[str, tuple[torch.Tensor, tor
         out["context_side"] = s("after_side"), s("read_side")
         out["decoder_in"] = four(s("after_decoder_in")), s("read_decoder_in")
         out["decoder_mix"] = s("wide_mix"), torch.cat([s("after_decoder_in"), s("read_mix_c")])
-        out["decoder_out"] = s("wide_out"), s("read_out")
     else:
         out["hyper_decoder.3"] = four(s("hyper_mix")), s("hyper_decoder.2")
         out["decoder_in"] = s("wide_decoder_in"), s("read_decoder_in")
         out["decoder_up"] = four(s("wide_up")), s("read_up")
-        out["decoder_out"] = s("wide_out"), s("read_out")
     return out
 
 
@@ -308,8 +366,9 @@ def apply(net: nn.Module, cal: Calibration, weights: bool = True, activations: b
     """Switches the rounding of the decoder's side on."""
     for n, (scale, zero) in cal.items():
         module = dict(net.named_modules()).get(n)
-        if activations and isinstance(module, Act) and not n.startswith(ENCODER):
+        if activations and isinstance(module, Act) and not n.startswith(ENCODER) and n != "read_out":
             module.scale, module.zero = torch.as_tensor(scale).float(), int(zero)
+            module.offset = torch.as_tensor(cal[n + ":offset"][0]).float() if n + ":offset" in cal else None
     if weights:
         for n, (rows, columns) in units(net, cal).items():
             conv = net.get_submodule(n)
