@@ -67,8 +67,7 @@ def lap(plane: Array, matrix: Array) -> Array:
         raise ValueError("a lapping matrix is int16 of 8 x 8 or 16 x 16")
     if plane.ndim != 2 or min(plane.shape) < n or plane.shape[0] % n or plane.shape[1] % n:
         raise ValueError(f"a plane of {plane.shape} is not of whole blocks of {n}")
-    largest = int(np.abs(plane.astype(np.int32)).max())
-    if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * max(largest, 1) >= 1 << 30:
+    if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * 32768 + (1 << (LAP_BITS - 1)) >= 1 << 31:
         raise ValueError("a lapping matrix could overflow")
     out = _int16(plane, plane.shape).copy()
     library().lvc_lap(address(out), *plane.shape, n // 2, address(np.ascontiguousarray(matrix)))

@@ -79,8 +79,8 @@ class Layer:
     inputs source by source, tap by tap (row by row), channel by channel.
     block: `parts` A, depthwise, B, F, G; `zeros` after A, depthwise and the gate; `sources` are the trunk twice.
     gain: `gain` int16 [rows, channels], `gain_shift` uint8 [rows].
-    hyper: `tables` uint8 [rows, channels]. code: sources are means (s16) and table indices (u7) of a quarter of the channels;
-    `out` is the tensor of values, the same for steps 0 … 3.
+    hyper: `tables` uint8 [rows, channels]. code: sources are means (s16) and table indices (u7) of a quarter of the
+    channels; `out` is the tensor of values, the same for steps 0 … 3.
     """
 
     op: str

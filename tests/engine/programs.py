@@ -85,9 +85,9 @@ class Builder:
         self.program.layers.append(p.Layer(p.GAIN, out, [p.Source(source)], t.channels, gain=gain, gain_shift=shift))
         return out
 
-    def hyper(self, scale: int, channels: int, rows: int = 1) -> int:
+    def hyper(self, scale: int, channels: int) -> int:
         out = self.tensor(p.S16, scale, channels)
-        tables = self.rng.integers(1, p.TABLES, (rows, channels)).astype(np.uint8)
+        tables = self.rng.integers(1, p.TABLES, (1, channels)).astype(np.uint8)
         self.program.layers.append(p.Layer(p.HYPER, out, [], channels, tables=tables))
         return out
 
@@ -111,7 +111,7 @@ def codec(seed: int = 0, c8: int = 48, c16: int = 64, m: int = 32, levels: int =
     b = Builder(np.random.default_rng(seed))
     prediction, flags = b.input(p.S16, 3, c8), b.input(p.U7, 4, 1)
     side = b.conv([prediction], c16, p.U7, p.DOWN2, zero=20, leaky=True)
-    z = b.hyper(6, 20, levels)
+    z = b.hyper(6, 20)
     up = b.conv([z], 40, p.U7, p.UP2, leaky=True)
     features = b.conv([up], 36, p.S16, p.UP2)
     features = b.block(b.conv([features, side, flags], c16))

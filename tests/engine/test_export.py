@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Codec 2's float networks as integer programs: the same in C and numpy, and near what training's rounding computes."""
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def test_key_frames() -> None:
         np.array_equal(a, b)
         for a, b in zip(planes.key_planes(got, laps), planes.key_planes_reference(got, laps), strict=True)
     )
-    back = floats.lapped(*floats.from_patches(torch.from_numpy(got.astype(np.float32)).permute(2, 0, 1)[None] / 8 + 2040), back=True)
+    back = floats.lapped(
+        *floats.from_patches(torch.from_numpy(got.astype(np.float32)).permute(2, 0, 1)[None] / 8 + 2040), back=True
+    )
     assert np.abs(planes.key_planes(got, laps)[0] - back[0][0, 0].clamp(0, 4095).numpy()).max() < 1.5
 
 
@@ -136,8 +139,14 @@ def test_predicted_frames(place: int) -> None:
         residual = net.synthesis(n, c, level, kind)
     model = export.model(None, (net, cal))
     coded = keep[0, 0].numpy().astype(np.uint8)
-    inputs: list[np.ndarray] = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d)] + [coded[..., None] * 127]
-    given = {"y": (engine_order(y) * 16).astype(np.int16), "z": z[0].permute(1, 2, 0).numpy().astype(np.int16), "coded": coded}
+    inputs: list[np.ndarray] = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d)] + [
+        coded[..., None] * 127
+    ]
+    given = {
+        "y": (engine_order(y) * 16).astype(np.int16),
+        "z": z[0].permute(1, 2, 0).numpy().astype(np.int16),
+        "coded": coded,
+    }
     global LEVEL
     before, LEVEL = LEVEL, LEVEL + place * export.LEVELS
     try:
