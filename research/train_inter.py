@@ -137,6 +137,8 @@ def main() -> None:
     p.add_argument("--decay-from", type=float, default=0.5)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--max-steps", type=int)
+    p.add_argument("--start", type=Path, help="a checkpoint whose weights are gone on from")
+    p.add_argument("--quantised", type=Path, help="calibration: train with the engine's rounding")
     a = p.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(a.seed)
@@ -152,6 +154,13 @@ def main() -> None:
 
         old = {k[6:]: v for k, v in load_file(a.warm).items() if k.startswith("inter.")}
         print("taken", len(net.warm(old)), "of", len(net.state_dict()), flush=True)
+    if a.start is not None or a.quantised is not None:
+        import quantise
+
+        if a.start is not None and not a.out.exists():
+            quantise.load(net, a.start)
+        if a.quantised is not None:
+            quantise.apply(net, torch.load(a.quantised, weights_only=True))
     net = net.to(memory_format=torch.channels_last)
     opts = optimizers(net, a.muon, a.adam)
     base_lr = [[g["lr"] for g in o.param_groups] for o in opts]

@@ -60,6 +60,8 @@ def main() -> None:
     p.add_argument("--levels", type=float, nargs=2, default=(7.0, 17.0))
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--max-steps", type=int)
+    p.add_argument("--start", type=Path, help="a checkpoint whose weights are gone on from")
+    p.add_argument("--quantised", type=Path, help="calibration: train with the engine's rounding")
     p.add_argument("--threads", type=int, default=1)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -68,6 +70,13 @@ def main() -> None:
     stills = Stills(a.cache)
     net = Intra()
     step, seconds = 0, 0.0
+    if a.start is not None or a.quantised is not None:
+        import quantise
+
+        if a.start is not None and not a.out.exists():
+            quantise.load(net, a.start)
+        if a.quantised is not None:
+            quantise.apply(net, torch.load(a.quantised, weights_only=True))
     net = net.to(memory_format=torch.channels_last)
     opts = optimizers(net, a.muon, a.adam)
     base = [[g["lr"] for g in o.param_groups] for o in opts]
@@ -80,7 +89,7 @@ def main() -> None:
         step, seconds, ema = state["step"], state["seconds"], state["ema"]
         rng = np.random.default_rng(a.seed + step)
         torch.manual_seed(a.seed + step)
-    else:
+    elif a.start is None:
         rows = torch.cat([blocks(patches(*stills.crops(rng, 32, a.crop))) for _ in range(8)])
         print("variance kept", pca_start(net, rows), flush=True)
     print(sum(q.numel() for q in net.parameters()) / 1e6, "M parameters", flush=True)
