@@ -1,7 +1,7 @@
 """Key frames beside x264's and x265's: the 24 Kodak pictures and the first frames of `val`, as 4:2:0 planes.
 
-    python research/intra_val.py anchors DATA/val OUT.json      # x264, x265 medium, one frame at CRFs, PSNR 6:1:1 and bits
-    python research/intra_val.py net DATA/val MODEL.pt OUT.json [--ema]  # estimated bits of a network (rate of its own tables)
+    python research/intra_val.py anchors DATA/val OUT.json           # x264, x265 medium: PSNR 6:1:1 and bits
+    python research/intra_val.py net DATA/val MODEL.pt OUT.json [--ema]  # a network: bits by its own tables
 
 BD-rate: PCHIP over log rate, mean over pictures. Rows: at most 512 for video frames.
 """
@@ -84,7 +84,9 @@ def anchors(root: Path, out: Path) -> None:
     out.write_text(json.dumps(table))
 
 
-def network(root: Path, model: Path, out: Path, use_ema: bool, levels: tuple[float, ...]) -> dict[str, list[tuple[float, float]]]:
+def network(
+    root: Path, model: Path, out: Path, use_ema: bool, levels: tuple[float, ...]
+) -> dict[str, list[tuple[float, float]]]:
     import torch
     from nets import Intra, from_patches, lapped
     from train_intra import patches
@@ -100,7 +102,9 @@ def network(root: Path, model: Path, out: Path, use_ema: bool, levels: tuple[flo
             x = patches(y[None], uv[None])
             for level in levels:
                 r, _, bits = net(x, torch.tensor([level]), noisy=False)
-                ry, ruv = (((p + 0.5) * 255).round().clamp(0, 255).numpy() for p in lapped(*from_patches(r.float()), back=True))
+                ry, ruv = (
+                    ((p + 0.5) * 255).round().clamp(0, 255).numpy() for p in lapped(*from_patches(r.float()), back=True)
+                )
                 table.setdefault(name, []).append((float(bits) / y.size, psnr((y, uv), (ry[0, 0], ruv[0]))))
     return table
 
@@ -121,5 +125,11 @@ if __name__ == "__main__":
     if sys.argv[1] == "anchors":
         anchors(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        found = network(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), "--ema" in sys.argv, (7.0, 9.0, 11.0, 13.0, 15.0, 17.0))
+        found = network(
+            Path(sys.argv[2]),
+            Path(sys.argv[3]),
+            Path(sys.argv[4]),
+            "--ema" in sys.argv,
+            (7.0, 9.0, 11.0, 13.0, 15.0, 17.0),
+        )
         compare(found, Path(sys.argv[4]))

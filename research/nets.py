@@ -8,7 +8,9 @@ of class k = 2(y&1) + (x&1) codes the quarter SQUARE[s][k] of the channels, know
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,21 +109,120 @@ def steps(height: int, width: int, channels: int, device: torch.device) -> list[
     return out
 
 
+class _Rounded(torch.autograd.Function):
+    """What the engine makes of a tensor, in units of `scale` by channel: rounded, leaky (negative ones >> 3), clamped.
+    Gradients go through the rounding, and end where values are clamped."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, leaky: bool, low: float, high: float) -> torch.Tensor:  # type: ignore[override]
+        v = torch.floor(x.float() / scale + 0.5)
+        negative = v < 0
+        if leaky:
+            v = torch.where(negative, torch.floor(v / 8), v)
+        slope = ((v >= low) & (v <= high)).to(x.dtype)
+        if leaky:
+            slope = torch.where(negative, slope / 8, slope)
+        ctx.save_for_backward(slope)
+        return (v.clamp(low, high) * scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+        return grad * ctx.saved_tensors[0], None, None, None, None
+
+
+class Act(nn.Module):
+    """A point where the integer engine rounds: `scale` [channels] is the value of one unit there, None (off) leaves
+    floats as they are; `offset` [channels] takes back what rounding adds on average (>> 3 rounds down), and is part of
+    the next bias in the engine. Integers lie in -zero … high - zero. `watch` sees floats during calibration. Nothing of
+    this is in the state dict: quantise.py keeps it in a file of its own."""
+
+    scale: torch.Tensor | None
+    offset: torch.Tensor | None
+
+    def __init__(self, leaky: bool = False, signed8: bool = False) -> None:
+        super().__init__()
+        self.leaky = leaky
+        self.register_buffer("scale", None, persistent=False)
+        self.register_buffer("offset", None, persistent=False)
+        self.zero, self.high = (128, 255) if signed8 else (64, 127)
+        self.signed8 = signed8
+        self.watch: Callable[[torch.Tensor], None] | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.scale is not None:
+            scale = self.scale.view(1, -1, 1, 1)
+            x = _Rounded.apply(x, scale, self.leaky, float(-self.zero), float(self.high - self.zero))  # type: ignore[no-untyped-call]
+            return x if self.offset is None else x + self.offset.view(1, -1, 1, 1).to(x.dtype)
+        if self.watch is not None:
+            self.watch(x)
+        return lrelu(x) if self.leaky else x
+
+
+class Wide(nn.Module):
+    """A tensor of 16 bits: only its range is of interest, for the unit that export.py gives it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watch: Callable[[torch.Tensor], None] | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.watch is not None:
+            self.watch(x)
+        return x
+
+
+def integers(
+    weight: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, most: int = 127
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [outputs,inputs,…] between integers in units of `rows` [outputs] and `columns` [inputs] → (integers as
+    floats, shift [outputs]): out = (Σ integers · in) >> shift. Shifts of 1 … 24, as large as `most` allows."""
+    ratio = columns.view(1, -1, *(1,) * (weight.ndim - 2)) / rows.view(-1, *(1,) * (weight.ndim - 1))
+    w = weight * ratio
+    largest = w.detach().abs().flatten(1).amax(1).clamp_min(1e-12)
+    shift = torch.floor(torch.log2((most + 0.49) / largest)).clamp(0, 23)
+    w = (w * torch.exp2(shift).view(-1, *(1,) * (weight.ndim - 1))).clamp(-most, most)
+    return round_ste(w), shift
+
+
+class Conv(nn.Conv2d):
+    """A convolution whose weights are rounded as the engine's where `rows` and `columns`, the units of its outputs and
+    inputs, are given."""
+
+    rows: torch.Tensor | None
+    columns: torch.Tensor | None
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.register_buffer("rows", None, persistent=False)
+        self.register_buffer("columns", None, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.rows is None or self.columns is None:
+            return super().forward(x)
+        w, shift = integers(self.weight, self.rows, self.columns)
+        back = self.rows * torch.exp2(-shift)
+        w = w * back.view(-1, 1, 1, 1) / self.columns.view(1, -1, 1, 1)
+        return self._conv_forward(x, w, self.bias)
+
+
 class Block(nn.Module):
     """DCVC's depth-wise block: 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair; both residual."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
-        self.a, self.d, self.b = nn.Conv2d(c, c, 1), nn.Conv2d(c, c, 3, padding=1, groups=c), nn.Conv2d(c, c, 1)
-        self.f, self.g = nn.Conv2d(c, 2 * c, 1), nn.Conv2d(c, c, 1)
+        self.a, self.d, self.b = Conv(c, c, 1), Conv(c, c, 3, padding=1, groups=c), Conv(c, c, 1)
+        self.f, self.g = Conv(c, 2 * c, 1), Conv(c, c, 1)
+        self.read_a, self.read_f = Act(), Act()
+        self.after_a, self.after_d = Act(leaky=True), Act()
+        self.after_u, self.after_v, self.gate = Act(leaky=True, signed8=True), Act(signed8=True), Act()
         for last in (self.b, self.g):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + self.b(self.d(lrelu(self.a(x))))
-        u, v = self.f(x).chunk(2, 1)
-        return x + self.g(lrelu(u) * v.clamp(-GATE, GATE))
+        x = x + self.b(self.after_d(self.d(self.after_a(self.a(self.read_a(x))))))
+        u, v = self.f(self.read_f(x)).chunk(2, 1)
+        return x + self.g(self.gate(self.after_u(u) * self.after_v(v.clamp(-GATE, GATE))))
 
 
 class Gains(nn.Module):
@@ -144,10 +245,14 @@ class Entropy(nn.Module):
     def __init__(self, m: int, features: int, hidden: int) -> None:
         super().__init__()
         self.m = m
-        self.mix = nn.ModuleList(nn.Conv2d(features + (m if s else 0), hidden, 1) for s in range(4))
-        self.spread = nn.ModuleList(nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden) for _ in range(4))
-        self.more = nn.ModuleList(nn.Conv2d(hidden, hidden, 1) for _ in range(4))
-        self.out = nn.ModuleList(nn.Conv2d(hidden, 2 * m, 1) for _ in range(4))
+        self.mix = nn.ModuleList(Conv(features + (m if s else 0), hidden, 1) for s in range(4))
+        self.spread = nn.ModuleList(Conv(hidden, hidden, 3, padding=1, groups=hidden) for _ in range(4))
+        self.more = nn.ModuleList(Conv(hidden, hidden, 1) for _ in range(4))
+        self.out = nn.ModuleList(Conv(hidden, 2 * m, 1) for _ in range(4))
+        self.known = Act()
+        self.after_mix = nn.ModuleList(Act(leaky=True) for _ in range(4))
+        self.read_more, self.read_out = (nn.ModuleList(Act() for _ in range(4)) for _ in range(2))
+        self.whole = False  # means in sixteenths, indices as whole numbers
         self.level = nn.Linear(1, hidden)
         for layer in self.out:
             nn.init.normal_(layer.weight, std=0.01)
@@ -170,14 +275,22 @@ class Entropy(nn.Module):
         start = (self.base + self.slope * (level - 11)[:, None])[:, :, None, None] + offset
         known = mu = index = None
         for s, mask in enumerate(masks):
-            given = features if known is None else torch.cat([features, known.clamp(-64, 64).to(features.dtype)], 1)
-            h = lrelu(self.mix[s](given) + self.level(lv)[:, :, None, None].to(features.dtype))
+            given = (
+                features
+                if known is None
+                else torch.cat([features, self.known(known.clamp(-64, 64).to(features.dtype))], 1)
+            )
+            h = self.after_mix[s](self.mix[s](given) + self.level(lv)[:, :, None, None].to(features.dtype))
             h = self.spread[s](h)
-            h = h + lrelu(self.more[s](h))
-            out = self.out[s](h).float()
+            h = h + lrelu(self.more[s](self.read_more[s](h)))
+            out = self.out[s](self.read_out[s](h)).float()
             mean, idx = out[:, : self.m], (out[:, self.m :] * 8 + start).clamp(0, TABLES - 1)
             part = mask.to(y.dtype)
-            got = (round_ste(y - mean) + mean) * (part if keep is None else part * keep)
+            q = y - mean
+            if self.whole:
+                mean, idx = round_ste(mean * 16) / 16, round_ste(idx)
+                q = torch.where(idx == 0, 0.0, y - mean)
+            got = (round_ste(q) + mean) * (part if keep is None else part * keep)
             known = got if known is None else known + got
             mu = mean * part if mu is None else mu + mean * part
             index = idx * part if index is None else index + idx * part
@@ -192,55 +305,61 @@ class Intra(nn.Module):
         super().__init__()
         self.m, self.z = m, z
         self.encoder_in, self.encoder8 = nn.Conv2d(PATCH, c, 1), nn.Sequential(*[Block(c) for _ in range(enc[0])])
-        self.encoder_down = nn.Conv2d(c, c16, 2, stride=2)
+        self.encoder_down = Conv(c, c16, 2, stride=2)
         self.encoder16 = nn.Sequential(*[Block(c16) for _ in range(enc[1])])
-        self.encoder_out = nn.Conv2d(c16, m, 1)
+        self.encoder_out = Conv(c16, m, 1)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.gain_e, self.latent_gain = Gains(c16), Gains(m)
         self.hyper_encoder = nn.Sequential(
-            nn.Conv2d(m, f, 1), nn.LeakyReLU(0.125), nn.Conv2d(f, f, 3, 2, 1), nn.LeakyReLU(0.125), nn.Conv2d(f, z, 3, 2, 1)
+            Conv(m, f, 1), Act(leaky=True), Conv(f, f, 3, 2, 1), Act(leaky=True), Conv(f, z, 3, 2, 1)
         )
         self.hyper_decoder = nn.Sequential(
-            nn.Conv2d(z, 4 * f, 1), nn.PixelShuffle(2), nn.LeakyReLU(0.125), nn.Conv2d(f, 4 * f, 1), nn.PixelShuffle(2)
+            Conv(z, 4 * f, 1), nn.PixelShuffle(2), Act(leaky=True), Conv(f, 4 * f, 1), nn.PixelShuffle(2)
         )
         self.hyper_mix = Block(f)
         self.hyper_scale = nn.Parameter(torch.full((z,), -1.0))
         self.entropy = Entropy(m, f, f)
         self.gain_n, self.gain_d, self.gain_d8, self.gain_o = Gains(m), Gains(c16), Gains(c), Gains(1)
-        self.decoder_in = nn.Conv2d(m, c16, 1)
+        self.decoder_in = Conv(m, c16, 1)
         self.decoder16 = nn.Sequential(*[Block(c16) for _ in range(dec[0])])
-        self.decoder_up = nn.Conv2d(c16, 4 * c, 1)
+        self.decoder_up = Conv(c16, 4 * c, 1)
         self.decoder8 = nn.Sequential(*[Block(c) for _ in range(dec[1])])
-        self.decoder_out = nn.Conv2d(c, PATCH, 1)
+        self.decoder_out = Conv(c, PATCH, 1)
         self.decoder_linear = nn.Conv2d(m, 4 * PATCH, 1)
+        self.read_down, self.read_encoder_out, self.read_hyper, self.read_features = Act(), Act(), Act(), Act()
+        self.read_decoder_in, self.read_up, self.read_out = Act(), Act(), Act()
+        self.wide_down, self.wide_encoder_linear = Wide(), Wide()
+        self.wide_decoder_in, self.wide_up, self.wide_out, self.wide_linear = Wide(), Wide(), Wide(), Wide()
 
     def analysis(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        e = self.encoder_down(self.encoder8(self.encoder_in(2 * x)))
-        e = self.encoder_out(self.encoder16(e * self.gain_e(level).to(e.dtype)))
+        e = self.wide_down(self.encoder_down(self.read_down(self.encoder8(self.encoder_in(2 * x)))))
+        e = self.encoder_out(self.read_encoder_out(self.encoder16(e * self.gain_e(level).to(e.dtype))))
         delta = step_size(level)[:, None, None, None]
-        return (self.encoder_linear(x).float() / delta + e.float()) * self.latent_gain(level)
+        return (self.wide_encoder_linear(self.encoder_linear(x).float()) / delta + e.float()) * self.latent_gain(level)
 
     def hyper_analysis(self, y: torch.Tensor) -> torch.Tensor:
         h = y.clamp(-LARGEST * 2, LARGEST * 2) / 4
         pad_y, pad_x = -h.shape[2] % 4, -h.shape[3] % 4
         if pad_y or pad_x:
             h = F.pad(h, (0, pad_x, 0, pad_y), mode="replicate")
-        return self.hyper_encoder(h).float().clamp(-31, 31)
+        return self.hyper_encoder(self.read_hyper(h)).float().clamp(-31, 31)
 
     def features(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return self.hyper_mix(self.hyper_decoder(z)[:, :, : size[0], : size[1]])
+        return self.read_features(self.hyper_mix(self.hyper_decoder(z)[:, :, : size[0], : size[1]]))
 
     def synthesis(self, n: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         n = n * self.gain_n(level)
         delta = step_size(level)[:, None, None, None]
-        f = self.decoder_in(n.clamp(-LARGEST, LARGEST))
+        f = self.wide_decoder_in(self.decoder_in(self.read_decoder_in(n.clamp(-LARGEST, LARGEST))))
         f = self.decoder16(f * self.gain_d(level).to(f.dtype))
-        f = F.pixel_shuffle(self.decoder_up(f), 2)
+        f = self.wide_up(F.pixel_shuffle(self.decoder_up(self.read_up(f)), 2))
         f = self.decoder8(f * self.gain_d8(level).to(f.dtype))
-        out = self.decoder_out(f).float() * (delta * self.gain_o(level))
-        return out + F.pixel_shuffle(self.decoder_linear(n * delta).float(), 2)
+        out = self.wide_out(self.decoder_out(self.read_out(f))).float() * (delta * self.gain_o(level))
+        return out + F.pixel_shuffle(self.decoder_linear(self.wide_linear(n * delta)).float(), 2)
 
-    def forward(self, x: torch.Tensor, level: torch.Tensor, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor, noisy: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Patches → (reconstructed patches, bits with noise [B], bits rounded [B])."""
         y = self.analysis(x, level)
         z_raw = self.hyper_analysis(y)
@@ -305,7 +424,7 @@ class KindGains(Gains):
         return super().forward(level) * torch.exp(self.kinds[kind])[:, :, None, None]
 
 
-CODED_BITS, COPY_BITS, LINEAR_GAIN = (float(v) for v in __import__("os").environ.get("SKIP", "6 2.5 1.4").split())
+CODED_BITS, COPY_BITS, LINEAR_GAIN = 10.0, 2.5, 1.25
 
 
 def block_error(patches: torch.Tensor) -> torch.Tensor:
@@ -319,62 +438,76 @@ class Inter(nn.Module):
     """Predicted frames. `w`: patches of the prediction, `d` of the difference of both predictions (0 where there is
     one), `kind` int64 [B]: place in the pyramid."""
 
-    def __init__(self, c: int = 96, m: int = 128, z: int = 16, s: int = 64, enc: int = 3, dec: int = 4, hidden: int = 96) -> None:
+    def __init__(
+        self, c: int = 96, m: int = 128, z: int = 16, s: int = 64, enc: int = 3, dec: int = 4, hidden: int = 96
+    ) -> None:
         super().__init__()
         self.m = m
         self.context_in, self.context_d, self.context_block = nn.Conv2d(PATCH, c, 1), nn.Conv2d(PATCH, c, 1), Block(c)
         self.context_gain = KindGains(c)
-        self.context_side = nn.Conv2d(c, s, 2, stride=2)
+        self.context_side = Conv(c, s, 2, stride=2)
         self.encoder_in = nn.Conv2d(PATCH + c, c, 1)
         self.encoder = nn.Sequential(*[Block(c) for _ in range(enc)])
-        self.encoder_out = nn.Conv2d(c, m, 2, stride=2)
+        self.encoder_out = Conv(c, m, 2, stride=2)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.encoder_gain, self.latent_gain = KindGains(c), KindGains(m)
-        self.hyper_encoder = nn.Sequential(nn.Conv2d(m + s, s, 3, 2, 1), nn.LeakyReLU(0.125), nn.Conv2d(s, z, 3, 2, 1))
+        self.hyper_encoder = nn.Sequential(Conv(m + s, s, 3, 2, 1), Act(leaky=True), Conv(s, z, 3, 2, 1))
         self.hyper_decoder = nn.Sequential(
-            nn.Conv2d(z, 4 * s, 1), nn.PixelShuffle(2), nn.LeakyReLU(0.125), nn.Conv2d(s, 4 * s, 1), nn.PixelShuffle(2)
+            Conv(z, 4 * s, 1), nn.PixelShuffle(2), Act(leaky=True), Conv(s, 4 * s, 1), nn.PixelShuffle(2)
         )
         self.hyper_scale = nn.Parameter(torch.full((KINDS, z), -1.0))
         self.entropy = Entropy(m, 2 * s + 1, hidden)
         self.entropy_kind = nn.Parameter(torch.zeros(KINDS, m))
-        self.decoder_in = nn.Conv2d(m, 4 * c, 1)
-        self.decoder_mix = nn.Conv2d(2 * c, c, 1)
+        self.decoder_in = Conv(m, 4 * c, 1)
+        self.decoder_mix = Conv(2 * c, c, 1)
         self.decoder_gain, self.inverse_gain = KindGains(c), KindGains(m)
         self.decoder = nn.Sequential(*[Block(c) for _ in range(dec)])
-        self.decoder_out = nn.Conv2d(c, PATCH, 1)
+        self.decoder_out = Conv(c, PATCH, 1)
         self.decoder_linear = nn.Conv2d(m, 4 * PATCH, 1)
         self.output_gain = KindGains(1)
+        self.read_side, self.read_mix_c, self.read_decoder_in, self.read_out = Act(), Act(), Act(), Act()
+        self.after_side, self.after_hyper, self.after_decoder_in = Act(), Act(), Act()
+        self.read_encoder_out, self.read_hyper = Act(), Act()
+        self.wide_context, self.wide_encoder, self.wide_encoder_linear = Wide(), Wide(), Wide()
+        self.wide_mix, self.wide_out, self.wide_linear = Wide(), Wide(), Wide()
         nn.init.zeros_(self.context_d.weight)
         nn.init.zeros_(self.context_d.bias)
 
-    def context(self, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def context(
+        self, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         delta = step_size(level)[:, None, None, None]
         c = self.context_in(w) + self.context_d((d / (4 * delta)).clamp(-4, 4))
-        c = self.context_block(c * self.context_gain(level, kind).to(c.dtype))
-        return c, self.context_side(c)
+        c = self.context_block(self.wide_context(c) * self.context_gain(level, kind).to(c.dtype))
+        return c, self.after_side(self.context_side(self.read_side(c)))
 
     def analysis(self, r: torch.Tensor, c: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         delta = step_size(level)[:, None, None, None]
         e = self.encoder_in(torch.cat([(r / (4 * delta)).clamp(-4, 4).to(c.dtype), c], 1))
-        e = self.encoder(e * self.encoder_gain(level, kind).to(e.dtype))
-        y = self.encoder_linear(r).float() / delta + self.encoder_out(e).float()
+        e = self.encoder(self.wide_encoder(e) * self.encoder_gain(level, kind).to(e.dtype))
+        y = (
+            self.wide_encoder_linear(self.encoder_linear(r).float()) / delta
+            + self.encoder_out(self.read_encoder_out(e)).float()
+        )
         return y * self.latent_gain(level, kind)
 
     def hyper_analysis(self, y: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
-        h = torch.cat([(y.clamp(-LARGEST, LARGEST) / 4).to(side.dtype), side], 1)
+        h = torch.cat([self.read_hyper((y.clamp(-LARGEST, LARGEST) / 4).to(side.dtype)), side], 1)
         h = F.pad(h, (0, -h.shape[3] % 4, 0, -h.shape[2] % 4), mode="replicate")
         return self.hyper_encoder(h).float().clamp(-31, 31)
 
     def linear_synthesis(self, n: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         n = n * self.inverse_gain(level, kind) * step_size(level)[:, None, None, None]
-        return F.pixel_shuffle(self.decoder_linear(n).float(), 2)
+        return F.pixel_shuffle(self.decoder_linear(self.wide_linear(n)).float(), 2)
 
     def synthesis(self, n: torch.Tensor, c: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         g = n * self.inverse_gain(level, kind)
-        f = F.pixel_shuffle(self.decoder_in(g.clamp(-LARGEST, LARGEST)), 2)
-        f = self.decoder_mix(torch.cat([f, c.to(f.dtype)], 1))
+        f = self.after_decoder_in(F.pixel_shuffle(self.decoder_in(self.read_decoder_in(g.clamp(-LARGEST, LARGEST))), 2))
+        f = self.wide_mix(self.decoder_mix(torch.cat([f, self.read_mix_c(c.to(f.dtype))], 1)))
         f = self.decoder(f * self.decoder_gain(level, kind).to(f.dtype))
-        out = self.decoder_out(f).float() * (step_size(level)[:, None, None, None] * self.output_gain(level, kind))
+        out = self.wide_out(self.decoder_out(self.read_out(f))).float() * (
+            step_size(level)[:, None, None, None] * self.output_gain(level, kind)
+        )
         return out + self.linear_synthesis(n, level, kind)
 
     def symbols(
@@ -394,7 +527,7 @@ class Inter(nn.Module):
             alive = F.max_pool2d(F.pad(keep, (0, -keep.shape[3] % 4, 0, -keep.shape[2] % 4)), 4)
         z_raw = self.hyper_analysis(y, side) * alive
         z = round_ste(z_raw)
-        h = self.hyper_decoder(z)[:, :, : y.shape[2], : y.shape[3]]
+        h = self.after_hyper(self.hyper_decoder(z)[:, :, : y.shape[2], : y.shape[3]])
         features = torch.cat([h, side.to(h.dtype), keep.to(h.dtype)], 1)
         q, mu, index = self.entropy(y, features, level, keep, self.entropy_kind[kind][:, :, None, None])
         n = (q + mu) * keep

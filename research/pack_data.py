@@ -1,6 +1,6 @@
 """The training data in one small file, to carry to a lent machine, and the caches made of it there.
 
-    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28  # from the caches of stills.py and clips.py
+    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28  # from the caches of stills.py and footage.py
     python research/pack_data.py unpack OUT.pack FOLDER               # FOLDER/{stills,clips}.{bin,json}
     python research/pack_data.py state STATE.pt OUT.pt                # averaged weights alone, to start from
 
@@ -30,7 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
-from clips import PHOTOS_EVERY, Clips  # noqa: E402
+from footage import PHOTOS_EVERY, Clips  # noqa: E402
 from stills import EVERY, PHOTO, Stills  # noqa: E402
 
 Planes = tuple[np.ndarray, np.ndarray]

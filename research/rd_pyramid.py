@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from fractions import Fraction
@@ -25,7 +24,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from intra_val import bd, picture_bytes, psnr  # noqa: E402
 from stills import planes  # noqa: E402
 
-CLIPS = ("foreman", "akiyo", "cars_320", "flower", "carphone", "car-detection", "bikes", "bigbuckbunny", "asl_book", "portrait")
+CLIPS = (
+    "foreman",
+    "akiyo",
+    "cars_320",
+    "flower",
+    "carphone",
+    "car-detection",
+    "bikes",
+    "bigbuckbunny",
+    "asl_book",
+    "portrait",
+)
 CODECS = {
     "x264": ("libx264", {"preset": "medium"}, (17, 22, 27, 32, 37)),
     "x264-psnr": ("libx264", {"preset": "medium", "tune": "psnr"}, (17, 22, 27, 32, 37)),
@@ -51,11 +61,18 @@ def classical(name: str, y: np.ndarray, uv: np.ndarray, crf: int) -> tuple[float
     encoder, options, _ = CODECS[name]
     c = av.CodecContext.create(encoder, "w")
     c.height, c.width = y.shape[1:]
-    c.pix_fmt, c.options, c.time_base, c.framerate = "yuv420p", options | {"crf": str(crf)}, Fraction(1, 25), Fraction(25)
+    c.pix_fmt, c.options, c.time_base, c.framerate = (
+        "yuv420p",
+        options | {"crf": str(crf)},
+        Fraction(1, 25),
+        Fraction(25),
+    )
     c.flags |= 0x400000
     packets = []
     for t in range(len(y)):
-        frame = av.VideoFrame.from_ndarray(np.concatenate([y[t].ravel(), uv[t].ravel()]).reshape(-1, y.shape[2]), "yuv420p")
+        frame = av.VideoFrame.from_ndarray(
+            np.concatenate([y[t].ravel(), uv[t].ravel()]).reshape(-1, y.shape[2]), "yuv420p"
+        )
         frame.pts = t
         packets += c.encode(frame)
     packets += c.encode(None)
@@ -80,8 +97,7 @@ def anchors(root: Path, out: Path, frames: int, rows: int) -> None:
 
 def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
     import torch
-    from nets import Inter, Intra, from_patches, gaussian_bits, lapped, to_patches
-    from nets import SIGMA_MIN, SIGMA_RATE, TABLES
+    from nets import SIGMA_MIN, SIGMA_RATE, TABLES, Inter, Intra, from_patches, gaussian_bits, lapped, to_patches
     from train_inter import BETWEEN, patches12, planes12, pyramid
 
     from lvc.engine import motion
@@ -119,43 +135,70 @@ def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, fl
                     kind = torch.tensor([min(place, 5)])
                     now = motion.Picture(y[t].astype(np.int16) << 4, reference=False)
                     refs = pictures[ra], None if rb is None else pictures[rb]
-                    mode, mv, _ = motion.search(now, refs, t, (ra, rb), motion.weight_of(float(level)) * a.weight, (fields[ra], None if rb is None else fields[rb]), a.effort)
+                    mode, mv, _ = motion.search(
+                        now,
+                        refs,
+                        t,
+                        (ra, rb),
+                        motion.weight_of(float(level)) * a.weight,
+                        (fields[ra], None if rb is None else fields[rb]),
+                        a.effort,
+                    )
                     fields[t] = motion.Field(mode, mv, t, (ra, rb))
                     (py, puv), (dy, duv) = motion.compensate(recon[ra], None if rb is None else recon[rb], mode, mv)
                     w = patches12(py[None], puv[None])
-                    d = to_patches(torch.from_numpy(dy)[None, None].float() / 4080, torch.from_numpy(duv)[None].float() / 4080)
-                    x = to_patches(torch.from_numpy(y[t])[None, None].float() / 255 - 0.5, torch.from_numpy(uv[t])[None].float() / 255 - 0.5)
+                    d = to_patches(
+                        torch.from_numpy(dy)[None, None].float() / 4080, torch.from_numpy(duv)[None].float() / 4080
+                    )
+                    x = to_patches(
+                        torch.from_numpy(y[t])[None, None].float() / 255 - 0.5,
+                        torch.from_numpy(uv[t])[None].float() / 255 - 0.5,
+                    )
                     s = inter.symbols(x, w, d, level, kind)
                     change = (1 - s["copy"]).repeat_interleave(2, 2).repeat_interleave(2, 3)
                     ry, ruv = planes12((w + s["r"] * change).float())
                     recon[t] = ry[0], ruv[0]
                     if any(t in (o[1], o[2]) for o in order):
                         pictures[t] = motion.Picture(ry[0])
-                    z_index = ((inter.hyper_scale[kind] - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[:, :, None, None]
+                    z_index = ((inter.hyper_scale[kind] - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[
+                        :, :, None, None
+                    ]
                     flags[t] = tuple(f[0, 0].numpy().astype(np.uint8) for f in (1 - s["keep"], s["copy"]))
                     known = fields[ra], None if rb is None else fields[rb]
                     for stream in (both, alone):
                         stream.field(mode.shape, t, (ra, rb), known, place, (mode, mv))
                     both.flags(place, flags[t], (flags[ra], None if rb is None else flags[rb]))
-                    parts = np.array([
-                        0.0, float((gaussian_bits(s["q"], s["index"]) * s["keep"]).sum()), float((gaussian_bits(s["z"], z_index) * s["alive"]).sum()),
-                        0.0, 0.0,
-                    ])  # fmt: skip
+                    latents = float((gaussian_bits(s["q"], s["index"]) * s["keep"]).sum())
+                    hyper = float((gaussian_bits(s["z"], z_index) * s["alive"]).sum())
+                    parts = np.array([0.0, latents, hyper, 0.0, 0.0])
                     split += parts
                     per.setdefault(place, []).append((parts.sum() / y[0].size, t))
             fields_bits, both_bits = len(alone.finish()) * 8, len(both.finish()) * 8
             split[3:] = fields_bits, both_bits - fields_bits
-            scores = {t: psnr((y[t], uv[t]), tuple(np.minimum((v.astype(np.int32) + 8) >> 4, 255) for v in recon[t])) for t in recon}
+            scores = {
+                t: psnr((y[t], uv[t]), tuple(np.minimum((v.astype(np.int32) + 8) >> 4, 255) for v in recon[t]))
+                for t in recon
+            }
             total = float(np.mean(list(scores.values())))
             if a.dump is not None:
                 for t in a.show:
                     shown = [np.minimum((v.astype(np.int32) + 8) >> 4, 255).astype(np.uint8) for v in recon[t]]
-                    picture = av.VideoFrame.from_ndarray(np.concatenate([shown[0].ravel(), shown[1].ravel()]).reshape(-1, y.shape[2]), "yuv420p")
+                    picture = av.VideoFrame.from_ndarray(
+                        np.concatenate([shown[0].ravel(), shown[1].ravel()]).reshape(-1, y.shape[2]), "yuv420p"
+                    )
                     picture.to_image().save(a.dump / f"{clip}-{base}-{t}.png")
             rate = float(split.sum() / y.size)
             table.setdefault(clip, []).append((rate, total))
-            levels = " ".join(f"{k}:{np.mean([v[0] for v in vs]):.4f}/{np.mean([scores[v[1]] for v in vs]):.1f}" for k, vs in sorted(per.items()))
-            print(f"{clip:14} base {base:4} {rate:.4f} bpp {total:.2f} dB  key {scores[0]:.1f} dB; key/latents/hyper/motion/flags {np.round(split / split.sum() * 100).astype(int)} %  {levels}  {time.time() - t0:.0f} s", flush=True)
+            levels = " ".join(
+                f"{k}:{np.mean([v[0] for v in vs]):.4f}/{np.mean([scores[v[1]] for v in vs]):.1f}"
+                for k, vs in sorted(per.items())
+            )
+            shares = np.round(split / split.sum() * 100).astype(int)
+            print(
+                f"{clip:14} base {base:4} {rate:.4f} bpp {total:.2f} dB  key {scores[0]:.1f} dB; "
+                f"key/latents/hyper/motion/flags {shares} %  {levels}  {time.time() - t0:.0f} s",
+                flush=True,
+            )
     return table
 
 

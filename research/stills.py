@@ -1,4 +1,4 @@
-"""Pictures for training and measuring key frames: 4:2:0 planes of photographs and of single video frames in one flat cache.
+"""Pictures for training and measuring key frames: 4:2:0 planes of photographs and single video frames in one cache.
 
     python research/stills.py DATA/train CACHE          # builds CACHE.bin and CACHE.json
 
@@ -138,7 +138,9 @@ class ResidentStills(Stills):
         top, left = (2 * (r * ((n - size) // 2 + 1)).long() for r, n in zip(draw(2), (height, width), strict=True))
         mirror, turn, flip = draw(3)
 
-        def gather(top: torch.Tensor, left: torch.Tensor, width: torch.Tensor, at: torch.Tensor, size: int) -> torch.Tensor:
+        def gather(
+            top: torch.Tensor, left: torch.Tensor, width: torch.Tensor, at: torch.Tensor, size: int
+        ) -> torch.Tensor:
             i = torch.arange(size, device=at.device)[None, :, None]
             j = i.mT
             i = torch.where(flip < 0.25, size - 1 - i, i)

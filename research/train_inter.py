@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from clips import Clips  # noqa: E402
+from footage import Clips  # noqa: E402
 from nets import Inter, Intra, from_patches, lapped, squared, to_patches  # noqa: E402
-from training import Training, arguments  # noqa: E402
+from training import Training, arguments, prepare  # noqa: E402
 
 from lvc.engine import motion  # noqa: E402
 
@@ -50,7 +50,9 @@ def pyramid(a: int, b: int) -> list[tuple[int, int, int | None, int]]:
     return out
 
 
-def scaled(y: Samples, uv: Samples, top: float, shift: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def scaled(
+    y: Samples, uv: Samples, top: float, shift: float, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Planes [B,H,W], [B,2,H/2,W/2] of integers → floats [B,1,H,W], [B,2,H/2,W/2] on a device."""
     a, b = (torch.as_tensor(p).to(device, non_blocking=True).float() / top - shift for p in (y, uv))
     return a[:, None], b
@@ -109,7 +111,9 @@ class Loop:
 
     def footage(self) -> tuple[np.ndarray, np.ndarray, list[Coded]]:
         n = int(self.rng.choice([4, 8, 16], p=[0.2, 0.35, 0.45]))
-        times = int(self.rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])) if n < 16 else int(self.rng.choice([1, 2], p=[0.6, 0.4]))
+        times = (
+            int(self.rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])) if n < 16 else int(self.rng.choice([1, 2], p=[0.6, 0.4]))
+        )
         frames = n * times + 1
         crops: list[Planes] = []
         while len(crops) < self.batch:
@@ -144,7 +148,9 @@ class Loop:
                 del kept[t]
         group.pictures = {k: v for k, v in group.pictures.items() if k[0] in needed}
         group.now = group.order.pop(0)
-        group.level = (group.base + BETWEEN[group.now[3]] + torch.empty(self.batch).uniform_(-0.4, 0.4)).clamp(6.0, 17.0)
+        group.level = (group.base + BETWEEN[group.now[3]] + torch.empty(self.batch).uniform_(-0.4, 0.4)).clamp(
+            6.0, 17.0
+        )
         group.searches = [self.pool.submit(self.search, group, part) for part in range(self.parts)]
 
     def picture(self, group: Group, t: int, i: int) -> motion.Picture:
@@ -188,6 +194,7 @@ def main() -> None:
     arguments(p, batch=5, muon=3e-3, adam=4e-4, decay_from=0.5)
     a = p.parse_args()
     net = Inter()
+    prepare(net, a)
     training = Training(net, a)
     if a.warm is not None and not training.resumed:
         from safetensors.torch import load_file
@@ -223,9 +230,14 @@ def main() -> None:
         else:
             groups[slot] = loop.fresh()
         bits = got["rounded"].mean() / pixels
-        if window := training.note((place, norm), [loss, distortion.mean(), bits, got["keep"].mean(), got["copy"].mean()]):
+        if window := training.note(
+            (place, norm), [loss, distortion.mean(), bits, got["keep"].mean(), got["copy"].mean()]
+        ):
             m = np.mean(window, 0).tolist()
-            by = {str(k): round(float(np.mean([v[2] for v in window if v[0] == k])), 3) for k in sorted({v[0] for v in window})}
+            by = {
+                str(k): round(float(np.mean([v[2] for v in window if v[0] == k])), 3)
+                for k in sorted({v[0] for v in window})
+            }
             line = {k: round(v, 4) for k, v in zip(("norm", "loss", "d", "bpp", "coded", "copied"), m[1:], strict=True)}
             training.line({**line, "motion": round(waited / len(window), 3), "by": by})
             waited = 0.0

@@ -15,7 +15,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from nets import Intra, blocks, lapped, pca_start, squared, to_patches  # noqa: E402
 from stills import ResidentStills, Stills  # noqa: E402
-from training import Training, arguments  # noqa: E402
+from training import Training, arguments, prepare  # noqa: E402
 
 Samples = np.ndarray | torch.Tensor
 
@@ -35,10 +35,11 @@ def main() -> None:
     arguments(p, batch=8, muon=5e-3, adam=6e-4, decay_from=0.65)
     a = p.parse_args()
     net = Intra()
+    prepare(net, a)
     training = Training(net, a)
     rng = np.random.default_rng(a.seed + training.step)
     stills = ResidentStills(a.cache, training.device) if a.resident else Stills(a.cache)
-    if not training.resumed:
+    if not training.resumed and a.start is None:
         rows = torch.cat([blocks(patches(*stills.crops(rng, 32, a.crop))) for _ in range(8)])
         print("variance kept", pca_start(net, rows), flush=True)
     pixels = a.crop * a.crop

@@ -60,7 +60,21 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--until", type=float, help="the schedule's end, in seconds since 1970")
     p.add_argument("--report", type=float, help="seconds between lines, instead of 50 steps")
     p.add_argument("--save", type=float, default=180, help="seconds between saved states")
+    p.add_argument("--start", type=Path, help="a checkpoint whose weights are gone on from")
+    p.add_argument("--quantised", type=Path, help="calibration: train with the engine's rounding")
     p.add_argument("--export", type=Path, help="folder for small files, written with every state")
+
+
+def prepare(net: nn.Module, a: argparse.Namespace) -> None:
+    """Weights to go on from, and the engine's rounding, where they are asked for; before the optimisers are made."""
+    if a.start is None and a.quantised is None:
+        return
+    import quantise
+
+    if a.start is not None and not a.out.exists():
+        quantise.load(net, a.start)
+    if a.quantised is not None:
+        quantise.apply(net, torch.load(a.quantised, weights_only=True))
 
 
 def furthest(paths: list[Path]) -> dict[str, Any] | None:

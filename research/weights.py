@@ -1,7 +1,7 @@
 """Trained weights as they are kept in Git, and states of the training scripts made of them.
 
-    python research/weights.py keep STATE.pt OUT.safetensors     # averaged weights in float16
-    python research/weights.py state IN.safetensors OUT.pt       # what train_*.py, *_val.py and rd_pyramid.py read
+python research/weights.py keep STATE.pt OUT.safetensors     # averaged weights in float16
+python research/weights.py state IN.safetensors OUT.pt       # what train_*.py, *_val.py and rd_pyramid.py read
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ static int pack_layer(const Program *p, Layer *layer)
         }
     }
     layer->row = padded(end);
-    int levels = l->level_bias ? p->levels : 1, c = l->outputs;
+    int levels = l->level_rows, c = l->outputs;
     if (l->op == OP_DEPTHWISE)
         return pack_depthwise(p, layer, &l->part[0], c);
     if (l->op == OP_BLOCK)
@@ -262,12 +262,12 @@ static int keep_layer(Program *p, Layer *layer, const LvcLayer *given)
         l->part[0].shift = NULL;
     int ok = pack_layer(p, layer);
     if (ok && l->op == OP_GAIN) {
-        l->gain = copied(given->gain, (size_t)p->levels * l->outputs, sizeof *l->gain);
-        l->gain_shift = copied(given->gain_shift, (size_t)p->levels, 1);
+        l->gain = copied(given->gain, (size_t)l->level_rows * l->outputs, sizeof *l->gain);
+        l->gain_shift = copied(given->gain_shift, (size_t)l->level_rows, 1);
         ok = l->gain != NULL && l->gain_shift != NULL;
     }
     if (ok && l->op == OP_HYPER)
-        ok = (l->part[0].shift = copied(given->part[0].shift, (size_t)l->outputs, 1)) != NULL;
+        ok = (l->part[0].shift = copied(given->part[0].shift, (size_t)l->level_rows * l->outputs, 1)) != NULL;
     if (scratch_of(layer) > p->scratch_pixel)
         p->scratch_pixel = scratch_of(layer);
     return ok;
@@ -424,13 +424,18 @@ static void read_inputs(const State *s, int y, int x, int by, int count, uint8_t
     }
 }
 
+/* The row of a layer's tables by level: a layer that has fewer rows than there are levels repeats them. */
+static int level_row(const State *s)
+{
+    return s->run->level % s->layer->is.level_rows;
+}
+
 /* Convolutions */
 
 static void multiply(const State *s, int index, const uint8_t *x, ptrdiff_t stride, int count, const Stage *stage)
 {
     Matrix m = s->layer->matrix[index];
-    if (s->layer->is.level_bias)
-        m.bias += (ptrdiff_t)s->run->level * m.groups * GROUP;
+    m.bias += (ptrdiff_t)level_row(s) * m.groups * GROUP;
     if (s->layer->is.wide)
         s->p->kernels->matrix16(&m, (const int16_t *)(const void *)x, stride, count, stage);
     else
@@ -529,8 +534,8 @@ static void gain_run(const State *s, int y, int x, int count, uint8_t *scratch)
 {
     (void)scratch;
     const LvcLayer *l = &s->layer->is;
-    const int16_t *gain = l->gain + (size_t)s->run->level * l->outputs;
-    int shift = l->gain_shift[s->run->level], half = shift ? 1 << (shift - 1) : 0, c = padded(l->outputs);
+    const int16_t *gain = l->gain + (size_t)level_row(s) * l->outputs;
+    int shift = l->gain_shift[level_row(s)], half = shift ? 1 << (shift - 1) : 0, c = padded(l->outputs);
     const int16_t *from = (const int16_t *)(const void *)row_of(s, l->source[0], y) + (ptrdiff_t)x * c;
     int16_t *to = (int16_t *)(void *)row_of(s, l->out, y) + (ptrdiff_t)x * c;
     for (int i = 0; i < count; i++, from += c, to += c)
@@ -787,7 +792,7 @@ static void code_hyper(const State *s)
 {
     const LvcLayer *l = &s->layer->is;
     const LvcTensor *t = &s->p->tensor[l->out];
-    const uint8_t *index = l->part[0].shift; /* a table for each channel */
+    const uint8_t *index = l->part[0].shift + (size_t)level_row(s) * l->outputs; /* a table for each channel */
     memset(s->tensor[l->out], 0, (size_t)s->rows * s->columns * pixel_bytes(t));
     for (int y = 0; y < s->rows; y++)
         for (int x = 0; x < s->columns; x++) {

@@ -24,8 +24,8 @@ typedef struct {
 
 typedef struct {
     const void *weight;   /* [outputs, inputs] int8, or int16 in wide layers; depthwise [9, channels] */
-    const int32_t *bias;  /* [levels or 1, outputs] */
-    const uint8_t *shift; /* [outputs] */
+    const int32_t *bias;  /* [level rows, outputs] */
+    const uint8_t *shift; /* [outputs]; of hyper the tables */
 } LvcWeights;
 
 typedef struct {
@@ -35,10 +35,10 @@ typedef struct {
     int32_t step;              /* of four, -1 for none: only the step's quarter of the outputs, by position */
     int32_t outputs, leaky, out_zero, high, add; /* add: a tensor, or -1 */
     int32_t block_zero[3], gate_shift;           /* of a block: after A, after the depthwise filter, after the gate */
-    int32_t level_bias;                          /* whether part[0].bias has a row for each level */
+    int32_t level_rows;                          /* of part[0].bias, gain, tables: the one of level modulo this */
     LvcWeights part[5];                          /* one; of a block A, depthwise, B, F, G */
-    const int16_t *gain;                         /* [levels, channels] */
-    const uint8_t *gain_shift;                   /* [levels] */
+    const int16_t *gain;                         /* [level rows, channels] */
+    const uint8_t *gain_shift;                   /* [level rows] */
 } LvcLayer;
 
 typedef struct {

@@ -32,7 +32,7 @@ class _Layer(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("mode", "wide", "limit", "step", "outputs")),
         *((name, ctypes.c_int32) for name in ("leaky", "out_zero", "high", "add")),
         ("block_zero", ctypes.c_int32 * 3),
-        *((name, ctypes.c_int32) for name in ("gate_shift", "level_bias")),
+        *((name, ctypes.c_int32) for name in ("gate_shift", "level_rows")),
         ("part", _Weights * 5),
         *((name, ctypes.c_void_p) for name in ("gain", "gain_shift")),
     ]
@@ -232,7 +232,7 @@ def _describe(c: _Layer, layer: p.Layer, at: Any) -> None:
         c.sources = 1
         c.block_zero[:] = layer.zeros
     c.gate_shift = layer.gate_shift
-    c.level_bias = bool(layer.parts) and len(layer.parts[0].bias) > 1
+    c.level_rows = layer.level_rows()
     for part, w in zip(c.part, layer.parts, strict=False):
         part.weight = at(w.weight, np.int16 if layer.wide else np.int8)
         part.bias, part.shift = at(w.bias, np.int32), at(w.shift, np.uint8)

@@ -16,7 +16,7 @@ typedef struct {
     int16_t *luma, *chroma, *patches;
     const int16_t *residual;
     const uint8_t *wanted;
-    int offset, shift;
+    int offset, shift, raw;
 } Planes;
 
 static int clamp(int v, int low, int high)
@@ -68,7 +68,9 @@ static void restore(const Planes *p, int row, int side, const int16_t *from, int
             ptrdiff_t at = (row * side + i) * width + (ptrdiff_t)side * column;
             for (int j = 0; j < side; j++) {
                 int v = from ? from[at + j] : 0;
-                if (wanted)
+                if (wanted && p->raw)
+                    v = residual[side * i + j];
+                else if (wanted)
                     v = clamp(v + p->offset + ((residual[side * i + j] + half) >> p->shift), 0, SAMPLE_MAX);
                 to[at + j] = (int16_t)v;
             }
@@ -84,6 +86,21 @@ static void plane_row(void *context, int row, int worker)
     restore(p, row, 8, p->from_luma, p->luma, 0);
     for (int c = 0; c < 2; c++)
         restore(p, row, 4, p->from_chroma ? p->from_chroma + c * plane : NULL, p->chroma + c * plane, 64 + 16 * c);
+}
+
+/* Patches [rows, columns, 96] as planes, as they are. */
+LVC_API void lvc_patches_apart(const int16_t *patches, int rows, int columns, int16_t *luma, int16_t *chroma)
+{
+    Planes p = {.rows = rows, .columns = columns, .luma = luma, .chroma = chroma, .residual = patches, .raw = 1};
+    pool_run(plane_row, &p, rows);
+}
+
+/* In place: clamp(offset + ((v + half) >> shift), 0, 4095). */
+LVC_API void lvc_samples(int16_t *values, int64_t count, int shift, int offset)
+{
+    int half = shift ? 1 << (shift - 1) : 0;
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (int16_t)clamp(offset + ((values[i] + half) >> shift), 0, SAMPLE_MAX);
 }
 
 /* clamp(prediction + offset + ((residual + half) >> shift), 0, 4095); the prediction (NULL: 0) bit for bit in blocks of

@@ -3,6 +3,7 @@ read."""
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,28 @@ def lap(plane: Array, matrix: Array) -> Array:
         raise ValueError("a lapping matrix is int16 of 8 x 8 or 16 x 16")
     if plane.ndim != 2 or min(plane.shape) < n or plane.shape[0] % n or plane.shape[1] % n:
         raise ValueError(f"a plane of {plane.shape} is not of whole blocks of {n}")
-    largest = int(np.abs(plane.astype(np.int32)).max())
-    if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * max(largest, 1) >= 1 << 30:
+    if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * 32768 + (1 << (LAP_BITS - 1)) >= 1 << 31:
         raise ValueError("a lapping matrix could overflow")
     out = _int16(plane, plane.shape).copy()
     library().lvc_lap(address(out), *plane.shape, n // 2, address(np.ascontiguousarray(matrix)))
     return out
+
+
+KEY_SHIFT, KEY_OFFSET = 3, 2040
+"""A key frame's patches are in eighths of a sample around 2040, of planes before the inverse of the lapping filter."""
+
+
+def key_planes(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]:
+    """A key frame's patches int16 [h,w,96] → luma and chroma. `laps`: the inverse filter's matrices for luma (16 x 16)
+    and chroma (8 x 8). Nothing is rounded to whole samples or clamped before the filter."""
+    rows, columns, _ = patches.shape
+    patches = _int16(patches, (rows, columns, PATCH))
+    luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
+    library().lvc_patches_apart(address(patches), rows, columns, address(luma), address(chroma))
+    luma, chroma = lap(luma, laps[0]), np.stack([lap(c, laps[1]) for c in chroma])
+    for plane in (luma, chroma):
+        library().lvc_samples(address(plane), ctypes.c_int64(plane.size), KEY_SHIFT, KEY_OFFSET)
+    return luma, chroma
 
 
 # The same in numpy
@@ -102,6 +119,18 @@ def to_planes_reference(
             full = np.where(wanted.astype(bool).repeat(2 * side, 0).repeat(2 * side, 1), full, start)
         out.append(full.astype(np.int16))
     return out[0], out[1]
+
+
+def key_planes_reference(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]:
+    rows, columns, _ = patches.shape
+    y = patches[..., :64].reshape(rows, columns, 8, 8).transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns)
+    uv = patches[..., 64:].reshape(rows, columns, 2, 4, 4).transpose(2, 0, 3, 1, 4).reshape(2, 4 * rows, 4 * columns)
+    half = 1 << (KEY_SHIFT - 1)
+    luma, chroma = (
+        np.clip(KEY_OFFSET + ((p.astype(np.int32) + half) >> KEY_SHIFT), 0, SAMPLE_MAX).astype(np.int16)
+        for p in (lap_reference(y, laps[0]), np.stack([lap_reference(c, laps[1]) for c in uv]))
+    )
+    return luma, chroma
 
 
 def lap_reference(plane: Array, matrix: Array) -> Array:

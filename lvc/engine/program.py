@@ -32,7 +32,7 @@ TABLES = 64
 SYMBOL_MAX = 2047
 
 MAX_FILE = 64 << 20
-MAX_LAYERS, MAX_TENSORS, MAX_SOURCES, MAX_CHANNELS, MAX_LEVELS, MAX_PROGRAMS = 256, 512, 8, 1024, 256, 16
+MAX_LAYERS, MAX_TENSORS, MAX_SOURCES, MAX_CHANNELS, MAX_LEVELS, MAX_PROGRAMS = 256, 512, 8, 1024, 1024, 16
 MAX_MACS = 4_000_000
 """Multiplications for each pixel at 1/8, of one program: 62 for each luma sample."""
 MAX_BYTES = 16384
@@ -64,7 +64,7 @@ class Source:
 @dataclass
 class Weights:
     """`weight` int8 [outputs, inputs] (wide: int16; depthwise [9, channels]), `bias` int32 [rows, outputs] with one row
-    or one for each level, `shift` uint8 [outputs]."""
+    or more by level, `shift` uint8 [outputs]."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -78,9 +78,9 @@ class Layer:
     conv: weights' rows are outputs (`up2`: those of pixel (0,0), (0,1), (1,0), (1,1), in this order), columns are
     inputs source by source, tap by tap (row by row), channel by channel.
     block: `parts` A, depthwise, B, F, G; `zeros` after A, depthwise and the gate; `sources` are the trunk twice.
-    gain: `gain` int16 [levels, channels], `gain_shift` uint8 [levels].
-    hyper: `tables` uint8 [channels]. code: sources are means (s16) and table indices (u7) of a quarter of the channels;
-    `out` is the tensor of values, the same for steps 0 … 3.
+    gain: `gain` int16 [rows, channels], `gain_shift` uint8 [rows].
+    hyper: `tables` uint8 [rows, channels]. code: sources are means (s16) and table indices (u7) of a quarter of the
+    channels; `out` is the tensor of values, the same for steps 0 … 3.
     """
 
     op: str
@@ -101,6 +101,13 @@ class Layer:
     gain: np.ndarray | None = None
     gain_shift: np.ndarray | None = None
     tables: np.ndarray | None = None
+
+    def level_rows(self) -> int:
+        """Rows of biases, gains or hyper-latents' tables: level l has row l modulo this."""
+        for table in (self.gain, self.tables, *(w.bias for w in self.parts[:1])):
+            if table is not None:
+                return len(table)
+        return 1
 
     def walk(self, tensors: list[Tensor]) -> int:
         """The scale of the pixels that the layer goes through."""
@@ -244,12 +251,16 @@ def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]
     ](layer, program, model)
 
 
+def _rows_fit(rows: int, levels: int) -> bool:
+    return rows > 0 and levels % rows == 0
+
+
 def _check_sums(w: Weights, outputs: int, inputs: int, levels: int, largest: int, bound: int) -> None:
     """Shapes, and that no sum reaches `bound`; weights as [outputs, inputs]."""
     kind = np.int8 if bound == LIMIT_8 else np.int16
     _need(w.weight.dtype == kind and w.weight.shape == (outputs, inputs), "weights of another shape")
     _need(w.bias.dtype == np.int32 and w.bias.ndim == 2 and w.bias.shape[1] == outputs, "biases of another shape")
-    _need(w.bias.shape[0] in (1, levels), "biases of another number of levels")
+    _need(_rows_fit(w.bias.shape[0], levels), "biases of another number of levels")
     _need(w.shift.dtype == np.uint8 and w.shift.shape == (outputs,), "shifts of another shape")
     _need(int(w.shift.max()) <= MAX_SHIFT, "a shift is too large")
     sums = np.abs(w.weight.astype(np.int64)).sum(1) * largest + np.abs(w.bias.astype(np.int64)).max(0)
@@ -308,8 +319,9 @@ def _check_gain(layer: Layer, program: Program, model: Model) -> None:
     gain, shift = layer.gain, layer.gain_shift
     _need(gain is not None and shift is not None, "a gain without a table")
     assert gain is not None and shift is not None
-    _need(gain.dtype == np.int16 and gain.shape == (model.levels, out.channels), "a gain's table does not fit")
-    _need(shift.dtype == np.uint8 and shift.shape == (model.levels,), "a gain's shifts do not fit")
+    _need(gain.dtype == np.int16 and gain.ndim == 2 and gain.shape[1] == out.channels, "a gain's table does not fit")
+    _need(_rows_fit(len(gain), model.levels), "a gain's table does not fit")
+    _need(shift.dtype == np.uint8 and shift.shape == (len(gain),), "a gain's shifts do not fit")
     _need(int(shift.max()) <= MAX_SHIFT, "a shift is too large")
 
 
@@ -317,7 +329,9 @@ def _check_hyper(layer: Layer, program: Program, model: Model) -> None:
     out, tables = program.tensors[layer.out], layer.tables
     _need(model.tables is not None and not layer.sources, "symbols without tables")
     _need(out.kind == S16 and out.scale > BASE_SCALE, "hyper-latents in a tensor that does not fit")
-    _need(tables is not None and tables.dtype == np.uint8 and tables.shape == (out.channels,), "tables do not fit")
+    _need(tables is not None and tables.dtype == np.uint8 and tables.ndim == 2, "tables do not fit")
+    assert tables is not None
+    _need(tables.shape[1] == out.channels and _rows_fit(len(tables), model.levels), "tables do not fit")
     _need(tables is not None and int(tables.max()) < TABLES, "there is no such table")
 
 

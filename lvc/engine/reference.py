@@ -62,7 +62,7 @@ def size_at(at8: int, scale: int) -> int:
 
 def product(x: IntArray, w: p.Weights, level: int) -> IntArray:
     """[…, inputs] → […, outputs], shifted and saturated to int16."""
-    bias = w.bias[level if len(w.bias) > 1 else 0].astype(np.int64)
+    bias = w.bias[level % len(w.bias)].astype(np.int64)
     return saturate(shifted(x @ w.weight.astype(np.int64).T + bias, w.shift))
 
 
@@ -224,8 +224,9 @@ class Run:
 
     def _gain(self, layer: p.Layer) -> IntArray:
         assert layer.gain is not None and layer.gain_shift is not None
-        shift = int(layer.gain_shift[self._level])
-        x = self._value(layer.sources[0].tensor) * layer.gain[self._level].astype(np.int64)
+        row = self._level % len(layer.gain)
+        shift = int(layer.gain_shift[row])
+        x = self._value(layer.sources[0].tensor) * layer.gain[row].astype(np.int64)
         return saturate((x + half(shift)) >> shift)
 
     def _hyper(self, layer: p.Layer) -> IntArray:
@@ -233,12 +234,13 @@ class Run:
         assert layer.tables is not None and self._symbols is not None
         rows, columns = self._size_of(layer.out)
         by = 1 << (self._program.tensors[layer.out].scale - p.BASE_SCALE - 1)
+        tables = layer.tables[self._level % len(layer.tables)]
         out = np.zeros((rows, columns, layer.outputs), np.int64)
         for y in range(rows):
             for x in range(columns):
                 if not self._coded[y * by : (y + 1) * by, x * by : (x + 1) * by].any():
                     continue
-                for c, table in enumerate(layer.tables.tolist()):
+                for c, table in enumerate(tables.tolist()):
                     given = 0 if self._z is None else int(np.clip(self._z[y, x, c], -p.SYMBOL_MAX, p.SYMBOL_MAX))
                     if table:
                         out[y, x, c] = self._symbols.table(table, given)

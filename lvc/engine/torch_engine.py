@@ -78,8 +78,8 @@ class TorchNetwork:
             return self._block(layer, parts, values[layer.sources[0].tensor])
         if layer.op == p.GAIN:
             assert layer.gain is not None and layer.gain_shift is not None
-            gain = torch.from_numpy(layer.gain[level]).to(self._device, torch.int32)
-            shift = int(layer.gain_shift[level])
+            gain = torch.from_numpy(layer.gain[level % len(layer.gain)]).to(self._device, torch.int32)
+            shift = int(layer.gain_shift[level % len(layer.gain)])
             return saturate((values[layer.sources[0].tensor] * gain + half(shift)) >> shift)
         if layer.op == p.HYPER:
             assert z is not None
@@ -107,7 +107,7 @@ class TorchNetwork:
         self, x: torch.Tensor, part: tuple[torch.Tensor, torch.Tensor, torch.Tensor], level: int
     ) -> torch.Tensor:
         weight, bias, shift = part
-        sums = torch.addmm(bias[level if len(bias) > 1 else 0], x.reshape(-1, x.shape[-1]).to(weight.dtype), weight)
+        sums = torch.addmm(bias[level % len(bias)], x.reshape(-1, x.shape[-1]).to(weight.dtype), weight)
         return saturate(shifted(sums.to(torch.int32), shift)).reshape(*x.shape[:-1], -1)
 
     def _conv(

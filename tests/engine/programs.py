@@ -87,7 +87,7 @@ class Builder:
 
     def hyper(self, scale: int, channels: int) -> int:
         out = self.tensor(p.S16, scale, channels)
-        tables = self.rng.integers(1, p.TABLES, channels).astype(np.uint8)
+        tables = self.rng.integers(1, p.TABLES, (1, channels)).astype(np.uint8)
         self.program.layers.append(p.Layer(p.HYPER, out, [], channels, tables=tables))
         return out
 

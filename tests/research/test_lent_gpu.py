@@ -17,7 +17,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[2] / "research"))
 import pack_data
 import training
-from clips import Clips
+from footage import Clips
 from stills import ResidentStills, Stills
 
 

@@ -1,6 +1,6 @@
 """Footage for training predicted frames: planes of clips in one flat cache.
 
-    python research/clips.py DATA/train CACHE      # the first 120 frames of every video, at most 432 rows; pans of photographs
+python research/footage.py DATA/train CACHE  # 120 frames of every video, at most 432 rows; pans over photographs
 """
 
 from __future__ import annotations
