@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from nets import KINDS, LAPS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains  # noqa: E402
+from nets import KINDS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping  # noqa: E402
 from quantise import LINEAR_LIMIT, Calibration, load, units  # noqa: E402
 
 from lvc.engine import program as p  # noqa: E402
@@ -423,7 +423,7 @@ def predicted(net: Inter, cal: Calibration) -> p.Program:
 
 def laps() -> tuple[Array, Array]:
     """Matrices of the inverse lapping filter, luma and chroma, as planes.lap takes them."""
-    luma, chroma = (np.rint(LAPS[half].double().numpy() * 16384).astype(np.int16) for half in (8, 4))
+    luma, chroma = (np.rint(lapping(half).double().numpy() * 16384).astype(np.int16) for half in (8, 4))
     return luma, chroma
 
 

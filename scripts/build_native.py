@@ -110,7 +110,7 @@ def compile_engine(command: list[str], output: Path, machine: str, program: Path
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(run, jobs))
         made = Path(folder) / output.name
-        run([*command, *flags, "-static" if program else "-shared", "-o", str(made), *objects])
+        run([*command, *flags, "-static" if program else "-shared", "-o", str(made), *objects, "-lm"])
         os.replace(made, output)
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from small_models import SMALL, frame, video
 
 from lvc.codec import EncodeSettings, decode, encode
-from lvc.errors import UnsupportedError, UsageError
+from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.lvz import VideoDescriptor
 from lvc.models import load_model
 from lvc.training import loop, state
@@ -248,9 +248,9 @@ def test_starting_from_a_checkpoint(settings: TrainSettings, tmp_path: Path) -> 
     second = load_file(other.out)
     assert all(torch.equal(first[k], second[k]) for k in first)
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
-    for wrong in (tmp_path / "bad.safetensors", tmp_path / "none.safetensors"):
-        with pytest.raises(UnsupportedError):
-            train(replace(other, init=wrong))
+    for wrong, error in (("bad.safetensors", UnsupportedError), ("none.safetensors", MediaError)):
+        with pytest.raises(error):
+            train(replace(other, init=tmp_path / wrong))
     with pytest.raises(UnsupportedError):
         train(replace(other, config=replace(SMALL, latent=48)))
 
