@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
-from lvc.cli.report import INTERRUPTED, cannot_be_written, say_interrupted
+from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
@@ -134,7 +134,10 @@ def _flushed(code: int) -> int:
             try:
                 stream.flush()
             except OSError as error:
-                code = code or cannot_be_written(error)
+                if code:  # that has been said
+                    drop_output()
+                else:
+                    code = cannot_be_written(error)
     return code
 
 

@@ -118,8 +118,7 @@ class Report:
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if isinstance(error, BrokenPipeError) or self._json_lost:
-                # keep Python from complaining once more when it flushes at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                drop_output()
             self.failed(error, *explained(error))
         if not go_on:
             self.finish()
@@ -264,11 +263,15 @@ def _about_json(error: OSError) -> OSError:
     return type(error)(error.errno, error.strerror, STDOUT)
 
 
-def cannot_be_written(error: OSError) -> int:
-    """What `lvc` wanted to say has no room, or nobody reads it any more: the exit code. It is not said twice."""
-    # keep Python from complaining once more when it flushes at exit
+def drop_output() -> None:
+    """What is left to write goes nowhere: Python would complain once more when it flushes at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def cannot_be_written(error: OSError) -> int:
+    """What `lvc` wanted to say has no room, or nobody reads it any more: the exit code. It is not said twice."""
+    drop_output()
     code, message = explained(error)
     with contextlib.suppress(OSError):
         print(f"lvc: error: {STDOUT}: {message}", file=sys.stderr, flush=True)
