@@ -164,9 +164,13 @@ def _layer_macs(layer: Layer, tensors: list[Tensor]) -> float:
 # Checks
 
 
+def _damaged(what: str) -> CorruptError:
+    return CorruptError(f"a model's program is damaged: {what}")
+
+
 def _need(condition: bool, what: str) -> None:
     if not condition:
-        raise CorruptError(f"a model's program is damaged: {what}")
+        raise _damaged(what)
 
 
 def _within(value: int, low: int, high: int, what: str) -> None:
@@ -317,8 +321,8 @@ def _check_gain(layer: Layer, program: Program, model: Model) -> None:
     fits = (source.kind, source.scale, source.channels, out.kind) == (S16, out.scale, out.channels, S16)
     _need(len(layer.sources) == 1 and fits, "a gain's source does not fit")
     gain, shift = layer.gain, layer.gain_shift
-    _need(gain is not None and shift is not None, "a gain without a table")
-    assert gain is not None and shift is not None
+    if gain is None or shift is None:
+        raise _damaged("a gain without a table")
     _need(gain.dtype == np.int16 and gain.ndim == 2 and gain.shape[1] == out.channels, "a gain's table does not fit")
     _need(_rows_fit(len(gain), model.levels), "a gain's table does not fit")
     _need(shift.dtype == np.uint8 and shift.shape == (len(gain),), "a gain's shifts do not fit")
@@ -329,10 +333,11 @@ def _check_hyper(layer: Layer, program: Program, model: Model) -> None:
     out, tables = program.tensors[layer.out], layer.tables
     _need(model.tables is not None and not layer.sources, "symbols without tables")
     _need(out.kind == S16 and out.scale > BASE_SCALE, "hyper-latents in a tensor that does not fit")
-    _need(tables is not None and tables.dtype == np.uint8 and tables.ndim == 2, "tables do not fit")
-    assert tables is not None
+    if tables is None:
+        raise _damaged("tables do not fit")
+    _need(tables.dtype == np.uint8 and tables.ndim == 2, "tables do not fit")
     _need(tables.shape[1] == out.channels and _rows_fit(len(tables), model.levels), "tables do not fit")
-    _need(tables is not None and int(tables.max()) < TABLES, "there is no such table")
+    _need(int(tables.max()) < TABLES, "there is no such table")
 
 
 def _check_code(layer: Layer, program: Program, model: Model, written: set[int]) -> None:
