@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CorruptError
+from .coder import Coder
 from .library import ISAS, chosen, library
 from .motion_reference import CONTEXTS, LONGEST
 
@@ -189,23 +190,17 @@ def weight_of(level: float) -> float:
 
 
 class Stream:
-    """Fields and flags of the frames of one stream, written or read in order. What contexts learn goes on from frame to
-    frame."""
+    """Fields and flags of frames, written or read in order within an entropy-coded stream that may hold other things
+    besides. What contexts learn goes on from frame to frame."""
 
-    def __init__(self, data: bytes | None = None) -> None:
-        """To read `data`, or to write."""
+    def __init__(self, coder: Coder | bytes | None = None, after: Stream | None = None) -> None:
+        """To read a `coder`'s bytes, or to write to it. `after`: contexts go on from where those of that stream are."""
         c = library()
         c.lvc_motion_stream_size.restype = ctypes.c_size_t
-        c.lvc_motion_stream_room.restype = c.lvc_motion_stream_end.restype = ctypes.c_int64
+        self.coder = coder if isinstance(coder, Coder) else Coder(coder)
         self._memory = np.empty(c.lvc_motion_stream_size(), np.uint8)
-        self._data = None if data is None else np.frombuffer(data, np.uint8)
-        c.lvc_motion_stream(_at(self._memory), _at(self._data), ctypes.c_int64(0 if data is None else len(data)))
+        c.lvc_motion_stream(_at(self._memory), _at(None if after is None else after._memory))
         self._frame: _Frame | None = None
-        self._open = True
-
-    def __del__(self) -> None:
-        if getattr(self, "_open", False):
-            library().lvc_motion_stream_end(_at(self._memory), None)
 
     def field(
         self,
@@ -224,7 +219,9 @@ class Stream:
             unused = (frame.mode == 1) & frame.mv[0].any(0) | (frame.mode == 0) & frame.mv[1].any(0)
             if unused.any() or frame.mode.max() > (0 if to[1] is None else 2) or np.abs(frame.mv).max() > LONGEST:
                 _checked(-2)
-        code = library().lvc_motion_stream_field(_at(self._memory), ctypes.byref(frame.c), ctypes.c_int32(level))
+        code = library().lvc_motion_stream_field(
+            _at(self._memory), self.coder.pointer, ctypes.byref(frame.c), ctypes.c_int32(level)
+        )
         if code:
             raise CorruptError("a motion field is damaged")
         self._frame = frame
@@ -246,7 +243,7 @@ class Stream:
             made = [_array(a, np.uint8, shape, "flags").copy() for a in given]
         pairs = [(None, None) if o is None else tuple(_array(a, np.uint8, shape, "flags") for a in o) for o in others]
         library().lvc_motion_stream_flags(
-            _at(self._memory), ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
+            _at(self._memory), self.coder.pointer, ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
             *(_at(a) for pair in pairs for a in pair),
         )  # fmt: skip
         return made[0], made[1]
@@ -265,18 +262,5 @@ class Stream:
         return np.ctypeslib.as_array(found, (CONTEXTS, 2)).astype(np.int64)
 
     def finish(self) -> bytes:
-        """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there
-        is."""
-        c = library()
-        if not self._open:
-            raise ValueError("a stream of motion is finished once")
-        self._open = False
-        if self._data is not None:
-            if not c.lvc_motion_stream_end(_at(self._memory), None):
-                raise CorruptError("a stream of motion is damaged")
-            return b""
-        out = np.empty(c.lvc_motion_stream_room(_at(self._memory)), np.uint8)
-        size = int(c.lvc_motion_stream_end(_at(self._memory), _at(out)))
-        if not size:
-            raise MemoryError("no memory for a stream of motion")
-        return out[:size].tobytes()
+        """As the coder's."""
+        return self.coder.finish()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptError
 from . import program as p
+from .coder import Coder
 from .library import ISAS, address, chosen, library
 
 Array = npt.NDArray[Any]
@@ -53,47 +53,14 @@ class _Run(ctypes.Structure):
 
 def _functions() -> ctypes.CDLL:
     found = library()
-    for name in ("lvc_program_new", "lvc_workspace_new", "lvc_rans_reader", "lvc_rans_writer"):
+    for name in ("lvc_program_new", "lvc_workspace_new"):
         getattr(found, name).restype = ctypes.c_void_p
-    for name in ("lvc_rans_room", "lvc_rans_finish"):
-        getattr(found, name).restype = ctypes.c_int64
     return found
 
 
 def set_threads(threads: int) -> None:
     """Threads that share the work of one call, in the whole process."""
     library().lvc_set_threads(threads)
-
-
-class Coder:
-    """An entropy-coded stream that the engine's functions read from (`data`), or write to."""
-
-    def __init__(self, data: bytes | None = None) -> None:
-        self._c = _functions()
-        self._data = None if data is None else np.frombuffer(data, np.uint8)
-        if self._data is None:
-            self.pointer = ctypes.c_void_p(self._c.lvc_rans_writer())
-        else:
-            size = ctypes.c_int64(self._data.size)
-            self.pointer = ctypes.c_void_p(self._c.lvc_rans_reader(address(self._data), size))
-        if not self.pointer.value:
-            raise MemoryError("no memory for an entropy-coded stream")
-
-    def __del__(self) -> None:
-        if hasattr(self, "pointer"):
-            self._c.lvc_rans_free(self.pointer)
-
-    def finish(self) -> bytes:
-        """What was written. For a reader: raises `CorruptError` unless everything was read, and nothing but it."""
-        if self._data is not None:
-            if not self._c.lvc_rans_whole(self.pointer):
-                raise CorruptError("an entropy-coded stream is damaged")
-            return b""
-        out = np.empty(self._c.lvc_rans_room(self.pointer), np.uint8)
-        size = int(self._c.lvc_rans_finish(self.pointer, address(out)))
-        if not size:
-            raise MemoryError("no memory for an entropy-coded stream")
-        return out[:size].tobytes()
 
 
 class Workspace:
