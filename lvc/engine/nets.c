@@ -763,7 +763,9 @@ static void code_latents(const State *s)
             const int16_t *wanted = s->run->y ? s->run->y + at * m + first : NULL;
             for (int c = 0; c < quarter; c++) {
                 int q = 0;
-                if (index[c]) {
+                if (index[c] && s->run->rans == NULL) {
+                    q = clamped(s->run->symbols[at * m + first + c], SYMBOL_MAX);
+                } else if (index[c]) {
                     if (wanted)
                         q = quantised(wanted[c], mean[c], s->run->rounding ? s->run->rounding[index[c]] : 8);
                     q = code_symbol(s->p, s->run->rans, index[c], q);
@@ -802,7 +804,7 @@ static void code_hyper(const State *s)
             int16_t *value = (int16_t *)(void *)s->tensor[l->out] + at * padded(t->channels);
             for (int c = 0; c < t->channels; c++) {
                 int q = s->run->z ? clamped(s->run->z[at * t->channels + c], SYMBOL_MAX) : 0;
-                value[c] = (int16_t)(index[c] ? code_symbol(s->p, s->run->rans, index[c], q) : 0);
+                value[c] = (int16_t)(index[c] && s->run->rans ? code_symbol(s->p, s->run->rans, index[c], q) : index[c] ? q : 0);
             }
         }
 }

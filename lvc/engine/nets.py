@@ -136,7 +136,8 @@ class Network:
         """`size`: rows and columns at 1/8, both even; `inputs` and the outputs returned [rows,columns,channels].
         `wanted`, `coded` bool [rows/2,columns/2]: blocks whose outputs are wanted (others are unspecified), blocks that
         have symbols. A writer gives latents `y` int16 in sixteenths of a step, hyper-latents `z` int16, and `rounding`
-        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols."""
+        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols. Without a coder
+        `symbols` and `z` are what a stream would say."""
         if not 0 <= level < self.levels or min(size) < 2 or size[0] % 2 or size[1] % 2:
             raise ValueError(f"a network cannot run at level {level} and size {size}")
         given = [self._array(x, i, size) for x, i in zip(inputs, self.program.inputs, strict=True)]
@@ -155,8 +156,8 @@ class Network:
 
         blocks = size[0] // 2, size[1] // 2
         latent, hyper = self._symbol_tensors()
-        if latent + hyper and coder is None:
-            raise ValueError("a network with symbols needs a coder")
+        if coder is None and (latent and symbols is None or hyper and z is None):
+            raise ValueError("a network with symbols needs a coder, or the symbols")
         pointers = [(ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)) for arrays in (given, outputs)]
         run = _Run(*size, level, *(ctypes.addressof(array) for array in pointers))
         run.wanted, run.coded = at(wanted, np.uint8, blocks), at(coded, np.uint8, blocks)

@@ -91,6 +91,18 @@ def key_planes(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]
     return luma, chroma
 
 
+def block_errors(residual: Array, change: Array | None = None) -> Array:
+    """Squared errors float32 [h/2,w/2] of blocks of 2x2 patches: of `residual` int16 [h,w,96] in samples, less `change`
+    in eighths; luma weighs 3/4. For an encoder's decisions: not part of the format."""
+    rows, columns, _ = residual.shape
+    out = np.empty((rows // 2, columns // 2), np.float32)
+    given = [_int16(a, (rows, columns, PATCH)) for a in (residual, change) if a is not None]
+    library().lvc_block_errors(
+        address(given[0]), None if change is None else address(given[1]), rows, columns, address(out)
+    )  # fmt: skip
+    return out
+
+
 # The same in numpy
 
 

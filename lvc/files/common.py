@@ -88,7 +88,7 @@ def loaded(model: str | Model | None, device: str | None) -> Model:
     """The model itself; a name is loaded (None: the default)."""
     from lvc import models
 
-    return model if isinstance(model, models.Model) else models.load_model(model, device)
+    return model if isinstance(model, models.Model) else models.load_model(model)
 
 
 def codec_of(model: Model | ForeignModel) -> Any:
@@ -125,7 +125,7 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
     if is_foreign(header.model_id):
         return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
     if name is None:
-        return models.load_model(models.find_model(header.model_id, header.model_sha256), device)
+        return models.load_model(models.find_model(header.model_id, header.model_sha256))
     model = loaded(name, device)
     if model.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")

@@ -140,3 +140,15 @@ def test_engines_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UsageError, match="LVC_ENGINE"):
             library.chosen()
     library.chosen.cache_clear()
+
+
+def test_symbols_given_are_those_of_a_stream(model: p.Model) -> None:
+    size = 6, 4
+    given = programs.frame(model, size)
+    inputs = [given["prediction"], given["flags"]]
+    network, symbols = nets.Network(model, "frame"), np.zeros_like(given["y"])
+    out = network.run(inputs, size, 1, coder=nets.Coder(), y=given["y"], z=given["z"], symbols=symbols)
+    again = network.run(inputs, size, 1, symbols=symbols, z=given["z"])
+    assert symbols.any() and all(np.array_equal(a, b) for a, b in zip(out, again, strict=True))
+    with pytest.raises(ValueError, match="needs a coder, or the symbols"):
+        network.run(inputs, size, 1, symbols=symbols)
