@@ -27,6 +27,8 @@ FOLLOW = 0.5
 """Share of the news about what clips cost that is believed at once."""
 LEAST = 0.15
 """Share of the target rate that is allowed however much is owed."""
+
+
 class Control(Protocol):
     """`level` (log2 λ) is asked before every clip; `measured` and `packed` tell what came of it."""
 

@@ -6,8 +6,9 @@ decoder does is the law (formats/decoder.md); the encoder decides.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from ..engine import motion, planes
 from ..engine.coder import Coder
 from ..engine.nets import Workspace
-from ..engine.planes import KEY_OFFSET, KEY_SHIFT
+from ..engine.motion_reference import LONGEST
+from ..errors import CorruptError
 from ..models.load import Model
 from .payload import QUALITIES, level_of
 from .pyramid import PLACES
@@ -45,7 +47,9 @@ class Coded:
     field: motion.Field | None = None
     flags: tuple[Array, Array] | None = None
     """skip and copy, uint8 [H/16,W/16]; `None`: a key frame."""
-    _picture: list[motion.Picture] = field(default_factory=list)
+    symbols: dict[str, Array] = dataclasses.field(default_factory=dict)
+    """`symbols` of latents and hyper-latents `z`, channels last, where they were asked for."""
+    _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
 
     def picture(self) -> motion.Picture:
         """Its luma, prepared for the search."""
@@ -55,6 +59,55 @@ class Coded:
 
 
 References = tuple[Coded, Coded | None]
+
+
+class Given:
+    """A frame's integers in the place of a stream that says them: as its planes have them (formats/lvz.md), from a file
+    with packing `zstd`."""
+
+    coder = None
+
+    def __init__(self, planes: dict[str, Array]) -> None:
+        self._planes = planes
+
+    @property
+    def symbols(self) -> dict[str, Array]:
+        names = ("key_latent", "key_hyper") if "key_latent" in self._planes else ("latent", "hyper")
+        return {
+            to: np.ascontiguousarray(self._planes[name].transpose(1, 2, 0))
+            for to, name in zip(("symbols", "z"), names, strict=True)
+        }
+
+    def field(
+        self, shape: tuple[int, int], time: int, to: tuple[int, int | None], fields: Any, level: int
+    ) -> tuple[Array, Array]:
+        mode, mv = self._planes["mode"][0], self._planes["vectors"].reshape(2, 2, *shape)
+        unused = (mode == 1) & mv[0].any(0) | (mode == 0) & mv[1].any(0)
+        if unused.any() or mode.max() > (0 if to[1] is None else 2) or np.abs(mv.astype(np.int32)).max() > LONGEST:
+            raise CorruptError("a motion field has modes or vectors that no frame can have")
+        return mode, mv
+
+    def flags(self, level: int, given: None, others: Any) -> tuple[Array, Array]:
+        skip, copy = self._planes["skip"][0], self._planes["copy"][0]
+        if (copy > skip).any():
+            raise CorruptError("a block with symbols is marked as copied")
+        return skip, copy
+
+
+def integers(coded: Coded) -> dict[str, Array]:
+    """The planes of a frame that was coded with its symbols kept."""
+
+    def plane(a: Array, kind: type = np.int16) -> Array:
+        return np.ascontiguousarray(a.transpose(2, 0, 1), kind)
+
+    latent, hyper = plane(coded.symbols["symbols"]), plane(coded.symbols["z"])
+    if coded.field is None or coded.flags is None:
+        return {"key_hyper": hyper, "key_latent": latent}
+    skip, copy = (f[None] for f in coded.flags)
+    vectors = coded.field.mv.reshape(4, *coded.field.mode.shape)
+    return {
+        "skip": skip, "copy": copy, "mode": coded.field.mode[None], "vectors": vectors, "hyper": hyper, "latent": latent,
+    }  # fmt: skip
 
 
 class Loop:
@@ -73,14 +126,21 @@ class Loop:
         space: Workspace = self._local.workspace
         return space
 
-    def _key(self, quality: int, coder: Coder, **given: Array) -> Planes:
+    def _key(self, quality: int, coder: Coder | None, **given: Array) -> Planes:
         patches = self.model.network("key").run(
             [], self.size, quality, coder=coder, workspace=self.workspace, **given
         )[0]  # fmt: skip
         return planes.key_planes(patches, self.model.laps)
 
     def _residual(
-        self, prediction: Array, difference: Array, row: int, skip: Array, wanted: Array, coder: Coder, **given: Array
+        self,
+        prediction: Array,
+        difference: Array,
+        row: int,
+        skip: Array,
+        wanted: Array,
+        coder: Coder | None,
+        **given: Array,
     ) -> Array:
         coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
         out: Array = self.model.network("predicted").run(
@@ -108,10 +168,12 @@ def _flags(refs: References) -> tuple[tuple[Array, Array] | None, tuple[Array, A
 
 
 class FrameDecoder(Loop):
-    def key(self, time: int, quality: int, coder: Coder) -> Coded:
-        return Coded(time, self._key(quality, coder))
+    def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
+        if isinstance(stream, Given):
+            return Coded(time, self._key(quality, None, **stream.symbols))
+        return Coded(time, self._key(quality, stream))
 
-    def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream) -> Coded:
+    def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
         mode, mv = stream.field(self.size, time, to, _fields(refs), place)
         skip, copy = flags = stream.flags(place, None, _flags(refs))
@@ -120,23 +182,27 @@ class FrameDecoder(Loop):
         if not copy.all():
             patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
             wanted = copy == 0
-            r = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder)
+            given = stream.symbols if isinstance(stream, Given) else {}
+            r = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
             made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted)
         return Coded(time, made, motion.Field(mode, mv, time, to), flags)
 
 
 class FrameEncoder(Loop):
-    """`effort` may be changed between frames."""
+    """`effort` may be changed between frames. `keep`: what is coded has its symbols."""
 
-    def __init__(self, model: Model, height: int, width: int, effort: Effort) -> None:
+    def __init__(self, model: Model, height: int, width: int, effort: Effort, keep: bool = False) -> None:
         super().__init__(model, height, width)
-        self.effort = effort
+        self.effort, self._keep = effort, keep
 
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
         y, z = self.model.network("key_analysis").run([patches], self.size, quality, workspace=self.workspace)
-        return Coded(time, self._key(quality, coder, y=y, z=z))
+        kept = {"symbols": np.zeros_like(y)} if self._keep else {}
+        coded = Coded(time, self._key(quality, coder, y=y, z=z, **kept))
+        coded.symbols = kept | {"z": z}
+        return coded
 
     def _eighths(self, source: Planes) -> list[tuple[Array, Array]]:
         """Planes in the unit of a key frame's patches, and the lapping matrix of each."""
@@ -158,21 +224,32 @@ class FrameEncoder(Loop):
         worth = np.float32(2.0**level / SCALE**2)
         missed = planes.block_errors(residual) * worth
         skip = np.ones_like(missed, np.uint8)
-        given: dict[str, Array] = {}
+        given = self._nothing() if self._keep else {}
         if (able := missed * LINEAR_GAIN > CODED_BITS).any():
             skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
         coder, made = Coder(), p
         wanted = (skip == 0) | (missed > COPY_BITS)
         copy = skip.copy()
         if wanted.any():
-            r = self._residual(prediction, difference, row, skip, wanted, coder, **given)
+            kept = {"symbols": np.zeros_like(given["y"])} if self._keep else {}
+            r = self._residual(prediction, difference, row, skip, wanted, coder, **given, **kept)
+            given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
             made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0)
         stream.field(self.size, time, to, _fields(refs), place, (mode, mv))
         stream.flags(place, (skip, copy), _flags(refs))
         stream.coder.append(coder)
-        return Coded(time, made, motion.Field(mode, mv, time, to), (skip, copy))
+        symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
+        return Coded(time, made, motion.Field(mode, mv, time, to), (skip, copy), symbols)
+
+    def _nothing(self) -> dict[str, Array]:
+        hyper, latent = self.model.planes[-2:]
+        rows, columns = self.size
+        return {
+            "y": np.zeros((rows // 2, columns // 2, latent.channels), np.int16),
+            "z": np.zeros((-(-rows // 8), -(-columns // 8), hyper.channels), np.int16),
+        }
 
     def _symbols(
         self, prediction: Array, difference: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 from ..engine import motion
 from ..engine.coder import Coder
+from ..entropy.clip import FrameLatents
 from ..errors import CorruptError
 from . import payload as layout
-from .frames import Coded, FrameDecoder, FrameEncoder, Planes, References
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References
 from .pyramid import CHAIN, Step, last_use
 
 Done = Callable[[int, Coded], None]
 """Is given each frame of a clip as it is coded, and its number there, from 0."""
+Rest = Callable[..., None]
+"""Decodes what is between, with a `Done` and perhaps the numbers of the frames that are wanted."""
+StreamOf = Callable[[Step], motion.Stream | Given]
 
 
 @dataclass
@@ -80,32 +84,59 @@ class GopDecoder(_Gop):
         self._started(coded)
         return coded
 
-    def anchors(self, payload: bytes, frames: int, done: Done) -> Callable[[Collection[int] | None, Done], None]:
-        """Decodes a clip's anchors. → the rest of the work, for any thread: decodes what is between, all of it or as far
-        as frames are wanted."""
+    def key_given(self, frame: FrameLatents) -> Coded:
+        """Of a clip with packing `zstd`."""
+        coded = self._decoder.key(0, layout.checked_quality(frame.quality), Given(frame.planes))
+        self._started(coded)
+        return coded
+
+    def anchors(self, payload: bytes, frames: int, done: Done) -> Rest:
+        """Decodes a clip's anchors. → the rest of the work, for any thread."""
+        head, parts = layout.unpack(payload, frames)
+        contexts = self.contexts = motion.Stream(Coder(parts[0]), self.contexts)
+        rest = self._clip(head, lambda step: contexts, done)
+        contexts.coder.finish()
+
+        def between(done: Done, wanted: Collection[int] | None = None) -> None:
+            if len(parts) > 1:
+                stream = motion.Stream(Coder(parts[1]))
+                if rest(lambda step: stream, done, wanted):
+                    stream.coder.finish()
+
+        return between
+
+    def anchors_given(self, frames: Sequence[FrameLatents], done: Done) -> Rest:
+        """The same of a clip with packing `zstd`."""
+        head = layout.ClipHead(frames[0].structure, tuple(layout.checked_quality(f.quality) for f in frames))
+        given = {s.frame: Given(f.planes) for s, f in zip(layout.order_of(head, self.older), frames, strict=True)}
+        rest = self._clip(head, lambda step: given[step.frame], done)
+
+        def between(done: Done, wanted: Collection[int] | None = None) -> None:
+            rest(lambda step: given[step.frame], done, wanted)
+
+        return between
+
+    def _clip(self, head: layout.ClipHead, stream_of: StreamOf, done: Done) -> Callable[..., bool]:
         if not self._last:
             raise CorruptError("the video starts with a predicted frame")
-        head, parts = layout.unpack(payload, frames)
         order = layout.order_of(head, self.older)
         qualities = dict(zip(order, head.qualities, strict=True))
 
-        def coding(stream: motion.Stream) -> Callable[[Step, int, References], Coded]:
-            return lambda step, time, refs: self._decoder.predicted(time, refs, step.place, qualities[step], stream)
+        def coding(stream_of: StreamOf) -> Callable[[Step, int, References], Coded]:
+            return lambda step, time, refs: self._decoder.predicted(
+                time, refs, step.place, qualities[step], stream_of(step)
+            )
 
-        self.contexts = motion.Stream(Coder(parts[0]), self.contexts)
-        rest = self._anchors(order, coding(self.contexts), done)
-        self.contexts.coder.finish()
+        rest = self._anchors(order, coding(stream_of), done)
 
-        def between(wanted: Collection[int] | None, done: Done) -> None:
-            if len(parts) == 1:
-                return
-            stream, whole = motion.Stream(parts[1]), rest.order
+        def between(stream_of: StreamOf, done: Done, wanted: Collection[int] | None) -> bool:
+            """Whether all of it was decoded: of what comes after the last frame that is wanted nothing is."""
+            whole = len(rest.order)
             if wanted is not None:
-                last = max((i + 1 for i, s in enumerate(whole) if s.frame - 1 in wanted), default=0)
-                rest.order = whole[:last]
-            rest.run(coding(stream), done)
-            if len(rest.order) == len(whole):
-                stream.finish()
+                last = max((i + 1 for i, s in enumerate(rest.order) if s.frame - 1 in wanted), default=0)
+                rest.order = rest.order[:last]
+            rest.run(coding(stream_of), done)
+            return len(rest.order) == whole
 
         return between
 

@@ -41,7 +41,7 @@ def pack_key(quality: int, part: bytes) -> bytes:
 
 
 def unpack_key(payload: bytes) -> tuple[int, bytes]:
-    return _quality(payload[0]), payload[1:]
+    return checked_quality(payload[0]), payload[1:]
 
 
 def pack(head: ClipHead, parts: Sequence[bytes]) -> bytes:
@@ -87,7 +87,7 @@ def unpack(payload: bytes, frames: int) -> tuple[ClipHead, list[bytes]]:
         raise UnsupportedError(f"a clip gives its qualities in the unknown way {fall} — update lvc")
     if len(qualities) != frames or at > len(payload):
         raise CorruptError("a clip's payload ends too early")
-    head = ClipHead(structure, tuple(map(_quality, qualities)))
+    head = ClipHead(structure, tuple(map(checked_quality, qualities)))
     if structure == CHAIN or frames == 1:
         return head, [payload[at:]]
     size, at = _read_uvarint(payload, at)
@@ -97,10 +97,16 @@ def unpack(payload: bytes, frames: int) -> tuple[ClipHead, list[bytes]]:
 
 
 def order_of(head: ClipHead, older: bool) -> list[Step]:
+    """Raises `CorruptError`, `UnsupportedError`."""
+    if not 1 <= len(head.qualities) <= LONGEST:
+        raise CorruptError(f"a clip has {len(head.qualities)} frames, not 1 … {LONGEST}")
+    if head.structure not in (PYRAMID, CHAIN, OLDER):
+        raise UnsupportedError(f"a clip has the unknown structure {head.structure} — update lvc")
     return steps(head.structure, len(head.qualities), older)
 
 
-def _quality(value: int) -> int:
+def checked_quality(value: int) -> int:
+    """Raises `CorruptError`."""
     if value >= QUALITIES:
         raise CorruptError(f"a frame has the quality {value}")
     return value

@@ -1,7 +1,7 @@
 """Frames ↔ clips, as generators in memory that does not grow.
 
-    encode: frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ what is between (threads) ─▶ clips
-    decode: clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
+encode: frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ what is between (threads) ─▶ clips
+decode: clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verified
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
-from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
+from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor
 from ..lvz.clips import fold
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
 from . import payload as layout
 from .control import Control, control_of
-from .frames import Coded, FrameDecoder, FrameEncoder, Planes
+from .frames import Coded, FrameDecoder, FrameEncoder, Planes, integers
 from .gop import GopDecoder, GopEncoder
 from .lookahead import LookAhead
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
@@ -94,7 +95,9 @@ def encode(
     length = settings.clip_frames if height * width < LARGE else max(1, settings.clip_frames // 2)
     tick = video.time_base[0] / video.time_base[1]
     control = control_of(settings, video.width * video.height)
-    encoder = GopEncoder(FrameEncoder(model, height, width, EFFORTS[settings.effort]))
+    zstd = settings.packing == "zstd"
+    encoder = GopEncoder(FrameEncoder(model, height, width, EFFORTS[settings.effort], keep=zstd))
+    geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
     with (
@@ -106,7 +109,9 @@ def encode(
             for group in groups:
                 if settings.pace is not None:
                     encoder.encoder.effort = EFFORTS[settings.pace()]
-                waiting.append(pool.submit(_started(encoder, group, control, settings, video)))
+                waiting.append(
+                    pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+                )
                 while waiting and (steered or len(waiting) > workers or waiting[0].done()):
                     clip = waiting.popleft().result()
                     control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
@@ -115,36 +120,51 @@ def encode(
                 yield waiting.popleft().result()
 
 
-def _started(
-    encoder: GopEncoder, group: _Group, control: Control, settings: EncodeSettings, video: VideoFormat
+def _begun(
+    encoder: GopEncoder,
+    group: _Group,
+    control: Control,
+    settings: EncodeSettings,
+    video: VideoFormat,
+    geometry: Geometry | None,
 ) -> Callable[[], EncodedClip]:
-    """Codes the anchors of a group at once, and gives the work that is left."""
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
     checks: dict[int, int] = {}
+    kept: list[dict[str, np.ndarray]] = []
+    head: layout.ClipHead | None = None
     sources = [planes for _, planes in group.frames]
 
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
             control.measured(_psnr(sources[number], coded.planes))
-        checks[number] = checksum(shown(coded.planes, video.height, video.width, video.bit_depth))
+        checks[number] = checksum(shown(coded.planes, video.height, video.width, 8))
+        if geometry is not None:
+            kept.append(integers(coded))
 
     between: Callable[[], bytes]
     if group.key:
-        payload, coded = encoder.key(sources[0], layout.quality_of(control.level + settings.key_raise))
+        quality = layout.quality_of(control.level + settings.key_raise)
+        payload, coded = encoder.key(sources[0], quality)
         done(0, coded)
         between = lambda: payload  # noqa: E731
     else:
         structure = CHAIN if settings.low_delay else OLDER if encoder.older else PYRAMID
         first = layout.quality_of(control.level + (0.0 if settings.low_delay else ANCHOR_RAISE))
         qualities = [layout.falling(first, FALL, s.place) for s in steps(structure, len(sources), encoder.older)]
-        rest = encoder.anchors(sources, layout.ClipHead(structure, tuple(qualities)), done)
+        head = layout.ClipHead(structure, tuple(qualities))
+        rest = encoder.anchors(sources, head, done)
         between = lambda: rest(done)  # noqa: E731
     times = [time for time, _ in group.frames]
 
     def work() -> EncodedClip:
-        payload = between()
+        payload, crc = between(), None
+        if geometry is not None:
+            kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
+            frames = [FrameLatents(kind, q, k, structure) for q, k in zip(qualities, kept, strict=True)]
+            payload, crc = pack_zstd(frames, geometry), latents_crc(frames, geometry)
         return EncodedClip(
             group.key, [t.pts for t in times], [t.duration for t in times], payload,
-            tuple(checks[i] for i in range(len(times))),
+            tuple(checks[i] for i in range(len(times))), crc,
         )  # fmt: skip
 
     return work
@@ -183,7 +203,7 @@ def decode(
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes are not those of its model — update lvc")
-    if PACKING_NAMES.get(video.packing) != "rans":
+    if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
     workers = threads or usable_cores()
@@ -192,7 +212,7 @@ def decode(
         try:
             for clip in clips:
                 geometry.check_clip(len(clip.pts), limits)
-                waiting.append(pool.submit(_decoding(decoder, clip, video)))
+                waiting.append(pool.submit(_decoding(decoder, clip, video, limits)))
                 while waiting and (len(waiting) > workers or waiting[0].done()):
                     yield from waiting.popleft().result()
             while waiting:
@@ -202,9 +222,10 @@ def decode(
                 future.cancel()
 
 
-def _decoding(decoder: GopDecoder, clip: Clip, video: VideoDescriptor) -> Callable[[], list[Frame]]:
+def _decoding(decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits) -> Callable[[], list[Frame]]:
     """Decodes a clip's anchors at once, and gives the work that is left."""
     out: dict[int, Frame] = {}
+    latents: list[FrameLatents] | None = None
 
     def done(number: int, coded: Coded) -> None:
         planes = shown(coded.planes, video.height, video.width, video.bit_depth)
@@ -212,13 +233,21 @@ def _decoding(decoder: GopDecoder, clip: Clip, video: VideoDescriptor) -> Callab
             raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
         out[number] = Frame(*planes, clip.pts[number], clip.durations[number])
 
+    frames = len(clip.pts)
+    if PACKING_NAMES[video.packing] == "zstd":
+        latents = unpack_verified(clip.payload, video.geometry, frames, clip.latents_crc or 0, clip.key, limits)
     if clip.key:
-        done(0, decoder.key(clip.payload))
+        if frames != 1:
+            raise CorruptError(f"a key clip has {frames} frames")
+        done(0, decoder.key(clip.payload) if latents is None else decoder.key_given(latents[0]))
         return lambda: [out[0]]
-    between = decoder.anchors(clip.payload, len(clip.pts), done)
+    if latents is None:
+        between = decoder.anchors(clip.payload, frames, done)
+    else:
+        between = decoder.anchors_given(latents, done)
 
     def work() -> list[Frame]:
-        between(None, done)
+        between(done)
         return [out[i] for i in range(len(clip.pts))]
 
     return work

@@ -37,7 +37,6 @@ __all__ = [
 
 IntArray = npt.NDArray[Any]
 
-MAX_QUALITY = 10000
 ESCAPE = -128
 DEFAULT_LEVEL = 12
 _HEADER = struct.Struct("<BBH")
@@ -46,7 +45,8 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass
 class FrameLatents:
-    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: hundredths, 0..10000.
+    """One latent frame. `kind`: 0 key, 1 predicted; `quality` and `structure` of its clip as its codec defines them,
+    u16 and u8.
 
     `planes` maps a plane's name to an array `[channels, rows, columns]` of the plane's dtype; exactly the planes that
     frames of this kind carry. Masked positions (where `skip` is 1) are zero.
@@ -55,14 +55,13 @@ class FrameLatents:
     kind: int
     quality: int
     planes: dict[str, IntArray] = field(default_factory=dict)
-    tables: IntArray | None = None
-    """Not part of the latents: table indices of plane `latent`, uint8 [M,N] for N blocks with symbols, if known."""
+    structure: int = 0
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:
     """Raises `UsageError` unless the frames are what `geometry` describes: planes, shapes, dtypes, ranges, masks."""
     for number, frame in enumerate(frames):
-        if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality <= MAX_QUALITY:
+        if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality < 1 << 16:
             raise UsageError(f"frame {number}: kind {frame.kind} or quality {frame.quality} is out of range")
         expected = {p.name for p in geometry.planes if p.present(frame.kind)}
         if set(frame.planes) != expected:
@@ -95,10 +94,10 @@ def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
 
 
 def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
-    """CRC-32 of the canonical serialisation: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
+    """CRC-32 of the canonical serialisation: per frame `kind u8, structure u8, quality u16`, then each plane as int16 LE."""
     crc = 0
     for frame in frames:
-        crc = zlib.crc32(_HEADER.pack(frame.kind, 0, frame.quality), crc)
+        crc = zlib.crc32(_HEADER.pack(frame.kind, frame.structure, frame.quality), crc)
         for spec in geometry.planes:
             if spec.present(frame.kind):
                 crc = zlib.crc32(np.ascontiguousarray(frame.planes[spec.name], dtype="<i2").data.cast("B"), crc)
@@ -108,7 +107,7 @@ def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
 def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL) -> bytes:
     """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays."""
     check_frames(frames, geometry)
-    parts = [_HEADER.pack(f.kind, 0, f.quality) for f in frames]
+    parts = [_HEADER.pack(f.kind, f.structure, f.quality) for f in frames]
     for spec in geometry.planes:
         escapes: list[bytes] = []
         for frame in frames:
@@ -219,10 +218,10 @@ def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) 
 
 
 def _frame_header(raw: bytes, position: int) -> FrameLatents:
-    kind, reserved, quality = _HEADER.unpack_from(raw, position)
-    if kind not in (KIND_KEY, KIND_PREDICTED) or reserved or quality > MAX_QUALITY:
-        raise CorruptError(f"frame header says kind {kind}, reserved {reserved}, quality {quality}")
-    return FrameLatents(kind, quality)
+    kind, structure, quality = _HEADER.unpack_from(raw, position)
+    if kind not in (KIND_KEY, KIND_PREDICTED):
+        raise CorruptError(f"frame header says kind {kind}")
+    return FrameLatents(kind, quality, structure=structure)
 
 
 def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tuple[npt.NDArray[np.int16], int]:
