@@ -45,7 +45,7 @@ class LimitError(LvzError):
     exit_code = 7
 
 
-MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES = 16384, 1 << 26, 256 << 20, 64
+MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES, MAX_RANS_FRAMES = 16384, 1 << 26, 256 << 20, 64, 32
 MAX_CLIP_SYMBOLS, MAX_STREAMS, MAX_INDEX_ENTRIES = 1 << 29, 64, 1 << 22
 MAX_METADATA, MAX_PACKET, TIME_BOUND = 16 << 20, 64 << 20, 1 << 61
 MAX_CHUNK_FRAMES, MAX_EMPTY_PACKETS, MAX_TAGS, MAX_CHAPTERS = 1 << 16, 64, 1 << 16, 1 << 16
@@ -134,16 +134,20 @@ class Payload:
     def ints(self, count):
         base, width = self.svarint(), self.u8()
         need(width <= 64, "packed integers are too wide")
+        values = [base + value for value in self.bits(count, width)]
+        need(max(values, default=0) < 1 << 63, "packed integer overflows")
+        return values
+
+    def bits(self, count, width):
         data = self.bytes((count * width + 7) // 8)
         values, waiting, n_waiting, at = [], 0, 0, 0
         for _ in range(count):
             while n_waiting < width:
                 waiting |= data[at] << n_waiting
                 n_waiting, at = n_waiting + 8, at + 1
-            values.append(base + (waiting & ((1 << width) - 1)))
+            values.append(waiting & ((1 << width) - 1))
             waiting, n_waiting = waiting >> width, n_waiting - width
         need(waiting == 0, "padding bits are set")
-        need(max(values, default=0) < 1 << 63, "packed integer overflows")
         return values
 
     def end(self):
@@ -243,13 +247,13 @@ def read_plane(p):
 def read_vstr(data):
     p = Payload(data)
     v = {"packing": p.u8()}
-    known(v["packing"] in (1, 3, 4), f"packing {v['packing']}")
+    known(v["packing"] in (1, 3, 5), f"packing {v['packing']}")
     v["width"], v["height"], v["align"] = p.uvarint(1 << 32), p.uvarint(1 << 32), p.uvarint(1 << 16)
     v["time_base"], v["frame_rate"], v["sar"] = p.ratio(), p.ratio(), p.ratio()
     v["rotation"] = p.uvarint(360)
     flags = p.u8()
-    known(flags < 2, "VSTR flag")
-    v["hflip"] = bool(flags)
+    known(flags < 4, "VSTR flag")
+    v["hflip"], v["checks"] = bool(flags & 1), bool(flags & 2)
     for name in ("primaries", "transfer", "matrix", "color_range", "chroma_location", "bit_depth"):
         v[name] = p.u8()
     v["chroma"], v["source_pix_fmt"] = p.uvarint(), p.text()
@@ -388,14 +392,18 @@ def latent_frames(video, n):
 def read_clips(data, video):
     p = Payload(data)
     flags = p.u8()
-    known(flags < 16, "CLIP flag")
+    known(flags < 64 and (flags < 16 or video["checks"]), "CLIP flag")
     key, gop_end, own_step, own_durations = (bool(flags & bit) for bit in (1, 2, 4, 8))
-    first, n, per_clip = p.uvarint(1 << 48), p.uvarint(), p.uvarint()
-    need(1 <= per_clip <= n, "frames per clip")
-    limit(per_clip, MAX_CLIP_FRAMES, "frames per clip")
-    limit(latent_frames(video, per_clip) * video["symbols"], MAX_CLIP_SYMBOLS, "values per clip")
-    n_clips = -(-n // per_clip)
-    need(6 * n_clips <= p.left(), "more clips than bytes")
+    check_bits = (4, 8, 16, 32)[flags >> 4] if video["checks"] else 0
+    coded = video["packing"] == 5
+    first, n_clips = p.uvarint(1 << 48), p.uvarint()
+    need(1 <= n_clips <= p.left() // (2 if coded else 6), "number of clips")
+    limit(n_clips, MAX_CHUNK_FRAMES, "clips per chunk")
+    clip_frames = p.ints(n_clips)
+    need(min(clip_frames) >= 1, "clip without frames")
+    limit(max(clip_frames), MAX_RANS_FRAMES if coded else MAX_CLIP_FRAMES, "frames per clip")
+    limit(latent_frames(video, max(clip_frames)) * video["symbols"], MAX_CLIP_SYMBOLS, "values per clip")
+    n = sum(clip_frames)
     limit(n, MAX_CHUNK_FRAMES, "frames per chunk")
     if own_step:
         step = p.uvarint(TIME_BOUND)
@@ -414,15 +422,17 @@ def read_clips(data, video):
     need(all(pts[i] < pts[i + 1] for i in range(n - 1)), "pts do not increase")
     need(all(abs(t) < TIME_BOUND for t in pts), "pts out of range")
     need(all(0 <= d < TIME_BOUND for d in durations), "duration out of range")
-    table = [(p.uvarint(), p.fixed(4)) for _ in range(n_clips)]
-    clips = []
-    for i, (size, crc) in enumerate(table):
+    table = [(p.uvarint(), None if coded else p.fixed(4)) for _ in range(n_clips)]
+    checks = p.bits(n, check_bits)
+    clips, at = [], 0
+    for count, (size, crc) in zip(clip_frames, table, strict=True):
         need(size >= 1, "empty clip")
-        frames = slice(i * per_clip, min(n, (i + 1) * per_clip))
+        frames = slice(at, at + count)
         clips.append({
-            "first_frame": first + i * per_clip, "key": key and i == 0, "pts": pts[frames],
-            "durations": durations[frames], "latents_crc": crc, "payload": p.bytes(size),
+            "first_frame": first + at, "key": key and at == 0, "pts": pts[frames], "durations": durations[frames],
+            "latents_crc": crc, "checks": checks[frames], "check_bits": check_bits, "payload": p.bytes(size),
         })  # fmt: skip
+        at += count
     p.end()
     return {"key": key, "gop_end": gop_end, "first_frame": first, "n_frames": n, "clips": clips}
 

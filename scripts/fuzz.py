@@ -99,14 +99,14 @@ def rans() -> tuple[Any, Any, Any]:
     import numpy as np
 
     from lvc.entropy.rans import Tables
-    from lvc.lvz import PlaneSpec, VideoDescriptor
+    from lvc.lvz import PACKING_RANS, PlaneSpec, VideoDescriptor
 
     planes = (
         PlaneSpec("skip", "uint8", 1, 16, in_key=False), PlaneSpec("copy", "uint8", 1, 16, in_key=False),
         PlaneSpec("motion", "int16", 2, 8, in_key=False), PlaneSpec("hyper", "int16", 2, 64),
         PlaneSpec("latent", "int16", 4, 16, masked=True),
     )  # fmt: skip
-    video = VideoDescriptor(48, 32, planes, 4, time_base=(1, 25), frame_rate=(25, 1))
+    video = VideoDescriptor(48, 32, planes, PACKING_RANS, time_base=(1, 25), frame_rate=(25, 1))
     reach = np.minimum(np.arange(64) // 4 + 1, 8)
     latent = np.zeros((64, 18), np.int64)
     for index, most in enumerate(reach):

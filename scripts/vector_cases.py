@@ -38,6 +38,7 @@ from lvc.lvz import (
     Side,
     TensorSet,
     VideoDescriptor,
+    codec_planes,
 )
 from lvc.lvz import chunks as c
 from lvc.lvz.index import pack_index, pack_tail, unpack_tail
@@ -183,10 +184,26 @@ def foreign() -> bytes:
     return write(video, lambda w: [w.write_clip(x) for x in clips] and None, head=Header("someone/vae"))
 
 
-def rans() -> bytes:
-    video = replace(CODEC, packing=4)
-    items = [Clip(2 * i, i == 0, [2002 * i, 2002 * i + 1001], [1001] * 2, 99, b"opaque" * (i + 1)) for i in range(2)]
-    return write(video, lambda w: [w.write_clip(x) for x in items] and None)
+def rans(sizes: tuple[int, ...] = (1, 5, 3), payload: bytes = b"opaque") -> bytes:
+    """Key frames alone and clips after them; each frame has a check. Payloads mean nothing."""
+    video = replace(CODEC, packing=5, planes=codec_planes(3, 2, 4, 2), checks=True)
+
+    def fill(w: LvzWriter) -> None:
+        first = 0
+        for number, count in enumerate(sizes):
+            times = [1001 * i for i in range(first, first + count)]
+            checks = tuple(i * 0x9E3779B1 % (1 << 32) for i in range(first, first + count))
+            w.write_clip(Clip(first, number == 0, times, [1001] * count, None, payload * (number + 1), checks))
+            first += count
+
+    return write(video, fill)
+
+
+def checked(count: int) -> bytes:
+    """Packing zstd with checks."""
+    video = replace(TINY, checks=True)
+    item = make_clip(video, 0, count, True, list(range(count)))
+    return write(video, lambda w: w.write_clip(replace(item, checks=(0xDEADBEEF,) * count)), head=Header("tiny"))
 
 
 def appended() -> bytes:
@@ -372,7 +389,13 @@ def good_cases() -> dict[str, Case]:
         "good-everything": (everything(), "audio, a subtitle without all times, tags twice, chapters", None),
         "good-variable-rate": (variable_rate(), "unknown frame rate, negative pts, rotation, mirror", None),
         "good-foreign-vae": (foreign(), "latents of a video VAE: stride in time, scale and zero, error bound", None),
-        "good-rans": (rans(), "packing rans, which these readers do not unpack", None),
+        "good-rans": (
+            rans(),
+            "packing rans with clips of 1, 5 and 3 frames and checks of 4 bits; payloads mean nothing",
+            None,
+        ),
+        "good-rans-checks": (rans((1, 2), bytes(480)), "the same, checks of 8 bits", None),
+        "good-checks": (checked(3), "packing zstd with checks of frames", None),
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
         "good-features": (with_features(), "vectors of what frames show", None),
@@ -467,10 +490,14 @@ def bad_cases() -> dict[str, Case]:
         "bad-repeat": (with_sha([head, video, clips[0], *clips, index, tail]), "a clip comes twice", bad),
         "bad-pts": (one_frame_pts(), "pts go back from one chunk to the next", bad),
         "bad-gop-goes-on": (edit(sep, c.CLIP, lambda p: p.__setitem__(0, p[0] | 2), 0), "gop_end, but it goes on", bad),
-        "bad-clip-sizes": (edit(small, c.CLIP, setter(7, 0x7F)), "a clip larger than its chunk", bad),
+        "bad-clip-sizes": (edit(small, c.CLIP, setter(8, 0x7F)), "a clip larger than its chunk", bad),
         "bad-many-clips": (
             edit(small, c.CLIP, lambda p: p.__setitem__(slice(2, 3), b"\xff\xff\xff\xff\x7f")),
-            "34 billion frames in 30 bytes", bad,
+            "34 billion clips in 30 bytes", bad,
+        ),
+        "bad-clip-without-frames": (edit(small, c.CLIP, setter(3, 0)), "a clip of no frames", bad),
+        "bad-checks-padding": (
+            edit(checked(1), c.CLIP, lambda p: p.__setitem__(14, p[14] | 0x10)), "a bit behind the checks is set", bad,
         ),
         "bad-stream": (edit(pkts, c.PKTS, setter(0, 1)), "packets of a stream that is not described", bad),
         "bad-packet-count": (edit(pkts, c.PKTS, setter(1, 0)), "a group without packets", bad),
@@ -504,9 +531,9 @@ def bad_cases() -> dict[str, Case]:
 
 
 def many_frames(payload: bytearray) -> None:
-    """65537 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
-    payload[2:4] = b"\x81\x80\x04\x40"
-    payload[7:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
+    """65600 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
+    payload[2:5] = b"\x81\x08\x80\x01\x00"
+    payload[10:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
 
 
 def empty_packets(payload: bytearray) -> None:
@@ -553,23 +580,26 @@ def other_cases() -> dict[str, Case]:
         "unsupported-critical-chunk": (with_sha([*parts[:2], (b"NEWC", b"?"), *parts[2:]]), "a new chunk", new),
         "unsupported-reserved-type-bit": (with_sha([*parts[:2], (b"newc", b"?"), *parts[2:]]), "small letter 3", new),
         "unsupported-earlier-packing": (edit(small, c.VSTR, setter(0, 2)), "packing 2", new),
+        "unsupported-old-rans": (edit(small, c.VSTR, setter(0, 4)), "packing 4", new),
         "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
         "unsupported-element": (edit(of_tensors(), c.LTNT, setter(0, 4)), "tensors of element type 4", new),
         "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),
         "unsupported-plane-flag": (edit(small, c.VSTR, setslice(-3, -2, b"\x43")), "a plane's reserved flag", new),
-        "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 2)), "a reserved flag of VSTR", new),
-        "unsupported-clip-flag": (edit(small, c.CLIP, setter(0, 0x13)), "a reserved flag of CLIP", new),
+        "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 4)), "a reserved flag of VSTR", new),
+        "unsupported-clip-flag": (edit(small, c.CLIP, setter(0, 0x43)), "a reserved flag of CLIP", new),
+        "unsupported-check-size": (edit(small, c.CLIP, setter(0, 0x13)), "a size of checks that there are not", new),
         "unsupported-stream-kind": (edit(base, c.CSTR, setter(1, 4)), "a copied stream of kind 4", new),
         "bad-limit-chunk": (
             small[: small.index(b"CLIP")] + c.CLIP + b"\xfe\xff\xff\xff", "a chunk of 4 GiB is declared", big,
         ),
         "bad-limit-side": (edit(small, c.VSTR, setslice(1, 2, b"\xff\xff\x7f")), "width 2^21", big),
-        "bad-limit-frames": (edit(small, c.CLIP, setter(2, 0x7F, 0x7F)), "127 frames in a clip", big),
+        "bad-limit-frames": (edit(small, c.CLIP, setslice(3, 4, b"\xfe\x01")), "127 frames in a clip", big),
+        "bad-limit-rans-frames": (edit(rans(), c.CLIP, setter(3, 66, 0)), "33 frames in a clip of packing rans", big),
         "bad-limit-values": (
             edit(small, c.VSTR, lambda p: p.__setitem__(slice(None), many_values(p))),
             "65535 channels at stride 1 of 128x128", big,
         ),
-        "bad-limit-group": (edit(small, c.CLIP, many_frames), "65537 frames in a chunk", big),
+        "bad-limit-group": (edit(small, c.CLIP, many_frames), "65600 frames in a chunk", big),
         "bad-limit-packets": (edit(pkts, c.PKTS, empty_packets), "4096 packets without a byte", big),
         "bad-limit-content": (zeros(), "68 million zeros in a zstd frame of 2 kB", big),
     }  # fmt: skip

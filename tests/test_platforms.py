@@ -72,7 +72,7 @@ def test_the_codec_runs_without_operators_of_onednn(without_onednn: None) -> Non
     model = load_model(model_file())
     frames = [frame(n, 48, 64, n / 4) for n in range(4)]
     shown = video(48, 64)
-    described = VideoDescriptor(**vars(shown), planes=model.planes, packing=4, gop_seconds=10.0)
+    described = VideoDescriptor(**vars(shown), planes=model.planes, packing=5, gop_seconds=10.0)
     clips = list(encode(iter(frames), shown, model, EncodeSettings(effort=4)))
     assert model.codec.intra._fused is None
     decoded = list(decode(iter(clips), described, model))

@@ -12,7 +12,7 @@ FORGED = "x\n  model  forged\r\x1b[2J\t\u2028\u202e\x85y"
 
 def test_nothing_in_a_file_forges_a_line_of_info(tmp_path: object) -> None:
     out = io.BytesIO()
-    video = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 4, time_base=(1, 25))
+    video = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 5, time_base=(1, 25))
     metadata = Metadata({FORGED: FORGED, "title": FORGED}, (Chapter(0, 1, (1, 1), {"title": FORGED}),))
     sound = CopiedStream("audio", FORGED, (1, 8000), FORGED)
     with LvzWriter(out, Header(FORGED, bytes(32), FORGED), video, (sound,), metadata):

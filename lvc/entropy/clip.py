@@ -173,7 +173,7 @@ def unpack_stacked(
 
 
 def unpack_verified(
-    data: bytes, geometry: Geometry, n_frames: int, crc: int, key: bool, limits: Limits = DEFAULT
+    data: bytes, geometry: Geometry, n_frames: int, crc: int | None, key: bool, limits: Limits = DEFAULT
 ) -> list[FrameLatents]:
     """`unpack_zstd`, then `verify_latents`."""
     frames = unpack_zstd(data, geometry, n_frames, limits)
@@ -181,12 +181,12 @@ def unpack_verified(
     return frames
 
 
-def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int, key: bool) -> None:
-    """Raises `CorruptError` unless a clip's latents match their checksum and a key clip starts with a key frame."""
+def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int | None, key: bool) -> None:
+    """Raises `CorruptError` unless a clip's latents match their checksum, if they have one, and a key clip starts with
+    a key frame."""
     if key and frames and frames[0].kind != KIND_KEY:
         raise CorruptError("a key clip starts with a predicted frame")
-    found = latents_crc(frames, geometry)
-    if found != crc:
+    if crc is not None and (found := latents_crc(frames, geometry)) != crc:
         raise CorruptError(f"latents checksum is {found:08x}, the file says {crc:08x}")
 
 

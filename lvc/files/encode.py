@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -242,7 +243,7 @@ def seconds_of(reader: MediaReader) -> float | None:
 
 
 class _Count:
-    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the latents."""
+    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the payload."""
 
     def __init__(
         self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
@@ -259,7 +260,7 @@ class _Count:
             return
         self.frames += record.n_frames
         self.ticks += sum(record.durations)
-        self.clips.append((record.n_frames, record.latents_crc))
+        self.clips.append((record.n_frames, zlib.crc32(record.payload)))
         if self._progress is not None:
             total = max(self._hint, self.frames) if self._hint else None
             # what of the source was read is only known from how far its frames have come
@@ -357,7 +358,7 @@ def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, thre
     def clips(reader: LvzReader) -> Iterator[Clip]:
         for record in reader.records():
             if isinstance(record, Clip):
-                seen.append((record.n_frames, record.latents_crc))
+                seen.append((record.n_frames, zlib.crc32(record.payload)))
                 yield record
 
     with path.open("rb") as file:

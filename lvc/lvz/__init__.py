@@ -1,7 +1,8 @@
 """The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
 
+from lvc.lvz.checks import fold
 from lvc.lvz.features import FeatureTrack
-from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec
+from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec, codec_planes
 from lvc.lvz.reader import LvzReader, Record, clips_only
 from lvc.lvz.records import (
     PACKET_KEY,
@@ -64,4 +65,6 @@ __all__ = [
     "TensorSet",
     "VideoDescriptor",
     "clips_only",
+    "codec_planes",
+    "fold",
 ]

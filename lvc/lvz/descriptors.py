@@ -29,7 +29,7 @@ KNOWN_FEATURES = 0
 DTYPE_CODES = {1: "int8", 2: "int16", 3: "uint8"}
 _DTYPES = {name: code for code, name in DTYPE_CODES.items()}
 _KEY, _PREDICTED, _MASKED, _QUANTISER, _BOUND = 1, 2, 4, 8, 16
-_HFLIP = 1
+_HFLIP, _CHECKS = 1, 2
 _COVER = 1
 U32 = 1 << 32
 
@@ -76,7 +76,7 @@ def pack_video(video: VideoDescriptor) -> bytes:
         (
             f.u8(video.packing),
             b"".join(map(f.uvarint, numbers)),
-            f.u8(_HFLIP if video.hflip else 0),
+            f.u8(_HFLIP * video.hflip + _CHECKS * video.checks),
             bytes(colour),
             f.uvarint(video.chroma),
             f.text(video.source_pix_fmt),
@@ -112,15 +112,15 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
     """Raises `CorruptError`, `UnsupportedError` (packing, dtype, reserved flag), `LimitError` (sides, pixels)."""
     r = f.Fields(payload, "VSTR")
     packing = r.u8()
-    if packing == RETIRED_RANS:
-        raise UnsupportedError("latents are packed as lvc did before packing 4 — encode the source anew")
+    if packing in RETIRED_RANS:
+        raise UnsupportedError(f"packing {packing} is that of an earlier lvc — encode the source anew")
     if packing not in PACKING_NAMES:
         raise UnsupportedError(f"latents are packed by the unknown method {packing} — use a newer lvc")
     width, height, align = r.uvarint(U32), r.uvarint(U32), r.uvarint(1 << 16)
     time_base, frame_rate, sar = _ratio(r), _ratio(r), _ratio(r)
     rotation = r.uvarint(360)
     flags = r.u8()
-    if flags & ~_HFLIP:
+    if flags & ~(_HFLIP | _CHECKS):
         raise UnsupportedError("VSTR uses a reserved flag — use a newer lvc")
     colour = r.take(6)
     chroma = r.uvarint()
@@ -142,7 +142,7 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
     return VideoDescriptor(
         width, height, planes, packing, align, time_base, frame_rate, sar, rotation, bool(flags & _HFLIP),
         primaries, transfer, matrix, color_range, chroma_location, bit_depth, chroma, pix_fmt, gop_seconds,
-        temporal_stride, temporal_lead,
+        temporal_stride, temporal_lead, bool(flags & _CHECKS),
     )  # fmt: skip
 
 

@@ -11,8 +11,10 @@ from typing import BinaryIO
 from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import chunks as c
-from lvc.lvz.clips import TIME_BOUND, ClipGroup, pack_clips
+from lvc.lvz.checks import CHECK_BITS
+from lvc.lvz.clips import TIME_BOUND, ClipGroup, most_frames, pack_clips
 from lvc.lvz.descriptors import (
+    U32,
     check_picture,
     pack_attachment,
     pack_copied,
@@ -33,6 +35,7 @@ from lvc.lvz.features import FeatureTrack, pack_features
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
 from lvc.lvz.records import (
+    PACKING_RANS,
     Attachment,
     Clip,
     CopiedStream,
@@ -176,17 +179,18 @@ class LvzWriter:
         self._last_pts = clip.pts[-1]
 
     def _must_break_before(self, clip: Clip) -> bool:
-        size = self._clips[0].n_frames
         full = self._clip_payload + len(clip.payload) > self._chunk_bytes
         full = full or clip.first_frame + clip.n_frames - self._clips[0].first_frame > self._limits.max_group_frames
-        return clip.key or full or self._clips[-1].n_frames != size or clip.n_frames > size
+        return clip.key or full
 
     def _check_clip(self, clip: Clip) -> None:
         pts = clip.pts
         if not pts or len(pts) != len(clip.durations) or not clip.payload:
             raise UsageError("a clip needs frames, as many durations, and a payload")
-        if len(pts) > self._limits.max_clip_frames:
-            raise UsageError(f"{len(pts)} frames in a clip, at most {self._limits.max_clip_frames}")
+        most = most_frames(self.video, self._limits)
+        if len(pts) > most:
+            raise UsageError(f"{len(pts)} frames in a clip, at most {most}")
+        self.video.geometry.check_clip(self.video.geometry.latent_frames(len(pts)), self._limits)
         if len(clip.payload) > self._limits.max_chunk - 4096:
             raise LimitError(f"a clip of {len(clip.payload)} bytes, limit {self._limits.max_chunk - 4096}")
         if clip.first_frame != self._next_frame:
@@ -198,8 +202,13 @@ class LvzWriter:
             raise UsageError("pts must increase from frame to frame")
         if max(map(abs, pts)) >= TIME_BOUND or min(clip.durations) < 0 or max(clip.durations) >= TIME_BOUND:
             raise UsageError("a time is out of range")
-        if not 0 <= clip.latents_crc < 1 << 32:
-            raise UsageError("latents_crc must fit 32 bits")
+        no_crc = clip.latents_crc is None or not 0 <= clip.latents_crc < U32
+        if no_crc and self.video.packing != PACKING_RANS:
+            raise UsageError("a clip of this packing needs a latents_crc of 32 bits")
+        if (len(pts) if self.video.checks else 0) != len(clip.checks or ()):
+            raise UsageError("checks of frames need one for each frame, and a stream that says it has them")
+        if clip.check_bits not in (0, *CHECK_BITS) or not all(0 <= check < U32 for check in clip.checks or ()):
+            raise UsageError("a frame's check is out of range")
 
     def write_packets(self, stream_index: int, packets: Iterable[Packet]) -> None:
         """Packets of copied stream `stream_index` (from 0), in the source's order; small groups are joined."""

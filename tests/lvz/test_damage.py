@@ -203,7 +203,7 @@ def clip_chunk(item: Clip) -> tuple[bytes, bytes]:
         ([HEAD_CHUNK, VIDEO_CHUNK, (b"NEWC", b"")], UnsupportedError),
         ([HEAD_CHUNK, VIDEO_CHUNK, (b"neWc", b"")], TruncatedError),
         ([HEAD_CHUNK, VIDEO_CHUNK, (b"newC", b"")], UnsupportedError),
-        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x10" + b"\0" * 20)], UnsupportedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x40" + b"\0" * 20)], UnsupportedError),
         ([HEAD_CHUNK, (c.VSTR, b"\x09" + pack_video(VIDEO)[1:])], UnsupportedError),
         ([VIDEO_CHUNK], CorruptError),
         ([HEAD_CHUNK, clip_chunk(clip(0, True))], CorruptError),
@@ -221,7 +221,7 @@ def clip_chunk(item: Clip) -> tuple[bytes, bytes]:
         ([HEAD_CHUNK, VIDEO_CHUNK, (c.META, b"\x02\x01a\x00\x01a\x00\x00")], CorruptError),
         ([HEAD_CHUNK, VIDEO_CHUNK, (c.META, b"\x00\x00\x00")], CorruptError),
         ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x01\x00" + b"\xff" * 8 + b"\x7f\x01" + b"\0" * 30)], CorruptError),
-        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x01\x00\x41\x41" + b"\0" * 30)], LimitError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, (c.CLIP, b"\x01\x00\x01\x42\x00" + b"\0" * 30)], LimitError),
     ],
 )
 def test_the_kind_of_error(chunks: list[tuple[bytes, bytes]], error: type[LvcError]) -> None:
@@ -249,7 +249,7 @@ def test_limits_are_checked_before_anything_is_read() -> None:
     for limits in (
         replace(DEFAULT, max_side=40),
         replace(DEFAULT, max_pixels=100),
-        replace(DEFAULT, max_clip_frames=3),
+        replace(DEFAULT, max_rans_frames=3),
         replace(DEFAULT, max_clip_symbols=100),
         replace(DEFAULT, max_index_entries=1),
         replace(DEFAULT, max_metadata=4),
