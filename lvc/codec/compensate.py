@@ -14,12 +14,8 @@ most of the drift in a long closed loop, and 2 to 4 % of the bits (docs/decision
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import torch
-
-from .native import address, library
 
 BLOCK = 8
 """Side of a motion block in luma samples."""
@@ -254,8 +250,6 @@ def compensate(y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.nd
     Returns the same shapes and dtypes."""
     if not motion.any():
         return y.copy(), uv.copy()
-    if native := library():
-        return _natively(native, y, uv, motion)
     blocks = _Blocks(motion)
     luma = _plane(y, motion, blocks, BLOCK, 4, LUMA_FILTERS)
     chroma = [_plane(uv[:, c], motion, blocks, BLOCK // 2, 2, CHROMA_FILTERS) for c in range(2)]
@@ -263,19 +257,3 @@ def compensate(y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.nd
 
 
 _SIX_TAPS = np.ascontiguousarray(np.pad(CHROMA_FILTERS, ((0, 0), (1, 1))))
-
-
-def _natively(native: ctypes.CDLL, y: np.ndarray, uv: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    top = 255 if y.dtype == np.uint8 else TOP
-    given = [np.ascontiguousarray(a, np.int16) for a in (y, uv, motion)]
-    made = np.empty_like(given[0]), np.empty_like(given[1])
-    n, _, rows, cols = given[2].shape
-    if y.shape != (n, 8 * rows, 8 * cols) or uv.shape != (n, 2, 4 * rows, 4 * cols):
-        raise ValueError(f"planes {y.shape}, {uv.shape} and motion {motion.shape} do not fit")
-    size = ctypes.c_int64(rows), ctypes.c_int64(cols)
-    filters = address(LUMA_FILTERS), address(_SIX_TAPS)
-    for k in range(n):
-        planes = [address(a[k]) for a in given]
-        if native.lvc_compensate(*planes, *size, *filters, ctypes.c_int32(top), *(address(a[k]) for a in made)):
-            raise MemoryError("no memory to compensate motion")
-    return (made[0].astype(y.dtype, copy=False), made[1].astype(uv.dtype, copy=False))

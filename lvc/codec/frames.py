@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from ..engine import motion, planes
 from ..engine.coder import Coder
-from ..engine.nets import Workspace
 from ..engine.motion_reference import LONGEST
+from ..engine.nets import Workspace
+from ..engine.planes import KEY_OFFSET, KEY_SHIFT
 from ..errors import CorruptError
 from ..models.load import Model
 from .payload import QUALITIES, level_of
@@ -106,8 +107,13 @@ def integers(coded: Coded) -> dict[str, Array]:
     skip, copy = (f[None] for f in coded.flags)
     vectors = coded.field.mv.reshape(4, *coded.field.mode.shape)
     return {
-        "skip": skip, "copy": copy, "mode": coded.field.mode[None], "vectors": vectors, "hyper": hyper, "latent": latent,
-    }  # fmt: skip
+        "skip": skip,
+        "copy": copy,
+        "mode": coded.field.mode[None],
+        "vectors": vectors,
+        "hyper": hyper,
+        "latent": latent,
+    }
 
 
 class Loop:
@@ -214,8 +220,12 @@ class FrameEncoder(Loop):
         self, time: int, refs: References, place: int, quality: int, source: Planes, stream: motion.Stream
     ) -> Coded:
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
+        now, pictures = (
+            motion.Picture(source[0], reference=False),
+            tuple(None if r is None else r.picture() for r in refs),
+        )
         mode, mv, _ = motion.search(
-            motion.Picture(source[0], reference=False), (refs[0].picture(), None if refs[1] is None else refs[1].picture()),
+            now, pictures,  # type: ignore[arg-type]
             time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), self.effort.motion, place, stream,
         )  # fmt: skip
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)

@@ -26,8 +26,8 @@ StreamOf = Callable[[Step], motion.Stream | Given]
 
 @dataclass
 class Between:
-    """What a clip still has to be coded after its anchors: frames by their number in the clip from 1, 0 the anchor before
-    it, −1 the anchor before that."""
+    """Frames of a clip that are still to be coded, and those they need: by their number in the clip from 1, 0 the
+    anchor before it, −1 the anchor before that."""
 
     order: Sequence[Step]
     known: dict[int, Coded]

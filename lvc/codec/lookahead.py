@@ -9,8 +9,8 @@ from ..engine import motion
 BY = 4
 WEIGHT = motion.weight_of(10.0)
 CUT = 4.0, 0.8
-"""A key frame where prediction misses more than the first figure (mean absolute error of luma, of 255) and more than the
-second's share of what the means of 8x8 blocks miss."""
+"""A key frame where prediction misses more than the first figure (mean absolute error of luma, of 255) and more than
+the second's share of what the means of 8x8 blocks miss."""
 
 
 class LookAhead:
@@ -40,11 +40,10 @@ def _smaller(luma: np.ndarray) -> np.ndarray:
     """A quarter as high and wide, padded to multiples of 16."""
     h, w = luma.shape
     small = luma.reshape(h // BY, BY, w // BY, BY).mean((1, 3), dtype=np.float32)
-    small = (small + 0.5).astype(np.int16)
-    return np.pad(small, [(0, -n % 16) for n in small.shape], mode="edge")
+    return np.pad((small + 0.5).astype(np.int16), [(0, -n % 16) for n in small.shape], mode="edge")
 
 
 def _means(small: np.ndarray) -> np.ndarray:
     h, w = small.shape
-    means = small.reshape(h // 8, 8, w // 8, 8).mean((1, 3), dtype=np.float32)
+    means: np.ndarray = small.reshape(h // 8, 8, w // 8, 8).mean((1, 3), dtype=np.float32)
     return means.repeat(8, 0).repeat(8, 1)

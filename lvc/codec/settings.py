@@ -11,12 +11,9 @@ from .pyramid import LONGEST
 
 
 class Effort(NamedTuple):
-    """`motion`: effort of the search (`lvc.engine.motion.search`); `key` and `predicted`: rounds of refinement of latents
-    (`lvc.codec.refine`)."""
+    """`motion`: effort of the search (`lvc.engine.motion.search`)."""
 
     motion: int = 1
-    key: int = 0
-    predicted: int = 0
 
 
 EFFORTS = (*(Effort(0) for _ in range(2)), *(Effort(1) for _ in range(5)), *(Effort(2) for _ in range(3)))
@@ -27,8 +24,8 @@ TUNES = ("psnr", "ssim")
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors,
-    `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans` or
-    `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
+    `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
+    or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
     `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
     `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of

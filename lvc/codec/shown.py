@@ -35,7 +35,8 @@ def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, A
     kind = np.uint8 if depth == 8 else np.uint16
 
     def moved(a: Array) -> Array:
-        return np.minimum((a + np.int16(1 << (shift - 1))) >> shift, top).astype(kind)
+        out: Array = np.minimum((a + np.int16(1 << (shift - 1))) >> shift, top).astype(kind)
+        return out
 
     return moved(y), moved(u), moved(v)
 
@@ -44,5 +45,5 @@ def checksum(planes: tuple[Array, Array, Array]) -> int:
     """CRC-32 of a frame as it is shown: Y, U, V, row by row, little-endian."""
     crc = 0
     for plane in planes:
-        crc = zlib.crc32(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")), crc)
+        crc = zlib.crc32(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data.cast("B"), crc)
     return crc

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verified
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
-from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor
-from ..lvz.clips import fold
+from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
@@ -49,9 +49,9 @@ class EncodedClip:
     key: bool
     pts: list[int]
     durations: list[int]
+    latents_crc: int | None
     payload: bytes
-    checks: tuple[int, ...]
-    latents_crc: int | None = None
+    checks: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Group:
 
 
 def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
-    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` together."""
+    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group."""
     look, group = LookAhead(), _Group(False)
     key_pts: int | None = None
     for frame in frames:
@@ -101,7 +101,7 @@ def encode(
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
     with (
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(workers, "lvc-encode") as pool,
         ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 2) as groups,
     ):
         waiting: deque[Future[EncodedClip]] = deque()
@@ -162,16 +162,14 @@ def _begun(
             kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
             frames = [FrameLatents(kind, q, k, structure) for q, k in zip(qualities, kept, strict=True)]
             payload, crc = pack_zstd(frames, geometry), latents_crc(frames, geometry)
-        return EncodedClip(
-            group.key, [t.pts for t in times], [t.duration for t in times], payload,
-            tuple(checks[i] for i in range(len(times))), crc,
-        )  # fmt: skip
+        pts, durations = [t.pts for t in times], [t.duration for t in times]
+        return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
 
     return work
 
 
 @contextlib.contextmanager
-def _abandoned(waiting: deque[Future[EncodedClip]]) -> Iterator[None]:
+def _abandoned(waiting: deque[Future[Any]]) -> Iterator[None]:
     """Work that has not begun when the caller leaves is not begun."""
     try:
         yield
@@ -197,8 +195,10 @@ def decode(
     model: Model,
     threads: int | None = None,
     limits: Limits = DEFAULT,
+    wanted: Callable[[int, int], bool] | None = None,
 ) -> Iterator[Frame]:
-    """Clips in order, starting with a key clip → frames. Raises `CorruptError` where a frame does not match its
+    """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
+    only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
@@ -207,47 +207,55 @@ def decode(
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
     workers = threads or usable_cores()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, "lvc-decode") as pool:
         waiting: deque[Future[list[Frame]]] = deque()
-        try:
+        with _abandoned(waiting):
             for clip in clips:
                 geometry.check_clip(len(clip.pts), limits)
-                waiting.append(pool.submit(_decoding(decoder, clip, video, limits)))
+                waiting.append(pool.submit(_decoding(decoder, clip, video, limits, wanted)))
                 while waiting and (len(waiting) > workers or waiting[0].done()):
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
-def _decoding(decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits) -> Callable[[], list[Frame]]:
+def _decoding(
+    decoder: GopDecoder,
+    clip: Clip,
+    video: VideoDescriptor,
+    limits: Limits,
+    wanted: Callable[[int, int], bool] | None,
+) -> Callable[[], list[Frame]]:
     """Decodes a clip's anchors at once, and gives the work that is left."""
+    frames = len(clip.pts)
+    numbers = set(range(frames))
+    if wanted is not None:
+        numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
     out: dict[int, Frame] = {}
-    latents: list[FrameLatents] | None = None
 
     def done(number: int, coded: Coded) -> None:
+        if number not in numbers:
+            return
         planes = shown(coded.planes, video.height, video.width, video.bit_depth)
-        if clip.check_bits and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
+        if clip.checks is not None and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
             raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
         out[number] = Frame(*planes, clip.pts[number], clip.durations[number])
 
-    frames = len(clip.pts)
+    def ready() -> list[Frame]:
+        return [out[i] for i in sorted(numbers)]
+
+    latents: list[FrameLatents] | None = None
     if PACKING_NAMES[video.packing] == "zstd":
         latents = unpack_verified(clip.payload, video.geometry, frames, clip.latents_crc or 0, clip.key, limits)
     if clip.key:
         if frames != 1:
             raise CorruptError(f"a key clip has {frames} frames")
         done(0, decoder.key(clip.payload) if latents is None else decoder.key_given(latents[0]))
-        return lambda: [out[0]]
-    if latents is None:
-        between = decoder.anchors(clip.payload, frames, done)
-    else:
-        between = decoder.anchors_given(latents, done)
+        return ready
+    between = decoder.anchors(clip.payload, frames, done) if latents is None else decoder.anchors_given(latents, done)
 
     def work() -> list[Frame]:
-        between(done)
-        return [out[i] for i in range(len(clip.pts))]
+        between(done, None if wanted is None else numbers)
+        return ready()
 
     return work

@@ -94,7 +94,7 @@ def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
 
 
 def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
-    """CRC-32 of the canonical serialisation: per frame `kind u8, structure u8, quality u16`, then each plane as int16 LE."""
+    """CRC-32 of the canonical serialisation: per frame `kind u8, structure u8, quality u16`, then planes as int16 LE."""
     crc = 0
     for frame in frames:
         crc = zlib.crc32(_HEADER.pack(frame.kind, frame.structure, frame.quality), crc)

@@ -301,7 +301,7 @@ def records_of(
 
     first_frame = 0
     for clip in codec.encode(frames(), video, model, settings):
-        yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload)
+        yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload, clip.checks)
         first_frame += len(clip.pts)
         yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
     if not first_frame:
@@ -347,7 +347,7 @@ def described(video: VideoFormat, model: Model | ForeignModel, settings: EncodeS
     if hasattr(model, "adapter"):
         return cast("ForeignModel", model).described(video, settings)
     packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
-    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop)
+    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop, checks=True)
 
 
 def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, threads: int | None) -> None:

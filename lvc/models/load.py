@@ -20,7 +20,7 @@ ENCODER = "key_analysis", "predicted_analysis"
 
 @dataclass
 class Model:
-    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when they are first asked for."""
+    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for."""
 
     id: str
     sha256: bytes

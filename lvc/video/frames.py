@@ -207,7 +207,10 @@ class Video:
             numbers.setdefault(pts[place], []).append(number)
         maker, origin = self._maker(), state.origin or 0
         model = self._loaded(state)
-        frames = codec_of(model).decode(iter(clips), state.video, model, threads=self._cores())
+        sought = set(numbers)
+        frames = codec_of(model).decode(
+            iter(clips), state.video, model, threads=self._cores(), wanted=lambda _, pts: pts in sought
+        )
         with contextlib.closing(frames):
             for frame in frames:
                 if frame.pts in numbers:
