@@ -10,6 +10,8 @@ place 0. Channels of latents are ordered by their quarter (channel modulo 4).
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import sys
 from pathlib import Path
@@ -346,10 +348,8 @@ def key(net: Intra, cal: Calibration) -> p.Program:
     return e.program
 
 
-def predicted(net: Inter, cal: Calibration) -> p.Program:
-    e = Exporter(net, cal, KINDS)
-    w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
-    flags = e.input("coded", p.U7, 4, 1)
+def context(e: Exporter, net: Inter, w: int, d: int) -> tuple[int, int]:
+    """What the prediction and the difference say: features at 1/8, and at 1/16 those of the entropy model."""
     d_unit = 4 / CONTEXT_LIMIT
     d = e.gain("difference_gain", d, 1 / 4080, d_unit, 1 / (4 * e.delta()))
     (wa, ba), (wd, bd) = e.weights("context_in"), e.weights("context_d")
@@ -380,10 +380,18 @@ def predicted(net: Inter, cal: Calibration) -> p.Program:
         p.DOWN2,
         zero=e.zero["after_side"],
     )
+    return c, side
+
+
+def predicted(net: Inter, cal: Calibration) -> p.Program:
+    e = Exporter(net, cal, KINDS)
+    w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
+    flags = e.input("coded", p.U7, 4, 1)
+    c, side = context(e, net, w, d)
     with torch.no_grad():
         z = e.hyper(net.hyper_scale[e.place])
         offset = net.entropy_kind[e.place]
-    hyper = e.hyper_decoder(z, e.tensor("hyper", p.U7, 4, len(ws)))
+    hyper = e.hyper_decoder(z, e.tensor("hyper", p.U7, 4, e.program.tensors[side].channels))
     features = [
         e.as_is(hyper, "after_hyper"),
         e.as_is(side, "after_side"),
@@ -421,6 +429,105 @@ def predicted(net: Inter, cal: Calibration) -> p.Program:
     return e.program
 
 
+def hyper_analysis(e: Exporter, read: list[Read]) -> int:
+    """Hyper-latents. The first that is read are the latents, in their order."""
+    net = e.net.hyper_encoder
+    convs = [k for k, layer in enumerate(net) if isinstance(layer, nn.Conv2d)]
+    out, scale = -1, 4
+    for k in convs:
+        w, b = e.weights(f"hyper_encoder.{k}")
+        w = w[:, :, None, None] if w.ndim == 2 else w
+        if k == 0:
+            w = np.concatenate([w[:, e.channels], w[:, len(e.channels) :]], 1)
+        taps = w.shape[2] * w.shape[3]
+        ends = np.cumsum([0, *(len(columns) for _, columns, _ in read)])
+        columns = [w[:, a:z].transpose(0, 2, 3, 1).reshape(len(w), -1) for a, z in itertools.pairwise(ends)]
+        read = [(source, units * taps, np.tile(offset, taps)) for source, units, offset in read]
+        mode, scale = (p.DOWN3, scale + 1) if taps == 9 else (p.POINT, scale)
+        if k == convs[-1]:
+            out = e.tensor("z", p.S16, scale, len(w))
+            e.conv("z", out, read, np.concatenate(columns, 1), b, np.ones(len(w)), mode)
+        else:
+            act = f"hyper_encoder.{k + 1}"
+            out = e.tensor(act, p.U7, scale, len(w))
+            more = {"leaky": True, "zero": e.zero[act]}
+            e.conv(act, out, read, np.concatenate(columns, 1), b, e.scale[act], mode, **more)
+            read = [e.as_is(out, act)]
+    return out
+
+
+def analysis(
+    e: Exporter, x: int, unit: Array | float, features: int, trunk: str, gain: Array, latent: Array, mode: str
+) -> int:
+    """The linear path of the patches `x` and what the networks' `features` add to it → latents in sixteenths, in the
+    order of latents."""
+    m = e.net.m
+    e.channels = quarters(m)
+    w, b = e.weights("encoder_out")
+    w = w.transpose(0, 2, 3, 1).reshape(m, -1) if w.ndim == 4 else w
+    source, columns, offset = e.source(features, "read_encoder_out", e.scale[trunk])
+    taps = w.shape[1] // len(columns)
+    added = e.tensor("encoder_out", p.S16, 4, m)
+    read = [(source, columns * taps, np.tile(offset, taps))]
+    e.conv("encoder_out", added, read, w[e.channels], b[e.channels], np.full(m, SIXTEENTH), mode)
+    added = e.gain("latent_gain", added, SIXTEENTH, SIXTEENTH, torch.from_numpy(latent[:, e.channels]))
+    w, b = e.weights("encoder_linear")
+    w = w.transpose(0, 2, 3, 1).reshape(m, -1)
+    linear, rows = e.tensor("encoder_linear", p.S16, 4, m), e.scale["wide_encoder_linear"][e.channels]
+    read = [(p.Source(x), [(float(unit), 0)] * (4 * PATCH), np.zeros(4 * PATCH))]
+    e.conv("encoder_linear", linear, read, w[e.channels], b[e.channels], rows, p.DOWN2, wide=True, limit=32767)
+    y = e.gain("y", linear, rows, SIXTEENTH, torch.from_numpy(gain[:, e.channels]))
+    e.program.layers[-1].add = added
+    return y
+
+
+def key_analysis(net: Intra, cal: Calibration) -> p.Program:
+    """Patches of planes after the lapping filter, in eighths of a sample less 2040 → latents in sixteenths, and
+    hyper-latents."""
+    e = Exporter(net, cal, 1)
+    x = e.input("patches", p.S16, 3, PATCH)
+    w, b = e.weights("encoder_in")
+    t = e.tensor("encoder_in", p.S16, 3, len(w))
+    read = [(p.Source(x), [(EIGHTH, 0)] * PATCH, np.zeros(PATCH))]
+    t = e.conv("encoder_in", t, read, 2 * w, b, e.scale["encoder8"], wide=True, limit=32767)
+    t = e.blocks("encoder8", t)
+    w, b = e.weights("encoder_down")
+    source, columns, offset = e.source(t, "read_down", e.scale["encoder8"])
+    t = e.tensor("encoder_down", p.S16, 4, len(w))
+    read = [(source, columns * 4, np.tile(offset, 4))]
+    t = e.conv("encoder_down", t, read, w.transpose(0, 2, 3, 1).reshape(len(w), -1), b, e.scale["wide_down"], p.DOWN2)
+    t = e.gain("gain_e", t, e.scale["wide_down"], e.scale["encoder16"], e.gains(net.gain_e))
+    t = e.blocks("encoder16", t)
+    latent = array(e.gains(net.latent_gain))
+    y = analysis(e, x, EIGHTH, t, "encoder16", latent / array(e.delta()), latent, p.POINT)
+    h = e.ordered(y, "read_hyper", np.full(net.m, SIXTEENTH / 4))
+    e.program.outputs = [y, hyper_analysis(e, [h])]
+    return e.program
+
+
+def predicted_analysis(net: Inter, cal: Calibration) -> p.Program:
+    """Patches of the prediction less 2040, of the difference, of what is missed, in samples → latents in sixteenths, and
+    hyper-latents."""
+    e = Exporter(net, cal, KINDS)
+    w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
+    x = e.input("residual", p.S16, 3, PATCH)
+    c, side = context(e, net, w, d)
+    unit = 4 / CONTEXT_LIMIT
+    steps = e.gain("residual_gain", x, 1 / 4080, unit, 1 / (4 * e.delta()))
+    wi, bi = e.weights("encoder_in")
+    t, trunk = e.tensor("encoder_in", p.S16, 3, len(wi)), e.scale["context_block"] * 4
+    read: list[Read] = [(p.Source(steps), [(unit, 0)] * PATCH, np.zeros(PATCH))]
+    read.append((p.Source(c, 2), [(float(u), 0) for u in trunk], np.zeros(len(trunk))))
+    e.conv("encoder_in", t, read, wi, bi, e.scale["wide_encoder"], wide=True, limit=CONTEXT_LIMIT)
+    t = e.gain("encoder_gain", t, e.scale["wide_encoder"], e.scale["encoder"], e.gains(net.encoder_gain))
+    t = e.blocks("encoder", t)
+    latent = array(e.gains(net.latent_gain))
+    y = analysis(e, x, 1 / 4080, t, "encoder", latent / array(e.delta()), latent, p.DOWN2)
+    h = e.ordered(y, "read_hyper", np.full(net.m, SIXTEENTH / 4))
+    e.program.outputs = [y, hyper_analysis(e, [h, e.as_is(side, "after_side")])]
+    return e.program
+
+
 def laps() -> tuple[Array, Array]:
     """Matrices of the inverse lapping filter, luma and chroma, as planes.lap takes them."""
     luma, chroma = (np.rint(lapping(half).double().numpy() * 16384).astype(np.int16) for half in (8, 4))
@@ -435,10 +542,10 @@ def quarters(m: int) -> Array:
 def model(intra: tuple[Intra, Calibration] | None, inter: tuple[Inter, Calibration] | None) -> p.Model:
     programs = {}
     if intra is not None:
-        programs["key"] = key(*intra)
+        programs |= {"key": key(*intra), "key_analysis": key_analysis(*intra)}
     if inter is not None:
-        programs["predicted"] = predicted(*inter)
-    made = p.Model(KINDS * LEVELS, programs, gaussian_tables())
+        programs |= {"predicted": predicted(*inter), "predicted_analysis": predicted_analysis(*inter)}
+    made = p.Model(KINDS * LEVELS, programs, gaussian_tables(), laps())
     p.check(made)
     return made
 
@@ -448,7 +555,7 @@ def main() -> None:
     for net, at in ((Intra(), 1), (Inter(), 3)):
         load(net, Path(sys.argv[at]))
         nets.append((net, torch.load(sys.argv[at + 1], weights_only=True)))
-    p.save(model(*nets), sys.argv[5])
+    p.save(model(*nets), sys.argv[5], {"lvc.model": json.dumps({"name": "default"})})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 
     python scripts/build_native.py
 
-makes two libraries: the engine of lvc/engine/*.c, without which lvc does not run, and lvc/codec/native.c. `CC` names
-the compiler and `CFLAGS` more of its options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
+makes the engine of lvc/engine/*.c, without which lvc does not run. `CC` names the compiler and `CFLAGS` more of its options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
 
     python scripts/build_native.py --target aarch64-linux-gnu.2.17 --output FILE
 
@@ -31,7 +30,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "lvc" / "engine"
 ENGINE_LIBRARY = ENGINE / "_engine.so"
-SOURCE, LIBRARY = ROOT / "lvc" / "codec" / "native.c", ROOT / "lvc" / "codec" / "_native.so"
 # no contraction: costs are compared, and have to be the same floats everywhere
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC"]
 ENGINE_FLAGS = [*FLAGS, "-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread"]
@@ -119,18 +117,6 @@ def build_engine() -> None:
     compile_engine(compiler(), ENGINE_LIBRARY, platform.machine().lower())
 
 
-def build_codec() -> None:
-    """The library of the codec before; without it numpy does the same."""
-    LIBRARY.unlink(missing_ok=True)
-    if sys.platform == "win32":
-        return
-    with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
-        made = Path(folder) / LIBRARY.name
-        source = f"-DLVC_SOURCE={zlib.crc32(SOURCE.read_bytes())}u"
-        run([*compiler(), *FLAGS, "-std=gnu11", "-shared", source, "-o", str(made), str(SOURCE)])
-        os.replace(made, LIBRARY)
-
-
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 except ImportError:
@@ -152,12 +138,11 @@ else:
                 return
             try:
                 build_engine()
-                build_codec()
             except BuildError as e:
                 self.app.abort(str(e))
             platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform_tag}"
-            build_data["artifacts"] += ["/lvc/engine/_engine.so", "/lvc/codec/_native.so"]
+            build_data["artifacts"].append("/lvc/engine/_engine.so")
 
 
 def main() -> None:
@@ -170,7 +155,6 @@ def main() -> None:
     try:
         if options.target is None:
             build_engine()
-            build_codec()
         else:
             command = [*zig(), "-target", options.target]
             compile_engine(command, options.output.resolve(), options.target.split("-")[0])

@@ -538,9 +538,11 @@ static void gain_run(const State *s, int y, int x, int count, uint8_t *scratch)
     int shift = l->gain_shift[level_row(s)], half = shift ? 1 << (shift - 1) : 0, c = padded(l->outputs);
     const int16_t *from = (const int16_t *)(const void *)row_of(s, l->source[0], y) + (ptrdiff_t)x * c;
     int16_t *to = (int16_t *)(void *)row_of(s, l->out, y) + (ptrdiff_t)x * c;
+    const int16_t *add = l->add < 0 ? NULL : (const int16_t *)(const void *)row_of(s, l->add, y) + (ptrdiff_t)x * c;
     for (int i = 0; i < count; i++, from += c, to += c)
         for (int channel = 0; channel < l->outputs; channel++)
-            to[channel] = (int16_t)saturated((from[channel] * gain[channel] + half) >> shift);
+            to[channel] = (int16_t)saturated(((from[channel] * gain[channel] + half) >> shift) +
+                                             (add ? add[(size_t)i * c + channel] : 0));
 }
 
 /* Blocks: five layers fused, row by row, so that what lies between them stays in the cache */

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .library import address, library
+from .program import LAP_BITS
 
 Array = npt.NDArray[Any]
 SAMPLE_MAX = 4095
 PATCH = 96
-LAP_BITS = 14
 
 
 def _int16(a: Array, shape: tuple[int, ...]) -> Array:

@@ -227,7 +227,8 @@ class Run:
         row = self._level % len(layer.gain)
         shift = int(layer.gain_shift[row])
         x = self._value(layer.sources[0].tensor) * layer.gain[row].astype(np.int64)
-        return saturate((x + half(shift)) >> shift)
+        v = (x + half(shift)) >> shift
+        return saturate(v if layer.add < 0 else v + self._value(layer.add))
 
     def _hyper(self, layer: p.Layer) -> IntArray:
         """Channel by channel of every position that has a coded block below it; 0 elsewhere."""

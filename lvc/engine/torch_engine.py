@@ -80,7 +80,8 @@ class TorchNetwork:
             assert layer.gain is not None and layer.gain_shift is not None
             gain = torch.from_numpy(layer.gain[level % len(layer.gain)]).to(self._device, torch.int32)
             shift = int(layer.gain_shift[level % len(layer.gain)])
-            return saturate((values[layer.sources[0].tensor] * gain + half(shift)) >> shift)
+            v = (values[layer.sources[0].tensor] * gain + half(shift)) >> shift
+            return saturate(v + values[layer.add] if layer.add >= 0 else v)
         if layer.op == p.HYPER:
             assert z is not None
             return z.to(self._device, torch.int32)
