@@ -195,11 +195,11 @@ class FrameDecoder(Loop):
 
 
 class FrameEncoder(Loop):
-    """`effort` may be changed between frames. `keep`: what is coded has its symbols."""
+    """`keep`: what is coded has its symbols."""
 
-    def __init__(self, model: Model, height: int, width: int, effort: Effort, keep: bool = False) -> None:
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
         super().__init__(model, height, width)
-        self.effort, self._keep = effort, keep
+        self._keep = keep
 
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
@@ -217,7 +217,14 @@ class FrameEncoder(Loop):
         return list(zip(moved, (luma, chroma, chroma), strict=True))
 
     def predicted(
-        self, time: int, refs: References, place: int, quality: int, source: Planes, stream: motion.Stream
+        self,
+        time: int,
+        refs: References,
+        place: int,
+        quality: int,
+        source: Planes,
+        stream: motion.Stream,
+        effort: Effort,
     ) -> Coded:
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
         now, pictures = (
@@ -226,7 +233,7 @@ class FrameEncoder(Loop):
         )
         mode, mv, _ = motion.search(
             now, pictures,  # type: ignore[arg-type]
-            time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), self.effort.motion, place, stream,
+            time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, stream,
         )  # fmt: skip
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
         prediction, difference = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)

@@ -16,6 +16,7 @@ from ..errors import CorruptError
 from . import payload as layout
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References
 from .pyramid import CHAIN, Step, last_use
+from .settings import Effort
 
 Done = Callable[[int, Coded], None]
 """Is given each frame of a clip as it is coded, and its number there, from 0."""
@@ -142,14 +143,16 @@ class GopDecoder(_Gop):
 
 
 class GopEncoder(_Gop):
-    def __init__(self, encoder: FrameEncoder) -> None:
+    """`effort` may be changed between clips."""
+
+    def __init__(self, encoder: FrameEncoder, effort: Effort) -> None:
         super().__init__()
-        self.encoder = encoder
+        self._encoder, self.effort = encoder, effort
 
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
         coder = Coder()
-        coded = self.encoder.key(0, source, quality, coder)
+        coded = self._encoder.key(0, source, quality, coder)
         self._started(coded)
         return layout.pack_key(quality, coder.finish()), coded
 
@@ -157,11 +160,11 @@ class GopEncoder(_Gop):
         """Codes the anchors of a clip of `sources`, in order of display. → the rest of the work, for any thread: codes
         what is between and gives the clip's payload."""
         order = layout.order_of(head, self.older)
-        qualities = dict(zip(order, head.qualities, strict=True))
+        qualities, effort = dict(zip(order, head.qualities, strict=True)), self.effort
 
         def coding(stream: motion.Stream) -> Callable[[Step, int, References], Coded]:
-            return lambda step, time, refs: self.encoder.predicted(
-                time, refs, step.place, qualities[step], sources[step.frame - 1], stream
+            return lambda step, time, refs: self._encoder.predicted(
+                time, refs, step.place, qualities[step], sources[step.frame - 1], stream, effort
             )
 
         self.contexts = motion.Stream(after=self.contexts)

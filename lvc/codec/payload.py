@@ -41,6 +41,9 @@ def pack_key(quality: int, part: bytes) -> bytes:
 
 
 def unpack_key(payload: bytes) -> tuple[int, bytes]:
+    """Raises `CorruptError`."""
+    if not payload:
+        raise CorruptError("a clip's payload ends too early")
     return checked_quality(payload[0]), payload[1:]
 
 

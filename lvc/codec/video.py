@@ -96,7 +96,7 @@ def encode(
     tick = video.time_base[0] / video.time_base[1]
     control = control_of(settings, video.width * video.height)
     zstd = settings.packing == "zstd"
-    encoder = GopEncoder(FrameEncoder(model, height, width, EFFORTS[settings.effort], keep=zstd))
+    encoder = GopEncoder(FrameEncoder(model, height, width, keep=zstd), EFFORTS[settings.effort])
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
@@ -108,7 +108,7 @@ def encode(
         with _abandoned(waiting):
             for group in groups:
                 if settings.pace is not None:
-                    encoder.encoder.effort = EFFORTS[settings.pace()]
+                    encoder.effort = EFFORTS[settings.pace()]
                 waiting.append(
                     pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
                 )

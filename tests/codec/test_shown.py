@@ -19,7 +19,9 @@ def test_there_and_back(depth: int, size: tuple[int, int]) -> None:
     luma, chroma = padded(y, u, v, depth)
     assert luma.shape == (h + -h % 16, w + -w % 16) and chroma.shape == (2, *(n // 2 for n in luma.shape))
     assert luma.dtype == chroma.dtype == np.int16 and luma.max() <= 4095
-    assert (luma[h:, :w] == luma[h - 1, :w]).all() and (chroma[:, :, half[1] :] == chroma[:, :, half[1] - 1, None]).all()
+    assert (luma[h:, :w] == luma[h - 1, :w]).all() and (
+        chroma[:, :, half[1] :] == chroma[:, :, half[1] - 1, None]
+    ).all()
     for back, plane in zip(shown((luma, chroma), h, w, depth), (y, u, v), strict=True):
         assert back.dtype == kind and np.array_equal(back, plane)
 

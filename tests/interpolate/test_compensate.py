@@ -7,10 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from lvc.codec.compensate import FRACTION, compensate
-
-pytestmark = pytest.mark.usefixtures("arithmetic")
-
+from lvc.interpolate.compensate import FRACTION, compensate
 
 LUMA = {0: {0: 64}, 1: {-2: 1, -1: -5, 0: 52, 1: 20, 2: -5, 3: 1}, 2: {-2: 2, -1: -10, 0: 40, 1: 40, 2: -10, 3: 2}}
 LUMA[3] = {1 - k: v for k, v in LUMA[1].items()}
