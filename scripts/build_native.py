@@ -3,7 +3,8 @@
 
     python scripts/build_native.py
 
-makes the engine of lvc/engine/*.c, without which lvc does not run. `CC` names the compiler and `CFLAGS` more of its options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
+makes the engine of lvc/engine/*.c, without which lvc does not run. `CC` names the compiler and `CFLAGS` more of its
+options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
 
     python scripts/build_native.py --target aarch64-linux-gnu.2.17 --output FILE
 

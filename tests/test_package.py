@@ -31,8 +31,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_inside(installed: Path) -> None:
     inside = {p.relative_to(installed / "lvc").as_posix() for p in (installed / "lvc").rglob("*") if p.is_file()}
     source = {p.relative_to(ROOT / "lvc").as_posix() for p in (ROOT / "lvc").rglob("*.py")}
-    assert source | {"py.typed", "codec/native.c", "checkpoints/default.safetensors"} <= inside
-    assert {"engine/_engine.so", "engine/rans.c", "engine/rans.h", "codec/_native.so"} <= inside
+    assert source | {"py.typed", "checkpoints/default.safetensors"} <= inside
+    assert {"engine/_engine.so", "engine/rans.c", "engine/rans.h"} <= inside
     assert not [name for name in inside if name.startswith("tests") or name.endswith((".pyc", ".jsonl"))]
     assert len(list(installed.glob("lvc-*.dist-info/licenses/LICENSE"))) == 1
 
