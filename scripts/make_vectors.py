@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from vector_cases import bad_cases, good_cases, other_cases  # noqa: E402
+from vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases  # noqa: E402
 
 from lvc.lvz import LvzReader  # noqa: E402
 
@@ -66,7 +66,8 @@ README = """# Conformance vectors for `.lvz` version 1
 
 Written by `scripts/make_vectors.py`; do not edit. `expected.json` says of every file what it shows, the error class
 and exit code that a reader must give with the default limits (section 12 of `../lvz.md`), and for good files what is
-counted in them. `SHA256SUMS` is for `sha256sum -c`.
+counted in them. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
+on (`lvz_reader.py --base`). `SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |
 |---|---|
@@ -84,10 +85,12 @@ def build() -> dict[str, bytes]:
     """File name → content, of everything in the folder."""
     cases = {**good_cases(), **bad_cases(), **other_cases()}
     expected = {}
-    files = {}
+    files = {"base-model.bin": BASE_MODEL}
     for name in sorted(cases):
         data, shows, error = cases[name]
         entry: dict[str, object] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
+        if "-delta" in name or name == "bad-limit-model":
+            entry["base_model"] = "base-model.bin"
         if error is None:
             s = LvzReader(io.BytesIO(data)).verify()
             entry["counts"] = {

@@ -5,6 +5,8 @@ from lvc.lvz.features import FeatureTrack
 from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec, codec_planes
 from lvc.lvz.reader import LvzReader, Record, clips_only
 from lvc.lvz.records import (
+    MODEL_DELTA,
+    MODEL_WHOLE,
     PACKET_KEY,
     PACKING_FIELD,
     PACKING_NAMES,
@@ -19,6 +21,7 @@ from lvc.lvz.records import (
     Header,
     Index,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -34,6 +37,8 @@ from lvc.lvz.writer import LvzWriter
 __all__ = [
     "KIND_KEY",
     "KIND_PREDICTED",
+    "MODEL_DELTA",
+    "MODEL_WHOLE",
     "PACKET_KEY",
     "PACKING_FIELD",
     "PACKING_NAMES",
@@ -52,6 +57,7 @@ __all__ = [
     "LvzReader",
     "LvzWriter",
     "Metadata",
+    "ModelChunk",
     "Origin",
     "Packet",
     "PacketGroup",

@@ -1,7 +1,8 @@
-"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa`, `oRIG`, `sIDe` and `aTTa` (`formats/lvz.md`, section 5)."""
+"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa`, `oRIG`, `sIDe`, `aTTa` and `MODL` (`formats/lvz.md`, section 5)."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 
@@ -12,6 +13,8 @@ from lvc.lvz.chunks import VERSION
 from lvc.lvz.geometry import Geometry, PlaneSpec
 from lvc.lvz.records import (
     CHROMAS,
+    MODEL_DELTA,
+    MODEL_WHOLE,
     PACKING_NAMES,
     RETIRED_RANS,
     STREAM_KINDS,
@@ -20,6 +23,7 @@ from lvc.lvz.records import (
     CopiedStream,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     Side,
     VideoDescriptor,
@@ -279,6 +283,25 @@ def unpack_attachment(payload: bytes, limits: Limits) -> Attachment:
     name, mime, tags, data = r.text(), r.text(), r.tags(), r.blob()
     r.end()
     return Attachment(name, mime, data, kind == _COVER, tags)
+
+
+def pack_model_chunk(chunk: ModelChunk) -> bytes:
+    return f.u8(chunk.kind) + chunk.base_sha256 + chunk.data
+
+
+def unpack_model_chunk(payload: bytes, model_sha256: bytes, limits: Limits) -> ModelChunk:
+    """`model_sha256` as in `HEAD`: a whole model is compared with it, what a delta makes is later."""
+    if len(payload) > limits.max_model:
+        raise LimitError(f"MODL has {len(payload)} bytes, limit {limits.max_model}")
+    r = f.Fields(payload, "MODL")
+    kind = r.u8()
+    if kind not in (MODEL_WHOLE, MODEL_DELTA):
+        raise UnsupportedError(f"MODL holds a model in the unknown way {kind} — use a newer lvc")
+    base = r.take(32) if kind == MODEL_DELTA else b""
+    data = r.take(r.left)
+    if kind == MODEL_WHOLE and hashlib.sha256(data).digest() != model_sha256:
+        raise r.bad("the model is not the one that HEAD names")
+    return ModelChunk(kind, data, base)
 
 
 def _check_metadata_size(name: str, payload: bytes, limits: Limits) -> None:

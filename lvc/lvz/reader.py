@@ -26,6 +26,7 @@ from lvc.lvz.records import (
     IndexEntry,
     Metadata,
     MetadataEntry,
+    ModelChunk,
     Origin,
     PacketGroup,
     PacketsEntry,
@@ -78,7 +79,7 @@ class LvzReader:
             self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
             self.origin = salvager.origin
             self.side, self.attachments = salvager.side or Side(), tuple(salvager.attachments)
-            self.tensors = salvager.tensors
+            self.tensors, self.model_chunk = salvager.tensors, salvager.model_chunk
         else:
             self._walker = Walker(self._source)
             self._walker.read_descriptors()
@@ -86,7 +87,7 @@ class LvzReader:
             self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
             self.origin = self._walker.origin
             self.side, self.attachments = self._walker.side or Side(), tuple(self._walker.attachments)
-            self.tensors = self._walker.tensors
+            self.tensors, self.model_chunk = self._walker.tensors, self._walker.model_chunk
 
     header: Header
     video: VideoDescriptor
@@ -95,6 +96,7 @@ class LvzReader:
     side: Side
     attachments: tuple[Attachment, ...]
     tensors: TensorSet | None
+    model_chunk: ModelChunk | None
     first_pts: int | None
     """Of the first frame, once `records_from` has come across it without an index."""
 

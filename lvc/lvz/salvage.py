@@ -17,6 +17,7 @@ from lvc.lvz.descriptors import (
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_model_chunk,
     unpack_origin,
     unpack_side,
     unpack_video,
@@ -29,6 +30,7 @@ from lvc.lvz.records import (
     Damage,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     PacketGroup,
     Side,
@@ -72,6 +74,7 @@ class Salvager:
         self.side: Side | None = None
         self.attachments: list[Attachment] = []
         self.tensors: TensorSet | None = None
+        self.model_chunk: ModelChunk | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
         self._held: list[int] = []
@@ -180,6 +183,8 @@ class Salvager:
                 self.attachments.append(unpack_attachment(chunk.payload, self.limits))
             elif chunk.type == c.LTNT and self.video is not None:
                 self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
+            elif chunk.type == c.MODL and self.header is not None:
+                self.model_chunk = unpack_model_chunk(chunk.payload, self.header.model_sha256, self.limits)
             elif chunk.type == c.TAIL:
                 self.tail = unpack_tail(chunk.payload)
         except (CorruptError, LimitError) as error:
