@@ -68,8 +68,7 @@ def check(data: bytes) -> str | None:
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         return f"lvc raised {type(error).__name__}: {error}"
     try:
-        for partial in (False, True):
-            list(LvzReader(io.BytesIO(data), salvage=True, partial_gops=partial).records())
+        list(LvzReader(io.BytesIO(data), salvage=True).records())
     except LvcError:
         pass
     except Exception as error:  # noqa: BLE001

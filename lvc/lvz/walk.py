@@ -159,7 +159,7 @@ class Walker:
                 raise CorruptError(f"chunk {chunk.type.decode()!r} at byte {chunk.offset} is out of place")
             chunk.feed(self.digest)
         if not at_end:
-            raise TruncatedError("file ends without INDX and TAIL — `--salvage` keeps its whole GOPs")
+            raise TruncatedError("file ends without INDX and TAIL — `--salvage` keeps what is there")
 
     def _check_index(self, chunk: c.Chunk) -> Index:
         index = unpack_index(chunk.payload, chunk.offset, self.limits)
