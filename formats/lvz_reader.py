@@ -287,6 +287,9 @@ def read_vstr(data):
     for plane in v["planes"]:
         plane["rows"], plane["columns"] = -(-pad_h // plane["stride"]), -(-pad_w // plane["stride"])
         plane["area"] = plane["rows"] * plane["columns"]
+    if v["packing"] == 5:
+        known(v["bit_depth"] in (8, 10) and v["chroma"] == 420 and v["align"] == 16, "picture that rans does not have")
+        known(v["temporal_stride"] == 1, "packing rans with a temporal stride")
     v["symbols"] = max(
         sum(q["area"] * q["channels"] for q in v["planes"] if q[kind]) for kind in ("in_key", "in_predicted")
     )
@@ -514,12 +517,15 @@ def int16_bytes(values):
 
 
 def unpack_zstd(payload, video, n_frames):
-    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}."""
+    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}.
+
+    The structure, which only the default codec's decoder looks at, is left out.
+    """
     need(payload[:4] == b"\x28\xb5\x2f\xfd", "clip is not a zstd frame")
     try:
         header = zstandard.get_frame_parameters(payload)
         size = header.content_size
-        need(4 * n_frames <= size <= n_frames * (4 + 3 * video["symbols"]), "declared content size")
+        need(0 <= size - 1 - 4 * n_frames <= n_frames * 3 * video["symbols"], "declared content size")
         limit(size, FREE_CONTENT + EXPANSION * len(payload), "content of a zstd frame")
         need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
         content = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size)).decompress(
@@ -529,6 +535,7 @@ def unpack_zstd(payload, video, n_frames):
         raise CorruptError(f"zstd: {error}") from None
     need(len(content) == size, "content size")
     p = Payload(content)
+    p.u8()
     frames = []
     for _ in range(n_frames):
         kind, zero, quality = p.u8(), p.u8(), p.fixed(2)

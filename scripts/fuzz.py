@@ -165,7 +165,7 @@ def entropy_seeds() -> list[bytes]:
 
     rng = random.Random(1)
     seeds = [bytes((way, n)) + rng.randbytes(4 * n * 8) for way in range(10) for n in (1, 3)]
-    seeds += [bytes((way, 0)) + struct.pack("<BBH", 0, 0, 5000) + bytes(400) for way in (1, 3)]
+    seeds += [bytes((way, 0)) + struct.pack("<BBBH", 0, 0, 0, 50) + bytes(400) for way in (1, 3)]
     seeds += [bytes((4, n)) + b"\2\x88\x13" + b"\1" * n + rng.randbytes(64) for n in range(4)]
     for way, exponent in ((7, None), (8, -3)):
         for clip in clips_only(LvzReader(io.BytesIO(of_tensors(packing=3, exponent=exponent))).records()):

@@ -16,6 +16,7 @@ from lvc.lvz.records import (
     MODEL_DELTA,
     MODEL_WHOLE,
     PACKING_NAMES,
+    PACKING_RANS,
     RETIRED_RANS,
     STREAM_KINDS,
     Attachment,
@@ -35,6 +36,7 @@ _DTYPES = {name: code for code, name in DTYPE_CODES.items()}
 _KEY, _PREDICTED, _MASKED, _QUANTISER, _BOUND = 1, 2, 4, 8, 16
 _HFLIP, _CHECKS = 1, 2
 _COVER = 1
+CODED_DEPTHS = (8, 10)
 U32 = 1 << 32
 
 
@@ -141,6 +143,8 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
         geometry = Geometry(width, height, align, planes, temporal_stride, temporal_lead)
     except UsageError as error:
         raise r.bad(str(error)) from error
+    if packing == PACKING_RANS:
+        _check_coded(geometry, colour[5], chroma)
     check_picture(geometry, limits)
     primaries, transfer, matrix, color_range, chroma_location, bit_depth = colour
     return VideoDescriptor(
@@ -148,6 +152,14 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
         primaries, transfer, matrix, color_range, chroma_location, bit_depth, chroma, pix_fmt, gop_seconds,
         temporal_stride, temporal_lead, bool(flags & _CHECKS),
     )  # fmt: skip
+
+
+def _check_coded(geometry: Geometry, bit_depth: int, chroma: int) -> None:
+    if bit_depth not in CODED_DEPTHS or chroma != 420 or geometry.align != 16 or geometry.temporal_stride != 1:
+        raise UnsupportedError(
+            f"packing rans with {bit_depth} bits, chroma {chroma}, align {geometry.align} and temporal stride "
+            f"{geometry.temporal_stride} — use a newer lvc"
+        )
 
 
 def check_picture(geometry: Geometry, limits: Limits) -> None:

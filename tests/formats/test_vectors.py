@@ -94,6 +94,8 @@ def test_the_flaws_are_the_ones_meant() -> None:
         "bad-model-delta-hash": "HEAD names", "bad-model-delta-window": "large window", "bad-limit-model": "limit 167",
         "bad-model-delta-no-size": "declare its size", "bad-model-delta-trailing": "damaged",
         "bad-model-delta-magic": "not a zstd frame", "unsupported-check-size": "CLIP uses a reserved",
+        "unsupported-rans-depth": "12 bits", "unsupported-rans-chroma": "chroma 422",
+        "unsupported-rans-stride": "temporal stride 2", "unsupported-old-rans": "earlier lvc",
     }  # fmt: skip
     for name, word in words.items():
         with pytest.raises(LvcError, match=word):
