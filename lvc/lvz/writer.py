@@ -53,7 +53,7 @@ from lvc.lvz.records import (
 from lvc.lvz.tensors import TensorSet, pack_tensors, unpack_tensors
 from lvc.lvz.walk import Walker
 
-CHUNK_BYTES = 16384
+CHUNK_BYTES = 32768
 PACKET_BYTES = 1 << 18
 PACKET_SECONDS = 1
 
