@@ -1,6 +1,7 @@
 """The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
 
 from lvc.lvz.checks import fold
+from lvc.lvz.clips import most_frames
 from lvc.lvz.features import FeatureTrack
 from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec, codec_planes
 from lvc.lvz.reader import LvzReader, Record, clips_only
@@ -73,4 +74,5 @@ __all__ = [
     "clips_only",
     "codec_planes",
     "fold",
+    "most_frames",
 ]

@@ -200,7 +200,6 @@ class LvzWriter:
         most = most_frames(self.video, self._limits)
         if len(pts) > most:
             raise UsageError(f"{len(pts)} frames in a clip, at most {most}")
-        self.video.geometry.check_clip(self.video.geometry.latent_frames(len(pts)), self._limits)
         if len(clip.payload) > self._limits.max_chunk - 4096:
             raise LimitError(f"a clip of {len(clip.payload)} bytes, limit {self._limits.max_chunk - 4096}")
         if clip.first_frame != self._next_frame:

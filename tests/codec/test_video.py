@@ -35,7 +35,7 @@ PROBE = Path(__file__).resolve().parent.parent / "exact_probe.py"
 
 def descriptor(height: int, width: int, used: Model, packing: str = "rans") -> VideoDescriptor:
     shape = vars(video(height, width))
-    return VideoDescriptor(**shape, planes=used.planes, packing={"zstd": 1, "rans": 4}[packing], gop_seconds=10.0)
+    return VideoDescriptor(**shape, planes=used.planes, packing={"zstd": 1, "rans": 5}[packing], gop_seconds=10.0)
 
 
 def clips_of(frames: list[Frame], used: Model, **settings: Any) -> list[EncodedClip]:

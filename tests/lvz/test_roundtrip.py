@@ -31,7 +31,9 @@ from lvc.lvz import (
     Side,
     VideoDescriptor,
     clips_only,
+    codec_planes,
     fold,
+    most_frames,
 )
 
 
@@ -352,8 +354,13 @@ def test_other_packings_need_the_checksum_of_latents() -> None:
 
 
 def test_a_clip_with_more_values_than_a_reader_takes_is_not_written() -> None:
-    with pytest.raises(LimitError, match="values"):
-        written(VIDEO, [clip(0, True)], limits=replace(DEFAULT, max_clip_symbols=1000))
+    few = replace(DEFAULT, max_clip_symbols=3 * VIDEO.geometry.max_clip_symbols(1))
+    assert (most_frames(VIDEO), most_frames(VIDEO, few), most_frames(replace(VIDEO, packing=1))) == (32, 3, 64)
+    assert most_frames(replace(VIDEO, width=7680, height=4320, planes=codec_planes(256, 96, 192, 64))) == 15
+    assert most_frames(replace(VIDEO, packing=1, temporal_stride=4, temporal_lead=1), few) == 9
+    with pytest.raises(UsageError, match="4 frames in a clip, at most 3"):
+        written(VIDEO, [clip(0, True)], limits=few)
+    assert len(list(written(VIDEO, [clip(0, True, 3)], limits=few).records())) == 1
 
 
 def test_the_model_in_the_file() -> None:
