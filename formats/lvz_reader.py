@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A second reader of `.lvz` files, written from `formats/lvz.md` alone: standard library and zstandard only.
 
-    python formats/lvz_reader.py FILE [--json]
+    python formats/lvz_reader.py FILE [--json] [--base MODEL]
 
 Prints the structure of a file, checks every rule and every checksum, and reaches the integer latents of files packed
-with zstd. It does not share a line with `lvc`; on every file of `formats/vectors` the two must agree. It prefers being
-easy to compare with the document to being fast, and follows its order.
+with zstd. `--base` names the model file that a model in the file builds on, so that this is checked too. It does not
+share a line with `lvc`; on every file of `formats/vectors` the two must agree. It prefers being easy to compare with
+the document to being fast, and follows its order.
 
 Exit codes: 0 ok, 2 usage, 3 the file cannot be read, 4 corrupt or truncated, 5 unsupported, 7 over a limit.
 """
@@ -49,6 +50,7 @@ MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES, MAX_RANS_FRAMES = 16384, 1 << 
 MAX_CLIP_SYMBOLS, MAX_STREAMS, MAX_INDEX_ENTRIES = 1 << 29, 64, 1 << 22
 MAX_METADATA, MAX_PACKET, TIME_BOUND = 16 << 20, 64 << 20, 1 << 61
 MAX_CHUNK_FRAMES, MAX_EMPTY_PACKETS, MAX_TAGS, MAX_CHAPTERS = 1 << 16, 64, 1 << 16, 1 << 16
+MAX_MODEL = 16 << 20
 MAX_SAMPLES, MAX_SAMPLE_TAGS, FREE_CONTENT, EXPANSION = 1 << 18, 1 << 20, 1 << 26, 1 << 10
 
 
@@ -157,7 +159,7 @@ class Payload:
 # --- section 3: chunks ------------------------------------------------------------------------------------------------
 
 SIGNATURE = bytes.fromhex("89 4C 56 5A 0D 0A 1A 0A")
-KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "INDX", "TAIL", "sIDe", "aTTa")
+KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "MODL", "INDX", "TAIL", "sIDe", "aTTa")
 
 
 class File:
@@ -285,6 +287,9 @@ def read_vstr(data):
     for plane in v["planes"]:
         plane["rows"], plane["columns"] = -(-pad_h // plane["stride"]), -(-pad_w // plane["stride"])
         plane["area"] = plane["rows"] * plane["columns"]
+    if v["packing"] == 5:
+        known(v["bit_depth"] in (8, 10) and v["chroma"] == 420 and v["align"] == 16, "picture that rans does not have")
+        known(v["temporal_stride"] == 1, "packing rans with a temporal stride")
     v["symbols"] = max(
         sum(q["area"] * q["channels"] for q in v["planes"] if q[kind]) for kind in ("in_key", "in_predicted")
     )
@@ -380,6 +385,39 @@ def read_ltnt(data, video):
         tensors["samples"].append(s)
     p.end()
     return tensors
+
+
+def read_modl(data, model_sha256, base=None):
+    limit(len(data), MAX_MODEL, "MODL size")
+    p = Payload(data)
+    kind = p.u8()
+    known(kind in (0, 1), "MODL kind")
+    model = {"kind": kind, "base_sha256": p.bytes(32).hex() if kind == 1 else None, "bytes": None}
+    content = p.bytes(p.left())
+    if kind == 1:
+        if base is None:
+            return model
+        known(hashlib.sha256(base).hexdigest() == model["base_sha256"], "the model builds on another one")
+        content = unpack_delta(content, base)
+    need(hashlib.sha256(content).hexdigest() == model_sha256, "the model is not the one that HEAD names")
+    model["bytes"] = len(content)
+    return model
+
+
+def unpack_delta(frame, base):
+    need(frame[:4] == b"\x28\xb5\x2f\xfd", "model is not a zstd frame")
+    try:
+        header = zstandard.get_frame_parameters(frame)
+        size = header.content_size
+        need(size != zstandard.CONTENTSIZE_UNKNOWN, "model without a size")
+        limit(size, MAX_MODEL, "model size")
+        need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
+        dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        return zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=max(1024, 2 * size)).decompress(
+            frame, max_output_size=size, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"zstd: {error}") from None
 
 
 # --- section 6: CLIP --------------------------------------------------------------------------------------------------
@@ -479,12 +517,15 @@ def int16_bytes(values):
 
 
 def unpack_zstd(payload, video, n_frames):
-    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}."""
+    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}.
+
+    The structure, which only the default codec's decoder looks at, is left out.
+    """
     need(payload[:4] == b"\x28\xb5\x2f\xfd", "clip is not a zstd frame")
     try:
         header = zstandard.get_frame_parameters(payload)
         size = header.content_size
-        need(4 * n_frames <= size <= n_frames * (4 + 3 * video["symbols"]), "declared content size")
+        need(0 <= size - 1 - 4 * n_frames <= n_frames * 3 * video["symbols"], "declared content size")
         limit(size, FREE_CONTENT + EXPANSION * len(payload), "content of a zstd frame")
         need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
         content = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size)).decompress(
@@ -494,6 +535,7 @@ def unpack_zstd(payload, video, n_frames):
         raise CorruptError(f"zstd: {error}") from None
     need(len(content) == size, "content size")
     p = Payload(content)
+    p.u8()
     frames = []
     for _ in range(n_frames):
         kind, zero, quality = p.u8(), p.u8(), p.fixed(2)
@@ -573,8 +615,11 @@ def read_tail(data):
 # --- sections 4 and 11: the whole file --------------------------------------------------------------------------------
 
 
-def read_file(handle, report=lambda *fields: None):
-    """Checks everything; returns counts. `report(offset, type, description)` is called for every chunk."""
+def read_file(handle, report=lambda *fields: None, base=None):
+    """Checks everything; returns counts. `report(offset, type, description)` is called for every chunk.
+
+    `base`: the bytes of the file that a model in the file builds on.
+    """
     file = File(handle)
     signature = file.read(8)
     if signature != SIGNATURE and SIGNATURE.startswith(signature):
@@ -582,7 +627,7 @@ def read_file(handle, report=lambda *fields: None):
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = origin = side = tensors = index = tail = None
+    head = video = meta = origin = side = tensors = model = index = tail = None
     attachments = []
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
@@ -634,6 +679,10 @@ def read_file(handle, report=lambda *fields: None):
             need(video is not None and not in_records and tensors is None, "LTNT is out of place")
             tensors = read_ltnt(payload, video)
             report(offset, name, f"{len(tensors['samples'])} tensors of {tensors['element']}")
+        elif name == "MODL":
+            need(video is not None and not in_records and model is None, "MODL is out of place")
+            model = read_modl(payload, head["model_sha256"], base)
+            report(offset, name, f"{model['bytes']} bytes" if model["bytes"] is not None else "a delta, not checked")
         elif name == "CLIP":
             group = read_clips(payload, video)
             first = group["clips"][0]
@@ -686,7 +735,7 @@ def read_file(handle, report=lambda *fields: None):
         raise TruncatedError("file does not end with TAIL")
     return {
         "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
-        "side": side, "attachments": attachments, "tensors": tensors,
+        "side": side, "attachments": attachments, "tensors": tensors, "model": model,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,
@@ -696,8 +745,12 @@ def read_file(handle, report=lambda *fields: None):
 
 
 def main(arguments):
-    names = [a for a in arguments if a != "--json"]
-    as_json = len(names) < len(arguments)
+    names, as_json, base_name = list(arguments), "--json" in arguments, None
+    if as_json:
+        names.remove("--json")
+    if "--base" in names[:-1]:
+        at = names.index("--base")
+        _, base_name = names.pop(at), names.pop(at)
     if len(names) != 1 or names[0].startswith("--"):
         print(__doc__, file=sys.stderr)
         return 2
@@ -707,10 +760,14 @@ def main(arguments):
             print(f"{offset:>10}  {name}  {description}")
 
     try:
+        base = None
+        if base_name is not None:
+            with open(base_name, "rb") as handle:
+                base = handle.read()
         with open(names[0], "rb") as handle:
-            result = read_file(handle, report)
+            result = read_file(handle, report, base)
     except OSError as error:
-        print(f"lvz_reader: error: {names[0]}: {error.strerror}", file=sys.stderr)
+        print(f"lvz_reader: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 3
     except LvzError as error:
         if as_json:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from lvc.errors import CorruptError, UsageError
-from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, Tail, VideoDescriptor
+from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, VideoDescriptor
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
 from lvc.lvz.chunks import chunk_sizes
 from lvc.lvz.records import GopEntry, PacketsEntry
@@ -41,6 +41,7 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
         "created_by": header.created_by,
         "model": header.model_id,
         "model_sha256": header.model_sha256.hex(),
+        "model_inside": None if reader.model_chunk is None else _inside(reader.model_chunk),
         "complete": tail is not None,
         "frames": None if counted is None else counted.frames,
         "duration": seconds,
@@ -54,6 +55,7 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
         "video_bytes": None if parts is None else parts["video"],
         "audio_bytes": None if parts is None else parts["audio"],
         "packing": PACKING_NAMES[video.packing],
+        "frame_checks": video.checks,
         "gop_seconds": video.gop_seconds,
         "streams": [
             {
@@ -191,6 +193,11 @@ def _picture(video: VideoDescriptor) -> dict[str, Any]:
     return {**plain, **ratios}
 
 
+def _inside(chunk: ModelChunk) -> dict[str, Any]:
+    """Of the model in the file: what it takes there, and what it builds on."""
+    return {"bytes": len(chunk.data), "base_sha256": chunk.base_sha256.hex() or None}
+
+
 def _groups(count: int) -> str:
     return f"{count} group{'' if count == 1 else 's'} of clips"
 
@@ -231,5 +238,10 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [(name, text) for name, text in values["tags"].items()]
     lines += [("chapter", f"{c['start']:.3f}–{c['end']:.3f} s {c['title']}".rstrip()) for c in values["chapters"]]
     lines.append(("model", f"{values['model']} ({values['model_sha256'][:16]}…), packed with {values['packing']}"))
+    if (inside := values["model_inside"]) is not None:
+        base = f", builds on {inside['base_sha256'][:16]}…" if inside["base_sha256"] else ""
+        lines.append(("", f"it is in the file, {inside['bytes']:,} bytes{base}"))
+    if values["frame_checks"]:
+        lines.append(("checks", "of every frame, compared while decoding"))
     lines.append(("made by", f"{values['created_by']}, .lvz version {values['version']}"))
     return lines

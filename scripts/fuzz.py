@@ -141,7 +141,7 @@ def entropy_seeds() -> list[bytes]:
 
     rng = random.Random(1)
     seeds = [bytes((way, n)) + rng.randbytes(4 * n * 8) for way in range(10) for n in (1, 3)]
-    seeds += [bytes((way, 0)) + struct.pack("<BBH", 0, 0, 5000) + bytes(400) for way in (1, 3)]
+    seeds += [bytes((way, 0)) + struct.pack("<BBBH", 0, 0, 0, 50) + bytes(400) for way in (1, 3)]
     seeds += [bytes((4, 0)) + bytes([q]) + rng.randbytes(2 * q) for q in (8, 40, 100)]
     seeds += [
         bytes((5, n)) + rng.randbytes(40) + bytes([s, 40, 41, 4]) + rng.randbytes(36) for s in range(3) for n in (0, 3)

@@ -23,6 +23,8 @@ from lvc.latents.field import PASSES, FieldModel, PassWeights
 from lvc.latents.parameters import pack_model
 from lvc.limits import DEFAULT
 from lvc.lvz import (
+    MODEL_DELTA,
+    MODEL_WHOLE,
     Attachment,
     Chapter,
     Clip,
@@ -31,6 +33,7 @@ from lvc.lvz import (
     Header,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PlaneSpec,
@@ -69,7 +72,7 @@ def raw_zstd(content: bytes) -> bytes:
 
 def latents(video: VideoDescriptor, kind: int, number: int) -> FrameLatents:
     """Made by a formula; one value in 17 needs an escape, a third of the blocks is skipped."""
-    frame = FrameLatents(kind, 100 * (number % 101))
+    frame = FrameLatents(kind, number % 101)
     geometry = video.geometry
     for p, spec in enumerate(video.planes):
         if not spec.present(kind):
@@ -139,13 +142,13 @@ TINY = VideoDescriptor(
 )  # fmt: skip
 # zstd 1.5.7, level 12, of the content that `make_clip(CODEC, 0, 3, True)` packs
 COMPRESSED = bytes.fromhex(
-    "28b52ffd20c455020092c40b13c0a5d001adeae0f4efba790dabfff255b193528b858336cd5b7a8f6c1a596b6f0316c144b646cf75"
-    "d7d5802bb86a090038c7a0ca5614feec2cc5dcee4645c4b9038cbb8ae204"
+    "28b52ffd20c5450200a2440b11d015860303a015080581561001684a520a8743827c869bb8437c863066dfc121b0109b11cf32cb0a"
+    "90995505090038c7a0ca5614feec2cc5dcee4645c4b9038c0b15e509"
 )
 
 
 def tiny() -> bytes:
-    frame = FrameLatents(0, 5000, {"z": np.array([[[7]], [[-300]]], np.int16)})
+    frame = FrameLatents(0, 50, {"z": np.array([[[7]], [[-300]]], np.int16)})
     crc = latents_crc([frame], TINY.geometry)
     item = Clip(0, True, [0], [1], crc, packed([frame], TINY))
     return write(TINY, lambda w: w.write_clip(item), head=Header("tiny"))
@@ -264,6 +267,24 @@ def with_features() -> bytes:
         w.write_features(FeatureTrack("frame64", bytes(range(8)), 4, [0], bytes(range(252, 256))))
         clip_and_packet(w)
     return out.getvalue()
+
+
+BASE_MODEL = bytes(n * n % 251 for n in range(1024))
+MODEL = BASE_MODEL[:700] + b"delta" + BASE_MODEL[700:]
+# zstd 1.5.7, level 19, of MODEL with BASE_MODEL as its dictionary
+DELTA = bytes.fromhex("28b52ffd600503bd0000300064656c7461040041feabaaaadfd40090580a2e9e57")
+
+
+def with_model(chunk: ModelChunk, of: bytes = MODEL) -> bytes:
+    head = replace(HEAD, model_sha256=hashlib.sha256(of).digest())
+    out = io.BytesIO()
+    with LvzWriter(out, head, CODEC, (AUDIO,), Metadata({"title": "x"}), model_chunk=chunk) as w:
+        clip_and_packet(w)
+    return out.getvalue()
+
+
+def with_delta(frame: bytes, of: bytes = MODEL, base: bytes = BASE_MODEL) -> bytes:
+    return with_model(ModelChunk(MODEL_DELTA, frame, hashlib.sha256(base).digest()), of)
 
 
 # --- taking files apart and putting them together again ---------------------------------------------------------------
@@ -401,6 +422,8 @@ def good_cases() -> dict[str, Case]:
         "good-features": (with_features(), "vectors of what frames show", None),
         "good-side": (with_side(), "what the video has beside its pictures, a cover and a font", None),
         "good-origin": (with_origin(), "what the file was made from", None),
+        "good-model": (with_model(ModelChunk(MODEL_WHOLE, MODEL)), "the model itself", None),
+        "good-model-delta": (with_delta(DELTA), "a model that builds on base-model.bin", None),
         "good-tensors": (of_tensors(), "latents that came as tensors, with a rotation", None),
         "good-tensors-exact": (of_tensors(exponent=-3), "tensors that come back bit for bit", None),
         "good-field": (of_tensors(packing=3), "packing field, which the second reader does not unpack", None),
@@ -426,8 +449,9 @@ def bad_cases() -> dict[str, Case]:
     sep = write(CODEC, three_gops, chunk_bytes=0)
     parts = split(sep)
     head, video, clips, index, tail = parts[0], parts[1], parts[2:-2], parts[-2], parts[-1]
-    content = struct.pack("<BBHbbh", 0, 0, 5000, 7, -128, -300)
+    content = struct.pack("<BBBHbbh", 0, 0, 0, 50, 7, -128, -300)
     pkts = write(CODEC, clip_and_packet, (AUDIO,))
+    model = with_model(ModelChunk(MODEL_WHOLE, MODEL))
     flipped = bytearray(base)
     flipped[base.index(b"CLIP") + 60] ^= 4
     bad, cut = "CorruptError", "TruncatedError"
@@ -460,6 +484,21 @@ def bad_cases() -> dict[str, Case]:
         "bad-attachment-short": (
             with_sha([head, video, (c.ATTA, COVER[1][:-2]), *clips, index, tail]), "aTTa ends in its data", bad,
         ),
+        "bad-two-models": (with_sha([*split(model)[:4], *split(model)[3:]]), "MODL twice", bad),
+        "bad-late-model": (with_sha([*split(model)[:3], *split(model)[4:-2], *split(model)[3:4], *split(model)[-2:]]),
+                           "MODL behind clips", bad),  # fmt: skip
+        "bad-model-hash": (edit(model, c.MODL, lambda p: p.__setitem__(9, p[9] ^ 1)), "HEAD names another model", bad),
+        "bad-model-short": (edit(with_delta(DELTA), c.MODL, setslice(20, None, b"")), "MODL ends in its hash", bad),
+        "bad-model-delta-hash": (with_delta(DELTA, BASE_MODEL), "the delta makes another model", bad),
+        "bad-model-delta-magic": (with_delta(b"\0" + DELTA[1:]), "no zstd frame", bad),
+        "bad-model-delta-no-size": (
+            with_delta(b"\x28\xb5\x2f\xfd\x00\x00\x49\x00\x00" + content, content), "declares no size", bad,
+        ),
+        "bad-model-delta-window": (
+            with_delta(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 9) + raw_zstd(content)[6:], content),
+            "a window of 128 MiB", bad,
+        ),
+        "bad-model-delta-trailing": (with_delta(DELTA + b"x"), "a byte after the zstd frame", bad),
         "bad-two-tensors": (with_sha([*split(of_tensors())[:3], *split(of_tensors())[2:]]), "LTNT twice", bad),
         "bad-late-tensors": (
             with_sha([*split(of_tensors())[:2], *split(of_tensors())[3:-2], split(of_tensors())[2],
@@ -517,13 +556,13 @@ def bad_cases() -> dict[str, Case]:
         "bad-zstd-magic": (one_clip(b"\0" + raw_zstd(content)[1:]), "no zstd frame", bad),
         "bad-zstd-size": (one_clip(b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0"),
                           "declares 1 TiB", bad),  # fmt: skip
-        "bad-zstd-no-size": (one_clip(b"\x28\xb5\x2f\xfd\x00\x00\x41\x00\x00" + content), "declares no size", bad),
-        "bad-zstd-window": (one_clip(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 8) + raw_zstd(content)[6:]),
+        "bad-zstd-no-size": (one_clip(b"\x28\xb5\x2f\xfd\x00\x00\x49\x00\x00" + content), "declares no size", bad),
+        "bad-zstd-window": (one_clip(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 9) + raw_zstd(content)[6:]),
                             "a window of 128 MiB", bad),  # fmt: skip
         "bad-zstd-trailing": (one_clip(raw_zstd(content) + b"x"), "a byte after the zstd frame", bad),
-        "bad-frame-kind": (one_clip(raw_zstd(b"\x02" + content[1:])), "a frame of kind 2", bad),
-        "bad-frame-quality": (one_clip(raw_zstd(b"\0\0\xff\xff" + content[4:])), "quality 65535", bad),
-        "bad-key-kind": (one_clip(raw_zstd(b"\x01" + content[1:])), "a key clip begins with a predicted frame", bad),
+        "bad-frame-kind": (one_clip(raw_zstd(b"\0\x02" + content[2:])), "a frame of kind 2", bad),
+        "bad-frame-quality": (one_clip(raw_zstd(b"\0\0\0\xff\xff" + content[5:])), "quality 65535", bad),
+        "bad-key-kind": (one_clip(raw_zstd(b"\0\x01" + content[2:])), "a key clip begins with a predicted frame", bad),
         "bad-escape": (one_clip(raw_zstd(content[:-2] + b"\x05\x00")), "a small value is escaped", bad),
         "bad-values-short": (one_clip(raw_zstd(content[:-2])), "an escaped value is missing", bad),
         "bad-values-long": (one_clip(raw_zstd(content + b"\0")), "a byte too many", bad),
@@ -543,7 +582,7 @@ def empty_packets(payload: bytearray) -> None:
 
 def zeros() -> bytes:
     """One frame with more than 2^26 values, all 0, in run-length blocks of zstd."""
-    size = 4 + (1 << 26) + 48 * (1 << 16)
+    size = 5 + (1 << 26) + 48 * (1 << 16)
     blocks = []
     for start in range(0, size, 1 << 17):
         length = min(1 << 17, size - start)
@@ -582,6 +621,17 @@ def other_cases() -> dict[str, Case]:
         "unsupported-earlier-packing": (edit(small, c.VSTR, setter(0, 2)), "packing 2", new),
         "unsupported-old-rans": (edit(small, c.VSTR, setter(0, 4)), "packing 4", new),
         "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
+        "unsupported-model-kind": (edit(with_delta(DELTA), c.MODL, setter(0, 2)), "MODL of kind 2", new),
+        "unsupported-rans-depth": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\xa4\x03") - 1, 12)), "12 bits in packing rans", new,
+        ),
+        "unsupported-rans-chroma": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\xa4\x03"), 0xA6)), "packing rans with 4:2:2", new,
+        ),
+        "unsupported-rans-stride": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\x08\x09key_hyper") - 2, 2)),
+            "packing rans with a temporal stride of 2", new,
+        ),
         "unsupported-element": (edit(of_tensors(), c.LTNT, setter(0, 4)), "tensors of element type 4", new),
         "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),
         "unsupported-plane-flag": (edit(small, c.VSTR, setslice(-3, -2, b"\x43")), "a plane's reserved flag", new),
@@ -600,6 +650,10 @@ def other_cases() -> dict[str, Case]:
             "65535 channels at stride 1 of 128x128", big,
         ),
         "bad-limit-group": (edit(small, c.CLIP, many_frames), "65600 frames in a chunk", big),
+        "bad-limit-model": (
+            with_delta(b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0"),
+            "a delta that declares a model of 1 TiB", big,
+        ),
         "bad-limit-packets": (edit(pkts, c.PKTS, empty_packets), "4096 packets without a byte", big),
         "bad-limit-content": (zeros(), "68 million zeros in a zstd frame of 2 kB", big),
     }  # fmt: skip

@@ -106,9 +106,9 @@ class GopDecoder(_Gop):
 
         return between
 
-    def anchors_given(self, frames: Sequence[FrameLatents], done: Done) -> Rest:
+    def anchors_given(self, structure: int, frames: Sequence[FrameLatents], done: Done) -> Rest:
         """The same of a clip with packing `zstd`."""
-        head = layout.ClipHead(frames[0].structure, tuple(layout.checked_quality(f.quality) for f in frames))
+        head = layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in frames))
         given = {s.frame: Given(f.planes) for s, f in zip(layout.order_of(head, self.older), frames, strict=True)}
         rest = self._clip(head, lambda step: given[step.frame], done)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verified
+from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_structured, verify_latents
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
@@ -160,8 +160,8 @@ def _begun(
         payload, crc = between(), None
         if geometry is not None:
             kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
-            frames = [FrameLatents(kind, q, k, structure) for q, k in zip(qualities, kept, strict=True)]
-            payload, crc = pack_zstd(frames, geometry), latents_crc(frames, geometry)
+            frames = [FrameLatents(kind, q, k) for q, k in zip(qualities, kept, strict=True)]
+            payload, crc = pack_zstd(frames, geometry, structure=structure), latents_crc(frames, geometry)
         pts, durations = [t.pts for t in times], [t.duration for t in times]
         return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
 
@@ -246,13 +246,18 @@ def _decoding(
 
     latents: list[FrameLatents] | None = None
     if PACKING_NAMES[video.packing] == "zstd":
-        latents = unpack_verified(clip.payload, video.geometry, frames, clip.latents_crc or 0, clip.key, limits)
+        structure, latents = unpack_structured(clip.payload, video.geometry, frames, limits)
+        verify_latents(latents, video.geometry, clip.latents_crc, clip.key)
     if clip.key:
         if frames != 1:
             raise CorruptError(f"a key clip has {frames} frames")
         done(0, decoder.key(clip.payload) if latents is None else decoder.key_given(latents[0]))
         return ready
-    between = decoder.anchors(clip.payload, frames, done) if latents is None else decoder.anchors_given(latents, done)
+    between = (
+        decoder.anchors(clip.payload, frames, done)
+        if latents is None
+        else decoder.anchors_given(structure, latents, done)
+    )
 
     def work() -> list[Frame]:
         between(done, None if wanted is None else numbers)

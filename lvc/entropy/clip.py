@@ -30,6 +30,7 @@ __all__ = [
     "latents_crc",
     "pack_zstd",
     "unpack_stacked",
+    "unpack_structured",
     "unpack_verified",
     "unpack_zstd",
     "verify_latents",
@@ -37,6 +38,7 @@ __all__ = [
 
 IntArray = npt.NDArray[Any]
 
+MAX_QUALITY = 10000
 ESCAPE = -128
 DEFAULT_LEVEL = 12
 _HEADER = struct.Struct("<BBH")
@@ -45,8 +47,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass
 class FrameLatents:
-    """One latent frame. `kind`: 0 key, 1 predicted; `quality` and `structure` of its clip as its codec defines them,
-    u16 and u8.
+    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: 0..10000, as its codec defines it.
 
     `planes` maps a plane's name to an array `[channels, rows, columns]` of the plane's dtype; exactly the planes that
     frames of this kind carry. Masked positions (where `skip` is 1) are zero.
@@ -55,13 +56,12 @@ class FrameLatents:
     kind: int
     quality: int
     planes: dict[str, IntArray] = field(default_factory=dict)
-    structure: int = 0
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:
     """Raises `UsageError` unless the frames are what `geometry` describes: planes, shapes, dtypes, ranges, masks."""
     for number, frame in enumerate(frames):
-        if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality < 1 << 16:
+        if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality <= MAX_QUALITY:
             raise UsageError(f"frame {number}: kind {frame.kind} or quality {frame.quality} is out of range")
         expected = {p.name for p in geometry.planes if p.present(frame.kind)}
         if set(frame.planes) != expected:
@@ -94,20 +94,25 @@ def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
 
 
 def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
-    """CRC-32 of the canonical serialisation: per frame `kind u8, structure u8, quality u16`, then planes as int16 LE."""
+    """CRC-32 of the canonical serialisation: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
     crc = 0
     for frame in frames:
-        crc = zlib.crc32(_HEADER.pack(frame.kind, frame.structure, frame.quality), crc)
+        crc = zlib.crc32(_HEADER.pack(frame.kind, 0, frame.quality), crc)
         for spec in geometry.planes:
             if spec.present(frame.kind):
                 crc = zlib.crc32(np.ascontiguousarray(frame.planes[spec.name], dtype="<i2").data.cast("B"), crc)
     return crc
 
 
-def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL) -> bytes:
-    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays."""
+def pack_zstd(
+    frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL, structure: int = 0
+) -> bytes:
+    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays.
+
+    `structure`: how the default codec's frames refer to each other; 0 for other latents.
+    """
     check_frames(frames, geometry)
-    parts = [_HEADER.pack(f.kind, f.structure, f.quality) for f in frames]
+    parts = [bytes((structure,)), *(_HEADER.pack(f.kind, 0, f.quality) for f in frames)]
     for spec in geometry.planes:
         escapes: list[bytes] = []
         for frame in frames:
@@ -128,9 +133,16 @@ def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = D
 
 def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT) -> list[FrameLatents]:
     """One zstd frame → `n_frames` latent frames. Raises `CorruptError`, `LimitError`."""
+    return unpack_structured(data, geometry, n_frames, limits)[1]
+
+
+def unpack_structured(
+    data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT
+) -> tuple[int, list[FrameLatents]]:
+    """The same with the clip's `structure` before the frames."""
     raw = _decompress(data, geometry, n_frames, limits)
-    frames = [_frame_header(raw, 4 * i) for i in range(n_frames)]
-    position = 4 * n_frames
+    frames = [_frame_header(raw, 1 + 4 * i) for i in range(n_frames)]
+    position = 1 + 4 * n_frames
     for spec in geometry.planes:
         carriers = [f for f in frames if spec.present(f.kind)]
         masks = [_kept(f, spec) for f in carriers]
@@ -149,7 +161,7 @@ def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits =
                 frame.planes[spec.name] = plane
     if position != len(raw):
         raise CorruptError(f"clip holds {len(raw) - position} bytes after its last plane")
-    return frames
+    return raw[0], frames
 
 
 def unpack_stacked(
@@ -160,9 +172,9 @@ def unpack_stacked(
     Raises `CorruptError`, for other frames too, and `LimitError`.
     """
     raw = _decompress(data, geometry, n_frames, limits)
-    if any(raw[: 4 * n_frames]):
+    if any(raw[: 1 + 4 * n_frames]):
         raise CorruptError("a frame of latents is marked as one of a video")
-    planes, position = {}, 4 * n_frames
+    planes, position = {}, 1 + 4 * n_frames
     for spec in (p for p in geometry.planes if p.present(KIND_KEY)):
         shape = (n_frames, *geometry.plane_shape(spec))
         values, position = _plane_values(raw, position, math.prod(shape), spec)
@@ -197,14 +209,15 @@ def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) 
     if n_frames > limits.max_clip_frames:
         raise LimitError(f"{n_frames} frames in a clip, limit {limits.max_clip_frames}")
     geometry.check_clip(n_frames, limits)
-    largest = 4 * n_frames + 3 * geometry.max_clip_symbols(n_frames)
+    least = 1 + 4 * n_frames
+    largest = least + 3 * geometry.max_clip_symbols(n_frames)
     if data[:4] != _ZSTD_MAGIC:
         raise CorruptError("clip is not a zstd frame")
     try:
         parameters = zstandard.get_frame_parameters(data)
         size = parameters.content_size
-        if size > largest or size < 4 * n_frames:
-            raise CorruptError(f"zstd frame declares {size} bytes, expected {4 * n_frames} to {largest}")
+        if size > largest or size < least:
+            raise CorruptError(f"zstd frame declares {size} bytes, expected {least} to {largest}")
         limits.check_content(size, len(data))
         if parameters.window_size > max(1024, 2 * size) or parameters.dict_id:
             raise CorruptError(f"zstd frame asks for a window of {parameters.window_size} bytes or a dictionary")
@@ -218,10 +231,10 @@ def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) 
 
 
 def _frame_header(raw: bytes, position: int) -> FrameLatents:
-    kind, structure, quality = _HEADER.unpack_from(raw, position)
-    if kind not in (KIND_KEY, KIND_PREDICTED):
-        raise CorruptError(f"frame header says kind {kind}")
-    return FrameLatents(kind, quality, structure=structure)
+    kind, reserved, quality = _HEADER.unpack_from(raw, position)
+    if kind not in (KIND_KEY, KIND_PREDICTED) or reserved or quality > MAX_QUALITY:
+        raise CorruptError(f"frame header says kind {kind}, reserved {reserved}, quality {quality}")
+    return FrameLatents(kind, quality)
 
 
 def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tuple[npt.NDArray[np.int16], int]:

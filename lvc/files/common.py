@@ -70,7 +70,7 @@ def opened(
 ) -> Iterator[LvzReader]:
     """`follow`: wait at the end of a file that is still being written."""
     with cast(BinaryIO, FollowedFile(source)) if follow else opened_input(source, notice) as file:
-        yield LvzReader(file, salvage=salvage, partial_gops=True)
+        yield LvzReader(file, salvage=salvage)
 
 
 def drained(arrived: deque[CopiedPacket]) -> Iterator[CopiedPacket]:

@@ -30,6 +30,7 @@ from lvc.files.common import (
 from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import VIDEOS
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
+from lvc.lvz.salvage import frames_named
 from lvc.media import (
     Attachment,
     Chapter,
@@ -277,10 +278,13 @@ class Decoding:
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):
+            frame, stop = gop[0].first_frame, gop[-1].first_frame + gop[-1].n_frames
             try:
-                yield from codec.decode(iter(gop), video, model, threads=threads, wanted=wanted)
+                for decoded in codec.decode(iter(gop), video, model, threads=threads, wanted=wanted):
+                    frame += 1
+                    yield decoded
             except CorruptError as error:
-                self._lost.append(str(error))
+                self._lost.append(f"{frames_named(frame, stop)} lost: {error}")
 
     def thinned(self, video: VideoFormat) -> VideoFormat:
         """The format of what comes out."""

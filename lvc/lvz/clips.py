@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvc.errors import LimitError, UnsupportedError
-from lvc.limits import Limits
+from lvc.limits import DEFAULT, Limits
 from lvc.lvz import fields as f
 from lvc.lvz.checks import CHECK_BITS, bits_for, pack_checks, unpack_checks
 from lvc.lvz.records import PACKING_RANS, Clip, VideoDescriptor
@@ -94,8 +94,15 @@ def pack_clips(group: ClipGroup, video: VideoDescriptor) -> bytes:
     return b"".join([*parts, checks, *(c.payload for c in clips)])
 
 
-def most_frames(video: VideoDescriptor, limits: Limits) -> int:
-    """How many frames a clip may have; values are limited as well (`Geometry.check_clip`)."""
+def most_frames(video: VideoDescriptor, limits: Limits = DEFAULT) -> int:
+    """How many frames a clip may have: in large pictures a reader's limit for values comes first."""
+    geometry = video.geometry
+    per_frame = max(1, geometry.max_clip_symbols(1))
+    within_values = geometry.temporal_lead + geometry.temporal_stride * (limits.max_clip_symbols // per_frame - 1)
+    return min(_frame_limit(video, limits), within_values)
+
+
+def _frame_limit(video: VideoDescriptor, limits: Limits) -> int:
     return limits.max_rans_frames if video.packing == PACKING_RANS else limits.max_clip_frames
 
 
@@ -109,7 +116,7 @@ def _clip_frames(r: f.Fields, video: VideoDescriptor, limits: Limits) -> list[in
     frames = r.ints(n_clips)
     if min(frames) < 1:
         raise r.bad("a clip without frames")
-    most = most_frames(video, limits)
+    most = _frame_limit(video, limits)
     if max(frames) > most:
         raise LimitError(f"{max(frames)} frames in a clip, limit {most}")
     video.geometry.check_clip(video.geometry.latent_frames(max(frames)), limits)

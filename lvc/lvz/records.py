@@ -14,6 +14,7 @@ RETIRED_RANS = (2, 4)
 PACKING_FIELD = 3
 PACKING_RANS = 5
 PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans", PACKING_FIELD: "field"}
+MODEL_WHOLE, MODEL_DELTA = 0, 1
 STREAM_KINDS = ("audio", "subtitle", "data")
 CHROMAS = (400, 420, 422, 444)
 PACKET_KEY = 1
@@ -137,6 +138,16 @@ class Origin:
     source_bytes: int
     source_sha256: bytes
     settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelChunk:
+    """`MODL`: the model that `HEAD` names. `data` is its file, or what makes it of the file whose SHA-256 is
+    `base_sha256` (`lvc.entropy.model_file`)."""
+
+    kind: int
+    data: bytes
+    base_sha256: bytes = b""
 
 
 @dataclass(frozen=True)

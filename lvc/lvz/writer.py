@@ -20,6 +20,7 @@ from lvc.lvz.descriptors import (
     pack_copied,
     pack_head,
     pack_metadata,
+    pack_model_chunk,
     pack_origin,
     pack_side,
     pack_video,
@@ -27,6 +28,7 @@ from lvc.lvz.descriptors import (
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_model_chunk,
     unpack_origin,
     unpack_side,
     unpack_video,
@@ -41,6 +43,7 @@ from lvc.lvz.records import (
     CopiedStream,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -50,7 +53,7 @@ from lvc.lvz.records import (
 from lvc.lvz.tensors import TensorSet, pack_tensors, unpack_tensors
 from lvc.lvz.walk import Walker
 
-CHUNK_BYTES = 16384
+CHUNK_BYTES = 32768
 PACKET_BYTES = 1 << 18
 PACKET_SECONDS = 1
 
@@ -75,6 +78,7 @@ class LvzWriter:
         side: Side | None = None,
         attachments: Sequence[Attachment] = (),
         tensors: TensorSet | None = None,
+        model_chunk: ModelChunk | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -113,6 +117,12 @@ class LvzWriter:
                 unpack_tensors(chunks[-1][1], video, limits)
             except CorruptError as error:
                 raise UsageError(f"what is said of the tensors breaks the format's rules — {error}") from error
+        if model_chunk is not None:
+            chunks.append((c.MODL, pack_model_chunk(model_chunk)))
+            try:
+                unpack_model_chunk(chunks[-1][1], header.model_sha256, limits)
+            except (CorruptError, UnsupportedError) as error:
+                raise UsageError(f"the model in the file breaks the format's rules — {error}") from error
         self._emit(c.SIGNATURE)
         for chunk_type, payload in chunks:
             self._emit(c.pack_chunk(chunk_type, payload))
@@ -190,7 +200,6 @@ class LvzWriter:
         most = most_frames(self.video, self._limits)
         if len(pts) > most:
             raise UsageError(f"{len(pts)} frames in a clip, at most {most}")
-        self.video.geometry.check_clip(self.video.geometry.latent_frames(len(pts)), self._limits)
         if len(clip.payload) > self._limits.max_chunk - 4096:
             raise LimitError(f"a clip of {len(clip.payload)} bytes, limit {self._limits.max_chunk - 4096}")
         if clip.first_frame != self._next_frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from lvc.errors import CorruptError, LimitError
 from lvc.limits import DEFAULT
 from lvc.lvz import (
+    PACKING_RANS,
     Chapter,
     Clip,
     CopiedStream,
@@ -19,12 +21,14 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    Origin,
     Packet,
     PlaneSpec,
     Sample,
     TensorSet,
     VideoDescriptor,
     clips_only,
+    codec_planes,
 )
 from lvc.lvz import chunks as c
 from lvc.lvz import fields as f
@@ -149,3 +153,30 @@ def test_entries_of_an_index_are_not_closer_than_chunks() -> None:
     with pytest.raises(second.CorruptError):
         second.read_index(payload, 1 << 20)
     assert len(unpack_index(bytes((1, 14)) * 1000, 1 << 20, DEFAULT).entries) == 1000
+
+
+def test_the_container_takes_half_a_percent_at_49_kbit_s() -> None:
+    """60 s at 25 frames a second: a key frame every 10 s, mini-GOPs of 16 frames, a check for every frame, and all that
+    a file of lvc's codec says of itself."""
+    rng = random.Random(1)
+    video = VideoDescriptor(
+        640, 360, codec_planes(192, 96, 128, 64), PACKING_RANS, time_base=(1, 12800), frame_rate=(25, 1),
+        source_pix_fmt="yuv420p", gop_seconds=10.0, checks=True,
+    )  # fmt: skip
+    origin = Origin(10**8, bytes(32), {"effort": "4", "gop": "10", "quality": "40", "tune": "psnr"})
+    gop_bytes, key_bytes = 49_000 // 8 * 10, 15_000
+    out = io.BytesIO()
+    with LvzWriter(out, Header("default", bytes(32), "lvc 1.0; quality 40, effort 4"), video, origin=origin) as writer:
+        for start in range(0, 1500, 250):
+            first = start
+            for number, count in enumerate([1, *[16] * 15, 9]):
+                share = (gop_bytes - key_bytes) * count // 249
+                size = key_bytes if count == 1 else share * (2 + number % 3) // 3
+                times = [512 * i for i in range(first, first + count)]
+                checks = tuple(rng.randrange(1 << 32) for _ in times)
+                writer.write_clip(Clip(first, count == 1, times, [512] * count, None, bytes(size), checks))
+                first += count
+    assert 48_000 < writer.bytes_written * 8 / 60 < 50_000
+    assert writer.overhead_bytes / writer.bytes_written <= 0.005
+    bits = {clip.check_bits for clip in clips_only(LvzReader(io.BytesIO(out.getvalue())).records())}
+    assert 4 in bits and second.read_file(io.BytesIO(out.getvalue()))["counts"]["frames"] == 1500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 from dataclasses import replace
@@ -10,7 +11,8 @@ from fractions import Fraction
 import pytest
 from lvz_build import AUDIO, CHECKED, HEADER, METADATA, VIDEO, Pipe, checked, clip, packet, small_file
 
-from lvc.errors import LimitError, UsageError
+from lvc.entropy.model_file import model_chunk, model_file
+from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
 from lvc.limits import DEFAULT
 from lvc.lvz import (
     Attachment,
@@ -21,6 +23,7 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Packet,
     PacketGroup,
     PacketsEntry,
@@ -28,7 +31,9 @@ from lvc.lvz import (
     Side,
     VideoDescriptor,
     clips_only,
+    codec_planes,
     fold,
+    most_frames,
 )
 
 
@@ -349,5 +354,52 @@ def test_other_packings_need_the_checksum_of_latents() -> None:
 
 
 def test_a_clip_with_more_values_than_a_reader_takes_is_not_written() -> None:
-    with pytest.raises(LimitError, match="values"):
-        written(VIDEO, [clip(0, True)], limits=replace(DEFAULT, max_clip_symbols=1000))
+    few = replace(DEFAULT, max_clip_symbols=3 * VIDEO.geometry.max_clip_symbols(1))
+    assert (most_frames(VIDEO), most_frames(VIDEO, few), most_frames(replace(VIDEO, packing=1))) == (32, 3, 64)
+    assert most_frames(replace(VIDEO, width=7680, height=4320, planes=codec_planes(256, 96, 192, 64))) == 15
+    assert most_frames(replace(VIDEO, packing=1, temporal_stride=4, temporal_lead=1), few) == 9
+    with pytest.raises(UsageError, match="4 frames in a clip, at most 3"):
+        written(VIDEO, [clip(0, True)], limits=few)
+    assert len(list(written(VIDEO, [clip(0, True, 3)], limits=few).records())) == 1
+
+
+def test_the_model_in_the_file() -> None:
+    model, base = bytes(range(256)) * 20, bytes(reversed(range(256))) * 20 + bytes(range(200))
+    header = replace(HEADER, model_sha256=hashlib.sha256(model).digest())
+    for chunk in (model_chunk(model), model_chunk(model, base)):
+        out = io.BytesIO()
+        with LvzWriter(out, header, VIDEO, [AUDIO], METADATA, model_chunk=chunk) as w:
+            w.write_clip(clip(0, True))
+        for salvage in (False, True):
+            reader = LvzReader(io.BytesIO(out.getvalue()), salvage=salvage)
+            assert reader.model_chunk == chunk and len(list(reader.records())) == 1
+            assert model_file(chunk, header.model_sha256, base) == model
+        assert LvzReader(Pipe(out.getvalue())).model_chunk == chunk  # type: ignore[arg-type]
+        again = LvzWriter.append_to(out)
+        again.write_clip(clip(4, True))
+        again.close()
+        assert LvzReader(io.BytesIO(out.getvalue())).verify().frames == 8
+        with pytest.raises(LimitError, match="MODL"):
+            LvzReader(io.BytesIO(out.getvalue()), replace(DEFAULT, max_model=30))
+    assert written(VIDEO, []).model_chunk is None
+
+
+def test_a_delta_needs_its_base_and_makes_the_model_that_head_names() -> None:
+    model, base = bytes(5000), bytes(range(250)) * 20
+    chunk, sha256 = model_chunk(model, base), hashlib.sha256(model).digest()
+    for missing in (None, base[:-1]):
+        with pytest.raises(UnsupportedError, match=chunk.base_sha256.hex()):
+            model_file(chunk, sha256, missing)
+    with pytest.raises(CorruptError, match="HEAD"):
+        model_file(chunk, bytes(32), base)
+    with pytest.raises(LimitError, match="5000 bytes"):
+        model_file(chunk, sha256, base, replace(DEFAULT, max_model=4999))
+    for damaged in (b"", chunk.data[:3], chunk.data[:-1], chunk.data + b"x", b"\x50\x2a\x4d\x18\0\0\0\0", bytes(40)):
+        with pytest.raises(CorruptError):
+            model_file(replace(chunk, data=damaged), sha256, base)
+
+
+@pytest.mark.parametrize("chunk", [ModelChunk(0, b"another"), ModelChunk(2, b""), ModelChunk(1, b"", bytes(31))])
+def test_a_model_chunk_that_breaks_the_rules_is_refused(chunk: ModelChunk) -> None:
+    with pytest.raises(UsageError, match="model"):
+        written(VIDEO, [], model_chunk=chunk)
