@@ -55,7 +55,7 @@ def _program(
     result: Any, network: Any, inputs: Any, size: tuple[int, int], *_: Any, wanted: Any = None, **__: Any
 ) -> int:
     pixels = size[0] * size[1] if wanted is None else 4 * int((wanted != 0).sum())
-    return round(network.program.macs() * pixels)
+    return int(network.program.macs() * pixels)
 
 
 def _conv_transpose(result: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:

@@ -83,8 +83,8 @@ def decode_file(
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
     A range starts at time 0 in the output. `every`: of the file's frames 0, n, 2n …, each shown until the next; of the
-    others only those are decoded that these need. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code sound as: `flac`, `opus:96k`, `aac`.
+    others only those are decoded that these need. `salvage` leaves out what is damaged and lists it in the result,
+    where otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code it as: `flac`, `opus:96k`, `aac`.
     `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
     notice. Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.

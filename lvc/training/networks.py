@@ -1,4 +1,4 @@
-"""Networks of codec 2 in floats: what exact.md's integer layers can say, trained first without rounding of weights.
+"""The networks in floats: what the engine's integer layers can say, trained first without rounding of weights.
 
 Patches are 96 channels at 1/8 (64 luma, 2 x 16 chroma) of samples v/4080 - 1/2. Latents live at 1/16, hyper-latents at
 1/64. Symbols are y - mean in units of a step that the level sets. Latents are coded in four steps: in step s a position
@@ -114,7 +114,7 @@ class _Rounded(torch.autograd.Function):
     Gradients go through the rounding, and end where values are clamped."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, leaky: bool, low: float, high: float) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, leaky: bool, low: float, high: float) -> torch.Tensor:
         v = torch.floor(x.float() / scale + 0.5)
         negative = v < 0
         if leaky:
@@ -126,7 +126,7 @@ class _Rounded(torch.autograd.Function):
         return (v.clamp(low, high) * scale).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
         return grad * ctx.saved_tensors[0], None, None, None, None
 
 
@@ -202,7 +202,7 @@ class Conv(nn.Conv2d):
         w, shift = integers(self.weight, self.rows, self.columns)
         back = self.rows * torch.exp2(-shift)
         w = w * back.view(-1, 1, 1, 1) / self.columns.view(1, -1, 1, 1)
-        return self._conv_forward(x, w, self.bias)
+        return self._conv_forward(x, w, self.bias)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -217,12 +217,12 @@ class Block(nn.Module):
         self.after_u, self.after_v, self.gate = Act(leaky=True, signed8=True), Act(signed8=True), Act()
         for last in (self.b, self.g):
             nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.b(self.after_d(self.d(self.after_a(self.a(self.read_a(x))))))
         u, v = self.f(self.read_f(x)).chunk(2, 1)
-        return x + self.g(self.gate(self.after_u(u) * self.after_v(v.clamp(-GATE, GATE))))
+        return x + self.g(self.gate(self.after_u(u) * self.after_v(v.clamp(-GATE, GATE))))  # type: ignore[no-any-return]
 
 
 class Gains(nn.Module):
@@ -255,8 +255,8 @@ class Entropy(nn.Module):
         self.whole = False  # means in sixteenths, indices as whole numbers
         self.level = nn.Linear(1, hidden)
         for layer in self.out:
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            nn.init.normal_(layer.weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.base = nn.Parameter(torch.zeros(m))
         self.slope = nn.Parameter(torch.full((m,), 0.5 * math.log(2) / SIGMA_RATE))
 
@@ -294,7 +294,7 @@ class Entropy(nn.Module):
             known = got if known is None else known + got
             mu = mean * part if mu is None else mu + mean * part
             index = idx * part if index is None else index + idx * part
-        return known - (mu if keep is None else mu * keep), mu, index
+        return known - (mu if keep is None else mu * keep), mu, index  # type: ignore[operator,return-value]
 
 
 class Intra(nn.Module):
@@ -335,17 +335,17 @@ class Intra(nn.Module):
         e = self.wide_down(self.encoder_down(self.read_down(self.encoder8(self.encoder_in(2 * x)))))
         e = self.encoder_out(self.read_encoder_out(self.encoder16(e * self.gain_e(level).to(e.dtype))))
         delta = step_size(level)[:, None, None, None]
-        return (self.wide_encoder_linear(self.encoder_linear(x).float()) / delta + e.float()) * self.latent_gain(level)
+        return (self.wide_encoder_linear(self.encoder_linear(x).float()) / delta + e.float()) * self.latent_gain(level)  # type: ignore[no-any-return]
 
     def hyper_analysis(self, y: torch.Tensor) -> torch.Tensor:
         h = y.clamp(-LARGEST * 2, LARGEST * 2) / 4
         pad_y, pad_x = -h.shape[2] % 4, -h.shape[3] % 4
         if pad_y or pad_x:
             h = F.pad(h, (0, pad_x, 0, pad_y), mode="replicate")
-        return self.hyper_encoder(self.read_hyper(h)).float().clamp(-31, 31)
+        return self.hyper_encoder(self.read_hyper(h)).float().clamp(-31, 31)  # type: ignore[no-any-return]
 
     def features(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return self.read_features(self.hyper_mix(self.hyper_decoder(z)[:, :, : size[0], : size[1]]))
+        return self.read_features(self.hyper_mix(self.hyper_decoder(z)[:, :, : size[0], : size[1]]))  # type: ignore[no-any-return]
 
     def synthesis(self, n: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         n = n * self.gain_n(level)
@@ -355,7 +355,7 @@ class Intra(nn.Module):
         f = self.wide_up(F.pixel_shuffle(self.decoder_up(self.read_up(f)), 2))
         f = self.decoder8(f * self.gain_d8(level).to(f.dtype))
         out = self.wide_out(self.decoder_out(self.read_out(f))).float() * (delta * self.gain_o(level))
-        return out + F.pixel_shuffle(self.decoder_linear(self.wide_linear(n * delta)).float(), 2)
+        return out + F.pixel_shuffle(self.decoder_linear(self.wide_linear(n * delta)).float(), 2)  # type: ignore[no-any-return]
 
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, noisy: bool = True
@@ -364,7 +364,7 @@ class Intra(nn.Module):
         y = self.analysis(x, level)
         z_raw = self.hyper_analysis(y)
         z = round_ste(z_raw)
-        features = self.features(z, y.shape[2:])
+        features = self.features(z, y.shape[2:])  # type: ignore[arg-type]
         q, mu, index = self.entropy(y, features, level)
         r = self.synthesis(q + mu, level)
         z_index = ((self.hyper_scale - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES)[None, :, None, None]
@@ -385,12 +385,12 @@ def pca_start(net: Intra, rows: torch.Tensor, level: float = 11.0) -> float:
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
     values, vectors = values.flip(0).float(), vectors.flip(1)[:, :m].float()
     net.encoder_linear.weight.copy_(vectors.T.reshape(m, PATCH, 2, 2))
-    net.encoder_linear.bias.copy_(-(vectors.T @ mean))
+    net.encoder_linear.bias.copy_(-(vectors.T @ mean))  # type: ignore[union-attr]
     net.decoder_linear.weight.copy_(vectors.reshape(PATCH, 2, 2, m).reshape(4 * PATCH, m, 1, 1))
-    net.decoder_linear.bias.copy_(mean.reshape(4 * PATCH))
+    net.decoder_linear.bias.copy_(mean.reshape(4 * PATCH))  # type: ignore[union-attr]
     for layer in (net.encoder_out, net.decoder_out, net.hyper_encoder[4]):
-        layer.weight.mul_(0.02)
-        layer.bias.zero_()
+        layer.weight.mul_(0.02)  # type: ignore[operator]
+        layer.bias.zero_()  # type: ignore[operator]
     delta = math.sqrt(11.5 / 2**level)
     sigma = values[:m].clamp_min(1e-9).sqrt() / delta * 0.5
     net.entropy.base.copy_(((sigma.log() - math.log(SIGMA_MIN)) / SIGMA_RATE).clamp(0, TABLES - 1))
@@ -471,7 +471,7 @@ class Inter(nn.Module):
         self.wide_context, self.wide_encoder, self.wide_encoder_linear = Wide(), Wide(), Wide()
         self.wide_mix, self.wide_out, self.wide_linear = Wide(), Wide(), Wide()
         nn.init.zeros_(self.context_d.weight)
-        nn.init.zeros_(self.context_d.bias)
+        nn.init.zeros_(self.context_d.bias)  # type: ignore[arg-type]
 
     def context(
         self, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor
@@ -489,12 +489,12 @@ class Inter(nn.Module):
             self.wide_encoder_linear(self.encoder_linear(r).float()) / delta
             + self.encoder_out(self.read_encoder_out(e)).float()
         )
-        return y * self.latent_gain(level, kind)
+        return y * self.latent_gain(level, kind)  # type: ignore[no-any-return]
 
     def hyper_analysis(self, y: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
         h = torch.cat([self.read_hyper((y.clamp(-LARGEST, LARGEST) / 4).to(side.dtype)), side], 1)
         h = F.pad(h, (0, -h.shape[3] % 4, 0, -h.shape[2] % 4), mode="replicate")
-        return self.hyper_encoder(h).float().clamp(-31, 31)
+        return self.hyper_encoder(h).float().clamp(-31, 31)  # type: ignore[no-any-return]
 
     def linear_synthesis(self, n: torch.Tensor, level: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         n = n * self.inverse_gain(level, kind) * step_size(level)[:, None, None, None]
@@ -508,7 +508,7 @@ class Inter(nn.Module):
         out = self.wide_out(self.decoder_out(self.read_out(f))).float() * (
             step_size(level)[:, None, None, None] * self.output_gain(level, kind)
         )
-        return out + self.linear_synthesis(n, level, kind)
+        return out + self.linear_synthesis(n, level, kind)  # type: ignore[no-any-return]
 
     def symbols(
         self, x: torch.Tensor, w: torch.Tensor, d: torch.Tensor, level: torch.Tensor, kind: torch.Tensor
@@ -551,17 +551,3 @@ class Inter(nn.Module):
         noisy = (gaussian_bits(s["y"] - s["mu"] + torch.rand_like(s["y"]) - 0.5, s["index"]) * s["keep"]).sum((1, 2, 3))
         noisy = noisy + (gaussian_bits(s["z_raw"] + torch.rand_like(s["z"]) - 0.5, z_index) * s["alive"]).sum((1, 2, 3))
         return {"recon": recon, "noisy": noisy, "rounded": rounded, "keep": s["keep"], "copy": s["copy"]}
-
-    @torch.no_grad()
-    def warm(self, old: dict[str, torch.Tensor]) -> list[str]:
-        """Take what fits of the first architecture's inter codec. Returns what was taken."""
-        mine, taken = self.state_dict(), []
-        for name, value in old.items():
-            if name in mine and name.endswith("table") and mine[name].shape[1] == value.shape[1]:
-                rows = torch.cat([value, value[-1:].expand(ANCHORS - len(value), -1)])
-                mine[name].copy_(rows)
-                taken.append(name)
-            elif name in mine and mine[name].shape == value.shape:
-                mine[name].copy_(value)
-                taken.append(name)
-        return taken

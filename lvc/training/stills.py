@@ -1,6 +1,4 @@
-"""Pictures for training and measuring key frames: 4:2:0 planes of photographs and single video frames in one cache.
-
-    python research/stills.py DATA/train CACHE          # builds CACHE.bin and CACHE.json
+"""Pictures for training key frames: 4:2:0 planes of photographs and of single video frames in one cache.
 
 Photographs are kept whole and at half size, video frames (every 12th, at most 12 of a clip) at 432 rows or fewer, as
 training sees them. Planes are BT.601 limited range, as swscale makes them.
@@ -9,83 +7,60 @@ training sees them. Planes are BT.601 limited range, as swscale makes them.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .sources import PHOTO, VIDEO_ROWS, frames_of, picture_of, planes, unreadable
+
 if TYPE_CHECKING:
-    import av
     import torch
 
-PHOTO = {".png", ".webp", ".jpg", ".jpeg"}
-VIDEO_ROWS, PER_CLIP, EVERY = 432, 12, 12
+PER_CLIP, EVERY = 12, 12
+HALVED = 512
+"""Photographs with sides of so many samples or more are also kept at half size."""
 
 
-def planes(frame: av.VideoFrame, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """y uint8 [H,W], uv uint8 [2,H/2,W/2]; H, W multiples of 16, at most `rows` rows."""
-    w, h = frame.width, frame.height
-    if h > rows:
-        w, h = round(w * rows / h), rows
-    w, h = w - w % 16, h - h % 16
-    if frame.format.name != "rgb24" and "rgb" in frame.format.name:
-        frame = frame.reformat(format="rgb24")
-    small = frame.reformat(w, h, "yuv420p", interpolation="AREA" if frame.height > h + 16 else "BICUBIC")
-    a = small.to_ndarray()
-    return a[:h].copy(), a[h:].reshape(2, h // 2, w // 2).copy()
-
-
-def photo(path: Path) -> av.VideoFrame:
-    import av  # not where caches are only read: a machine lent for training has no PyAV
-
-    with av.open(str(path)) as container:
-        return next(container.decode(video=0))
-
-
-def pictures(root: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    import av
-
-    for path in sorted((root / "photo").iterdir()):
-        if path.suffix.lower() in PHOTO:
-            frame = photo(path)
-            h = frame.height
-            yield path.name, *planes(frame, h)
-            if min(frame.width, h) >= 512:
-                yield path.name + "/2", *planes(frame, h // 2)
-    for path in sorted((root / "video").iterdir()):
+def pictures(paths: Sequence[Path], report: Callable[[str], object]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for path in paths:
         try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                for i, frame in enumerate(container.decode(stream)):
-                    if i % EVERY == 0:
-                        yield f"{path.name}@{i}", *planes(frame, VIDEO_ROWS)
-                    if i >= EVERY * (PER_CLIP - 1):
-                        break
-        except (av.FFmpegError, IndexError) as error:
-            print("left out", path.name, error)
+            if path.suffix.lower() in PHOTO:
+                frame = picture_of(path)
+                yield path.name, *planes(frame, frame.height)
+                if min(frame.width, frame.height) >= HALVED:
+                    yield path.name + "/2", *planes(frame, frame.height // 2)
+                continue
+            for i, frame in enumerate(frames_of(path)):
+                if i % EVERY == 0:
+                    yield f"{path.name}@{i}", *planes(frame, VIDEO_ROWS)
+                if i >= EVERY * (PER_CLIP - 1):
+                    break
+        except unreadable() as error:
+            report(f"left out {path.name}: {error}")
 
 
-def build(root: Path, cache: Path) -> None:
+def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object]) -> int:
+    """Of sides of `smallest` samples or more. → how many pictures there are."""
     index, at = [], 0
     with open(cache.with_suffix(".bin"), "wb") as out:
-        for name, y, uv in pictures(root):
-            if min(y.shape) < 256:
+        for name, y, uv in pictures(paths, report):
+            if min(y.shape) < smallest:
                 continue
             out.write(y.tobytes())
             out.write(uv.tobytes())
             index.append([name, *y.shape, at])
             at += y.size * 3 // 2
-    cache.with_suffix(".json").write_text(json.dumps(index))
-    print(len(index), "pictures,", at / 1e6, "MB")
+    cache.with_suffix(".json").write_text(json.dumps(index), encoding="utf-8")
+    return len(index)
 
 
 class Stills:
     """Random crops of the cache, each picture drawn by the square root of its area."""
 
     def __init__(self, cache: Path) -> None:
-        self.index = json.loads(cache.with_suffix(".json").read_text())
+        self.index = json.loads(cache.with_suffix(".json").read_text(encoding="utf-8"))
         self.raw = np.memmap(cache.with_suffix(".bin"), np.uint8, "r")
         weight = np.sqrt([h * w for _, h, w, _ in self.index])
         weight *= [0.35 if "@" in n else 1.0 for n, *_ in self.index]
@@ -151,7 +126,3 @@ class ResidentStills(Stills):
         u = at + height * width
         half = [gather(top // 2, left // 2, width // 2, p, size // 2) for p in (u, u + height * width // 4)]
         return gather(top, left, width, at, size), torch.stack(half, 1)
-
-
-if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,6 +1,5 @@
-"""Train the inter codec of codec 2 on pyramids in closed loop.
-
-    python research/train_inter.py CLIPS INTRA.pt OUT.pt --minutes 60 [--warm checkpoints/default.safetensors]
+"""Predicted frames, trained on pyramids in closed loop; `python -m lvc.training.inter CLIPS INTRA.pt OUT.pt` runs it
+alone.
 
 A group is a batch of crops in step: a key frame (the intra codec as it is), then one to three mini-GOPs of 4, 8 or 16
 frames, each frame predicted from the group's own reconstructions with motion decided on them. One step of the optimiser
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,33 +19,27 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from footage import Clips  # noqa: E402
-from nets import Inter, Intra, from_patches, lapped, squared, to_patches  # noqa: E402
-from training import Training, arguments, prepare  # noqa: E402
-
-from lvc.engine import motion  # noqa: E402
+from ..codec.pyramid import PYRAMID, steps
+from ..engine import motion
+from .footage import Clips
+from .loop import Training, arguments, prepare
+from .loss import distortion_of
+from .networks import Inter, Intra, from_patches, lapped, to_patches
 
 CPU = torch.device("cpu")
 Samples = np.ndarray | torch.Tensor
 TOP = 4080.0
+Coded = tuple[int, int, int | None, int]
 BETWEEN = (0.8, 0.4, 0.0, -0.4, -0.8, -0.8)
 """Levels of anchors and of the pyramid's levels, above the base."""
 
 
-def pyramid(a: int, b: int) -> list[tuple[int, int, int | None, int]]:
+def pyramid(a: int, b: int) -> list[Coded]:
     """Coding order of the frames after `a` up to `b`: (frame, ref0, ref1, place in the pyramid)."""
-    out: list[tuple[int, int, int | None, int]] = [(b, a, None, 0)]
-    spans, place = [(a, b)], 1
-    while spans:
-        nexts = []
-        for lo, hi in spans:
-            if hi - lo > 1:
-                m = (lo + hi) // 2
-                out.append((m, lo, hi, place))
-                nexts += [(lo, m), (m, hi)]
-        spans, place = nexts, place + 1
-    return out
+    return [
+        (a + s.frame, a + s.first, None if s.second is None else a + s.second, s.place)
+        for s in steps(PYRAMID, b - a, older=False)
+    ]
 
 
 def scaled(
@@ -77,7 +69,6 @@ class Inline(Executor):
         return done
 
 
-Coded = tuple[int, int, int | None, int]
 Planes = tuple[np.ndarray, np.ndarray]
 
 
@@ -183,28 +174,25 @@ class Loop:
         return x, patches12(py, puv, 0.5, self.device), patches12(dy, duv, 0.0, self.device)
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser()
     p.add_argument("clips", type=Path)
     p.add_argument("intra", type=Path)
     p.add_argument("out", type=Path)
-    p.add_argument("--warm", type=Path)
     p.add_argument("--groups", type=int, default=3)
     p.add_argument("--searchers", type=int, default=0, help="threads that search for motion; 0: between the steps")
     arguments(p, batch=5, muon=3e-3, adam=4e-4, decay_from=0.5)
-    a = p.parse_args()
+    return p
+
+
+def run(a: argparse.Namespace) -> None:
     net = Inter()
     prepare(net, a)
     training = Training(net, a)
-    if a.warm is not None and not training.resumed:
-        from safetensors.torch import load_file
-
-        old = {k[6:]: v for k, v in load_file(a.warm).items() if k.startswith("inter.")}
-        print("taken", len(net.warm(old)), "of", len(net.state_dict()), flush=True)
     intra = Intra()
     state = torch.load(a.intra, map_location=training.device, weights_only=True)
     intra.load_state_dict(state["ema"] or state["model"])
-    intra = intra.to(training.device, memory_format=torch.channels_last).eval()
+    intra = intra.to(training.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     loop = Loop(Clips(a.clips), intra, a, a.seed + training.step)
     groups = [loop.fresh() for _ in range(a.groups)]
     pixels, waited = a.crop * a.crop, 0.0
@@ -218,7 +206,7 @@ def main() -> None:
         waited += time.monotonic() - before
         with training.autocast():
             got = net(x, w, d, level, kind)
-        distortion = squared(x, got["recon"], level)
+        distortion = distortion_of(a.tune, x, got["recon"], level)
         rate = (0.5 * got["noisy"] + 0.5 * got["rounded"]) / pixels
         cost = ((distortion + rate) * torch.exp2((10 - level) / 2)).clamp(max=20.0)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
@@ -246,4 +234,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(parser().parse_args())

@@ -1,4 +1,4 @@
-"""Train the intra codec of codec 2 on stills: python research/train_intra.py CACHE OUT.pt --minutes 100
+"""Key frames, trained on stills; `python -m lvc.training.intra CACHE OUT.pt --minutes 100` runs it alone.
 
 Resumes OUT.pt's state if there is one. Prints a line every 50 steps.
 """
@@ -6,16 +6,15 @@ Resumes OUT.pt's state if there is one. Prints a line every 50 steps.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-from nets import Intra, blocks, lapped, pca_start, squared, to_patches  # noqa: E402
-from stills import ResidentStills, Stills  # noqa: E402
-from training import Training, arguments, prepare  # noqa: E402
+from .loop import Training, arguments, prepare
+from .loss import distortion_of
+from .networks import Intra, blocks, lapped, pca_start, to_patches
+from .stills import ResidentStills, Stills
 
 Samples = np.ndarray | torch.Tensor
 
@@ -26,14 +25,17 @@ def patches(y: Samples, uv: Samples) -> torch.Tensor:
     return to_patches(*lapped(a, b))
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser()
     p.add_argument("cache", type=Path)
     p.add_argument("out", type=Path)
     p.add_argument("--levels", type=float, nargs=2, default=(7.0, 17.0))
     p.add_argument("--resident", action="store_true", help="keep all pictures in the device's memory")
     arguments(p, batch=8, muon=5e-3, adam=6e-4, decay_from=0.65)
-    a = p.parse_args()
+    return p
+
+
+def run(a: argparse.Namespace) -> None:
     net = Intra()
     prepare(net, a)
     training = Training(net, a)
@@ -41,14 +43,14 @@ def main() -> None:
     stills = ResidentStills(a.cache, training.device) if a.resident else Stills(a.cache)
     if not training.resumed and a.start is None:
         rows = torch.cat([blocks(patches(*stills.crops(rng, 32, a.crop))) for _ in range(8)])
-        print("variance kept", pca_start(net, rows), flush=True)
+        pca_start(net, rows)
     pixels = a.crop * a.crop
     while training.running():
         x = patches(*stills.crops(rng, a.batch, a.crop)).to(training.device)
         level = torch.empty(a.batch, device=training.device).uniform_(*a.levels)
         with training.autocast():
             r, noisy, rounded = net(x, level)
-        distortion = squared(x, r, level)
+        distortion = distortion_of(a.tune, x, r, level, lap=True)
         rate = (0.5 * noisy + 0.5 * rounded) / pixels
         cost = (distortion + rate) * torch.exp2((10 - level) / 2)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
@@ -60,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(parser().parse_args())

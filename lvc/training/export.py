@@ -1,6 +1,6 @@
-"""Codec 2's checkpoints and calibrations as a model file for the engine.
+"""Trained networks and their calibrations as a model's file, for the engine.
 
-    python research/export.py INTRA.pt INTRA.cal INTER.pt INTER.cal OUT.safetensors
+    python -m lvc.training.export INTRA.pt INTRA.cal INTER.pt INTER.cal OUT.safetensors
 
 Programs `key` (outputs: patches in eighths of a sample, before the inverse lapping; values) and `predicted` (inputs:
 patches of the prediction less 2040, of the difference, s16 at 1/8; 127 where a block has symbols, u7 at 1/16. Outputs:
@@ -13,7 +13,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,10 @@ import numpy as np
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from nets import KINDS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping  # noqa: E402
-from quantise import LINEAR_LIMIT, Calibration, load, units  # noqa: E402
-
-from lvc.engine import program as p  # noqa: E402
-from lvc.engine import quantise as q  # noqa: E402
+from ..engine import program as p
+from ..engine import quantise as q
+from .networks import KINDS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping
+from .quantise import LINEAR_LIMIT, Calibration, load, units
 
 LEVELS = 128
 EIGHTH = 1 / 4080 / 8
@@ -200,8 +200,8 @@ class Exporter:
     def gains(self, module: Gains) -> torch.Tensor:
         with torch.no_grad():
             if isinstance(module, KindGains):
-                return module(self.level, self.place)[:, :, 0, 0]
-            return module(self.level)[:, :, 0, 0]
+                return module(self.level, self.place)[:, :, 0, 0]  # type: ignore[no-any-return]
+            return module(self.level)[:, :, 0, 0]  # type: ignore[no-any-return]
 
     def delta(self) -> torch.Tensor:
         return torch.sqrt(11.5 / torch.exp2(self.level))[:, None]
@@ -506,8 +506,8 @@ def key_analysis(net: Intra, cal: Calibration) -> p.Program:
 
 
 def predicted_analysis(net: Inter, cal: Calibration) -> p.Program:
-    """Patches of the prediction less 2040, of the difference, of what is missed, in samples → latents in sixteenths, and
-    hyper-latents."""
+    """Patches of the prediction less 2040, of the difference, of what is missed, in samples → latents in sixteenths,
+    and hyper-latents."""
     e = Exporter(net, cal, KINDS)
     w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
     x = e.input("residual", p.S16, 3, PATCH)
@@ -540,7 +540,7 @@ def quarters(m: int) -> Array:
 
 
 def model(intra: tuple[Intra, Calibration] | None, inter: tuple[Inter, Calibration] | None) -> p.Model:
-    programs = {}
+    programs: dict[str, p.Program] = {}
     if intra is not None:
         programs |= {"key": key(*intra), "key_analysis": key_analysis(*intra)}
     if inter is not None:
@@ -550,13 +550,19 @@ def model(intra: tuple[Intra, Calibration] | None, inter: tuple[Inter, Calibrati
     return made
 
 
-def main() -> None:
-    nets: list[Any] = []
-    for net, at in ((Intra(), 1), (Inter(), 3)):
-        load(net, Path(sys.argv[at]))
-        nets.append((net, torch.load(sys.argv[at + 1], weights_only=True)))
-    p.save(model(*nets), sys.argv[5], {"lvc.model": json.dumps({"name": "default"})})
+def export(states: Sequence[Path], calibrations: Sequence[Path], out: Path, about: dict[str, Any]) -> None:
+    """`states` and `calibrations` of key frames and of predicted ones → the file of a model. `about` is what it says of
+    itself, its `name` at least."""
+    intra, inter = Intra(), Inter()
+    for net, state in zip((intra, inter), states, strict=True):
+        load(net, state)
+    cal = [torch.load(path, weights_only=True) for path in calibrations]
+    made = model((intra, cal[0]), (inter, cal[1]))
+    part = out.with_name(out.name + ".part")
+    p.save(made, part, {"lvc.model": json.dumps(about)})
+    os.replace(part, out)
 
 
 if __name__ == "__main__":
-    main()
+    names = [Path(name) for name in sys.argv[1:6]]
+    export((names[0], names[2]), (names[1], names[3]), names[4], {"name": names[4].stem})

