@@ -37,7 +37,7 @@ LAYOUT = """8 signature
 4 payload: magic number of zstd|1 single segment, size in one byte|1 content size 9|3 one raw block of 9 bytes, the last
 1 structure 0|2 kind 0, zero|2 quality 50|1 value 7|1 -128: escaped|2 escaped value -300|4 crc
 4 `INDX`|4 length 4|1 entry_kind 0, GOP|1 offset_step 122|1 frame_step 0|1 pts_step 0|4 crc
-4 `TAIL`|4 length 72|8 index_offset 163|8 frame_count 1|8 clip_count 1|8 start_pts 0|8 end_pts 1|32 sha256|4 crc"""
+4 `TAIL`|4 length 72|8 index_offset 165|8 frame_count 1|8 clip_count 1|8 start_pts 0|8 end_pts 1|32 sha256|4 crc"""
 
 
 def worked_example(data: bytes) -> str:

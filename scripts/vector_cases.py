@@ -484,6 +484,9 @@ def bad_cases() -> dict[str, Case]:
         "bad-attachment-short": (
             with_sha([head, video, (c.ATTA, COVER[1][:-2]), *clips, index, tail]), "aTTa ends in its data", bad,
         ),
+        "bad-early-model": (
+            with_sha([split(model)[0], split(model)[3], *split(model)[1:3], *split(model)[4:]]), "MODL, then VSTR", bad,
+        ),
         "bad-two-models": (with_sha([*split(model)[:4], *split(model)[3:]]), "MODL twice", bad),
         "bad-late-model": (with_sha([*split(model)[:3], *split(model)[4:-2], *split(model)[3:4], *split(model)[-2:]]),
                            "MODL behind clips", bad),  # fmt: skip
@@ -534,6 +537,8 @@ def bad_cases() -> dict[str, Case]:
             edit(small, c.CLIP, lambda p: p.__setitem__(slice(2, 3), b"\xff\xff\xff\xff\x7f")),
             "34 billion clips in 30 bytes", bad,
         ),
+        "bad-no-clips": (edit(small, c.CLIP, setter(2, 0)), "a CLIP without clips", bad),
+        "bad-checks-short": (edit(checked(1), c.CLIP, setslice(13, None, b"")), "CLIP ends before its checks", bad),
         "bad-clip-without-frames": (edit(small, c.CLIP, setter(3, 0)), "a clip of no frames", bad),
         "bad-checks-padding": (
             edit(checked(1), c.CLIP, lambda p: p.__setitem__(14, p[14] | 0x10)), "a bit behind the checks is set", bad,
@@ -573,6 +578,11 @@ def many_frames(payload: bytearray) -> None:
     """65600 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
     payload[2:5] = b"\x81\x08\x80\x01\x00"
     payload[10:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
+
+
+def large_planes() -> bytes:
+    video = VideoDescriptor(16384, 4096, (PlaneSpec("z", "int8", 1, 2),), 1, time_base=(1, 25))
+    return write(video, lambda w: w.write_clip(Clip(0, True, [0], [1], 0, b"\0")), head=Header("large"))
 
 
 def empty_packets(payload: bytearray) -> None:
@@ -648,6 +658,9 @@ def other_cases() -> dict[str, Case]:
         "bad-limit-values": (
             edit(small, c.VSTR, lambda p: p.__setitem__(slice(None), many_values(p))),
             "65535 channels at stride 1 of 128x128", big,
+        ),
+        "bad-limit-clip-values": (
+            edit(large_planes(), c.CLIP, setslice(3, 4, b"\x80\x01")), "64 frames of 2^24 values in a clip", big,
         ),
         "bad-limit-group": (edit(small, c.CLIP, many_frames), "65600 frames in a chunk", big),
         "bad-limit-model": (

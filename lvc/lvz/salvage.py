@@ -83,7 +83,7 @@ class Salvager:
         self.model_chunk: ModelChunk | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
-        self._next_frame = 0
+        self._next_frame = self._told = 0
         self._gop_open = False
         self._last_pts: int | None = None
         self._gap: tuple[int, int] | None = None
@@ -230,12 +230,14 @@ class Salvager:
         return True
 
     def _lose_until(self, frame: int, offset: int) -> None:
-        """Frames from the next one up to `frame` are lost; `offset`: of the chunk that tells."""
-        if frame > self._next_frame:
-            self.lost_frames.append((self._next_frame, frame))
+        """Frames from the next one up to `frame` are lost; `offset`: of the chunk that tells. A false `TAIL`, out of a
+        packet, thus costs no clip."""
+        start = max(self._next_frame, self._told)
+        if frame > start:
+            self.lost_frames.append((start, frame))
             at = offset if self._gap is None else self._gap[0]
-            self._note(at, f"{frames_named(self._next_frame, frame)} lost, or cannot be decoded without those that are")
-            self._next_frame, self._gop_open = frame, False
+            self._note(at, f"{frames_named(start, frame)} lost, or cannot be decoded without those that are")
+            self._told = frame
         self._gap = None
 
     def _packets(self, chunk: c.Chunk) -> Iterator[PacketGroup]:

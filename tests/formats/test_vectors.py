@@ -88,6 +88,8 @@ def test_the_flaws_are_the_ones_meant() -> None:
         "bad-zstd-trailing": "zstd", "bad-latents-crc": "checksum", "bad-mask-without-skip": "masked",
         "bad-repeat": "expected 3", "bad-first-not-key": "expected 0", "bad-packet-count": "without packets",
         "bad-limit-values": "values", "bad-varint": "shortest", "bad-checks-padding": "behind the checks",
+        "bad-no-clips": "0 clips", "bad-checks-short": "too early", "bad-limit-clip-values": "64 frames have",
+        "bad-early-model": "out of place",
         "bad-clip-without-frames": "without frames", "bad-limit-rans-frames": "33 frames in a clip",
         "bad-limit-frames": "127 frames in a clip", "bad-limit-group": "65600 frames", "bad-model-hash": "HEAD names",
         "bad-two-models": "second MODL", "bad-late-model": "out of place", "bad-model-short": "too early",

@@ -12,10 +12,11 @@ from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, TruncatedError, UnsupportedError
 from lvc.limits import DEFAULT
-from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record
+from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record, Tail
 from lvc.lvz import chunks as c
 from lvc.lvz.clips import ClipGroup, pack_clips
 from lvc.lvz.descriptors import pack_head, pack_video
+from lvc.lvz.index import pack_tail
 from lvc.lvz.packets import pack_packets
 
 SMALL = small_file(2, 2, size=8, chunk_bytes=0)
@@ -163,6 +164,24 @@ def test_what_a_lost_clip_cost_is_known_without_an_end_too() -> None:
     damaged[ends[-3] - 100] ^= 1
     frames, r = salvaged(bytes(damaged))
     assert frames == list(range(0, 60, 4)) and r.lost_frames == [(60, 72)]
+
+
+def test_a_tail_tells_of_lost_frames_once_and_costs_no_clip() -> None:
+    """A recording that went on after its `TAIL`; then a `TAIL` that belongs to another file."""
+    out = io.BytesIO()
+    with LvzWriter(out, HEADER, VIDEO, chunk_bytes=0) as w:
+        for number in range(6):
+            if number == 3:
+                w.checkpoint()
+            w.write_clip(clip(4 * number, number % 3 == 0))
+    data = bytearray(out.getvalue())
+    data[clip_ends(out.getvalue())[1] - 8] ^= 1
+    frames, r = salvaged(bytes(data))
+    assert frames == [0, 12, 16, 20] and r.lost_frames == [(4, 12)]
+    false = c.pack_chunk(c.TAIL, pack_tail(Tail(0, 1000, 9, 0, 0, bytes(32))))
+    at = clip_ends(out.getvalue())[2]
+    frames, r = salvaged(out.getvalue()[:at] + false + out.getvalue()[at:])
+    assert frames == [0, 4, 8, 12, 16, 20]
 
 
 def test_one_lost_frame_is_named_as_one() -> None:
