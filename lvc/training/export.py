@@ -133,6 +133,13 @@ class Exporter:
         self.program.layers.append(p.Layer(p.CONV, out, [s for s, *_ in read], outputs, mode, parts=[part], **more))
         return out
 
+    def coarse_enough(self, act: str, weight: Array, read: list[Read]) -> Array:
+        """Units of `act`, made coarser where a weight would not fit into 8 bits."""
+        columns = np.array([unit for _, columns, _ in read for unit, _ in columns])
+        peak = np.abs(weight * columns).max(1) / 127
+        self.scale[act] = np.maximum(self.scale[act], peak)
+        return self.scale[act]
+
     def weights(self, name: str) -> tuple[Array, Array]:
         conv = self.net.get_submodule(name)
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None
@@ -451,7 +458,8 @@ def hyper_analysis(e: Exporter, read: list[Read]) -> int:
             act = f"hyper_encoder.{k + 1}"
             out = e.tensor(act, p.U7, scale, len(w))
             more = {"leaky": True, "zero": e.zero[act]}
-            e.conv(act, out, read, np.concatenate(columns, 1), b, e.scale[act], mode, **more)
+            joined = np.concatenate(columns, 1)
+            e.conv(act, out, read, joined, b, e.coarse_enough(act, joined, read), mode, **more)
             read = [e.as_is(out, act)]
     return out
 
@@ -495,7 +503,8 @@ def key_analysis(net: Intra, cal: Calibration) -> p.Program:
     source, columns, offset = e.source(t, "read_down", e.scale["encoder8"])
     t = e.tensor("encoder_down", p.S16, 4, len(w))
     read = [(source, columns * 4, np.tile(offset, 4))]
-    t = e.conv("encoder_down", t, read, w.transpose(0, 2, 3, 1).reshape(len(w), -1), b, e.scale["wide_down"], p.DOWN2)
+    w = w.transpose(0, 2, 3, 1).reshape(len(w), -1)
+    t = e.conv("encoder_down", t, read, w, b, e.coarse_enough("wide_down", w, read), p.DOWN2)
     t = e.gain("gain_e", t, e.scale["wide_down"], e.scale["encoder16"], e.gains(net.gain_e))
     t = e.blocks("encoder16", t)
     latent = array(e.gains(net.latent_gain))

@@ -64,6 +64,7 @@ class Clips:
         self.raw = np.memmap(cache.with_suffix(".bin"), np.uint8, "r")
         weight = np.array([np.sqrt(t * h * w) for _, t, h, w, _ in self.index])
         self.weight = weight / weight.sum()
+        self.longest = max(t for _, t, *_ in self.index)
 
     def crop(self, rng: np.random.Generator, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """y uint8 [T,size,size], uv uint8 [T,2,size/2,size/2], T ≤ frames; mirrored, turned in time, sometimes every

@@ -101,10 +101,13 @@ class Loop:
         self.read = self.pool.submit(self.footage)
 
     def footage(self) -> tuple[np.ndarray, np.ndarray, list[Coded]]:
-        n = int(self.rng.choice([4, 8, 16], p=[0.2, 0.35, 0.45]))
+        n = self.clips.longest + 1
+        while n >= self.clips.longest:
+            n = int(self.rng.choice([4, 8, 16], p=[0.2, 0.35, 0.45]))
         times = (
             int(self.rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2])) if n < 16 else int(self.rng.choice([1, 2], p=[0.6, 0.4]))
         )
+        times = min(times, (self.clips.longest - 1) // n)
         frames = n * times + 1
         crops: list[Planes] = []
         while len(crops) < self.batch:

@@ -26,7 +26,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import MediaError, UnsupportedError, UsageError
+from ..output import about
 from . import export, footage, inter, intra, quantise, stills
 from .loop import small, write
 from .networks import Inter, Intra
@@ -148,8 +149,13 @@ def _intra(work: Path, stage: Stage) -> Path:
 def _calibrated(settings: TrainSettings, name: str) -> quantise.Calibration:
     work = settings.work
     if name == "intra":
-        return quantise.calibrate_intra(work / "stills", work / "intra.pt", crop=settings.crop)
-    return quantise.calibrate_inter(work / "clips", work / "intra-q.pt", work / "inter.pt", crop=settings.crop)
+        return quantise.calibrate_intra(
+            work / "stills", work / "intra.pt", batches=min(8, settings.max_steps or 8), crop=settings.crop
+        )
+    groups = min(4, settings.max_steps or 4)
+    return quantise.calibrate_inter(
+        work / "clips", work / "intra-q.pt", work / "inter.pt", groups=groups, crop=settings.crop
+    )
 
 
 def _umask() -> int:
@@ -184,9 +190,10 @@ def save_weights(states: list[Path], out: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """What `save_weights` wrote. Raises `UsageError`, `UnsupportedError`."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file — name weights that lvc train has left")
+    """What `save_weights` wrote. Raises `MediaError`, `UnsupportedError`."""
+    with about(str(path)):
+        if not path.is_file():
+            raise MediaError("no such file — name weights that lvc train has left")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as e:

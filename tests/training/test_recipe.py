@@ -136,7 +136,7 @@ def test_weights_and_settings_are_checked_first(tmp_path: Path) -> None:
     for name in ("w", "v"):
         with pytest.raises(UnsupportedError, match="weights"):
             trained(settings(tmp_path, start=tmp_path / f"{name}.safetensors"))
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(MediaError, match="no such file"):
         trained(settings(tmp_path, start=tmp_path / "gone.safetensors"))
     with pytest.raises(UsageError, match="multiple of 64"):
         trained(settings(tmp_path, crop=100))
