@@ -1,12 +1,11 @@
 """`native.c`, where it was compiled when lvc was built: motion several times as fast, with the same integers.
 
-Without it — no compiler was at hand, or `LVC_NATIVE=0` — numpy and PyTorch do the same.
+Without it numpy and PyTorch do the same.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -23,8 +22,6 @@ LIBRARY, SOURCE = (Path(__file__).with_name(name) for name in ("_native.so", "na
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled functions, or None. Those of another `native.c` than the one beside them are left alone."""
-    if os.environ.get("LVC_NATIVE") == "0":
-        return None
     try:
         found = ctypes.CDLL(str(LIBRARY))
         found.lvc_native_source.restype = ctypes.c_uint32
