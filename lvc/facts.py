@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from lvc.engine.library import chosen
 from lvc.errors import CorruptError, UsageError
 from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, VideoDescriptor
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], object] | None = None) -> Facts:
     """Header, descriptors and, if the file can be read from its end, index and tail. `detailed`: for people,
-    every GOP too. Raises like `LvzReader`."""
+    every GOP too, and the engine that would decode it. Raises like `LvzReader`."""
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
@@ -84,6 +85,8 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
     lines = _lines(values)
     if detailed and index is not None:
         lines += _gops(index, tail, video)
+    if detailed:
+        lines.append(("engine", chosen()))
     return Facts(values, lines)
 
 

@@ -74,5 +74,8 @@ def test_constraints_pin_every_dependency_within_its_range() -> None:
             assert version >= bound if operator == ">=" else version < bound, requirement
     core = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}  # type: ignore[index]
     assert core == {"torch", "av", "numpy", "typer", "zstandard", "rich"} | {
-        "safetensors", "constriction", "urllib3", "pillow"  # weights, entropy coding, addresses, contact sheets
+        "safetensors",
+        "constriction",
+        "urllib3",
+        "pillow",  # weights, entropy coding, addresses, contact sheets
     }

@@ -429,11 +429,17 @@ def load(path: str | Path) -> Model:
     """Raises `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
     if (size := Path(path).stat().st_size) > MAX_FILE:
         raise LimitError(f"a model's file has {size} bytes — the limit is {MAX_FILE}")
+    return loads(Path(path).read_bytes())
+
+
+def loads(data: bytes) -> Model:
+    """As `load`, of a file in memory."""
+    if len(data) > MAX_FILE:
+        raise LimitError(f"a model's file has {len(data)} bytes — the limit is {MAX_FILE}")
     try:
-        with safetensors.safe_open(str(path), "numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as e:
+        arrays = safetensors.numpy.load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as e:
         raise CorruptError("a model's file is damaged") from e
     try:
         head = json.loads(metadata["lvc.programs"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -97,6 +98,13 @@ def opened(file: ModelFile) -> Model:
     programs = p.load(file.path)
     _check(programs, file.path.name)
     return Model(file.name, file.sha256, programs)
+
+
+def model_of_bytes(data: bytes, name: str) -> Model:
+    """The model that a video's file carries. Raises as `load_model` does."""
+    programs = p.loads(data)
+    _check(programs, "the model in the file")
+    return Model(name, hashlib.sha256(data).digest(), programs)
 
 
 def _check(model: p.Model, name: str) -> None:

@@ -86,9 +86,9 @@ def train(settings: TrainSettings, tell: Event) -> None:
         "made": {"minutes": settings.minutes, "steps": [_steps(s) for s in states], "files": len(paths)},
     }  # fmt: skip
     export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, about)
-    weights = settings.out.with_suffix(".weights.safetensors")
-    save_weights(states, weights)
-    for path in (settings.out, weights):  # safetensors keeps them from others
+    kept = settings.out.with_suffix(".weights.safetensors")
+    save_weights(states, kept)
+    for path in (settings.out, kept):  # safetensors keeps them from others
         path.chmod(0o666 & ~_umask())
     tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
 

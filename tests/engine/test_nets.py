@@ -12,7 +12,7 @@ import torch
 from lvc.engine import library, nets, rans_reference, reference
 from lvc.engine import program as p
 from lvc.engine.torch_engine import TorchNetwork
-from lvc.errors import CorruptError, UsageError
+from lvc.errors import CorruptError
 
 from . import programs
 
@@ -128,18 +128,6 @@ def test_a_file_holds_the_program(model: p.Model, tmp_path: Path) -> None:
     given = programs.frame(model, size)
     first, second = (by_reference(m, size, 1, given) for m in (model, again))
     assert first[1] == second[1] and np.array_equal(first[0][0], second[0][0])
-
-
-def test_engines_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LVC_ENGINE", "c")
-    library.chosen.cache_clear()
-    assert library.chosen() == "c"
-    for bad in ("sse9", *(isa for isa in library.ISAS if isa not in ISAS)):
-        monkeypatch.setenv("LVC_ENGINE", bad)
-        library.chosen.cache_clear()
-        with pytest.raises(UsageError, match="LVC_ENGINE"):
-            library.chosen()
-    library.chosen.cache_clear()
 
 
 def test_symbols_given_are_those_of_a_stream(model: p.Model) -> None:
