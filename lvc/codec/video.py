@@ -39,9 +39,9 @@ LARGE = 1 << 21
 SHORT, LIVELY = 16, 0.17
 """Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
 blocks' means miss, on the average of those frames (decision 009)."""
-FALL = 41
+FALL = 50
 """Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
-ANCHOR_RAISE = 1.28
+ANCHOR_RAISE = 1.0
 """Levels of anchors above the mean."""
 
 
