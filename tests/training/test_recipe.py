@@ -73,7 +73,7 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
         ("training", "inter-quantised"), ("exporting", None),
     ]  # fmt: skip
     log = [json.loads(line) for line in (tmp_path / "m.log.jsonl").read_text().splitlines()]
-    assert [{"event": e, **f} for e, f in said] == log
+    assert [{"event": e, **f} for e, f in said if e == "done" or "seconds" not in f] == log  # slow machines break silence
     assert (tmp_path / "m.png").read_bytes()[1:4] == b"PNG"
     with safe_open(wanted.out, "np") as file:
         about = json.loads(file.metadata()["lvc.model"])
@@ -191,11 +191,11 @@ def test_from_a_saved_state_on_the_losses_are_the_same_to_the_bit(tmp_path: Path
     given = [tmp_path / "s"] if network == "intra" else [tmp_path / "c", tmp_path / "intra.pt"]
     words = [*map(str, given), str(tmp_path / "out.pt"), "--max-steps", "6", "--crop", "64", "--batch", "1"]
     words += ["--threads", "1", "--repeatable", "--report", "0"]
-    losses: list[dict[int, float]] = []
+    losses: list[dict[int, tuple[float, float]]] = []
 
     def run(*more: str, after: int = 9) -> None:
         options = module.parser().parse_args([*words, *more])
-        seen: dict[int, float] = {}
+        seen: dict[int, tuple[float, float]] = {}
         losses.append(seen)
 
         def tell(line: dict[str, Any]) -> None:
