@@ -73,7 +73,8 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
         ("training", "inter-quantised"), ("exporting", None),
     ]  # fmt: skip
     log = [json.loads(line) for line in (tmp_path / "m.log.jsonl").read_text().splitlines()]
-    assert [{"event": e, **f} for e, f in said if e == "done" or "seconds" not in f] == log  # slow machines break silence
+    # where a machine is slow, silence is broken: not in the log
+    assert [{"event": e, **f} for e, f in said if e == "done" or "seconds" not in f] == log
     assert (tmp_path / "m.png").read_bytes()[1:4] == b"PNG"
     with safe_open(wanted.out, "np") as file:
         about = json.loads(file.metadata()["lvc.model"])
