@@ -36,6 +36,9 @@ AHEAD = 6
 """Frames that the look-ahead may be before the coder."""
 LARGE = 1 << 21
 """Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
+SHORT, LIVELY = 16, 0.17
+"""Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
+blocks' means miss, on the average of those frames (decision 009)."""
 FALL = 41
 """Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
 ANCHOR_RAISE = 1.28
@@ -63,8 +66,9 @@ class _Group:
 
 
 def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
-    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group."""
-    look, group = LookAhead(), _Group(False)
+    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
+    `SHORT` where much changes."""
+    look, group, change = LookAhead(), _Group(False), 0.0
     key_pts: int | None = None
     for frame in frames:
         planes = padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
@@ -74,12 +78,14 @@ def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, tic
             if group.frames:
                 yield group
             yield _Group(True, [item])
-            key_pts, group = frame.pts, _Group(False)
+            key_pts, group, change = frame.pts, _Group(False), 0.0
             continue
         group.frames.append(item)
-        if len(group.frames) == length:
+        change += missed / max(flat, 0.5)
+        count = len(group.frames)
+        if count == length or (count == SHORT < length and change > LIVELY * SHORT):
             yield group
-            group = _Group(False)
+            group, change = _Group(False), 0.0
     if group.frames:
         yield group
 

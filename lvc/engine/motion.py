@@ -87,7 +87,7 @@ class Picture:
         library().lvc_picture_size.restype = ctypes.c_size_t
         size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
         self.shape, self.reference = (height, width), reference
-        self.memory = np.empty(library().lvc_picture_size(*size), np.uint8)
+        self.memory = np.zeros(library().lvc_picture_size(*size), np.uint8)
         _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
 
 
