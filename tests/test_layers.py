@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "video": {"torch"},
     "live": set(),
     "jobs": {"ray"},
-    "training": {"torch", "numpy", "safetensors", "av", "rich"},
+    "training": {"torch", "numpy", "safetensors", "av", "matplotlib"},
     "evaluation": {"torch", "numpy", "av", "rich", "matplotlib"},
     "cli": {"typer", "rich"},
     "__init__": set(),

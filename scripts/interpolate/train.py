@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train the network of `lvc interpolate` on the clips that `lvc train` cached; what is in checkpoints/ was made by it.
+"""Train the network of `lvc interpolate` on clips as `lvc train` caches them; what is in checkpoints/ was made by it.
 
-    scripts/interpolate/train.py DATA --cache CACHE --work FOLDER [--samples 4000] [--minutes 35] [--out FILE]
+    scripts/interpolate/train.py DATA --work FOLDER [--samples 4000] [--minutes 35] [--out FILE]
 
 Samples are taken once, into WORK: two frames, 2 to 4 apart, and one that lies between them; motion is searched and both
 are compensated as `lvc interpolate` does it, and tiles of 192x192 of the five pictures are kept. Training goes on where
@@ -55,7 +55,8 @@ def planes_of(flat: np.ndarray) -> Planes:
 
 def sample(clip: Planes, rng: random.Random) -> np.ndarray | None:
     """One record of a random place, or None where nothing can be learnt: a cut, frames that repeat, a small picture."""
-    frames, height, width = clip[0].shape
+    all_y, all_uv = clip
+    frames, height, width = all_y.shape
     gap, step = rng.choice(STEPS)
     if frames <= 2 * gap or min(height, width) < TILE:
         return None
@@ -68,8 +69,8 @@ def sample(clip: Planes, rng: random.Random) -> np.ndarray | None:
 
     def cut(t: int) -> Planes:
         return (
-            np.array(clip[0][t, y0:y1, x0:x1]),
-            np.array(clip[1][t, :, y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]),
+            np.array(all_y[t, y0:y1, x0:x1]),
+            np.array(all_uv[t, :, y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]),
         )
 
     a, x, b = cut(first), cut(at), cut(end)
@@ -221,7 +222,6 @@ def train(records: np.ndarray, work: Path, out: Path, minutes: float, batch: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--samples", type=int, default=4000)
@@ -232,11 +232,11 @@ def main() -> None:
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     path = args.work / "samples.bin"
-    if not args.cache.with_suffix(".json").exists():
-        footage.build(find_footage((args.data,)), args.cache, TILE, print)
-    cached = footage.Clips(args.cache)
-    clips = [cached.clip(i) for i in range(len(cached.index))]
-    prepare(clips, path, args.samples, args.seed)
+    cache = args.work / "clips"
+    if not cache.with_suffix(".json").exists():
+        footage.build(find_footage((args.data,)), cache, TILE, print, 1 << 40)
+    clips = footage.Clips(cache)
+    prepare([clips.clip(i) for i in range(len(clips.index))], path, args.samples, args.seed)
     records = np.memmap(path, RECORD, "r")
     train(records, args.work, args.out or args.work / "interpolate.safetensors", args.minutes, args.batch, args.seed)
 
