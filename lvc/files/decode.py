@@ -49,6 +49,7 @@ from lvc.notices import Loss, Notices
 from lvc.output import STDOUT, STREAM, about, check_output
 from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult
+from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
     from lvc.latents.video import ForeignModel
@@ -126,6 +127,7 @@ def decode_file(
             notices.new(writer.notices)
             with about(source):
                 net = model_of(reader, model, device)
+            stack.enter_context(own_threads())
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
@@ -174,7 +176,7 @@ def frames_of(
 ) -> Iterator[Frame]:
     """The frames in a range of an open file."""
     decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
-    for item in decoding.items(model, threads):
+    for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
             yield item
 
