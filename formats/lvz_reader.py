@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A second reader of `.lvz` files, written from `formats/lvz.md` alone: standard library and zstandard only.
 
-    python formats/lvz_reader.py FILE [--json]
+    python formats/lvz_reader.py FILE [--json] [--base MODEL]
 
 Prints the structure of a file, checks every rule and every checksum, and reaches the integer latents of files packed
-with zstd. It does not share a line with `lvc`; on every file of `formats/vectors` the two must agree. It prefers being
-easy to compare with the document to being fast, and follows its order.
+with zstd. `--base` names the model file that a model in the file builds on, so that this is checked too. It does not
+share a line with `lvc`; on every file of `formats/vectors` the two must agree. It prefers being easy to compare with
+the document to being fast, and follows its order.
 
 Exit codes: 0 ok, 2 usage, 3 the file cannot be read, 4 corrupt or truncated, 5 unsupported, 7 over a limit.
 """
@@ -45,10 +46,11 @@ class LimitError(LvzError):
     exit_code = 7
 
 
-MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES = 16384, 1 << 26, 256 << 20, 64
+MAX_SIDE, MAX_PIXELS, MAX_CHUNK, MAX_CLIP_FRAMES, MAX_RANS_FRAMES = 16384, 1 << 26, 256 << 20, 64, 32
 MAX_CLIP_SYMBOLS, MAX_STREAMS, MAX_INDEX_ENTRIES = 1 << 29, 64, 1 << 22
 MAX_METADATA, MAX_PACKET, TIME_BOUND = 16 << 20, 64 << 20, 1 << 61
 MAX_CHUNK_FRAMES, MAX_EMPTY_PACKETS, MAX_TAGS, MAX_CHAPTERS = 1 << 16, 64, 1 << 16, 1 << 16
+MAX_MODEL = 16 << 20
 MAX_SAMPLES, MAX_SAMPLE_TAGS, FREE_CONTENT, EXPANSION = 1 << 18, 1 << 20, 1 << 26, 1 << 10
 
 
@@ -134,16 +136,20 @@ class Payload:
     def ints(self, count):
         base, width = self.svarint(), self.u8()
         need(width <= 64, "packed integers are too wide")
+        values = [base + value for value in self.bits(count, width)]
+        need(max(values, default=0) < 1 << 63, "packed integer overflows")
+        return values
+
+    def bits(self, count, width):
         data = self.bytes((count * width + 7) // 8)
         values, waiting, n_waiting, at = [], 0, 0, 0
         for _ in range(count):
             while n_waiting < width:
                 waiting |= data[at] << n_waiting
                 n_waiting, at = n_waiting + 8, at + 1
-            values.append(base + (waiting & ((1 << width) - 1)))
+            values.append(waiting & ((1 << width) - 1))
             waiting, n_waiting = waiting >> width, n_waiting - width
         need(waiting == 0, "padding bits are set")
-        need(max(values, default=0) < 1 << 63, "packed integer overflows")
         return values
 
     def end(self):
@@ -153,7 +159,7 @@ class Payload:
 # --- section 3: chunks ------------------------------------------------------------------------------------------------
 
 SIGNATURE = bytes.fromhex("89 4C 56 5A 0D 0A 1A 0A")
-KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "INDX", "TAIL", "sIDe", "aTTa")
+KNOWN = ("HEAD", "VSTR", "CSTR", "CLIP", "PKTS", "mETa", "oRIG", "LTNT", "MODL", "INDX", "TAIL", "sIDe", "aTTa")
 
 
 class File:
@@ -243,13 +249,13 @@ def read_plane(p):
 def read_vstr(data):
     p = Payload(data)
     v = {"packing": p.u8()}
-    known(v["packing"] in (1, 3, 4), f"packing {v['packing']}")
+    known(v["packing"] in (1, 3, 5), f"packing {v['packing']}")
     v["width"], v["height"], v["align"] = p.uvarint(1 << 32), p.uvarint(1 << 32), p.uvarint(1 << 16)
     v["time_base"], v["frame_rate"], v["sar"] = p.ratio(), p.ratio(), p.ratio()
     v["rotation"] = p.uvarint(360)
     flags = p.u8()
-    known(flags < 2, "VSTR flag")
-    v["hflip"] = bool(flags)
+    known(flags < 4, "VSTR flag")
+    v["hflip"], v["checks"] = bool(flags & 1), bool(flags & 2)
     for name in ("primaries", "transfer", "matrix", "color_range", "chroma_location", "bit_depth"):
         v[name] = p.u8()
     v["chroma"], v["source_pix_fmt"] = p.uvarint(), p.text()
@@ -281,6 +287,9 @@ def read_vstr(data):
     for plane in v["planes"]:
         plane["rows"], plane["columns"] = -(-pad_h // plane["stride"]), -(-pad_w // plane["stride"])
         plane["area"] = plane["rows"] * plane["columns"]
+    if v["packing"] == 5:
+        known(v["bit_depth"] in (8, 10) and v["chroma"] == 420 and v["align"] == 16, "picture that rans does not have")
+        known(v["temporal_stride"] == 1, "packing rans with a temporal stride")
     v["symbols"] = max(
         sum(q["area"] * q["channels"] for q in v["planes"] if q[kind]) for kind in ("in_key", "in_predicted")
     )
@@ -378,6 +387,39 @@ def read_ltnt(data, video):
     return tensors
 
 
+def read_modl(data, model_sha256, base=None):
+    limit(len(data), MAX_MODEL, "MODL size")
+    p = Payload(data)
+    kind = p.u8()
+    known(kind in (0, 1), "MODL kind")
+    model = {"kind": kind, "base_sha256": p.bytes(32).hex() if kind == 1 else None, "bytes": None}
+    content = p.bytes(p.left())
+    if kind == 1:
+        if base is None:
+            return model
+        known(hashlib.sha256(base).hexdigest() == model["base_sha256"], "the model builds on another one")
+        content = unpack_delta(content, base)
+    need(hashlib.sha256(content).hexdigest() == model_sha256, "the model is not the one that HEAD names")
+    model["bytes"] = len(content)
+    return model
+
+
+def unpack_delta(frame, base):
+    need(frame[:4] == b"\x28\xb5\x2f\xfd", "model is not a zstd frame")
+    try:
+        header = zstandard.get_frame_parameters(frame)
+        size = header.content_size
+        need(size != zstandard.CONTENTSIZE_UNKNOWN, "model without a size")
+        limit(size, MAX_MODEL, "model size")
+        need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
+        dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        return zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=max(1024, 2 * size)).decompress(
+            frame, max_output_size=size, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"zstd: {error}") from None
+
+
 # --- section 6: CLIP --------------------------------------------------------------------------------------------------
 
 
@@ -388,14 +430,18 @@ def latent_frames(video, n):
 def read_clips(data, video):
     p = Payload(data)
     flags = p.u8()
-    known(flags < 16, "CLIP flag")
+    known(flags < 64 and (flags < 16 or video["checks"]), "CLIP flag")
     key, gop_end, own_step, own_durations = (bool(flags & bit) for bit in (1, 2, 4, 8))
-    first, n, per_clip = p.uvarint(1 << 48), p.uvarint(), p.uvarint()
-    need(1 <= per_clip <= n, "frames per clip")
-    limit(per_clip, MAX_CLIP_FRAMES, "frames per clip")
-    limit(latent_frames(video, per_clip) * video["symbols"], MAX_CLIP_SYMBOLS, "values per clip")
-    n_clips = -(-n // per_clip)
-    need(6 * n_clips <= p.left(), "more clips than bytes")
+    check_bits = (4, 8, 16, 32)[flags >> 4] if video["checks"] else 0
+    coded = video["packing"] == 5
+    first, n_clips = p.uvarint(1 << 48), p.uvarint()
+    need(1 <= n_clips <= p.left() // (2 if coded else 6), "number of clips")
+    limit(n_clips, MAX_CHUNK_FRAMES, "clips per chunk")
+    clip_frames = p.ints(n_clips)
+    need(min(clip_frames) >= 1, "clip without frames")
+    limit(max(clip_frames), MAX_RANS_FRAMES if coded else MAX_CLIP_FRAMES, "frames per clip")
+    limit(latent_frames(video, max(clip_frames)) * video["symbols"], MAX_CLIP_SYMBOLS, "values per clip")
+    n = sum(clip_frames)
     limit(n, MAX_CHUNK_FRAMES, "frames per chunk")
     if own_step:
         step = p.uvarint(TIME_BOUND)
@@ -414,15 +460,17 @@ def read_clips(data, video):
     need(all(pts[i] < pts[i + 1] for i in range(n - 1)), "pts do not increase")
     need(all(abs(t) < TIME_BOUND for t in pts), "pts out of range")
     need(all(0 <= d < TIME_BOUND for d in durations), "duration out of range")
-    table = [(p.uvarint(), p.fixed(4)) for _ in range(n_clips)]
-    clips = []
-    for i, (size, crc) in enumerate(table):
+    table = [(p.uvarint(), None if coded else p.fixed(4)) for _ in range(n_clips)]
+    checks = p.bits(n, check_bits)
+    clips, at = [], 0
+    for count, (size, crc) in zip(clip_frames, table, strict=True):
         need(size >= 1, "empty clip")
-        frames = slice(i * per_clip, min(n, (i + 1) * per_clip))
+        frames = slice(at, at + count)
         clips.append({
-            "first_frame": first + i * per_clip, "key": key and i == 0, "pts": pts[frames],
-            "durations": durations[frames], "latents_crc": crc, "payload": p.bytes(size),
+            "first_frame": first + at, "key": key and at == 0, "pts": pts[frames], "durations": durations[frames],
+            "latents_crc": crc, "checks": checks[frames], "check_bits": check_bits, "payload": p.bytes(size),
         })  # fmt: skip
+        at += count
     p.end()
     return {"key": key, "gop_end": gop_end, "first_frame": first, "n_frames": n, "clips": clips}
 
@@ -469,12 +517,15 @@ def int16_bytes(values):
 
 
 def unpack_zstd(payload, video, n_frames):
-    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}."""
+    """The content of 8.2 as a list of latent frames: {"kind", "quality", plane name: list of all its values}.
+
+    The structure, which only the default codec's decoder looks at, is left out.
+    """
     need(payload[:4] == b"\x28\xb5\x2f\xfd", "clip is not a zstd frame")
     try:
         header = zstandard.get_frame_parameters(payload)
         size = header.content_size
-        need(4 * n_frames <= size <= n_frames * (4 + 3 * video["symbols"]), "declared content size")
+        need(0 <= size - 1 - 4 * n_frames <= n_frames * 3 * video["symbols"], "declared content size")
         limit(size, FREE_CONTENT + EXPANSION * len(payload), "content of a zstd frame")
         need(header.window_size <= max(1024, 2 * size) and header.dict_id == 0, "zstd window or dictionary")
         content = zstandard.ZstdDecompressor(max_window_size=max(1024, 2 * size)).decompress(
@@ -484,6 +535,7 @@ def unpack_zstd(payload, video, n_frames):
         raise CorruptError(f"zstd: {error}") from None
     need(len(content) == size, "content size")
     p = Payload(content)
+    p.u8()
     frames = []
     for _ in range(n_frames):
         kind, zero, quality = p.u8(), p.u8(), p.fixed(2)
@@ -563,8 +615,11 @@ def read_tail(data):
 # --- sections 4 and 11: the whole file --------------------------------------------------------------------------------
 
 
-def read_file(handle, report=lambda *fields: None):
-    """Checks everything; returns counts. `report(offset, type, description)` is called for every chunk."""
+def read_file(handle, report=lambda *fields: None, base=None):
+    """Checks everything; returns counts. `report(offset, type, description)` is called for every chunk.
+
+    `base`: the bytes of the file that a model in the file builds on.
+    """
     file = File(handle)
     signature = file.read(8)
     if signature != SIGNATURE and SIGNATURE.startswith(signature):
@@ -572,7 +627,7 @@ def read_file(handle, report=lambda *fields: None):
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = origin = side = tensors = index = tail = None
+    head = video = meta = origin = side = tensors = model = index = tail = None
     attachments = []
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
@@ -624,6 +679,10 @@ def read_file(handle, report=lambda *fields: None):
             need(video is not None and not in_records and tensors is None, "LTNT is out of place")
             tensors = read_ltnt(payload, video)
             report(offset, name, f"{len(tensors['samples'])} tensors of {tensors['element']}")
+        elif name == "MODL":
+            need(video is not None and not in_records and model is None, "MODL is out of place")
+            model = read_modl(payload, head["model_sha256"], base)
+            report(offset, name, f"{model['bytes']} bytes" if model["bytes"] is not None else "a delta, not checked")
         elif name == "CLIP":
             group = read_clips(payload, video)
             first = group["clips"][0]
@@ -676,7 +735,7 @@ def read_file(handle, report=lambda *fields: None):
         raise TruncatedError("file does not end with TAIL")
     return {
         "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
-        "side": side, "attachments": attachments, "tensors": tensors,
+        "side": side, "attachments": attachments, "tensors": tensors, "model": model,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,
@@ -686,8 +745,12 @@ def read_file(handle, report=lambda *fields: None):
 
 
 def main(arguments):
-    names = [a for a in arguments if a != "--json"]
-    as_json = len(names) < len(arguments)
+    names, as_json, base_name = list(arguments), "--json" in arguments, None
+    if as_json:
+        names.remove("--json")
+    if "--base" in names[:-1]:
+        at = names.index("--base")
+        _, base_name = names.pop(at), names.pop(at)
     if len(names) != 1 or names[0].startswith("--"):
         print(__doc__, file=sys.stderr)
         return 2
@@ -697,10 +760,14 @@ def main(arguments):
             print(f"{offset:>10}  {name}  {description}")
 
     try:
+        base = None
+        if base_name is not None:
+            with open(base_name, "rb") as handle:
+                base = handle.read()
         with open(names[0], "rb") as handle:
-            result = read_file(handle, report)
+            result = read_file(handle, report, base)
     except OSError as error:
-        print(f"lvz_reader: error: {names[0]}: {error.strerror}", file=sys.stderr)
+        print(f"lvz_reader: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 3
     except LvzError as error:
         if as_json:

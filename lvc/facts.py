@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from lvc.engine.library import chosen
 from lvc.errors import CorruptError, UsageError
-from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, Tail, VideoDescriptor
+from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, VideoDescriptor
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
 from lvc.lvz.chunks import chunk_sizes
 from lvc.lvz.records import GopEntry, PacketsEntry
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], object] | None = None) -> Facts:
     """Header, descriptors and, if the file can be read from its end, index and tail. `detailed`: for people,
-    every GOP too. Raises like `LvzReader`."""
+    every GOP too, and the engine that would decode it. Raises like `LvzReader`."""
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
@@ -41,6 +42,7 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
         "created_by": header.created_by,
         "model": header.model_id,
         "model_sha256": header.model_sha256.hex(),
+        "model_inside": None if reader.model_chunk is None else _inside(reader.model_chunk),
         "complete": tail is not None,
         "frames": None if counted is None else counted.frames,
         "duration": seconds,
@@ -54,6 +56,7 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
         "video_bytes": None if parts is None else parts["video"],
         "audio_bytes": None if parts is None else parts["audio"],
         "packing": PACKING_NAMES[video.packing],
+        "frame_checks": video.checks,
         "gop_seconds": video.gop_seconds,
         "streams": [
             {
@@ -82,6 +85,8 @@ def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], obje
     lines = _lines(values)
     if detailed and index is not None:
         lines += _gops(index, tail, video)
+    if detailed:
+        lines.append(("engine", chosen()))
     return Facts(values, lines)
 
 
@@ -191,6 +196,11 @@ def _picture(video: VideoDescriptor) -> dict[str, Any]:
     return {**plain, **ratios}
 
 
+def _inside(chunk: ModelChunk) -> dict[str, Any]:
+    """Of the model in the file: what it takes there, and what it builds on."""
+    return {"bytes": len(chunk.data), "base_sha256": chunk.base_sha256.hex() or None}
+
+
 def _groups(count: int) -> str:
     return f"{counted(count, 'group')} of clips"
 
@@ -232,5 +242,10 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [(name, text) for name, text in values["tags"].items()]
     lines += [("chapter", f"{c['start']:.3f}–{c['end']:.3f} s {c['title']}".rstrip()) for c in values["chapters"]]
     lines.append(("model", f"{values['model']} ({values['model_sha256'][:16]}…), packed with {values['packing']}"))
+    if (inside := values["model_inside"]) is not None:
+        base = f", builds on {inside['base_sha256'][:16]}…" if inside["base_sha256"] else ""
+        lines.append(("", f"it is in the file, {inside['bytes']:,} bytes{base}"))
+    if values["frame_checks"]:
+        lines.append(("checks", "of every frame, compared while decoding"))
     lines.append(("made by", f"{values['created_by']}, .lvz version {values['version']}"))
     return lines

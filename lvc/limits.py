@@ -11,15 +11,17 @@ from lvc.errors import LimitError
 class Limits:
     """Caps on what a file may declare. Sizes in bytes, sides and areas in luma samples.
 
-    `max_group_frames`: of one `CLIP` chunk. `max_empty_packets`: by which packets of a `PKTS` may outnumber its bytes.
-    `max_tags`: of one chunk (`LTNT`: `max_sample_tags`). A clip of n bytes may hold `free_values + expansion · n`
-    values in packing `field`, and `free_content + expansion · n` bytes in packing `zstd`.
+    `max_clip_frames`: of a clip, `max_rans_frames`: of one in packing `rans`, `max_group_frames`: of one `CLIP` chunk.
+    `max_model`: bytes of `MODL`, and of the model file that comes of it. `max_empty_packets`: by which packets of a
+    `PKTS` may outnumber its bytes. `max_tags`: of one chunk (`LTNT`: `max_sample_tags`). A clip of n bytes may hold
+    `free_values + expansion · n` values in packing `field`, and `free_content + expansion · n` bytes in packing `zstd`.
     """
 
     max_side: int = 16384
     max_pixels: int = 64 * 1024 * 1024
     max_chunk: int = 256 * 1024 * 1024
     max_clip_frames: int = 64
+    max_rans_frames: int = 32
     max_group_frames: int = 1 << 16
     max_clip_symbols: int = 1 << 29
     max_streams: int = 64
@@ -27,6 +29,7 @@ class Limits:
     max_index_entries: int = 1 << 22
     max_metadata: int = 16 * 1024 * 1024
     max_packet: int = 64 * 1024 * 1024
+    max_model: int = 16 * 1024 * 1024
     max_empty_packets: int = 64
     max_tags: int = 1 << 16
     max_chapters: int = 1 << 16

@@ -18,7 +18,8 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stills import photo, planes  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from lvc.training.sources import picture_of, planes  # noqa: E402
 
 CODECS = {"x264": ("libx264", {"preset": "medium"}), "x264-psnr": ("libx264", {"preset": "medium", "tune": "psnr"}),
           "x265": ("libx265", {"preset": "medium", "x265-params": "log-level=none"})}  # fmt: skip
@@ -26,7 +27,9 @@ CRFS = (14, 18, 22, 26, 30, 34, 38)
 
 
 def pictures(root: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    out = [(p.name, *planes(photo(p), 512)) for p in sorted((root / "photo").iterdir()) if p.name.startswith("kodak")]
+    out = [
+        (p.name, *planes(picture_of(p), 512)) for p in sorted((root / "photo").iterdir()) if p.name.startswith("kodak")
+    ]
     for path in sorted(root.iterdir()):
         if path.suffix == ".yuv":
             raw = np.fromfile(path, np.uint8, 320 * 240 * 3 // 2)
@@ -88,8 +91,9 @@ def network(
     root: Path, model: Path, out: Path, use_ema: bool, levels: tuple[float, ...]
 ) -> dict[str, list[tuple[float, float]]]:
     import torch
-    from nets import Intra, from_patches, lapped
-    from train_intra import patches
+
+    from lvc.training.intra import patches
+    from lvc.training.networks import Intra, from_patches, lapped
 
     torch.set_num_threads(1)
     state = torch.load(model, weights_only=True)

@@ -1,6 +1,6 @@
 """The training data in one small file, to carry to a lent machine, and the caches made of it there.
 
-    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28  # from the caches of stills.py and footage.py
+    python research/pack_data.py pack STILLS CLIPS OUT.pack --mib 28  # from caches that lvc train makes
     python research/pack_data.py unpack OUT.pack FOLDER               # FOLDER/{stills,clips}.{bin,json}
     python research/pack_data.py state STATE.pt OUT.pt                # averaged weights alone, to start from
 
@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
-from footage import PHOTOS_EVERY, Clips  # noqa: E402
-from stills import EVERY, PHOTO, Stills  # noqa: E402
+from lvc.training.footage import PHOTOS_EVERY, Clips  # noqa: E402
+from lvc.training.sources import PHOTO  # noqa: E402
+from lvc.training.stills import EVERY, Stills  # noqa: E402
 
 Planes = tuple[np.ndarray, np.ndarray]
 """y uint8 [T,H,W] and uv uint8 [T,2,H/2,W/2]."""
@@ -269,7 +269,8 @@ if __name__ == "__main__":
     a = p.parse_args()
     if a.what == "state":
         import torch
-        from training import small, write
+
+        from lvc.training.loop import small, write
 
         full = torch.load(a.state, map_location="cpu", weights_only=True)
         write(small(full["ema"] or full["model"], full["step"]), a.out)

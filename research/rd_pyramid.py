@@ -22,7 +22,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from intra_val import bd, picture_bytes, psnr  # noqa: E402
-from stills import planes  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from lvc.training.sources import planes  # noqa: E402
 
 CLIPS = (
     "foreman",
@@ -97,10 +99,20 @@ def anchors(root: Path, out: Path, frames: int, rows: int) -> None:
 
 def network(root: Path, a: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
     import torch
-    from nets import SIGMA_MIN, SIGMA_RATE, TABLES, Inter, Intra, from_patches, gaussian_bits, lapped, to_patches
-    from train_inter import BETWEEN, patches12, planes12, pyramid
 
     from lvc.engine import motion
+    from lvc.training.inter import BETWEEN, patches12, planes12, pyramid
+    from lvc.training.networks import (
+        SIGMA_MIN,
+        SIGMA_RATE,
+        TABLES,
+        Inter,
+        Intra,
+        from_patches,
+        gaussian_bits,
+        lapped,
+        to_patches,
+    )
 
     torch.set_num_threads(1)
     intra, inter = Intra(), Inter()

@@ -1,7 +1,7 @@
 """Trained weights as they are kept in Git, and states of the training scripts made of them.
 
 python research/weights.py keep STATE.pt OUT.safetensors     # averaged weights in float16
-python research/weights.py state IN.safetensors OUT.pt       # what train_*.py, *_val.py and rd_pyramid.py read
+python research/weights.py state IN.safetensors OUT.pt       # what training, *_val.py and rd_pyramid.py read
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-from training import small, write  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from lvc.training.loop import small, write  # noqa: E402
 
 
 def keep(state: Path, out: Path) -> None:

@@ -3,12 +3,13 @@
 
     python scripts/build_native.py
 
-makes two libraries: the engine of lvc/engine/*.c, without which lvc does not run, and lvc/codec/native.c. `CC` names
-the compiler and `CFLAGS` more of its options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
+makes the engine of lvc/engine/*.c, without which lvc does not run. `CC` names the compiler and `CFLAGS` more of its
+options. Where there is no compiler, the wheel `ziglang` is one; pip fetches it.
 
     python scripts/build_native.py --target aarch64-linux-gnu.2.17 --output FILE
 
-makes the engine for another machine, by ziglang.
+makes the engine for another machine, by ziglang. So does the hook where `LVC_WHEEL` is a name in `WHEELS`
+(scripts/build_wheels).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "lvc" / "engine"
 ENGINE_LIBRARY = ENGINE / "_engine.so"
-SOURCE, LIBRARY = ROOT / "lvc" / "codec" / "native.c", ROOT / "lvc" / "codec" / "_native.so"
 # no contraction: costs are compared, and have to be the same floats everywhere
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC"]
 ENGINE_FLAGS = [*FLAGS, "-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread"]
+NOT_ON_WINDOWS = {"-fPIC", "-fvisibility=hidden", "-pthread"}
 # Files of the engine for one instruction set carry its name at the end; only they are compiled for it, so that nothing
 # else uses instructions that a processor may lack.
 X86 = {
@@ -49,6 +50,14 @@ X86 = {
 ARM = {"_neon": ["-march=armv8.2-a+dotprod"]}
 ARM_OF_ZIG = {"_neon": ["-mcpu=generic+v8_2a+dotprod"]}
 ZIG = "ziglang>=0.13"
+WHEELS = {
+    "linux-x86_64": ("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
+    "linux-aarch64": ("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
+    "macos-x86_64": ("x86_64-macos.11.0-none", "macosx_11_0_x86_64"),
+    "macos-arm64": ("aarch64-macos.11.0-none", "macosx_11_0_arm64"),
+    "windows-x86_64": ("x86_64-windows-gnu", "win_amd64"),
+}
+"""Zig's triple, with the oldest version of the C library or the system, and the platform in the wheel's name."""
 
 
 class BuildError(Exception):
@@ -63,7 +72,7 @@ def compiler() -> list[str]:
         return wanted
     if sys.platform != "win32" and shutil.which("cc"):
         return ["cc"]
-    return zig()
+    return [*zig(), "-mcpu=baseline"]  # not the CPU at hand, its default
 
 
 def zig() -> list[str]:
@@ -99,7 +108,9 @@ def engine_checksum() -> int:
 def compile_engine(command: list[str], output: Path, machine: str, program: Path | None = None) -> None:
     """Every file on its own, with its own options, then one library, or with the `program` whose `main` is in that file
     a static program. Raises `BuildError`."""
-    flags = [*ENGINE_FLAGS, f"-DLVC_SOURCE={engine_checksum()}u", *shlex.split(os.environ.get("CFLAGS", ""))]
+    windows = "windows" in "".join(command) or sys.platform == "win32"
+    own_way = [flag for flag in ENGINE_FLAGS if not windows or flag not in NOT_ON_WINDOWS]
+    flags = [*own_way, f"-DLVC_SOURCE={engine_checksum()}u", *shlex.split(os.environ.get("CFLAGS", ""))]
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         jobs, objects = [], []
         for source in [*sorted(ENGINE.glob("*.c")), *([program] if program else [])]:
@@ -119,16 +130,8 @@ def build_engine() -> None:
     compile_engine(compiler(), ENGINE_LIBRARY, platform.machine().lower())
 
 
-def build_codec() -> None:
-    """The library of the codec before; without it numpy does the same."""
-    LIBRARY.unlink(missing_ok=True)
-    if sys.platform == "win32":
-        return
-    with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as folder:
-        made = Path(folder) / LIBRARY.name
-        source = f"-DLVC_SOURCE={zlib.crc32(SOURCE.read_bytes())}u"
-        run([*compiler(), *FLAGS, "-std=gnu11", "-shared", source, "-o", str(made), str(SOURCE)])
-        os.replace(made, LIBRARY)
+def cross_compile(triple: str, output: Path) -> None:
+    compile_engine([*zig(), "-target", triple], output, triple.split("-")[0])
 
 
 try:
@@ -141,23 +144,42 @@ else:
         """A wheel is one for this platform; for any Python, since nothing of Python's is linked."""
 
         def dependencies(self) -> list[str]:
+            if self.target_name != "wheel":
+                return []
+            if os.environ.get("LVC_WHEEL"):
+                return [ZIG]
             try:
                 compiler()
             except BuildError:
-                return [] if self.target_name != "wheel" or os.environ.get("CC") else [ZIG]
+                return [] if os.environ.get("CC") else [ZIG]
             return []
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             if self.target_name != "wheel":
                 return
+            build_data["pure_python"] = False
+            name = os.environ.get("LVC_WHEEL")
             try:
+                if name:
+                    self._cross_compiled(name, build_data)
+                    return
                 build_engine()
-                build_codec()
             except BuildError as e:
                 self.app.abort(str(e))
             platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-            build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform_tag}"
-            build_data["artifacts"] += ["/lvc/engine/_engine.so", "/lvc/codec/_native.so"]
+            build_data["tag"] = f"py3-none-{platform_tag}"
+            build_data["artifacts"].append("/lvc/engine/_engine.so")
+
+        def _cross_compiled(self, name: str, build_data: dict[str, Any]) -> None:
+            """The engine alone, made beside the one of this machine."""
+            if name not in WHEELS:
+                raise BuildError(f"LVC_WHEEL: {name!r} is none of {', '.join(WHEELS)}")
+            triple, tag = WHEELS[name]
+            self._folder = tempfile.TemporaryDirectory()
+            made = Path(self._folder.name) / ENGINE_LIBRARY.name
+            cross_compile(triple, made)
+            build_data["tag"] = f"py3-none-{tag}"
+            build_data["force_include"][str(made)] = f"lvc/engine/{made.name}"
 
 
 def main() -> None:
@@ -170,10 +192,8 @@ def main() -> None:
     try:
         if options.target is None:
             build_engine()
-            build_codec()
         else:
-            command = [*zig(), "-target", options.target]
-            compile_engine(command, options.output.resolve(), options.target.split("-")[0])
+            cross_compile(options.target, options.output.resolve())
     except BuildError as e:
         sys.exit(str(e))
 

@@ -38,7 +38,6 @@ if __name__ == "__main__" and importlib.util.find_spec("atheris") is not None:
 
     with atheris.instrument_imports(include=["lvc"]):  # before anything else imports them
         import lvc.entropy.clip
-        import lvc.entropy.rans
         import lvc.latents.clips
         import lvc.latents.parameters
         import lvc.lvz
@@ -78,48 +77,22 @@ def container_seeds() -> list[bytes]:
 # --- entropy coding ---------------------------------------------------------------------------------------------------
 
 
-class Indices:
-    """A `ScaleModel` without a network: indices that follow from the integers that both sides hold."""
-
-    def indices1(self, kind: int, quality: int, hyper: Any, past: Any, skip: Any) -> tuple[Any, Any]:
-        import numpy as np
-
-        blocks = int((skip == 0).sum())
-        grid = np.arange(4 * blocks, dtype=np.int64).reshape(4, blocks)
-        return ((grid * 7 + quality + int(np.abs(hyper).sum()) + kind) % 64).astype(np.uint8), blocks
-
-    def indices2(self, kind: int, hold: Any, first: Any) -> Any:
-        import numpy as np
-
-        return np.full((4, hold), 5 if (first == 0).all() else 40, np.uint8)
-
-
 @functools.cache
-def rans() -> tuple[Any, Any, Any]:
-    import numpy as np
+def codec() -> tuple[Any, Any]:
+    """The shipped model, and a video of its codec."""
+    from lvc.lvz import PACKING_RANS, VideoDescriptor
+    from lvc.models import load_model
 
-    from lvc.entropy.rans import Tables
-    from lvc.lvz import PlaneSpec, VideoDescriptor
-
-    planes = (
-        PlaneSpec("skip", "uint8", 1, 16, in_key=False), PlaneSpec("copy", "uint8", 1, 16, in_key=False),
-        PlaneSpec("motion", "int16", 2, 8, in_key=False), PlaneSpec("hyper", "int16", 2, 64),
-        PlaneSpec("latent", "int16", 4, 16, masked=True),
-    )  # fmt: skip
-    video = VideoDescriptor(48, 32, planes, 4, time_base=(1, 25), frame_rate=(25, 1))
-    reach = np.minimum(np.arange(64) // 4 + 1, 8)
-    latent = np.zeros((64, 18), np.int64)
-    for index, most in enumerate(reach):
-        latent[index, : 2 * most + 2] = 1 + 1000 // (1 + np.abs(np.arange(2 * most + 2) - most))
-    return video, Indices(), Tables(latent, reach, np.full((2, 2, 63), 9)).compile()
+    model = load_model()
+    return model, VideoDescriptor(48, 32, model.planes, PACKING_RANS, time_base=(1, 25), frame_rate=(25, 1))
 
 
 def entropy(data: bytes) -> None:
     """First byte: the way. zstd 0 to 3 (payload as it is, or compressed here), rans 4 to 6, field 7 to 9."""
     import zstandard
 
+    from lvc.codec import decode
     from lvc.entropy.clip import unpack_stacked, unpack_zstd
-    from lvc.entropy.rans import GopCoder
     from lvc.latents.clips import unpack_clip
     from lvc.latents.parameters import unpack_model
     from lvc.lvz import Clip
@@ -127,16 +100,19 @@ def entropy(data: bytes) -> None:
     if len(data) < 2:
         return
     way, count, payload = data[0] % 10, 1 + data[1] % 8, data[2:]
-    video, model, tables = rans()
+    model, video = codec()
     if way < 4:
         if way % 2:
             payload = zstandard.ZstdCompressor(write_content_size=True).compress(payload)
         (unpack_zstd if way < 2 else unpack_stacked)(payload, video.geometry, count)
-    elif way < 7:
-        coder = GopCoder(video.geometry, model, tables)
-        half = len(payload) // 8 * 4
-        for part in (payload[:half], payload[half:]) if way == 6 else (payload,):
-            coder.unpack(part, count)
+    elif way < 7:  # a key frame, and perhaps a clip after it
+        cut = len(payload) if way == 4 else len(payload) // 2
+        clips = [Clip(0, True, [0], [1], None, payload[:cut] or b"\0")]
+        if way > 4:
+            pts = list(range(1, count + 1))
+            clips.append(Clip(1, False, pts, [1] * count, None, payload[cut:] or b"\0"))
+        for _ in decode(iter(clips), video, model, threads=1):
+            pass
     else:
         from vector_cases import field_model, pack_model, replace
 
@@ -165,8 +141,11 @@ def entropy_seeds() -> list[bytes]:
 
     rng = random.Random(1)
     seeds = [bytes((way, n)) + rng.randbytes(4 * n * 8) for way in range(10) for n in (1, 3)]
-    seeds += [bytes((way, 0)) + struct.pack("<BBH", 0, 0, 5000) + bytes(400) for way in (1, 3)]
-    seeds += [bytes((4, n)) + b"\2\x88\x13" + b"\1" * n + rng.randbytes(64) for n in range(4)]
+    seeds += [bytes((way, 0)) + struct.pack("<BBBH", 0, 0, 0, 50) + bytes(400) for way in (1, 3)]
+    seeds += [bytes((4, 0)) + bytes([q]) + rng.randbytes(2 * q) for q in (8, 40, 100)]
+    seeds += [
+        bytes((5, n)) + rng.randbytes(40) + bytes([s, 40, 41, 4]) + rng.randbytes(36) for s in range(3) for n in (0, 3)
+    ]
     for way, exponent in ((7, None), (8, -3)):
         for clip in clips_only(LvzReader(io.BytesIO(of_tensors(packing=3, exponent=exponent))).records()):
             seeds.append(bytes((way, len(clip.pts) - 1)) + clip.payload)
@@ -195,18 +174,14 @@ def models(data: bytes) -> None:
 
 def models_seeds() -> list[bytes]:
     sys.path.insert(0, str(ROOT / "tests"))
-    from small_models import SMALL, codec, save
+    from small_models import model_file
 
-    from lvc.models.config import ModelConfig
-
-    sizes = {name: 2 for name in ("latent", "inter_latent", "hyper", "inter_width", "intra_width", "side")}
-    config = ModelConfig(**{**vars(SMALL), **sizes, "scale_hidden": 1})
-    with tempfile.TemporaryDirectory() as work:
-        data = save(codec(config=config), Path(work) / "x.safetensors").read_bytes()
+    data = model_file().read_bytes()
     length = int.from_bytes(data[:8], "little")
-    metadata = json.dumps({"__metadata__": {"config": config.to_json()}}).encode()
-    whole = data[8 : 8 + length] + b"\n" + data[8 + length :]
-    return [whole, metadata + b"\n", b"{}\n", data[:200], metadata.replace(b"latent", b"extra") + b"\n"]
+    head = json.loads(data[8 : 8 + length])["__metadata__"]
+    metadata = json.dumps({"__metadata__": {"lvc.model": head["lvc.model"]}}).encode()
+    programs = json.dumps({"__metadata__": head}).encode()
+    return [metadata + b"\n", programs + b"\n", b"{}\n", data[:200], metadata.replace(b"name", b"extra") + b"\n"]
 
 
 # --- a server's answers -----------------------------------------------------------------------------------------------

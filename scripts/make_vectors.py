@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from vector_cases import bad_cases, good_cases, other_cases  # noqa: E402
+from vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases  # noqa: E402
 
 from lvc.lvz import LvzReader  # noqa: E402
 
@@ -32,12 +32,12 @@ LAYOUT = """8 signature
 1 rotation|1 flags|3 primaries, transfer, matrix 2|2 color_range, chroma_location 0|1 bit_depth 8|2 chroma 400
 5 source_pix_fmt "gray"|8 gop_seconds 0.0|2 temporal_stride, temporal_lead 1|1 planes: 1|2 name "z"
 1 dtype 2, int16|1 plane_flags: in_key, in_predicted|1 channels 2|1 stride 16|4 crc
-4 `CLIP`|4 length 29|1 flags: key, gop_end|1 first_frame 0|1 n_frames 1|1 frames_per_clip 1
-2 pts_differences: base 0, width 0|1 last_duration 1|1 size 17|4 latents_crc
-4 payload: magic number of zstd|1 single segment, size in one byte|1 content size 8|3 one raw block of 8 bytes, the last
-2 kind 0, zero|2 quality 5000|1 value 7|1 -128: escaped|2 escaped value -300|4 crc
+4 `CLIP`|4 length 31|1 flags: key, gop_end|1 first_frame 0|1 n_clips 1|2 clip_frames: base 1, width 0
+2 pts_differences: base 0, width 0|1 last_duration 1|1 size 18|4 latents_crc
+4 payload: magic number of zstd|1 single segment, size in one byte|1 content size 9|3 one raw block of 9 bytes, the last
+1 structure 0|2 kind 0, zero|2 quality 50|1 value 7|1 -128: escaped|2 escaped value -300|4 crc
 4 `INDX`|4 length 4|1 entry_kind 0, GOP|1 offset_step 122|1 frame_step 0|1 pts_step 0|4 crc
-4 `TAIL`|4 length 72|8 index_offset 163|8 frame_count 1|8 clip_count 1|8 start_pts 0|8 end_pts 1|32 sha256|4 crc"""
+4 `TAIL`|4 length 72|8 index_offset 165|8 frame_count 1|8 clip_count 1|8 start_pts 0|8 end_pts 1|32 sha256|4 crc"""
 
 
 def worked_example(data: bytes) -> str:
@@ -66,7 +66,8 @@ README = """# Conformance vectors for `.lvz` version 1
 
 Written by `scripts/make_vectors.py`; do not edit. `expected.json` says of every file what it shows, the error class
 and exit code that a reader must give with the default limits (section 12 of `../lvz.md`), and for good files what is
-counted in them. `SHA256SUMS` is for `sha256sum -c`.
+counted in them. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
+on (`lvz_reader.py --base`). `SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |
 |---|---|
@@ -84,10 +85,12 @@ def build() -> dict[str, bytes]:
     """File name → content, of everything in the folder."""
     cases = {**good_cases(), **bad_cases(), **other_cases()}
     expected = {}
-    files = {}
+    files = {"base-model.bin": BASE_MODEL}
     for name in sorted(cases):
         data, shows, error = cases[name]
         entry: dict[str, object] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
+        if "-delta" in name or name == "bad-limit-model":
+            entry["base_model"] = "base-model.bin"
         if error is None:
             s = LvzReader(io.BytesIO(data)).verify()
             entry["counts"] = {

@@ -4,7 +4,7 @@
 #   scripts/train_gpu.sh 9          # minutes, unpacking included
 #
 # docs/training-gpu.md tells the whole of it. Results go to $OUT; full states stay in .gpu-run/ for a second call on the
-# same machine. INTRA and INTER hold more options of research/train_intra.py and train_inter.py, DEVICE says where
+# same machine. INTRA and INTER hold more options of lvc.training.intra and lvc.training.inter, DEVICE says where
 # to run, ONLY=intra or ONLY=inter what, and COMPILE= that nothing is compiled.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -24,12 +24,12 @@ left() { python3 -c "import time; print(int($until - time.time()))"; }
 
 # Again where one fails: first without compilation, the likeliest cause.
 train() {
-    local name=$1 script=$2
-    shift 2
+    local name=$1
+    shift
     local options=$compile
     for _ in 1 2 3; do
         # shellcheck disable=SC2086
-        python3 "research/$script" "$@" --device "$device" --minutes "$minutes" --until "$until" --report "${REPORT:-10}" \
+        python3 -m "lvc.training.$name" "$@" --device "$device" --minutes "$minutes" --until "$until" --report "${REPORT:-10}" \
             --save "${SAVE:-60}" --export "$out" --resume ".gpu-run/$name.flat.pt" ".gpu/$name.pt" $options 2>&1 |
             sed -u "s/^/$name /" && return
         echo "$name failed, $(left) s left"
@@ -49,12 +49,12 @@ train() {
     pids=()
     # shellcheck disable=SC2086
     if [ "${ONLY:-intra}" = intra ]; then
-        train intra train_intra.py .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
+        train intra .gpu-run/data/stills .gpu-run/intra.pt --resident $intra &
         pids+=($!)
     fi
     # shellcheck disable=SC2086
     if [ "${ONLY:-inter}" = inter ]; then
-        train inter train_inter.py .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
+        train inter .gpu-run/data/clips .gpu/intra.pt .gpu-run/inter.pt $inter &
         pids+=($!)
     fi
     failed=0

@@ -23,6 +23,8 @@ from lvc.latents.field import PASSES, FieldModel, PassWeights
 from lvc.latents.parameters import pack_model
 from lvc.limits import DEFAULT
 from lvc.lvz import (
+    MODEL_DELTA,
+    MODEL_WHOLE,
     Attachment,
     Chapter,
     Clip,
@@ -31,6 +33,7 @@ from lvc.lvz import (
     Header,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PlaneSpec,
@@ -38,6 +41,7 @@ from lvc.lvz import (
     Side,
     TensorSet,
     VideoDescriptor,
+    codec_planes,
 )
 from lvc.lvz import chunks as c
 from lvc.lvz.index import pack_index, pack_tail, unpack_tail
@@ -68,7 +72,7 @@ def raw_zstd(content: bytes) -> bytes:
 
 def latents(video: VideoDescriptor, kind: int, number: int) -> FrameLatents:
     """Made by a formula; one value in 17 needs an escape, a third of the blocks is skipped."""
-    frame = FrameLatents(kind, 100 * (number % 101))
+    frame = FrameLatents(kind, number % 101)
     geometry = video.geometry
     for p, spec in enumerate(video.planes):
         if not spec.present(kind):
@@ -138,13 +142,13 @@ TINY = VideoDescriptor(
 )  # fmt: skip
 # zstd 1.5.7, level 12, of the content that `make_clip(CODEC, 0, 3, True)` packs
 COMPRESSED = bytes.fromhex(
-    "28b52ffd20c455020092c40b13c0a5d001adeae0f4efba790dabfff255b193528b858336cd5b7a8f6c1a596b6f0316c144b646cf75"
-    "d7d5802bb86a090038c7a0ca5614feec2cc5dcee4645c4b9038cbb8ae204"
+    "28b52ffd20c5450200a2440b11d015860303a015080581561001684a520a8743827c869bb8437c863066dfc121b0109b11cf32cb0a"
+    "90995505090038c7a0ca5614feec2cc5dcee4645c4b9038c0b15e509"
 )
 
 
 def tiny() -> bytes:
-    frame = FrameLatents(0, 5000, {"z": np.array([[[7]], [[-300]]], np.int16)})
+    frame = FrameLatents(0, 50, {"z": np.array([[[7]], [[-300]]], np.int16)})
     crc = latents_crc([frame], TINY.geometry)
     item = Clip(0, True, [0], [1], crc, packed([frame], TINY))
     return write(TINY, lambda w: w.write_clip(item), head=Header("tiny"))
@@ -183,10 +187,26 @@ def foreign() -> bytes:
     return write(video, lambda w: [w.write_clip(x) for x in clips] and None, head=Header("someone/vae"))
 
 
-def rans() -> bytes:
-    video = replace(CODEC, packing=4)
-    items = [Clip(2 * i, i == 0, [2002 * i, 2002 * i + 1001], [1001] * 2, 99, b"opaque" * (i + 1)) for i in range(2)]
-    return write(video, lambda w: [w.write_clip(x) for x in items] and None)
+def rans(sizes: tuple[int, ...] = (1, 5, 3), payload: bytes = b"opaque") -> bytes:
+    """Key frames alone and clips after them; each frame has a check. Payloads mean nothing."""
+    video = replace(CODEC, packing=5, planes=codec_planes(3, 2, 4, 2), checks=True)
+
+    def fill(w: LvzWriter) -> None:
+        first = 0
+        for number, count in enumerate(sizes):
+            times = [1001 * i for i in range(first, first + count)]
+            checks = tuple(i * 0x9E3779B1 % (1 << 32) for i in range(first, first + count))
+            w.write_clip(Clip(first, number == 0, times, [1001] * count, None, payload * (number + 1), checks))
+            first += count
+
+    return write(video, fill)
+
+
+def checked(count: int) -> bytes:
+    """Packing zstd with checks."""
+    video = replace(TINY, checks=True)
+    item = make_clip(video, 0, count, True, list(range(count)))
+    return write(video, lambda w: w.write_clip(replace(item, checks=(0xDEADBEEF,) * count)), head=Header("tiny"))
 
 
 def appended() -> bytes:
@@ -247,6 +267,24 @@ def with_features() -> bytes:
         w.write_features(FeatureTrack("frame64", bytes(range(8)), 4, [0], bytes(range(252, 256))))
         clip_and_packet(w)
     return out.getvalue()
+
+
+BASE_MODEL = bytes(n * n % 251 for n in range(1024))
+MODEL = BASE_MODEL[:700] + b"delta" + BASE_MODEL[700:]
+# zstd 1.5.7, level 19, of MODEL with BASE_MODEL as its dictionary
+DELTA = bytes.fromhex("28b52ffd600503bd0000300064656c7461040041feabaaaadfd40090580a2e9e57")
+
+
+def with_model(chunk: ModelChunk, of: bytes = MODEL) -> bytes:
+    head = replace(HEAD, model_sha256=hashlib.sha256(of).digest())
+    out = io.BytesIO()
+    with LvzWriter(out, head, CODEC, (AUDIO,), Metadata({"title": "x"}), model_chunk=chunk) as w:
+        clip_and_packet(w)
+    return out.getvalue()
+
+
+def with_delta(frame: bytes, of: bytes = MODEL, base: bytes = BASE_MODEL) -> bytes:
+    return with_model(ModelChunk(MODEL_DELTA, frame, hashlib.sha256(base).digest()), of)
 
 
 # --- taking files apart and putting them together again ---------------------------------------------------------------
@@ -372,12 +410,20 @@ def good_cases() -> dict[str, Case]:
         "good-everything": (everything(), "audio, a subtitle without all times, tags twice, chapters", None),
         "good-variable-rate": (variable_rate(), "unknown frame rate, negative pts, rotation, mirror", None),
         "good-foreign-vae": (foreign(), "latents of a video VAE: stride in time, scale and zero, error bound", None),
-        "good-rans": (rans(), "packing rans, which these readers do not unpack", None),
+        "good-rans": (
+            rans(),
+            "packing rans with clips of 1, 5 and 3 frames and checks of 4 bits; payloads mean nothing",
+            None,
+        ),
+        "good-rans-checks": (rans((1, 2), bytes(480)), "the same, checks of 8 bits", None),
+        "good-checks": (checked(3), "packing zstd with checks of frames", None),
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
         "good-features": (with_features(), "vectors of what frames show", None),
         "good-side": (with_side(), "what the video has beside its pictures, a cover and a font", None),
         "good-origin": (with_origin(), "what the file was made from", None),
+        "good-model": (with_model(ModelChunk(MODEL_WHOLE, MODEL)), "the model itself", None),
+        "good-model-delta": (with_delta(DELTA), "a model that builds on base-model.bin", None),
         "good-tensors": (of_tensors(), "latents that came as tensors, with a rotation", None),
         "good-tensors-exact": (of_tensors(exponent=-3), "tensors that come back bit for bit", None),
         "good-field": (of_tensors(packing=3), "packing field, which the second reader does not unpack", None),
@@ -403,8 +449,9 @@ def bad_cases() -> dict[str, Case]:
     sep = write(CODEC, three_gops, chunk_bytes=0)
     parts = split(sep)
     head, video, clips, index, tail = parts[0], parts[1], parts[2:-2], parts[-2], parts[-1]
-    content = struct.pack("<BBHbbh", 0, 0, 5000, 7, -128, -300)
+    content = struct.pack("<BBBHbbh", 0, 0, 0, 50, 7, -128, -300)
     pkts = write(CODEC, clip_and_packet, (AUDIO,))
+    model = with_model(ModelChunk(MODEL_WHOLE, MODEL))
     flipped = bytearray(base)
     flipped[base.index(b"CLIP") + 60] ^= 4
     bad, cut = "CorruptError", "TruncatedError"
@@ -437,6 +484,24 @@ def bad_cases() -> dict[str, Case]:
         "bad-attachment-short": (
             with_sha([head, video, (c.ATTA, COVER[1][:-2]), *clips, index, tail]), "aTTa ends in its data", bad,
         ),
+        "bad-early-model": (
+            with_sha([split(model)[0], split(model)[3], *split(model)[1:3], *split(model)[4:]]), "MODL, then VSTR", bad,
+        ),
+        "bad-two-models": (with_sha([*split(model)[:4], *split(model)[3:]]), "MODL twice", bad),
+        "bad-late-model": (with_sha([*split(model)[:3], *split(model)[4:-2], *split(model)[3:4], *split(model)[-2:]]),
+                           "MODL behind clips", bad),  # fmt: skip
+        "bad-model-hash": (edit(model, c.MODL, lambda p: p.__setitem__(9, p[9] ^ 1)), "HEAD names another model", bad),
+        "bad-model-short": (edit(with_delta(DELTA), c.MODL, setslice(20, None, b"")), "MODL ends in its hash", bad),
+        "bad-model-delta-hash": (with_delta(DELTA, BASE_MODEL), "the delta makes another model", bad),
+        "bad-model-delta-magic": (with_delta(b"\0" + DELTA[1:]), "no zstd frame", bad),
+        "bad-model-delta-no-size": (
+            with_delta(b"\x28\xb5\x2f\xfd\x00\x00\x49\x00\x00" + content, content), "declares no size", bad,
+        ),
+        "bad-model-delta-window": (
+            with_delta(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 9) + raw_zstd(content)[6:], content),
+            "a window of 128 MiB", bad,
+        ),
+        "bad-model-delta-trailing": (with_delta(DELTA + b"x"), "a byte after the zstd frame", bad),
         "bad-two-tensors": (with_sha([*split(of_tensors())[:3], *split(of_tensors())[2:]]), "LTNT twice", bad),
         "bad-late-tensors": (
             with_sha([*split(of_tensors())[:2], *split(of_tensors())[3:-2], split(of_tensors())[2],
@@ -467,10 +532,16 @@ def bad_cases() -> dict[str, Case]:
         "bad-repeat": (with_sha([head, video, clips[0], *clips, index, tail]), "a clip comes twice", bad),
         "bad-pts": (one_frame_pts(), "pts go back from one chunk to the next", bad),
         "bad-gop-goes-on": (edit(sep, c.CLIP, lambda p: p.__setitem__(0, p[0] | 2), 0), "gop_end, but it goes on", bad),
-        "bad-clip-sizes": (edit(small, c.CLIP, setter(7, 0x7F)), "a clip larger than its chunk", bad),
+        "bad-clip-sizes": (edit(small, c.CLIP, setter(8, 0x7F)), "a clip larger than its chunk", bad),
         "bad-many-clips": (
             edit(small, c.CLIP, lambda p: p.__setitem__(slice(2, 3), b"\xff\xff\xff\xff\x7f")),
-            "34 billion frames in 30 bytes", bad,
+            "34 billion clips in 30 bytes", bad,
+        ),
+        "bad-no-clips": (edit(small, c.CLIP, setter(2, 0)), "a CLIP without clips", bad),
+        "bad-checks-short": (edit(checked(1), c.CLIP, setslice(13, None, b"")), "CLIP ends before its checks", bad),
+        "bad-clip-without-frames": (edit(small, c.CLIP, setter(3, 0)), "a clip of no frames", bad),
+        "bad-checks-padding": (
+            edit(checked(1), c.CLIP, lambda p: p.__setitem__(14, p[14] | 0x10)), "a bit behind the checks is set", bad,
         ),
         "bad-stream": (edit(pkts, c.PKTS, setter(0, 1)), "packets of a stream that is not described", bad),
         "bad-packet-count": (edit(pkts, c.PKTS, setter(1, 0)), "a group without packets", bad),
@@ -490,13 +561,13 @@ def bad_cases() -> dict[str, Case]:
         "bad-zstd-magic": (one_clip(b"\0" + raw_zstd(content)[1:]), "no zstd frame", bad),
         "bad-zstd-size": (one_clip(b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0"),
                           "declares 1 TiB", bad),  # fmt: skip
-        "bad-zstd-no-size": (one_clip(b"\x28\xb5\x2f\xfd\x00\x00\x41\x00\x00" + content), "declares no size", bad),
-        "bad-zstd-window": (one_clip(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 8) + raw_zstd(content)[6:]),
+        "bad-zstd-no-size": (one_clip(b"\x28\xb5\x2f\xfd\x00\x00\x49\x00\x00" + content), "declares no size", bad),
+        "bad-zstd-window": (one_clip(b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", 9) + raw_zstd(content)[6:]),
                             "a window of 128 MiB", bad),  # fmt: skip
         "bad-zstd-trailing": (one_clip(raw_zstd(content) + b"x"), "a byte after the zstd frame", bad),
-        "bad-frame-kind": (one_clip(raw_zstd(b"\x02" + content[1:])), "a frame of kind 2", bad),
-        "bad-frame-quality": (one_clip(raw_zstd(b"\0\0\xff\xff" + content[4:])), "quality 65535", bad),
-        "bad-key-kind": (one_clip(raw_zstd(b"\x01" + content[1:])), "a key clip begins with a predicted frame", bad),
+        "bad-frame-kind": (one_clip(raw_zstd(b"\0\x02" + content[2:])), "a frame of kind 2", bad),
+        "bad-frame-quality": (one_clip(raw_zstd(b"\0\0\0\xff\xff" + content[5:])), "quality 65535", bad),
+        "bad-key-kind": (one_clip(raw_zstd(b"\0\x01" + content[2:])), "a key clip begins with a predicted frame", bad),
         "bad-escape": (one_clip(raw_zstd(content[:-2] + b"\x05\x00")), "a small value is escaped", bad),
         "bad-values-short": (one_clip(raw_zstd(content[:-2])), "an escaped value is missing", bad),
         "bad-values-long": (one_clip(raw_zstd(content + b"\0")), "a byte too many", bad),
@@ -504,9 +575,14 @@ def bad_cases() -> dict[str, Case]:
 
 
 def many_frames(payload: bytearray) -> None:
-    """65537 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
-    payload[2:4] = b"\x81\x80\x04\x40"
-    payload[7:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
+    """65600 in 1025 clips, each with a size, a checksum and one byte; only the number is wrong."""
+    payload[2:5] = b"\x81\x08\x80\x01\x00"
+    payload[10:] = (b"\1" + bytes(4)) * 1025 + b"\1" * 1025
+
+
+def large_planes() -> bytes:
+    video = VideoDescriptor(16384, 4096, (PlaneSpec("z", "int8", 1, 2),), 1, time_base=(1, 25))
+    return write(video, lambda w: w.write_clip(Clip(0, True, [0], [1], 0, b"\0")), head=Header("large"))
 
 
 def empty_packets(payload: bytearray) -> None:
@@ -516,7 +592,7 @@ def empty_packets(payload: bytearray) -> None:
 
 def zeros() -> bytes:
     """One frame with more than 2^26 values, all 0, in run-length blocks of zstd."""
-    size = 4 + (1 << 26) + 48 * (1 << 16)
+    size = 5 + (1 << 26) + 48 * (1 << 16)
     blocks = []
     for start in range(0, size, 1 << 17):
         length = min(1 << 17, size - start)
@@ -553,23 +629,44 @@ def other_cases() -> dict[str, Case]:
         "unsupported-critical-chunk": (with_sha([*parts[:2], (b"NEWC", b"?"), *parts[2:]]), "a new chunk", new),
         "unsupported-reserved-type-bit": (with_sha([*parts[:2], (b"newc", b"?"), *parts[2:]]), "small letter 3", new),
         "unsupported-earlier-packing": (edit(small, c.VSTR, setter(0, 2)), "packing 2", new),
+        "unsupported-old-rans": (edit(small, c.VSTR, setter(0, 4)), "packing 4", new),
         "unsupported-packing": (edit(small, c.VSTR, setter(0, 9)), "packing 9", new),
+        "unsupported-model-kind": (edit(with_delta(DELTA), c.MODL, setter(0, 2)), "MODL of kind 2", new),
+        "unsupported-rans-depth": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\xa4\x03") - 1, 12)), "12 bits in packing rans", new,
+        ),
+        "unsupported-rans-chroma": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\xa4\x03"), 0xA6)), "packing rans with 4:2:2", new,
+        ),
+        "unsupported-rans-stride": (
+            edit(rans(), c.VSTR, lambda p: p.__setitem__(p.index(b"\x08\x09key_hyper") - 2, 2)),
+            "packing rans with a temporal stride of 2", new,
+        ),
         "unsupported-element": (edit(of_tensors(), c.LTNT, setter(0, 4)), "tensors of element type 4", new),
         "unsupported-dtype": (edit(small, c.VSTR, lambda p: p.__setitem__(-4, 7)), "plane of dtype 7", new),
         "unsupported-plane-flag": (edit(small, c.VSTR, setslice(-3, -2, b"\x43")), "a plane's reserved flag", new),
-        "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 2)), "a reserved flag of VSTR", new),
-        "unsupported-clip-flag": (edit(small, c.CLIP, setter(0, 0x13)), "a reserved flag of CLIP", new),
+        "unsupported-video-flag": (edit(small, c.VSTR, setter(11, 4)), "a reserved flag of VSTR", new),
+        "unsupported-clip-flag": (edit(small, c.CLIP, setter(0, 0x43)), "a reserved flag of CLIP", new),
+        "unsupported-check-size": (edit(small, c.CLIP, setter(0, 0x13)), "a size of checks that there are not", new),
         "unsupported-stream-kind": (edit(base, c.CSTR, setter(1, 4)), "a copied stream of kind 4", new),
         "bad-limit-chunk": (
             small[: small.index(b"CLIP")] + c.CLIP + b"\xfe\xff\xff\xff", "a chunk of 4 GiB is declared", big,
         ),
         "bad-limit-side": (edit(small, c.VSTR, setslice(1, 2, b"\xff\xff\x7f")), "width 2^21", big),
-        "bad-limit-frames": (edit(small, c.CLIP, setter(2, 0x7F, 0x7F)), "127 frames in a clip", big),
+        "bad-limit-frames": (edit(small, c.CLIP, setslice(3, 4, b"\xfe\x01")), "127 frames in a clip", big),
+        "bad-limit-rans-frames": (edit(rans(), c.CLIP, setter(3, 66, 0)), "33 frames in a clip of packing rans", big),
         "bad-limit-values": (
             edit(small, c.VSTR, lambda p: p.__setitem__(slice(None), many_values(p))),
             "65535 channels at stride 1 of 128x128", big,
         ),
-        "bad-limit-group": (edit(small, c.CLIP, many_frames), "65537 frames in a chunk", big),
+        "bad-limit-clip-values": (
+            edit(large_planes(), c.CLIP, setslice(3, 4, b"\x80\x01")), "64 frames of 2^24 values in a clip", big,
+        ),
+        "bad-limit-group": (edit(small, c.CLIP, many_frames), "65600 frames in a chunk", big),
+        "bad-limit-model": (
+            with_delta(b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0"),
+            "a delta that declares a model of 1 TiB", big,
+        ),
         "bad-limit-packets": (edit(pkts, c.PKTS, empty_packets), "4096 packets without a byte", big),
         "bad-limit-content": (zeros(), "68 million zeros in a zstd frame of 2 kB", big),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import struct
 from typing import Any
 
 import numpy as np
-from rans_reference import Stream, cumulative
+from ans_reference import Stream, cumulative
 
 Place = tuple[int, int]
 

@@ -1,32 +1,21 @@
-"""Small models with random weights, and synthetic pictures for them: nothing here needs data or training.
-
-`sane` starts like a training run (principal components of synthetic pictures), so that it codes as a codec should;
-`wild` has random integer networks, so that every probability table is in use.
-"""
+"""The model that is shipped, under another name, and synthetic pictures for it: nothing here needs data or training."""
 
 from __future__ import annotations
 
 import atexit
 import functools
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 
+from lvc.engine import program
 from lvc.media.types import Frame, VideoFormat
-from lvc.models import Model, load_model
-from lvc.models.config import ModelConfig
-from lvc.models.network import Codec, to_patches
-from lvc.training.start import blocks, pca_start
-from lvc.training.tables import build_tables
+from lvc.models import Model, default_model_path, load_model
 
-SMALL = ModelConfig(
-    name="small", latent=32, inter_latent=24, hyper=4, inter_width=32, inter_encoder_blocks=1, inter_decoder_blocks=1,
-    intra_width=32, intra_encoder_blocks=1, intra_decoder_blocks=1, side=16, scale_hidden=16,
-)  # fmt: skip
+NAME = "small"
 
 
 @functools.cache
@@ -60,37 +49,14 @@ def video(height: int, width: int) -> VideoFormat:
     return VideoFormat(width, height, (1, 25), (25, 1))
 
 
-def _samples(y: np.ndarray, uv: np.ndarray) -> torch.Tensor:
-    return to_patches(torch.from_numpy(y)[None, None] / 255 - 0.5, torch.from_numpy(uv)[None] / 255 - 0.5)
-
-
-def codec(kind: str = "sane", config: ModelConfig = SMALL, seed: int = 1) -> Codec:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = Codec(config)
-        shown = [_samples(*planes(128, 128, 0.0, s)) for s in range(8)]
-        moved = [_samples(*planes(128, 128, 0.3, s)) for s in range(8)]
-        pca_start(net.intra, torch.cat([blocks(p) for p in shown]))
-        pca_start(net.inter, torch.cat([blocks(a - b) for a, b in zip(shown, moved, strict=True)]))
-        if kind == "wild":
-            for one in (net.intra, net.inter):
-                for scale in (one.scale1, one.scale2):
-                    for layer in (scale.first, scale.second, scale.last):
-                        torch.nn.init.normal_(layer.weight, std=3.0 * layer.weight.shape[1] ** -0.5)
-                    torch.nn.init.normal_(scale.last.bias, std=1.0)
-    return net
-
-
-def save(net: Codec, path: Path) -> Path:
-    save_file({**net.state_dict(), **build_tables(net)}, path, {"config": net.config.to_json()})
+@functools.cache
+def model_file(name: str = NAME) -> Path:
+    """Other names are other models: files with other hashes."""
+    path = _folder() / f"{name}.safetensors"
+    program.save(program.load(default_model_path()), path, {"lvc.model": json.dumps({"name": name})})
     return path
 
 
 @functools.cache
-def model_file(kind: str = "sane") -> Path:
-    return save(codec(kind), _folder() / f"{kind}.safetensors")
-
-
-@functools.cache
-def model(kind: str = "sane", dtype: torch.dtype = torch.float32) -> Model:
-    return load_model(model_file(kind), dtype=dtype)
+def model() -> Model:
+    return load_model(model_file())

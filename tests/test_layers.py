@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "entropy": {"numpy", "zstandard", "constriction"},
     "media": {"av", "numpy", "imageio_ffmpeg"},
     "models": {"torch", "numpy", "safetensors", "diffusers"},
-    "codec": {"torch", "numpy"},
+    "codec": {"numpy"},
     "latents": {"torch", "numpy", "safetensors", "zstandard"},
     "features": {"numpy", "safetensors"},
     "files": set(),

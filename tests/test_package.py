@@ -31,8 +31,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_inside(installed: Path) -> None:
     inside = {p.relative_to(installed / "lvc").as_posix() for p in (installed / "lvc").rglob("*") if p.is_file()}
     source = {p.relative_to(ROOT / "lvc").as_posix() for p in (ROOT / "lvc").rglob("*.py")}
-    assert source | {"py.typed", "codec/native.c", "checkpoints/default.safetensors"} <= inside
-    assert {"engine/_engine.so", "engine/rans.c", "engine/rans.h", "codec/_native.so"} <= inside
+    assert source | {"py.typed", "checkpoints/default.safetensors"} <= inside
+    assert {"engine/_engine.so", "engine/rans.c", "engine/rans.h"} <= inside
     assert not [name for name in inside if name.startswith("tests") or name.endswith((".pyc", ".jsonl"))]
     assert len(list(installed.glob("lvc-*.dist-info/licenses/LICENSE"))) == 1
 
@@ -74,5 +74,8 @@ def test_constraints_pin_every_dependency_within_its_range() -> None:
             assert version >= bound if operator == ">=" else version < bound, requirement
     core = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}  # type: ignore[index]
     assert core == {"torch", "av", "numpy", "typer", "zstandard", "rich"} | {
-        "safetensors", "constriction", "urllib3", "pillow"  # weights, entropy coding, addresses, contact sheets
+        "safetensors",
+        "constriction",
+        "urllib3",
+        "pillow",  # weights, entropy coding, addresses, contact sheets
     }

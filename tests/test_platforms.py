@@ -1,4 +1,4 @@
-"""What other platforms lack, simulated: modules and operators that are absent, new processes instead of forks, names
+"""What other platforms lack, simulated: modules that are absent, new processes instead of forks, names
 whose letters' case counts for nothing, other separators of paths."""
 
 from __future__ import annotations
@@ -6,24 +6,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import lvc  # noqa: E402
-from lvc.codec.settings import EncodeSettings  # noqa: E402
-from lvc.codec.video import decode, encode  # noqa: E402
 from lvc.errors import CorruptError  # noqa: E402
 from lvc.jobs import tree  # noqa: E402
 from lvc.latents.unpack import _parts  # noqa: E402
-from lvc.lvz import VideoDescriptor  # noqa: E402
-from lvc.models import load_model  # noqa: E402
-from lvc.models.fused import available  # noqa: E402
-from lvc.models.load import fast_dtype  # noqa: E402
 from lvc.remote.addresses import is_address  # noqa: E402
 
 PACKAGE = Path(lvc.__file__).parent
@@ -56,34 +47,6 @@ assert len(list(MediaReader("a.y4m"))) == 3
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in PyTorch's wheels for macOS on ARM: no operator of oneDNN."""
-    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-
-
-def test_the_codec_runs_without_operators_of_onednn(without_onednn: None) -> None:
-    from small_models import frame, model_file, video
-
-    assert fast_dtype(torch.device("cpu")) == torch.float32 and not available()
-    model = load_model(model_file())
-    frames = [frame(n, 48, 64, n / 4) for n in range(4)]
-    shown = video(48, 64)
-    described = VideoDescriptor(**vars(shown), planes=model.planes, packing=4, gop_seconds=10.0)
-    clips = list(encode(iter(frames), shown, model, EncodeSettings(effort=4)))
-    assert model.codec.intra._fused is None
-    decoded = list(decode(iter(clips), described, model))
-    assert [f.pts for f in decoded] == [0, 1, 2, 3]
-    assert all(np.abs(a.y.astype(int) - b.y).mean() < 30 for a, b in zip(frames, decoded, strict=True))
-
-
-def test_no_operator_is_asked_for_before_it_is_known_to_be_there() -> None:
-    """Two places call oneDNN's operators: one under a guard, the other only after `available`."""
-    found = {p.name for p in PACKAGE.rglob("*.py") if "torch.ops.mkldnn" in p.read_text("utf-8")}
-    assert found == {"fused.py", "load.py"}
 
 
 def test_names_that_differ_in_case_alone_get_outputs_of_their_own(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import signal
 import sys
 import threading
+import warnings
 from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
@@ -17,6 +19,8 @@ from typer.core import TyperCommand
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
+from lvc.engine.library import chosen
+from lvc.errors import LvcError
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
@@ -43,14 +47,19 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"lvc {__version__}")
+        try:
+            print(f"lvc {__version__} (engine {chosen()})")
+        except LvcError as error:
+            print(f"lvc: error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
         raise typer.Exit
 
 
 @app.callback()
 def lvc(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show version and engine, and exit."),
     ] = False,
 ) -> None:
     pass
@@ -108,6 +117,7 @@ def main() -> None:
     if any([remember(argument) for argument in sys.argv[1:]]):
         # whoever writes, and be it a traceback: passwords and signatures stay in this process
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
+    warnings.showwarning = _warned
     code: object = 0
     try:
         app(prog_name="lvc")
@@ -125,6 +135,12 @@ def main() -> None:
         # end with SIGINT instead of the code if an import was interrupted
         os._exit(code)
     sys.exit(code)
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    """What Python code is told by a warning is one line here."""
+    with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed
+        print(f"lvc: warning: {message}", file=sys.stderr, flush=True)
 
 
 def _flushed(code: int) -> int:

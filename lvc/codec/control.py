@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from ..models.config import level_to_code
-from .settings import P_LEVEL_RANGE, EncodeSettings
+from .settings import LEVEL_RANGE, EncodeSettings
 
 OCTAVES_PER_LEVEL = 0.5
 """About how many times 2 the rate grows with a level: the slope that corrections are made with."""
@@ -28,25 +27,16 @@ FOLLOW = 0.5
 """Share of the news about what clips cost that is believed at once."""
 LEAST = 0.15
 """Share of the target rate that is allowed however much is owed."""
-RAISE, LARGEST_RAISE = 0.6, 3.2
-"""Levels that a key frame is raised for every halving of what changes after it, and at most (decision 004)."""
-
-
-def key_raise(novelty: float) -> float:
-    """Levels that a key frame is worth more than the predicted frames after it, which inherit what it shows. `novelty`:
-    what prediction misses of these, as a share of what would be missed without it; 1 or more: nothing lasts."""
-    return min(RAISE * math.log2(1 / min(max(novelty, 1e-3), 1.0)), LARGEST_RAISE)
 
 
 class Control(Protocol):
-    """`code` is asked before every frame; `measured` and `packed` tell what came of it."""
+    """`level` (log2 λ) is asked before every clip; `measured` and `packed` tell what came of it."""
+
+    level: float
 
     wants_sizes: bool
     """Whether `packed` must be called before the next clip begins."""
     wants_psnr: bool
-
-    def code(self, raised: float) -> int:
-        """The u16 `quality` of the next frame, so many levels above a predicted one's."""
 
     def measured(self, psnr: float) -> None:
         """PSNR 6:1:1 of the frame just coded."""
@@ -63,9 +53,6 @@ class Constant:
     def __init__(self, settings: EncodeSettings) -> None:
         self.level = settings.level
 
-    def code(self, raised: float) -> int:
-        return level_to_code(self.level + raised)
-
     def measured(self, psnr: float) -> None:
         pass
 
@@ -73,7 +60,7 @@ class Constant:
         pass
 
     def _move(self, levels: float) -> None:
-        low, high = P_LEVEL_RANGE
+        low, high = LEVEL_RANGE
         self.level = min(max(self.level + min(max(levels, -STEP), STEP), low - 1.0), high)
 
 
@@ -91,7 +78,7 @@ class Bitrate(Constant):
         self._elapsed = self._spent = 0.0
         self._keys: list[tuple[float, float, float]] = []  # bits above an ordinary clip's, begin and end of paying
         self._saving: list[tuple[float, float, float]] = []
-        low, high = P_LEVEL_RANGE
+        low, high = LEVEL_RANGE
         self._cost = math.log2(samples * USUAL_RATE) - OCTAVES_PER_LEVEL * (low + high) / 2
         """log2 of the bits a second at level 0."""
         self._clips = 0
@@ -143,10 +130,6 @@ class Quality(Constant):
         super().__init__(settings)
         self._target, self._sum, self._count = target, 0.0, 0
         self._tell = settings.told_psnr
-
-    def code(self, raised: float) -> int:
-        # where nothing moves, frames have the key frame's PSNR for good, whatever their own level
-        return super().code(min(raised, 1.2))
 
     def measured(self, psnr: float) -> None:
         if self._tell is not None:

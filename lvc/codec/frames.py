@@ -1,182 +1,302 @@
-"""One frame at a time: 8-bit planes ↔ integer latents, in a closed loop over reconstructions in integers.
+"""One frame at a time: planes of 12-bit samples ↔ symbols in an entropy-coded stream, by the engine's integers alone.
 
-Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16. The *reference* is the reconstruction
-before it is rounded to 8 bits: int16, sixteenths of a sample (`compensate.FRACTION`).
+Planes are padded: luma int16 [H,W], chroma int16 [2,H/2,W/2], H and W multiples of 16, samples 0 … 4095. What the
+decoder does is the law (formats/decoder.md); the encoder decides.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-import torch
+import numpy.typing as npt
 
-from ..entropy.clip import KIND_KEY, KIND_PREDICTED, FrameLatents
-from ..entropy.rans import COPY, HYPER, LATENT, MOTION, SKIP
-from ..models.config import code_to_level
+from ..engine import motion, planes
+from ..engine.coder import Coder
+from ..engine.motion_reference import LONGEST
+from ..engine.nets import Workspace
+from ..engine.planes import KEY_OFFSET, KEY_SHIFT
+from ..engine.program import TABLES
+from ..errors import CorruptError
 from ..models.load import Model
-from ..models.network import PATCH, checkerboard
-from .choice import Plan, Symbols, block_gain, choose_copy, code_symbols, plan_symbols, without_harm
-from .compensate import TOP, compensate, in_8_bits
-from .perceptual import block_weights
-from .refine import refine
+from .payload import QUALITIES, level_of
+from .pyramid import PLACES
 from .settings import Effort
-from .sparse import Coded
 
-Planes = tuple[np.ndarray, np.ndarray]
+Planes = motion.Planes
+Array = npt.NDArray[Any]
+SCALE = 4080.0
+"""Sample values of a range of 1: 255 in 12 bits."""
+OFFSET = 2040
+CODED_BITS, COPY_BITS, LINEAR_GAIN = 10.0, 2.5, 1.25
+"""A block gets symbols when they save so many bits' worth of error beyond their own, and is copied when the networks
+save no more. What the linear path alone would save is a little less than what is saved in the end."""
+BIT_OF_SYMBOL, BITS_OF_DOUBLING = 3.5, 2.0
+"""About what a symbol costs that is not 0."""
+ROUNDING = np.full(TABLES, 7, np.uint8)
+"""Sixteenths of a step that are added before latents are cut off: less than a half, since smaller symbols are cheaper
+(−1.4 % of the bits at equal PSNR, three clips of `val`)."""
+MOTION_WEIGHT = 0.6
+"""Of errors in the choice of motion: residuals take back part of what it misses (decision 009)."""
 
 
-class FrameLoop:
-    """What encoder and decoder share: the reconstruction so far and the way from latents to the next one. `recon` is
-    what is shown."""
+@dataclass
+class Coded:
+    """A frame that was coded: what others are predicted from, and what they say of it."""
+
+    time: int
+    planes: Planes
+    field: motion.Field | None = None
+    flags: tuple[Array, Array] | None = None
+    """skip and copy, uint8 [H/16,W/16]; `None`: a key frame."""
+    symbols: dict[str, Array] = dataclasses.field(default_factory=dict)
+    """`symbols` of latents and hyper-latents `z`, channels last, where they were asked for."""
+    _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
+
+    def picture(self) -> motion.Picture:
+        """Its luma, prepared for the search."""
+        if not self._picture:
+            self._picture.append(motion.Picture(self.planes[0]))
+        return self._picture[0]
+
+
+References = tuple[Coded, Coded | None]
+
+
+class Given:
+    """A frame's integers in the place of a stream that says them: as its planes have them (formats/lvz.md), from a file
+    with packing `zstd`."""
+
+    coder = None
+
+    def __init__(self, planes: dict[str, Array]) -> None:
+        self._planes = planes
+
+    @property
+    def symbols(self) -> dict[str, Array]:
+        names = ("key_latent", "key_hyper") if "key_latent" in self._planes else ("latent", "hyper")
+        return {
+            to: np.ascontiguousarray(self._planes[name].transpose(1, 2, 0))
+            for to, name in zip(("symbols", "z"), names, strict=True)
+        }
+
+    def field(
+        self, shape: tuple[int, int], time: int, to: tuple[int, int | None], fields: Any, level: int
+    ) -> tuple[Array, Array]:
+        mode, mv = self._planes["mode"][0], self._planes["vectors"].reshape(2, 2, *shape)
+        unused = (mode == 1) & mv[0].any(0) | (mode == 0) & mv[1].any(0)
+        if unused.any() or mode.max() > (0 if to[1] is None else 2) or np.abs(mv.astype(np.int32)).max() > LONGEST:
+            raise CorruptError("a motion field has modes or vectors that no frame can have")
+        return mode, mv
+
+    def flags(self, level: int, given: None, others: Any) -> tuple[Array, Array]:
+        skip, copy = self._planes["skip"][0], self._planes["copy"][0]
+        if (copy > skip).any():
+            raise CorruptError("a block with symbols is marked as copied")
+        return skip, copy
+
+
+def integers(coded: Coded) -> dict[str, Array]:
+    """The planes of a frame that was coded with its symbols kept."""
+
+    def plane(a: Array, kind: type = np.int16) -> Array:
+        return np.ascontiguousarray(a.transpose(2, 0, 1), kind)
+
+    latent, hyper = plane(coded.symbols["symbols"]), plane(coded.symbols["z"])
+    if coded.field is None or coded.flags is None:
+        return {"key_hyper": hyper, "key_latent": latent}
+    skip, copy = (f[None] for f in coded.flags)
+    vectors = coded.field.mv.reshape(4, *coded.field.mode.shape)
+    return {
+        "skip": skip,
+        "copy": copy,
+        "mode": coded.field.mode[None],
+        "vectors": vectors,
+        "hyper": hyper,
+        "latent": latent,
+    }
+
+
+class Loop:
+    """What encoder and decoder share."""
 
     def __init__(self, model: Model, height: int, width: int) -> None:
         self.model = model
-        self.height, self.width = height, width
-        self.recon: Planes | None = None
-        self._reference: Planes | None = None
-        boards = [checkerboard(height // 16, width // 16, model.codec.of(k).latent, model.device) for k in range(2)]
-        self._firsts = [b.contiguous(memory_format=torch.channels_last) for b in boards]
+        self.size = height // 8, width // 8
+        self._local = threading.local()
 
-    def _joint(self, planes: Planes) -> np.ndarray:
-        """Planes uint8 or int16 → patches [H/8,W/8,96], a line of a patch at a time."""
-        h8, w8 = self.height // 8, self.width // 8
-        luma, chroma = (np.ascontiguousarray(p) for p in planes)
-        joint = np.empty((h8, w8, PATCH), luma.dtype)
-        eight, four = (np.dtype(f"V{n * joint.itemsize}") for n in (8, 4))
-        joint.view(eight)[:, :, :8] = luma.view(eight).reshape(h8, 8, w8).transpose(0, 2, 1)
-        lines = chroma.view(four).reshape(2, h8, 4, w8).transpose(1, 3, 0, 2)
-        joint.view(four)[:, :, 16:].reshape(h8, w8, 2, 4)[...] = lines
-        return joint
+    @property
+    def workspace(self) -> Workspace:
+        """The running thread's own."""
+        if not hasattr(self._local, "workspace"):
+            self._local.workspace = Workspace()
+        space: Workspace = self._local.workspace
+        return space
 
-    def _planes(self, joint: np.ndarray) -> Planes:
-        """`_joint` backwards."""
-        h8, w8 = self.height // 8, self.width // 8
-        eight, four = (np.dtype(f"V{n * joint.itemsize}") for n in (8, 4))
-        luma = np.ascontiguousarray(joint.view(eight)[:, :, :8].transpose(0, 2, 1))
-        lines = joint.view(four)[:, :, 16:].reshape(h8, w8, 2, 4).transpose(2, 0, 3, 1)
-        chroma = np.ascontiguousarray(lines)
-        return luma.view(joint.dtype).reshape(self.height, self.width), chroma.view(joint.dtype).reshape(
-            2, 4 * h8, 4 * w8
-        )
+    def _key(self, quality: int, coder: Coder | None, **given: Array) -> Planes:
+        patches = self.model.network("key").run(
+            [], self.size, quality, coder=coder, workspace=self.workspace, **given
+        )[0]  # fmt: skip
+        return planes.key_planes(patches, self.model.laps)
 
-    def _patches(self, joint: np.ndarray) -> torch.Tensor:
-        """`_joint` → samples in [-1/2, 1/2], float32 [1,96,H/8,W/8], channels last."""
-        samples = torch.from_numpy(joint).to(self.model.device).permute(2, 0, 1)[None]
-        return samples.float().mul_(1 / (255 if joint.dtype == np.uint8 else TOP)).sub_(0.5)
-
-    def predict(self, motion: np.ndarray) -> Planes:
-        """The prediction from the last reference by `motion` int16 [2,H/8,W/8], as fine as that is."""
-        if self._reference is None:
-            raise ValueError("a predicted frame needs a frame before it")
-        y, uv = compensate(self._reference[0][None], self._reference[1][None], motion[None])
-        return y[0], uv[0]
-
-    def _finish(self, r: torch.Tensor, copy: np.ndarray | None, prediction: np.ndarray | None) -> Planes:
-        """Residual patches, which are overwritten, and the prediction's `_joint` → the next reconstruction; copied
-        blocks [h16,w16] are the prediction bit for bit."""
-        if prediction is None:
-            r.add_(0.5).mul_(TOP)
-        else:
-            r.mul_(TOP).add_(torch.from_numpy(prediction).to(r.device).permute(2, 0, 1))
-        samples = r.round_().clamp_(0, TOP).to(torch.int16)
-        joint = samples[0].permute(1, 2, 0).contiguous().cpu().numpy()
-        if copy is not None and prediction is not None:
-            where = copy.astype(bool).repeat(2, 0).repeat(2, 1)
-            joint.view(np.uint64)[where] = prediction.view(np.uint64)[where]
-        return self._keep(self._planes(joint))
-
-    def _keep(self, reference: Planes) -> Planes:
-        """→ `recon`: the new reference in 8 bits."""
-        self._reference = reference
-        self.recon = in_8_bits(reference[0]), in_8_bits(reference[1])
-        return self.recon
+    def _residual(
+        self,
+        prediction: Array,
+        difference: Array,
+        row: int,
+        skip: Array,
+        wanted: Array,
+        coder: Coder | None,
+        **given: Array,
+    ) -> Array:
+        coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
+        out: Array = self.model.network("predicted").run(
+            [prediction, difference, coded], self.size, row, coder=coder, coded=skip == 0, wanted=wanted,
+            workspace=self.workspace, **given,
+        )[0]  # fmt: skip
+        return out
 
 
-class FrameDecoder(FrameLoop):
-    @torch.inference_mode()
-    def decode(self, frame: FrameLatents) -> Planes:
-        """The next frame's planes. They are kept as reference: do not write into them."""
-        device = self.model.device
-        copy = guess = w = None
-        if frame.kind == KIND_PREDICTED:
-            prediction = self.predict(frame.planes[MOTION])
-            copy = frame.planes[COPY][0]
-            if copy.all():
-                return self._keep(prediction)
-            guess = self._joint(prediction)
-            w = self._patches(guess)
-        net = self.model.codec.of(frame.kind)
-        level = torch.tensor([code_to_level(frame.quality)], device=device)
-        context = net.context(w, level)
-        z = torch.from_numpy(frame.planes[HYPER].astype(np.float32))[None].to(device)
-        latent = torch.from_numpy(frame.planes[LATENT][: net.latent])[None].to(device)
-        q = latent.contiguous(memory_format=torch.channels_last).float()
-        p, mu1 = net.means1(z, context, (q.shape[2], q.shape[3]))
-        first = self._firsts[frame.kind]
-        known = (q + mu1).mul_(first)
-        n = torch.where(first, known, net.means2(p, known).add_(q))
-        return self._finish(net.synthesis(n, context, level), copy, guess)
+def level_row(quality: int, place: int) -> int:
+    """The row of the predicted frames' tables."""
+    return QUALITIES * min(place, PLACES - 1) + quality
 
 
-class FrameEncoder(FrameLoop):
-    """`effort` may be changed between frames."""
+def _times(refs: References) -> tuple[int, int | None]:
+    return refs[0].time, None if refs[1] is None else refs[1].time
 
-    def __init__(self, model: Model, height: int, width: int, effort: Effort | None = None, tune: str = "psnr") -> None:
+
+def _fields(refs: References) -> tuple[motion.Field | None, motion.Field | None]:
+    return refs[0].field, None if refs[1] is None else refs[1].field
+
+
+def _flags(refs: References) -> tuple[tuple[Array, Array] | None, tuple[Array, Array] | None]:
+    return refs[0].flags, None if refs[1] is None else refs[1].flags
+
+
+class FrameDecoder(Loop):
+    def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
+        if isinstance(stream, Given):
+            return Coded(time, self._key(quality, None, **stream.symbols))
+        return Coded(time, self._key(quality, stream))
+
+    def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
+        to = _times(refs)
+        mode, mv = stream.field(self.size, time, to, _fields(refs), place)
+        skip, copy = flags = stream.flags(place, None, _flags(refs))
+        p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
+        made = p
+        if not copy.all():
+            patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
+            wanted = copy == 0
+            given = stream.symbols if isinstance(stream, Given) else {}
+            r = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
+            made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted)
+        return Coded(time, made, motion.Field(mode, mv, time, to), flags)
+
+
+class FrameEncoder(Loop):
+    """`keep`: what is coded has its symbols."""
+
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
         super().__init__(model, height, width)
-        self.effort, self.tune = effort or Effort(), tune
-        self._bits = torch.from_numpy(model.tables.bits).to(model.device)
-        self._past: tuple[torch.Tensor, torch.Tensor] | None = None  # symbols and skips, unless a key frame was before
+        self._keep = keep
 
-    def _nothing(self, channels: int) -> torch.Tensor:
-        h, w = self.height // 16, self.width // 16
-        return torch.zeros(h, w, channels, device=self.model.device).permute(2, 0, 1)
+    def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
+        before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
+        patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
+        y, z = self.model.network("key_analysis").run([patches], self.size, quality, workspace=self.workspace)
+        kept = {"symbols": np.zeros_like(y)} if self._keep else {}
+        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=ROUNDING, **kept))
+        coded.symbols = kept | {"z": z}
+        return coded
 
-    @torch.no_grad()  # not inference mode: refinement wants gradients
-    def encode(self, planes: Planes, quality: int, motion: np.ndarray | None) -> FrameLatents:
-        """The next frame: predicted if `motion` is given, else a key frame. Afterwards `recon` is what the decoder will
-        have."""
-        kind = KIND_KEY if motion is None else KIND_PREDICTED
-        net = self.model.codec.of(kind)
-        level = torch.tensor([code_to_level(quality)], device=self.model.device)
-        x = self._patches(self._joint(planes))
-        guess = w = None
-        if motion is None:
-            self._past = None
-        else:
-            guess = self._joint(self.predict(motion))
-            w = self._patches(guess)
-        context = net.context(w, level)
-        y = net.analysis(x, w, context, level)
-        weight = block_weights(x) if self.tune == "ssim" else None
-        plan = plan_symbols(net, x, w, y, context, level, self.effort.quick, weight)
-        rounds = self.effort.predicted if kind else self.effort.key
-        first, past = self._firsts[kind], self._past or (self._nothing(net.latent), self._nothing(1)[0])
+    def _eighths(self, source: Planes) -> list[tuple[Array, Array]]:
+        """Planes in the unit of a key frame's patches, and the lapping matrix of each."""
+        luma, chroma = self.model.laps
+        moved = [(p - np.int16(KEY_OFFSET)) << KEY_SHIFT for p in (source[0], *source[1])]
+        return list(zip(moved, (luma, chroma, chroma), strict=True))
 
-        def coded(plan: Plan) -> tuple[Symbols, torch.Tensor]:
-            at = Coded(net, plan.z[0], past[0], plan.skip[0, 0], past[1], quality)
-            if rounds and len(at.at):
-                wanted = x if w is None else x - w
-                symbols = refine(net, wanted, y, plan, context, level, at, first, self._bits, rounds, weight)
-            else:
-                symbols = code_symbols(net, y, plan, at, first)
-            return symbols, net.synthesis(symbols.q + symbols.mu, context, level)
+    def predicted(
+        self,
+        time: int,
+        refs: References,
+        place: int,
+        quality: int,
+        source: Planes,
+        stream: motion.Stream,
+        effort: Effort,
+    ) -> Coded:
+        to, row, level = _times(refs), level_row(quality, place), level_of(quality)
+        now, pictures = (
+            motion.Picture(source[0], reference=False),
+            tuple(None if r is None else r.picture() for r in refs),
+        )
+        mode, mv, _ = motion.search(
+            now, pictures,  # type: ignore[arg-type]
+            time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, stream,
+        )  # fmt: skip
+        p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
+        prediction, difference = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
+        residual = planes.to_patches(*source, OFFSET) - prediction
+        worth = np.float32(2.0**level / SCALE**2)
+        missed = planes.block_errors(residual) * worth
+        skip = np.ones_like(missed, np.uint8)
+        given = self._nothing() if self._keep else {}
+        if (able := missed * LINEAR_GAIN > CODED_BITS).any():
+            skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
+        coder, made = Coder(), p
+        wanted = (skip == 0) | (missed > COPY_BITS)
+        copy = skip.copy()
+        if wanted.any():
+            kept = {"symbols": np.zeros_like(given["y"])} if self._keep else {}
+            r = self._residual(prediction, difference, row, skip, wanted, coder, **given, **kept)
+            given |= kept
+            gain = missed - planes.block_errors(residual, r) * worth
+            copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
+            made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0)
+        stream.field(self.size, time, to, _fields(refs), place, (mode, mv))
+        stream.flags(place, (skip, copy), _flags(refs))
+        stream.coder.append(coder)
+        symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
+        return Coded(time, made, motion.Field(mode, mv, time, to), (skip, copy), symbols)
 
-        symbols, r = coded(plan)
-        gain = None if w is None else block_gain(x, w, r, level, weight)
-        if w is not None and gain is not None and (better := without_harm(net, gain, plan, context)) is not None:
-            plan = better
-            symbols, r = coded(plan)
-            gain = block_gain(x, w, r, level, weight)
-        q = symbols.q[0]
-        out: dict[str, np.ndarray] = {}
-        copy = None
-        if motion is not None and gain is not None:
-            copied = choose_copy(gain, plan.skip)
-            copy = copied[0, 0].to(torch.uint8).cpu().numpy()
-            out[SKIP] = plan.skip[0].to(torch.uint8).cpu().numpy()
-            out[COPY], out[MOTION] = copy[None], motion
-            self._past = q, plan.skip[0, 0]
-        out[HYPER] = plan.z[0].to(torch.int16).cpu().numpy()
-        out[LATENT] = np.zeros((self.model.config.latent, *q.shape[1:]), np.int16)
-        out[LATENT][: len(q)] = q.to(torch.int16).cpu().numpy()
-        self._finish(r, copy, guess)
-        return FrameLatents(kind, quality, out, symbols.index.t().to(torch.uint8).contiguous().cpu().numpy())
+    def _nothing(self) -> dict[str, Array]:
+        hyper, latent = self.model.planes[-2:]
+        rows, columns = self.size
+        return {
+            "y": np.zeros((rows // 2, columns // 2, latent.channels), np.int16),
+            "z": np.zeros((-(-rows // 8), -(-columns // 8), hyper.channels), np.int16),
+        }
+
+    def _symbols(
+        self, prediction: Array, difference: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Which blocks are skipped, and the latents of the others."""
+        y, z = self.model.network("predicted_analysis").run(
+            [prediction, difference, residual], self.size, row, wanted=able, workspace=self.workspace
+        )  # fmt: skip
+        y = np.where(able[..., None], y, 0)
+        whole = (y + 8 >> 4).astype(np.int16)
+        linear = self.model.network("linear").run([whole << 4], self.size, row, workspace=self.workspace)[0]
+        gain = (missed - planes.block_errors(residual, linear) * worth) * LINEAR_GAIN
+        bits = _SYMBOL_BITS[np.minimum(np.abs(whole), len(_SYMBOL_BITS) - 1)].sum(-1)
+        keep = able & (gain > bits + CODED_BITS)
+        alive = keep
+        for _ in range(2):
+            alive = np.pad(alive, [(0, n % 2) for n in alive.shape])
+            alive = alive[::2, ::2] | alive[1::2, ::2] | alive[::2, 1::2] | alive[1::2, 1::2]
+        z = np.where(alive[..., None], z, 0).astype(np.int16)
+        return (~keep).astype(np.uint8), {"y": np.ascontiguousarray(y), "z": z, "rounding": ROUNDING}
+
+
+def _symbol_bits() -> Array:
+    size = np.arange(2048)
+    bits = np.where(size > 0, BIT_OF_SYMBOL + BITS_OF_DOUBLING * np.log2(np.maximum(size, 1)), 0.0)
+    return bits.astype(np.float32)
+
+
+_SYMBOL_BITS = _symbol_bits()

@@ -7,45 +7,35 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import UsageError
+from .pyramid import LONGEST
 
 
 class Effort(NamedTuple):
-    """Rounds of refinement (`lvc.codec.refine`) of key frames and of predicted ones; `quick`: which blocks get symbols
-    is judged by the linear path alone (a quarter of the encoder's time less for 1.5 % more bits); `searched`: motion is
-    only chosen on the originals while other frames are coded, not decided on the reconstruction
-    (`lvc.codec.motion_decision`)."""
+    """`motion`: effort of the search (`lvc.engine.motion.search`)."""
 
-    key: int = 0
-    predicted: int = 0
-    quick: bool = False
-    searched: bool = False
+    motion: int = 1
 
 
-EFFORTS = (
-    Effort(quick=True, searched=True),
-    Effort(quick=True),
-    Effort(2, quick=True),
-    Effort(2),
-    *(Effort(*rounds) for rounds in ((4, 0), (6, 0), (8, 1), (8, 3), (10, 5), (16, 10))),
-)
-P_LEVEL_RANGE = (7.0, 15.0)
+EFFORTS = (*(Effort(0) for _ in range(2)), *(Effort(1) for _ in range(5)), *(Effort(2) for _ in range(3)))
+LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` per chunk, `packing`
-    `rans` or `zstd`, `threads` of the networks, on which groups of pictures are coded side by side where
-    that can be done (None: all cores, of one group all but one), `effort` 0..9: how long the encoder searches.
+    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors at most,
+    `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
+    or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
-    `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
-    `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of
-    every frame by who has no time to lose. `told_psnr` hears every frame's where a PSNR is the target. Raises
-    `UsageError`."""
+    `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: how long the video is thought to be, if that
+    is known. `pace` is asked for the effort of every clip by who has no time to lose. `told_psnr` hears every frame's
+    where a PSNR is the target. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
-    clip_frames: int = 16
+    clip_frames: int = 32
+    low_delay: bool = False
+    key_raise: float = 1.6
     packing: str = "rans"
     threads: int | None = None
     effort: int = 4
@@ -63,8 +53,8 @@ class EncodeSettings:
             raise UsageError("a group of clips needs a length above 0 seconds")
         if not 0 <= self.effort < len(EFFORTS):
             raise UsageError("effort goes from 0 to 9")
-        if not 1 <= self.clip_frames <= 64:
-            raise UsageError("a clip holds 1 to 64 frames")
+        if not 1 <= self.clip_frames <= LONGEST:
+            raise UsageError(f"a clip holds 1 to {LONGEST} frames")
         if self.target_bitrate is not None and self.target_psnr is not None:
             raise UsageError("a bit rate and a PSNR cannot be targets at once")
         for target in (self.target_bitrate, self.target_psnr):
@@ -78,5 +68,5 @@ class EncodeSettings:
     @property
     def level(self) -> float:
         """Level of the predicted frames: linear in quality."""
-        low, high = P_LEVEL_RANGE
+        low, high = LEVEL_RANGE
         return low + (high - low) * self.quality / 100

@@ -1,281 +1,272 @@
-"""Frames ↔ clips of packed latents, as generators in constant memory.
+"""Frames ↔ clips, as generators in memory that does not grow.
 
-encode: frames ─▶ motion (thread) ─▶ networks (caller) ─▶ packing (thread) ─▶ clips
-decode: clips ─▶ unpacking (thread) ─▶ networks (caller) ─▶ frames
+encode: frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ what is between (threads) ─▶ clips
+decode: clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
 
-from ..entropy.clip import FrameLatents, Geometry, latents_crc, pack_zstd, unpack_zstd, verify_latents
-from ..entropy.rans import GopCoder
+from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_structured, verify_latents
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
-from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
-from ..media.motion import MotionSearch
+from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
 from ..media.types import Frame, VideoFormat
-from ..models.config import code_to_level
 from ..models.load import Model
-from ..pipeline import ReadAhead, side_by_side, usable_cores
-from .control import control_of, key_raise
-from .frames import FrameDecoder, FrameEncoder, Planes
-from .motion_choice import MotionChoice
-from .motion_decision import MotionDecision
-from .scales import Scales
+from ..pipeline import ReadAhead, usable_cores
+from . import payload as layout
+from .control import Control, control_of
+from .frames import Coded, FrameDecoder, FrameEncoder, Planes, integers
+from .gop import GopDecoder, GopEncoder
+from .lookahead import LookAhead
+from .pyramid import CHAIN, OLDER, PYRAMID, steps
 from .settings import EFFORTS, EncodeSettings
+from .shown import checksum, padded, shown
 
-SEARCH_CRF = 26.0
-LOOK = 4
-"""Frames after a key frame that say how long what it shows will last."""
 AHEAD = 6
-"""Frames or clips that a stage may be ahead of the next."""
-MOST_GROUPS = 4
-"""Groups of pictures that are coded at a time, a core each or more: a network on two cores waits for itself at every
-layer, groups wait for nothing (docs/decisions/005-speed.md)."""
-LARGEST_TWICE, WAITING_BYTES, WAITING = 1280 * 720, 200 << 20, 600
-"""Luma samples of the largest frames of which several groups are coded at a time, and what may wait for that: bytes of
-planes, and frames."""
-SCENE_CUT = (4.0, 0.9)
-"""A key frame where prediction misses more than the first figure (mean absolute luma error) and more than the second's
-share of what the blocks' own means miss."""
+"""Frames that the look-ahead may be before the coder."""
+LARGE = 1 << 21
+"""Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
+SHORT, LIVELY = 16, 0.17
+"""Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
+blocks' means miss, on the average of those frames (decision 009)."""
+FALL = 50
+"""Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
+ANCHOR_RAISE = 1.0
+"""Levels of anchors above the mean."""
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip ready for the container: `pts` and `durations` per frame, `latents_crc` of the integers in `payload`."""
+    """A clip ready for the container: `pts`, `durations` and `checks` (CRC-32 of what is shown) per frame."""
 
     key: bool
     pts: list[int]
     durations: list[int]
-    latents_crc: int
+    latents_crc: int | None
     payload: bytes
+    checks: tuple[int, ...] | None = None
 
 
 @dataclass
-class _Searched:
-    time: Frame
-    """Without its planes."""
-    planes: Planes
-    found: np.ndarray
-    """The vectors searched, and of these and others the `motion` chosen on the originals; int16 [2,H/8,W/8]."""
-    motion: np.ndarray
+class _Group:
+    """Frames of a clip: their times, and planes in 12 bits."""
+
     key: bool
-    raised: float = 0.0
-    """Levels of a key frame above what is asked for, since the frames after it inherit what it shows."""
+    frames: list[tuple[Frame, Planes]] = field(default_factory=list)
 
 
-@dataclass
-class _Coded:
-    key: bool
-    latents: FrameLatents
-    time: Frame
-
-
-def pad_planes(frame: Frame) -> Planes:
-    """A frame's planes, sides made multiples of 16 by repeating the last row and column: y [H,W], uv [2,H/2,W/2]."""
-    h, w = frame.y.shape
-    ph, pw = -h % 16, -w % 16
-    ch, cw = (h + ph) // 2 - frame.u.shape[0], (w + pw) // 2 - frame.u.shape[1]
-    y = np.pad(frame.y, ((0, ph), (0, pw)), mode="edge") if ph or pw else frame.y
-    uv = np.stack([frame.u, frame.v])
-    return y, np.pad(uv, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else uv
-
-
-def flatness(y: np.ndarray) -> float:
-    """Mean absolute difference of luma from its 8x8 blocks' means: what a crude intra prediction misses."""
-    h, w = y.shape
-    blocks = torch.from_numpy(y).reshape(h // 8, 8, w // 8, 8).transpose(1, 2).reshape(-1, 64).float()
-    return float((blocks - blocks.mean(1, keepdim=True)).abs().mean())
-
-
-def _search(frames: Iterable[Frame], width: int, height: int, price: float, ticks: float) -> Iterator[_Searched]:
-    """Frames with their motion; key frames at scene cuts and every `ticks` of the time base. A key frame waits for the
-    `LOOK` frames after it."""
-    search, choice = MotionSearch(width, height, SEARCH_CRF), MotionChoice(height, width)
-    waiting: list[tuple[Frame, Planes]] = []
-    held: list[_Searched] = []
-    missed: list[float] = []
-    before: np.ndarray | None = None
-    key_pts, whole = 0, 1.0
-
-    def release() -> Iterator[_Searched]:
-        if held and missed:
-            held[0].raised = key_raise(sum(missed) / len(missed) / whole)
-        yield from held
-        held.clear()
-
-    def settle(found: np.ndarray) -> Iterator[_Searched]:
-        nonlocal before, key_pts, whole
-        field = found
-        frame, planes = waiting.pop(0)
-        key, misses = before is None or frame.pts - key_pts >= ticks, 0.0
-        if before is not None:
-            field, misses = choice.choose(before, planes[0], found, price)
-            key = key or (misses > SCENE_CUT[0] and misses > SCENE_CUT[1] * flatness(planes[0]))
-        before = planes[0]
-        time = Frame(_NOTHING, _NOTHING, _NOTHING, frame.pts, frame.duration)
-        item = _Searched(time, planes, found, field, key)
-        if key:
-            yield from release()
-            key_pts, whole = frame.pts, max(flatness(planes[0]), 1e-3)
-            choice.restart()
-            missed.clear()
-            held.append(item)
-            return
-        if held:
-            held.append(item)
-            missed.append(misses)
-            if len(missed) == LOOK:
-                yield from release()
-        else:
-            yield item
-
+def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
+    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
+    `SHORT` where much changes."""
+    look, group, change = LookAhead(), _Group(False), 0.0
+    key_pts: int | None = None
     for frame in frames:
-        planes = pad_planes(frame)
-        waiting.append((frame, planes))
-        for field in search.push(*planes):
-            yield from settle(field)
-    for field in search.flush():
-        yield from settle(field)
-    yield from release()
+        planes = padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
+        missed, flat = look.see(planes[0])
+        item = Frame(_NOTHING, _NOTHING, _NOTHING, frame.pts, frame.duration), planes
+        if key_pts is None or frame.pts - key_pts >= ticks or look.cut(missed, flat):
+            if group.frames:
+                yield group
+            yield _Group(True, [item])
+            key_pts, group, change = frame.pts, _Group(False), 0.0
+            continue
+        group.frames.append(item)
+        change += missed / max(flat, 0.5)
+        count = len(group.frames)
+        if count == length or (count == SHORT < length and change > LIVELY * SHORT):
+            yield group
+            group, change = _Group(False), 0.0
+    if group.frames:
+        yield group
 
 
 def encode(
     frames: Iterable[Frame], video: VideoFormat, model: Model, settings: EncodeSettings
 ) -> Iterator[EncodedClip]:
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
-    a key frame starts a new clip."""
-    geometry = Geometry(video.width, video.height, 16, model.planes)
-    height, width = geometry.padded_height, geometry.padded_width
-    price = 255 / math.sqrt(2**settings.level)
+    a key frame is a clip."""
+    if not model.can_encode:
+        raise UnsupportedError(f"the model {model.id} can decode only — name another with --model")
+    height, width = video.height + -video.height % 16, video.width + -video.width % 16
+    length = settings.clip_frames if height * width < LARGE else max(1, settings.clip_frames // 2)
     tick = video.time_base[0] / video.time_base[1]
-    ticks = settings.gop / tick
     control = control_of(settings, video.width * video.height)
-
-    def coded(items: Iterable[_Searched]) -> Iterator[_Coded]:
-        encoder = FrameEncoder(model, height, width, EFFORTS[settings.effort], settings.tune)
-        decision = MotionDecision(height, width)
-        for item in items:
-            if settings.pace is not None:
-                encoder.effort = EFFORTS[settings.pace()]
-            quality, motion = control.code(item.raised), item.motion
-            if not (item.key or encoder.effort.searched or encoder.recon is None):
-                motion = decision.decide(encoder.recon[0], item.planes[0], item.found, code_to_level(quality))
-            decision.coded(np.zeros_like(motion) if item.key else motion)
-            latents = encoder.encode(item.planes, quality, None if item.key else motion)
-            if control.wants_psnr and encoder.recon is not None:
-                control.measured(_psnr(item.planes, encoder.recon))
-            yield _Coded(item.key, latents, item.time)
-
-    def packed(items: Iterable[list[_Coded]]) -> Iterator[EncodedClip]:
-        coder = GopCoder(geometry, Scales(model), model.tables)
-        for clip in items:
-            latents = [c.latents for c in clip]
-            payload = coder.pack(latents) if settings.packing == "rans" else pack_zstd(latents, geometry)
-            times = [c.time for c in clip]
-            control.packed(8 * len(payload), sum(t.duration for t in times) * tick, clip[0].key)
-            yield EncodedClip(
-                clip[0].key,
-                [t.pts for t in times],
-                [t.duration for t in times],
-                latents_crc(latents, geometry),
-                payload,
-            )
-
-    def worked(items: Iterable[_Searched]) -> Iterator[EncodedClip]:
-        # a control that steers by sizes waits for each clip's
-        ahead = contextlib.nullcontext(coded(items)) if control.wants_sizes else ReadAhead(coded(items), AHEAD)
-        with ahead as latents:
-            yield from packed(_clips(latents, settings.clip_frames))
-
-    # what is steered frame by frame cannot be done out of order, and large frames take too much memory twice
-    steered = control.wants_sizes or control.wants_psnr or settings.pace is not None
-    alone = steered or height * width > LARGEST_TWICE or model.device.type != "cpu"
-    cores = settings.threads or usable_cores()
-    workers = 1 if alone else min(cores, MOST_GROUPS)
-    with ReadAhead(_search(frames, width, height, price, ticks), AHEAD) as searched:
-        if workers > 1:
-            torch.set_num_threads(cores // workers)
-            room = min(WAITING, WAITING_BYTES * 2 // (3 * height * width))
-            yield from side_by_side(searched, lambda item: item.key, worked, workers, room)
-        else:
-            _use_threads(settings.threads)
-            with ReadAhead(worked(searched), 1) as clips:
-                yield from clips
+    zstd = settings.packing == "zstd"
+    encoder = GopEncoder(FrameEncoder(model, height, width, keep=zstd), EFFORTS[settings.effort])
+    geometry = Geometry(video.width, video.height, 16, model.planes)
+    workers = settings.threads or usable_cores()
+    steered = control.wants_sizes or control.wants_psnr
+    with (
+        ThreadPoolExecutor(workers, "lvc-encode") as pool,
+        ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 2) as groups,
+    ):
+        waiting: deque[Future[EncodedClip]] = deque()
+        with _abandoned(waiting):
+            for group in groups:
+                if settings.pace is not None:
+                    encoder.effort = EFFORTS[settings.pace()]
+                waiting.append(
+                    pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+                )
+                while waiting and (steered or len(waiting) > workers or waiting[0].done()):
+                    clip = waiting.popleft().result()
+                    control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
+                    yield clip
+            while waiting:
+                yield waiting.popleft().result()
 
 
-def _use_threads(wanted: int | None) -> None:
-    """The networks' threads. Motion, packing, unpacking and the writer keep a core busy: a network that spreads over
-    it too waits for it at every layer (two cores, decoding: 12 % slower)."""
-    torch.set_num_threads(wanted or max(1, usable_cores() - 1))
+def _begun(
+    encoder: GopEncoder,
+    group: _Group,
+    control: Control,
+    settings: EncodeSettings,
+    video: VideoFormat,
+    geometry: Geometry | None,
+) -> Callable[[], EncodedClip]:
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
+    checks: dict[int, int] = {}
+    kept: list[dict[str, np.ndarray]] = []
+    head: layout.ClipHead | None = None
+    sources = [planes for _, planes in group.frames]
+
+    def done(number: int, coded: Coded) -> None:
+        if control.wants_psnr:
+            control.measured(_psnr(sources[number], coded.planes))
+        checks[number] = checksum(shown(coded.planes, video.height, video.width, 8))
+        if geometry is not None:
+            kept.append(integers(coded))
+
+    between: Callable[[], bytes]
+    if group.key:
+        quality = layout.quality_of(control.level + settings.key_raise)
+        payload, coded = encoder.key(sources[0], quality)
+        done(0, coded)
+        between = lambda: payload  # noqa: E731
+    else:
+        structure = CHAIN if settings.low_delay else OLDER if encoder.older else PYRAMID
+        first = layout.quality_of(control.level + (0.0 if settings.low_delay else ANCHOR_RAISE))
+        qualities = [layout.falling(first, FALL, s.place) for s in steps(structure, len(sources), encoder.older)]
+        head = layout.ClipHead(structure, tuple(qualities))
+        rest = encoder.anchors(sources, head, done)
+        between = lambda: rest(done)  # noqa: E731
+    times = [time for time, _ in group.frames]
+
+    def work() -> EncodedClip:
+        payload, crc = between(), None
+        if geometry is not None:
+            kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
+            frames = [FrameLatents(kind, q, k) for q, k in zip(qualities, kept, strict=True)]
+            payload, crc = pack_zstd(frames, geometry, structure=structure), latents_crc(frames, geometry)
+        pts, durations = [t.pts for t in times], [t.duration for t in times]
+        return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
+
+    return work
+
+
+@contextlib.contextmanager
+def _abandoned(waiting: deque[Future[Any]]) -> Iterator[None]:
+    """Work that has not begun when the caller leaves is not begun."""
+    try:
+        yield
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _psnr(source: Planes, coded: Planes) -> float:
     """PSNR 6:1:1 of padded planes in dB, at most 60 per plane."""
     pairs = [(source[0], coded[0]), *zip(source[1], coded[1], strict=True)]
-    errors = [float(((torch.from_numpy(a).float() - torch.from_numpy(b).float()) ** 2).mean()) for a, b in pairs]
-    y, u, v = (min(60.0, 10 * math.log10(255**2 / max(e, 1e-9))) for e in errors)
+    errors = [float(((a.astype(np.float32) - b) ** 2).mean()) for a, b in pairs]
+    y, u, v = (min(60.0, 10 * math.log10(4080**2 / max(e, 1e-3))) for e in errors)
     return (6 * y + u + v) / 8
-
-
-def _crop(y: np.ndarray, uv: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    h2, w2 = -(-height // 2), -(-width // 2)
-    return y[:height, :width].copy(), uv[0, :h2, :w2].copy(), uv[1, :h2, :w2].copy()
 
 
 _NOTHING = np.zeros((0, 0), np.uint8)
 
 
-def _clips(frames: Iterable[_Coded], size: int) -> Iterator[list[_Coded]]:
-    clip: list[_Coded] = []
-    for frame in frames:
-        if clip and (frame.key or len(clip) == size):
-            yield clip
-            clip = []
-        clip.append(frame)
-    if clip:
-        yield clip
-
-
 def decode(
-    clips: Iterable[Clip], video: VideoDescriptor, model: Model, threads: int | None = None, limits: Limits = DEFAULT
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    wanted: Callable[[int, int], bool] | None = None,
 ) -> Iterator[Frame]:
-    """Clips in order, starting with a key clip → frames. Raises `CorruptError` where the integers do not match their
+    """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
+    only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
-    _use_threads(threads)
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes are not those of its model — update lvc")
-    packing = PACKING_NAMES.get(video.packing)
-    if packing not in ("rans", "zstd"):
+    if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
+    decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
+    workers = threads or usable_cores()
+    with ThreadPoolExecutor(workers, "lvc-decode") as pool:
+        waiting: deque[Future[list[Frame]]] = deque()
+        with _abandoned(waiting):
+            for clip in clips:
+                geometry.check_clip(len(clip.pts), limits)
+                waiting.append(pool.submit(_decoding(decoder, clip, video, limits, wanted)))
+                while waiting and (len(waiting) > workers or waiting[0].done()):
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
 
-    def unpacked() -> Iterator[tuple[Clip, list[FrameLatents]]]:
-        coder: GopCoder | None = None
-        for clip in clips:
-            count = len(clip.pts)
-            geometry.check_clip(count, limits)
-            if packing == "zstd":
-                latents = unpack_zstd(clip.payload, geometry, count, limits)
-            else:
-                if clip.key or coder is None:
-                    coder = GopCoder(geometry, Scales(model), model.tables)
-                latents = coder.unpack(clip.payload, count)
-            verify_latents(latents, geometry, clip.latents_crc, clip.key)
-            yield clip, latents
 
-    decoder = FrameDecoder(model, geometry.padded_height, geometry.padded_width)
-    with ReadAhead(unpacked(), 2) as items:
-        for clip, latents in items:
-            for frame, pts, duration in zip(latents, clip.pts, clip.durations, strict=True):
-                if frame.kind == 1 and decoder.recon is None:
-                    raise CorruptError("the video starts with a predicted frame")
-                y, uv = decoder.decode(frame)
-                yield Frame(*_crop(y, uv, video.height, video.width), pts, duration)
+def _decoding(
+    decoder: GopDecoder,
+    clip: Clip,
+    video: VideoDescriptor,
+    limits: Limits,
+    wanted: Callable[[int, int], bool] | None,
+) -> Callable[[], list[Frame]]:
+    """Decodes a clip's anchors at once, and gives the work that is left."""
+    frames = len(clip.pts)
+    numbers = set(range(frames))
+    if wanted is not None:
+        numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
+    out: dict[int, Frame] = {}
+
+    def done(number: int, coded: Coded) -> None:
+        if number not in numbers:
+            return
+        planes = shown(coded.planes, video.height, video.width, video.bit_depth)
+        if clip.checks is not None and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
+            raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
+        out[number] = Frame(*planes, clip.pts[number], clip.durations[number])
+
+    def ready() -> list[Frame]:
+        return [out[i] for i in sorted(numbers)]
+
+    latents: list[FrameLatents] | None = None
+    if PACKING_NAMES[video.packing] == "zstd":
+        structure, latents = unpack_structured(clip.payload, video.geometry, frames, limits)
+        verify_latents(latents, video.geometry, clip.latents_crc, clip.key)
+    if clip.key:
+        if frames != 1:
+            raise CorruptError(f"a key clip has {frames} frames")
+        done(0, decoder.key(clip.payload) if latents is None else decoder.key_given(latents[0]))
+        return ready
+    between = (
+        decoder.anchors(clip.payload, frames, done)
+        if latents is None
+        else decoder.anchors_given(structure, latents, done)
+    )
+
+    def work() -> list[Frame]:
+        between(done, None if wanted is None else numbers)
+        return ready()
+
+    return work

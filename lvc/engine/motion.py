@@ -1,5 +1,5 @@
-"""Motion, in C: prediction of frames from two references, and the search for fields. What the integers mean is
-written down, and done again in numpy, in `motion_reference.py`."""
+"""Motion: prediction of frames from two references, and the search for fields, in C. What the integers mean is written
+down, and done again in numpy, in `motion_reference.py`, which takes C's place but for the search."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CorruptError
-from .library import ISAS, chosen, library
+from . import motion_reference
+from .coder import Coder
+from .library import compiled, instructions, library
 from .motion_reference import CONTEXTS, LONGEST
+from .rans_reference import Context
 
 Planes = tuple[np.ndarray, np.ndarray]
 """Luma int16 [H,W] and chroma int16 [2,H/2,W/2], 12-bit samples; H and W are multiples of 16."""
 
 
-def _isa() -> int:
-    return ISAS.index(chosen())
+_isa = instructions
 
 
 def _array(a: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
@@ -31,11 +33,21 @@ def _at(a: np.ndarray | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if a is None else a.ctypes.data)
 
 
+IMPOSSIBLE = "a motion field has modes or vectors that no frame can have"
+
+
 def _checked(code: int) -> None:
     if code == -1:
         raise MemoryError("no memory for motion")
     if code:
-        raise ValueError("a motion field has modes or vectors that no frame can have")
+        raise ValueError(IMPOSSIBLE)
+
+
+def _check_field(mode: np.ndarray, mv: np.ndarray, references: int) -> None:
+    """Raises `ValueError` for a mode without its references, a vector that is too long or one of no use."""
+    unused = (mode == 1) & mv[0].any(0) | (mode == 0) & mv[1].any(0)
+    if unused.any() or mode.max() > 2 * references - 2 or np.abs(mv.astype(np.int32)).max() > LONGEST:
+        raise ValueError(IMPOSSIBLE)
 
 
 def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray) -> tuple[Planes, Planes]:
@@ -52,15 +64,20 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
             _array(ref[0], np.int16, shapes[0], f"luma of reference {k}"),
             _array(ref[1], np.int16, shapes[1], f"chroma of reference {k}"),
         ]  # fmt: skip
+    if (c := compiled()) is None:
+        _check_field(mode, mv, 1 if ref1 is None else 2)
+        refs = [None if y is None or uv is None else (y, uv) for y, uv in (given[:2], given[2:])]
+        return motion_reference.compensate(refs, mode, mv)
     made = [np.empty(shape, np.int16) for _ in range(2) for shape in shapes]
     size = ctypes.c_int64(rows), ctypes.c_int64(cols)
-    _checked(library().lvc_compensate(_isa(), *map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
+    _checked(c.lvc_compensate(_isa(), *map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
     return (made[0], made[1]), (made[2], made[3])
 
 
 class Picture:
     """A plane of luma (int16 [H,W], 12 bits) prepared for `search`: halved again and again, and with `reference` at all
-    positions between samples (18 bytes a sample). Keep those of references for all frames predicted from them."""
+    positions between samples (18 bytes a sample). Keep those of references for all frames predicted from them. Only the
+    compiled engine searches: raises `UsageError` where there is none."""
 
     def __init__(self, luma: np.ndarray, reference: bool = True) -> None:
         height, width = luma.shape
@@ -70,7 +87,7 @@ class Picture:
         library().lvc_picture_size.restype = ctypes.c_size_t
         size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
         self.shape, self.reference = (height, width), reference
-        self.memory = np.empty(library().lvc_picture_size(*size), np.uint8)
+        self.memory = np.zeros(library().lvc_picture_size(*size), np.uint8)
         _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
 
 
@@ -189,23 +206,24 @@ def weight_of(level: float) -> float:
 
 
 class Stream:
-    """Fields and flags of the frames of one stream, written or read in order. What contexts learn goes on from frame to
-    frame."""
+    """Fields and flags of frames, written or read in order within an entropy-coded stream that may hold other things
+    besides. What contexts learn goes on from frame to frame."""
 
-    def __init__(self, data: bytes | None = None) -> None:
-        """To read `data`, or to write."""
+    def __init__(self, coder: Coder | bytes | None = None, after: Stream | None = None) -> None:
+        """To read a `coder`'s bytes, or to write to it. `after`: contexts go on from where those of that stream are."""
+        self.coder = coder if isinstance(coder, Coder) else Coder(coder)
+        self._python: motion_reference.FieldCoder | None = None
+        self._frame: _Frame | None = None
+        if self.coder.python is not None:
+            contexts = motion_reference.start()
+            if after is not None and after._python is not None:
+                contexts = [Context(c.quick, c.slow, c.count) for c in after._python.contexts]
+            self._python = motion_reference.FieldCoder(self.coder.python, contexts)
+            return
         c = library()
         c.lvc_motion_stream_size.restype = ctypes.c_size_t
-        c.lvc_motion_stream_room.restype = c.lvc_motion_stream_end.restype = ctypes.c_int64
         self._memory = np.empty(c.lvc_motion_stream_size(), np.uint8)
-        self._data = None if data is None else np.frombuffer(data, np.uint8)
-        c.lvc_motion_stream(_at(self._memory), _at(self._data), ctypes.c_int64(0 if data is None else len(data)))
-        self._frame: _Frame | None = None
-        self._open = True
-
-    def __del__(self) -> None:
-        if getattr(self, "_open", False):
-            library().lvc_motion_stream_end(_at(self._memory), None)
+        c.lvc_motion_stream(_at(self._memory), _at(None if after is None else after._memory))
 
     def field(
         self,
@@ -221,10 +239,16 @@ class Stream:
         if given is not None:
             frame.mode[:] = _array(given[0], np.uint8, shape, "mode")
             frame.mv[:] = _array(given[1], np.int16, (2, 2, *shape), "vectors")
-            unused = (frame.mode == 1) & frame.mv[0].any(0) | (frame.mode == 0) & frame.mv[1].any(0)
-            if unused.any() or frame.mode.max() > (0 if to[1] is None else 2) or np.abs(frame.mv).max() > LONGEST:
-                _checked(-2)
-        code = library().lvc_motion_stream_field(_at(self._memory), ctypes.byref(frame.c), ctypes.c_int32(level))
+            _check_field(frame.mode, frame.mv, 1 if to[1] is None else 2)
+        if self._python is not None:
+            made = motion_reference.Field(frame.mode, frame.mv, time, to)
+            others = [None if f is None else motion_reference.Field(f.mode, f.mv, f.time, f.to) for f in fields]
+            self._leaves = self._python.field(made, (others[0], others[1]), level)
+            self._frame = frame
+            return frame.mode, frame.mv
+        code = library().lvc_motion_stream_field(
+            _at(self._memory), self.coder.pointer, ctypes.byref(frame.c), ctypes.c_int32(level)
+        )
         if code:
             raise CorruptError("a motion field is damaged")
         self._frame = frame
@@ -245,38 +269,32 @@ class Stream:
         if given is not None:
             made = [_array(a, np.uint8, shape, "flags").copy() for a in given]
         pairs = [(None, None) if o is None else tuple(_array(a, np.uint8, shape, "flags") for a in o) for o in others]
+        if self._python is not None:
+            self._python.flags(self._leaves, level, made[0], made[1], others)
+            return made[0], made[1]
         library().lvc_motion_stream_flags(
-            _at(self._memory), ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
+            _at(self._memory), self.coder.pointer, ctypes.byref(self._frame.c), ctypes.c_int32(level), *map(_at, made),
             *(_at(a) for pair in pairs for a in pair),
         )  # fmt: skip
         return made[0], made[1]
 
     def contexts(self) -> int:
-        """Where its contexts lie."""
+        """Where its contexts lie, as C sees them."""
+        if self._python is not None:
+            self._contexts = np.zeros(3 * CONTEXTS + 8, np.uint16)  # behind them no counts
+            self._contexts[: 3 * CONTEXTS] = [n for c in self._python.contexts for n in (c.quick, c.slow, c.count)]
+            return int(self._contexts.ctypes.data)
         c = library()
         c.lvc_motion_stream_contexts.restype = ctypes.c_void_p
         return int(c.lvc_motion_stream_contexts(_at(self._memory)))
 
     def counts(self) -> np.ndarray:
-        """How often each flag was 0 and 1 so far: [contexts,2]."""
+        """How often each flag was 0 and 1 so far: [contexts,2]. The compiled engine counts."""
         c = library()
         c.lvc_motion_stream_counts.restype = ctypes.POINTER(ctypes.c_uint32)
         found = c.lvc_motion_stream_counts(_at(self._memory))
         return np.ctypeslib.as_array(found, (CONTEXTS, 2)).astype(np.int64)
 
     def finish(self) -> bytes:
-        """Of a writer: the stream. Of a reader: nothing; raises `CorruptError` where more or less was read than there
-        is."""
-        c = library()
-        if not self._open:
-            raise ValueError("a stream of motion is finished once")
-        self._open = False
-        if self._data is not None:
-            if not c.lvc_motion_stream_end(_at(self._memory), None):
-                raise CorruptError("a stream of motion is damaged")
-            return b""
-        out = np.empty(c.lvc_motion_stream_room(_at(self._memory)), np.uint8)
-        size = int(c.lvc_motion_stream_end(_at(self._memory), _at(out)))
-        if not size:
-            raise MemoryError("no memory for a stream of motion")
-        return out[:size].tobytes()
+        """As the coder's."""
+        return self.coder.finish()

@@ -283,26 +283,24 @@ void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int
 
 void lvc_motion_start(LvcMotionContexts *c) {
     c->counts = NULL;
-    for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i]};
+    for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i], 0};
 }
 
-/* ---- for Python: a stream of fields and flags alone ---- */
+/* ---- for Python: contexts with counts of their own ---- */
 
 typedef struct {
-    Rans rans;
     LvcMotionContexts contexts;
     uint32_t counts[LVC_CONTEXTS][2];
 } Stream;
 
 LVC_API size_t lvc_motion_stream_size(void) { return sizeof(Stream); }
 
-/* To read `data`, or to write where it is NULL. */
-LVC_API void lvc_motion_stream(Stream *s, const uint8_t *data, int64_t bytes) {
-    if (data)
-        rans_read(&s->rans, data, (size_t)bytes);
+/* Contexts as they stand in `from`, or at the start where it is NULL. */
+LVC_API void lvc_motion_stream(Stream *s, const Stream *from) {
+    if (from)
+        s->contexts = from->contexts;
     else
-        rans_write(&s->rans);
-    lvc_motion_start(&s->contexts);
+        lvc_motion_start(&s->contexts);
     memset(s->counts, 0, sizeof s->counts);
     s->contexts.counts = s->counts;
 }
@@ -310,32 +308,15 @@ LVC_API void lvc_motion_stream(Stream *s, const uint8_t *data, int64_t bytes) {
 /* How often each flag was 0 and 1. */
 LVC_API const uint32_t *lvc_motion_stream_counts(const Stream *s) { return &s->counts[0][0]; }
 
-LVC_API int32_t lvc_motion_stream_field(Stream *s, LvcFrame *f, int32_t level) {
-    return lvc_code_field(&s->rans, &s->contexts, f, level);
+LVC_API int32_t lvc_motion_stream_field(Stream *s, Rans *r, LvcFrame *f, int32_t level) {
+    return lvc_code_field(r, &s->contexts, f, level);
 }
 
-LVC_API void lvc_motion_stream_flags(Stream *s, const LvcFrame *f, int32_t level, uint8_t *skip, uint8_t *copy,
-                                     const uint8_t *skip0, const uint8_t *copy0, const uint8_t *skip1,
+LVC_API void lvc_motion_stream_flags(Stream *s, Rans *r, const LvcFrame *f, int32_t level, uint8_t *skip,
+                                     uint8_t *copy, const uint8_t *skip0, const uint8_t *copy0, const uint8_t *skip1,
                                      const uint8_t *copy1) {
     const uint8_t *const skips[2] = {skip0, skip1}, *const copies[2] = {copy0, copy1};
-    lvc_code_flags(&s->rans, &s->contexts, f, level, skip, copy, skips, copies);
+    lvc_code_flags(r, &s->contexts, f, level, skip, copy, skips, copies);
 }
 
 LVC_API const LvcMotionContexts *lvc_motion_stream_contexts(const Stream *s) { return &s->contexts; }
-
-/* Writer: bytes that `lvc_motion_stream_end` may write. */
-LVC_API int64_t lvc_motion_stream_room(const Stream *s) { return (int64_t)rans_room(&s->rans); }
-
-/* Frees what the stream holds; returns its bytes or, having read, 1 if it was whole, else 0. */
-LVC_API int64_t lvc_motion_stream_end(Stream *s, uint8_t *out) {
-    const int64_t done = s->rans.reading ? rans_whole(&s->rans) : out ? (int64_t)rans_finish(&s->rans, out) : 0;
-    rans_free(&s->rans);
-    return done;
-}
-
-/* Writer: bits so far. */
-LVC_API double lvc_motion_stream_bits(const Stream *s) {
-    double bits = 0;
-    for (size_t i = 0; i < s->rans.count; i++) bits += rans_cost((s->rans.pieces[i] & 0xffff) + 1) / 256.0;
-    return bits;
-}

@@ -239,12 +239,12 @@ class FieldCoder:
     """Fields and flags of the frames of one stream, in order. `coder` writes or reads; its contexts go on learning."""
 
     def __init__(self, coder: Coder, contexts: list[Context]) -> None:
-        self._coder, self._contexts = coder, contexts
+        self._coder, self.contexts = coder, contexts
         self._reading = isinstance(coder, Reader)
 
     def _flag(self, start: int, sizes: tuple[int, ...], at: tuple[int, ...], bit: bool | int) -> int:
         """A flag with the context at index `at` of an array of contexts of these `sizes` from `start`."""
-        return self._coder.bit(self._contexts[start + int(np.ravel_multi_index(at, sizes))], int(bit))
+        return self._coder.bit(self.contexts[start + int(np.ravel_multi_index(at, sizes))], int(bit))
 
     def field(self, field: Field, fields: tuple[Field | None, Field | None], level: int) -> _Leaves:
         """Written from `field`, or read into it."""

@@ -538,9 +538,11 @@ static void gain_run(const State *s, int y, int x, int count, uint8_t *scratch)
     int shift = l->gain_shift[level_row(s)], half = shift ? 1 << (shift - 1) : 0, c = padded(l->outputs);
     const int16_t *from = (const int16_t *)(const void *)row_of(s, l->source[0], y) + (ptrdiff_t)x * c;
     int16_t *to = (int16_t *)(void *)row_of(s, l->out, y) + (ptrdiff_t)x * c;
+    const int16_t *add = l->add < 0 ? NULL : (const int16_t *)(const void *)row_of(s, l->add, y) + (ptrdiff_t)x * c;
     for (int i = 0; i < count; i++, from += c, to += c)
         for (int channel = 0; channel < l->outputs; channel++)
-            to[channel] = (int16_t)saturated((from[channel] * gain[channel] + half) >> shift);
+            to[channel] = (int16_t)saturated(((from[channel] * gain[channel] + half) >> shift) +
+                                             (add ? add[(size_t)i * c + channel] : 0));
 }
 
 /* Blocks: five layers fused, row by row, so that what lies between them stays in the cache */
@@ -763,7 +765,9 @@ static void code_latents(const State *s)
             const int16_t *wanted = s->run->y ? s->run->y + at * m + first : NULL;
             for (int c = 0; c < quarter; c++) {
                 int q = 0;
-                if (index[c]) {
+                if (index[c] && s->run->rans == NULL) {
+                    q = clamped(s->run->symbols[at * m + first + c], SYMBOL_MAX);
+                } else if (index[c]) {
                     if (wanted)
                         q = quantised(wanted[c], mean[c], s->run->rounding ? s->run->rounding[index[c]] : 8);
                     q = code_symbol(s->p, s->run->rans, index[c], q);
@@ -802,7 +806,7 @@ static void code_hyper(const State *s)
             int16_t *value = (int16_t *)(void *)s->tensor[l->out] + at * padded(t->channels);
             for (int c = 0; c < t->channels; c++) {
                 int q = s->run->z ? clamped(s->run->z[at * t->channels + c], SYMBOL_MAX) : 0;
-                value[c] = (int16_t)(index[c] ? code_symbol(s->p, s->run->rans, index[c], q) : 0);
+                value[c] = (int16_t)(index[c] && s->run->rans ? code_symbol(s->p, s->run->rans, index[c], q) : index[c] ? q : 0);
             }
         }
 }
@@ -1066,41 +1070,3 @@ LVC_API int lvc_program_run(const Program *p, Workspace *w, const LvcRun *run)
 }
 
 /* A coder for Python to hand from call to call. */
-
-LVC_API Rans *lvc_rans_reader(const uint8_t *data, int64_t bytes)
-{
-    Rans *r = malloc(sizeof *r);
-    if (r)
-        rans_read(r, data, (size_t)bytes);
-    return r;
-}
-
-LVC_API Rans *lvc_rans_writer(void)
-{
-    Rans *r = malloc(sizeof *r);
-    if (r)
-        rans_write(r);
-    return r;
-}
-
-LVC_API int64_t lvc_rans_room(const Rans *r)
-{
-    return (int64_t)rans_room(r);
-}
-
-LVC_API int64_t lvc_rans_finish(const Rans *r, uint8_t *out)
-{
-    return (int64_t)rans_finish(r, out);
-}
-
-LVC_API int lvc_rans_whole(const Rans *r)
-{
-    return rans_whole(r);
-}
-
-LVC_API void lvc_rans_free(Rans *r)
-{
-    if (r)
-        rans_free(r);
-    free(r);
-}

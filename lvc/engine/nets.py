@@ -1,20 +1,26 @@
-"""Programs of integer layers in the compiled engine."""
+"""Programs of integer layers, run by the engine that was chosen."""
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptError
 from . import program as p
-from .library import ISAS, address, chosen, library
+from . import reference
+from .coder import Coder
+from .library import ISAS, NUMPY, TORCH, address, chosen, compiled, instructions, library
+
+if TYPE_CHECKING:
+    import torch
 
 Array = npt.NDArray[Any]
-_KINDS = {p.U7: np.uint8, p.S16: np.int16}
+_KINDS: dict[str, type[np.generic]] = {p.U7: np.uint8, p.S16: np.int16}
 
 
 class _Tensor(ctypes.Structure):
@@ -53,53 +59,23 @@ class _Run(ctypes.Structure):
 
 def _functions() -> ctypes.CDLL:
     found = library()
-    for name in ("lvc_program_new", "lvc_workspace_new", "lvc_rans_reader", "lvc_rans_writer"):
+    for name in ("lvc_program_new", "lvc_workspace_new"):
         getattr(found, name).restype = ctypes.c_void_p
-    for name in ("lvc_rans_room", "lvc_rans_finish"):
-        getattr(found, name).restype = ctypes.c_int64
     return found
 
 
 def set_threads(threads: int) -> None:
     """Threads that share the work of one call, in the whole process."""
-    library().lvc_set_threads(threads)
-
-
-class Coder:
-    """An entropy-coded stream that the engine's functions read from (`data`), or write to."""
-
-    def __init__(self, data: bytes | None = None) -> None:
-        self._c = _functions()
-        self._data = None if data is None else np.frombuffer(data, np.uint8)
-        if self._data is None:
-            self.pointer = ctypes.c_void_p(self._c.lvc_rans_writer())
-        else:
-            size = ctypes.c_int64(self._data.size)
-            self.pointer = ctypes.c_void_p(self._c.lvc_rans_reader(address(self._data), size))
-        if not self.pointer.value:
-            raise MemoryError("no memory for an entropy-coded stream")
-
-    def __del__(self) -> None:
-        if hasattr(self, "pointer"):
-            self._c.lvc_rans_free(self.pointer)
-
-    def finish(self) -> bytes:
-        """What was written. For a reader: raises `CorruptError` unless everything was read, and nothing but it."""
-        if self._data is not None:
-            if not self._c.lvc_rans_whole(self.pointer):
-                raise CorruptError("an entropy-coded stream is damaged")
-            return b""
-        out = np.empty(self._c.lvc_rans_room(self.pointer), np.uint8)
-        size = int(self._c.lvc_rans_finish(self.pointer, address(out)))
-        if not size:
-            raise MemoryError("no memory for an entropy-coded stream")
-        return out[:size].tobytes()
+    if (c := compiled()) is not None:
+        c.lvc_set_threads(threads)
 
 
 class Workspace:
     """Memory of runs, one after the other; kept between them."""
 
     def __init__(self) -> None:
+        if compiled() is None:
+            return
         self._c = _functions()
         self.pointer = ctypes.c_void_p(self._c.lvc_workspace_new())
         if not self.pointer.value:
@@ -111,11 +87,25 @@ class Workspace:
 
 
 class Network:
-    """A program with its weights packed for an instruction set. `model` must have passed `program.check`."""
+    """A program with its weights packed for an instruction set; or for numpy, or torch. `model` must have passed
+    `program.check`."""
 
     def __init__(self, model: p.Model, name: str, isa: str | None = None) -> None:
-        self._c = _functions()
         self.program, self.levels = model.programs[name], model.levels
+        self.isa, self._model, self._name = chosen(isa), model, name
+        if self.isa == NUMPY:
+            return
+        if self.isa == TORCH:
+            from .torch_engine import TorchNetwork
+
+            self._torch = TorchNetwork(model, name, os.environ.get("LVC_DEVICE") or "cpu")
+            self._coding = {
+                i: _alone(model, self.program, layer)
+                for i, layer in enumerate(self.program.layers)
+                if layer.op in (p.HYPER, p.CODE)
+            }
+            return
+        self._c = _functions()
         kept: list[Array] = []
 
         def at(array: Array | None, kind: type[np.generic]) -> ctypes.c_void_p | None:
@@ -132,7 +122,6 @@ class Network:
         if model.tables is not None:
             tables = _Tables(at(model.tables.frequencies, np.uint32), at(model.tables.reach, np.uint16))
         ends = [np.array(i, np.int32) for i in (self.program.inputs, self.program.outputs)]
-        self.isa = chosen(isa)
         self.pointer = ctypes.c_void_p(
             self._c.lvc_program_new(
                 ISAS.index(self.isa), model.levels, (_Tensor * len(kinds))(*kinds), len(kinds), layers, len(layers),
@@ -169,56 +158,123 @@ class Network:
         """`size`: rows and columns at 1/8, both even; `inputs` and the outputs returned [rows,columns,channels].
         `wanted`, `coded` bool [rows/2,columns/2]: blocks whose outputs are wanted (others are unspecified), blocks that
         have symbols. A writer gives latents `y` int16 in sixteenths of a step, hyper-latents `z` int16, and `rounding`
-        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols."""
+        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols. Without a coder
+        `symbols` and `z` are what a stream would say."""
         if not 0 <= level < self.levels or min(size) < 2 or size[0] % 2 or size[1] % 2:
             raise ValueError(f"a network cannot run at level {level} and size {size}")
         given = [self._array(x, i, size) for x, i in zip(inputs, self.program.inputs, strict=True)]
-        outputs = [
-            np.empty(self.shape(i, size), _KINDS[self.program.tensors[i].kind]) for i in self.program.outputs
-        ]  # fmt: skip
-        kept: list[Array] = []
-
-        def at(a: Array | None, kind: type[np.generic], shape: tuple[int, ...]) -> ctypes.c_void_p | None:
-            if a is None:
-                return None
-            if a.shape != shape:
-                raise ValueError(f"an array is {a.shape}, not {shape}")
-            kept.append(np.ascontiguousarray(a, kind))
-            return address(kept[-1])
-
         blocks = size[0] // 2, size[1] // 2
         latent, hyper = self._symbol_tensors()
-        if latent + hyper and coder is None:
-            raise ValueError("a network with symbols needs a coder")
-        pointers = [(ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)) for arrays in (given, outputs)]
+        if coder is None and (latent and symbols is None or hyper and z is None):
+            raise ValueError("a network with symbols needs a coder, or the symbols")
+        if symbols is not None and (symbols.dtype != np.int16 or not symbols.flags.c_contiguous):
+            raise ValueError("symbols are to be contiguous int16")
+        arrays = {
+            "wanted": _fitted(wanted, np.uint8, blocks),
+            "coded": _fitted(coded, np.uint8, blocks),
+            "y": _fitted(y, np.int16, self.shape(latent[0], size)) if latent else None,
+            "z": _fitted(z, np.int16, self.shape(hyper[0], size)) if hyper else None,
+            "rounding": _fitted(rounding, np.uint8, (p.TABLES,)),
+            "symbols": _fitted(symbols, np.int16, self.shape(latent[0], size)) if latent else None,
+        }
+        if self.isa == NUMPY:
+            return self._in_numpy(given, size, level, coder, arrays)
+        if self.isa == TORCH:
+            return self._in_torch(given, size, level, coder, arrays)
+        outputs = [np.empty(self.shape(i, size), self._kind(i)) for i in self.program.outputs]
+        pointers = [(ctypes.c_void_p * len(of))(*(a.ctypes.data for a in of)) for of in (given, outputs)]
         run = _Run(*size, level, *(ctypes.addressof(array) for array in pointers))
-        run.wanted, run.coded = at(wanted, np.uint8, blocks), at(coded, np.uint8, blocks)
+        for name, a in arrays.items():
+            setattr(run, name, None if a is None else address(a))
         if coder is not None:
             run.rans = coder.pointer
-        if latent:
-            run.y = at(y, np.int16, self.shape(latent[0], size))
-            run.symbols = at(symbols, np.int16, self.shape(latent[0], size))
-            if symbols is not None and kept[-1] is not symbols:
-                raise ValueError("symbols are to be contiguous int16")
-        if hyper:
-            run.z = at(z, np.int16, self.shape(hyper[0], size))
-        run.rounding = at(rounding, np.uint8, (p.TABLES,))
         space = workspace or Workspace()
         if self._c.lvc_program_run(self.pointer, space.pointer, ctypes.byref(run)):
             raise MemoryError("no memory for a network")
         return outputs
+
+    def _in_numpy(
+        self,
+        inputs: list[Array],
+        size: tuple[int, int],
+        level: int,
+        coder: Coder | None,
+        arrays: dict[str, Array | None],
+    ) -> list[Array]:
+        coding = None
+        if coder is not None:
+            if coder.python is None or self._model.tables is None:
+                raise ValueError("the coder of another engine, or a network without symbols")
+            coding = reference.TableSymbols(coder.python, self._model.tables)
+        run = reference.Run(
+            self._model, self._name, inputs, size, level, coding, arrays["coded"], arrays["y"], arrays["z"],
+            arrays["rounding"], arrays["symbols"],
+        )  # fmt: skip
+        return [
+            np.ascontiguousarray(out, self._kind(i)) for i, out in zip(self.program.outputs, run.run(), strict=True)
+        ]
+
+    def _in_torch(
+        self,
+        inputs: list[Array],
+        size: tuple[int, int],
+        level: int,
+        coder: Coder | None,
+        arrays: dict[str, Array | None],
+    ) -> list[Array]:
+        """Layers with symbols are programs of their own, which the compiled engine runs."""
+        import torch
+
+        def code(number: int, sources: list[torch.Tensor]) -> torch.Tensor:
+            network = self._coding[number]
+            given = [np.ascontiguousarray(x.cpu().numpy(), network._kind(i)) for i, x in enumerate(sources)]
+            out = network.run(
+                given, size, level, coder=coder, coded=arrays["coded"], y=arrays["y"], z=arrays["z"],
+                rounding=arrays["rounding"], symbols=arrays["symbols"],
+            )[0]  # fmt: skip
+            if self.program.layers[number].op == p.CODE and (coded := arrays["coded"]) is not None:
+                out = np.where(coded[..., None] != 0, out, 0)
+            return torch.from_numpy(out)
+
+        outputs = self._torch.run([torch.from_numpy(x) for x in inputs], size, level, code=code)
+        return [
+            np.ascontiguousarray(out.cpu().numpy(), self._kind(i))
+            for i, out in zip(self.program.outputs, outputs, strict=True)
+        ]
+
+    def _kind(self, tensor: int) -> type[np.generic]:
+        return _KINDS[self.program.tensors[tensor].kind]
 
     def _symbol_tensors(self) -> tuple[list[int], list[int]]:
         ops = [(layer.op, layer.out) for layer in self.program.layers]
         return [out for op, out in ops if op == p.CODE], [out for op, out in ops if op == p.HYPER]
 
     def _array(self, x: Array, tensor: int, size: tuple[int, int]) -> Array:
-        kind, shape = _KINDS[self.program.tensors[tensor].kind], self.shape(tensor, size)
+        kind, shape = self._kind(tensor), self.shape(tensor, size)
         if x.dtype != kind or x.shape != shape:
             raise ValueError(f"an input is {x.dtype} {x.shape}, not {np.dtype(kind)} {shape}")
         if kind == np.uint8 and x.max() > 127:
             raise ValueError("an input of 7 bits passes 127")
         return np.ascontiguousarray(x)
+
+
+def _fitted(a: Array | None, kind: type[np.generic], shape: tuple[int, ...]) -> Array | None:
+    if a is None:
+        return None
+    if a.shape != shape:
+        raise ValueError(f"an array is {a.shape}, not {shape}")
+    return np.ascontiguousarray(a, kind)
+
+
+def _alone(model: p.Model, program: p.Program, layer: p.Layer) -> Network:
+    """A layer with symbols as a program, for the compiled engine."""
+    sources = len(layer.sources)
+    tensors = [program.tensors[s.tensor] for s in layer.sources] + [program.tensors[layer.out]]
+    moved = dataclasses.replace(
+        layer, out=sources, sources=[dataclasses.replace(s, tensor=i) for i, s in enumerate(layer.sources)]
+    )  # fmt: skip
+    alone = p.Program(tensors, [moved], list(range(sources)), [sources])
+    return Network(p.Model(model.levels, {"code": alone}, model.tables), "code", ISAS[instructions()])
 
 
 def _describe(c: _Layer, layer: p.Layer, at: Any) -> None:

@@ -185,3 +185,31 @@ LVC_API void lvc_lap(int16_t *plane, int rows, int columns, int half, const int1
     pool_run(lap_row, &l, rows);
     pool_run(lap_border, &l, rows / (2 * half) - 1);
 }
+
+/* Squared errors of blocks of 2x2 patches [rows / 2, columns / 2] between a residual [rows, columns, 96] and `change` of
+   it in eighths (NULL: none), luma weighing 3/4; in squared samples. */
+LVC_API void lvc_block_errors(const int16_t *residual, const int16_t *change, int32_t rows, int32_t columns, float *out)
+{
+    for (int32_t y = 0; y < rows; y += 2)
+        for (int32_t x = 0; x < columns; x += 2) {
+            float total = 0;
+            for (int k = 0; k < 4; k++) {
+                size_t at = ((size_t)(y + (k >> 1)) * columns + x + (k & 1)) * PATCH;
+                const int16_t *r = residual + at, *c = change ? change + at : NULL;
+                float luma[16] = {0}, chroma[16] = {0};
+                for (int i = 0; i < 64; i += 16)
+                    for (int j = 0; j < 16; j++) {
+                        float d = c ? (float)(r[i + j] * 8 - c[i + j]) : (float)(r[i + j] * 8);
+                        luma[j] += d * d;
+                    }
+                for (int i = 64; i < PATCH; i += 16)
+                    for (int j = 0; j < 16; j++) {
+                        float d = c ? (float)(r[i + j] * 8 - c[i + j]) : (float)(r[i + j] * 8);
+                        chroma[j] += d * d;
+                    }
+                for (int j = 0; j < 16; j++)
+                    total += 0.75f * luma[j] + chroma[j];
+            }
+            out[(size_t)(y / 2) * (columns / 2) + x / 2] = total / 64;
+        }
+}

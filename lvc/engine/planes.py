@@ -1,5 +1,5 @@
 """Planes of 12-bit samples as the networks' patches, and the lapping filter across block borders: in C, and in numpy to
-read."""
+read, or where C is missing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .library import address, library
+from .library import address, compiled, library
+from .program import LAP_BITS
 
 Array = npt.NDArray[Any]
 SAMPLE_MAX = 4095
 PATCH = 96
-LAP_BITS = 14
 
 
 def _int16(a: Array, shape: tuple[int, ...]) -> Array:
@@ -27,8 +27,10 @@ def to_patches(luma: Array, chroma: Array, offset: int) -> Array:
     """`luma` int16 [8·h,8·w], `chroma` int16 [2,4·h,4·w] → int16 [h,w,96], less `offset`."""
     rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
     luma, chroma = _int16(luma, (8 * rows, 8 * columns)), _int16(chroma, (2, 4 * rows, 4 * columns))
+    if (engine := compiled()) is None:
+        return to_patches_reference(luma, chroma, offset)
     out = np.empty((rows, columns, PATCH), np.int16)
-    library().lvc_planes_to_patches(address(luma), address(chroma), rows, columns, offset, address(out))
+    engine.lvc_planes_to_patches(address(luma), address(chroma), rows, columns, offset, address(out))
     return out
 
 
@@ -52,7 +54,10 @@ def to_planes(
         if wanted.shape != (rows // 2, columns // 2) or rows % 2 or columns % 2:
             raise ValueError(f"a mask is {wanted.shape} for {rows} x {columns} patches")
         mask = np.ascontiguousarray(wanted, np.uint8)
-    library().lvc_patches_to_planes(
+    if (engine := compiled()) is None:
+        pair = None if prediction is None else (given[0], given[1])
+        return to_planes_reference(residual, shift, offset, pair, wanted)  # type: ignore[arg-type]
+    engine.lvc_patches_to_planes(
         address(residual), rows, columns, shift, offset, *(None if p is None else address(p) for p in given),
         None if mask is None else address(mask), address(luma), address(chroma),
     )  # fmt: skip
@@ -69,8 +74,10 @@ def lap(plane: Array, matrix: Array) -> Array:
         raise ValueError(f"a plane of {plane.shape} is not of whole blocks of {n}")
     if int(np.abs(matrix.astype(np.int64)).sum(0).max()) * 32768 + (1 << (LAP_BITS - 1)) >= 1 << 31:
         raise ValueError("a lapping matrix could overflow")
+    if (engine := compiled()) is None:
+        return lap_reference(_int16(plane, plane.shape), matrix)
     out = _int16(plane, plane.shape).copy()
-    library().lvc_lap(address(out), *plane.shape, n // 2, address(np.ascontiguousarray(matrix)))
+    engine.lvc_lap(address(out), *plane.shape, n // 2, address(np.ascontiguousarray(matrix)))
     return out
 
 
@@ -84,11 +91,25 @@ def key_planes(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]
     rows, columns, _ = patches.shape
     patches = _int16(patches, (rows, columns, PATCH))
     luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
-    library().lvc_patches_apart(address(patches), rows, columns, address(luma), address(chroma))
+    if (engine := compiled()) is None:
+        return key_planes_reference(patches, laps)
+    engine.lvc_patches_apart(address(patches), rows, columns, address(luma), address(chroma))
     luma, chroma = lap(luma, laps[0]), np.stack([lap(c, laps[1]) for c in chroma])
     for plane in (luma, chroma):
-        library().lvc_samples(address(plane), ctypes.c_int64(plane.size), KEY_SHIFT, KEY_OFFSET)
+        engine.lvc_samples(address(plane), ctypes.c_int64(plane.size), KEY_SHIFT, KEY_OFFSET)
     return luma, chroma
+
+
+def block_errors(residual: Array, change: Array | None = None) -> Array:
+    """Squared errors float32 [h/2,w/2] of blocks of 2x2 patches: of `residual` int16 [h,w,96] in samples, less `change`
+    in eighths; luma weighs 3/4. For an encoder's decisions: not part of the format."""
+    rows, columns, _ = residual.shape
+    out = np.empty((rows // 2, columns // 2), np.float32)
+    given = [_int16(a, (rows, columns, PATCH)) for a in (residual, change) if a is not None]
+    library().lvc_block_errors(
+        address(given[0]), None if change is None else address(given[1]), rows, columns, address(out)
+    )  # fmt: skip
+    return out
 
 
 # The same in numpy

@@ -40,6 +40,7 @@ MAX_BYTES = 16384
 LIMIT_8, LIMIT_16 = 1 << 24, 1 << 31
 """Sums of 8-bit layers are exact in float32, sums of 16-bit layers in int32."""
 MAX_READ_SHIFT = 8
+LAP_BITS = 14
 MAX_SHIFT = 24
 
 
@@ -146,6 +147,8 @@ class Model:
     levels: int
     programs: dict[str, Program]
     tables: Tables | None = None
+    laps: tuple[np.ndarray, np.ndarray] | None = None
+    """Matrices of the inverse lapping filter, int16 in 1/16384: luma [16,16], chroma [8,8] (`planes.lap`)."""
 
 
 def _layer_macs(layer: Layer, tensors: list[Tensor]) -> float:
@@ -185,6 +188,11 @@ def check(model: Model) -> None:
         raise LimitError(f"a model has {len(model.programs)} programs — the limit is {MAX_PROGRAMS}")
     if model.tables is not None:
         _check_tables(model.tables)
+    if model.laps is not None:
+        for lap, n in zip(model.laps, (16, 8), strict=True):
+            _need(lap.dtype == np.int16 and lap.shape == (n, n), "a lapping matrix does not fit")
+            sums = np.abs(lap.astype(np.int64)).sum(0).max() * 32768 + (1 << (LAP_BITS - 1))
+            _need(int(sums) < LIMIT_16, "a lapping matrix could overflow")
     for program in model.programs.values():
         _check_program(program, model)
 
@@ -246,7 +254,7 @@ def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]
     _need(layer.step < 0 or layer.outputs % 4 == 0, "quarters of outputs that are no multiple of 4")
     _need(out.channels == (layer.outputs // 4 if layer.step >= 0 else layer.outputs), "outputs do not fit their tensor")
     if layer.add >= 0:
-        _need(layer.op in (CONV, DEPTHWISE) and layer.add in written, "an addend that is not there")
+        _need(layer.op in (CONV, DEPTHWISE, GAIN) and layer.add in written, "an addend that is not there")
         addend = tensors[layer.add]
         same = (addend.kind, addend.scale, addend.channels) == (out.kind, out.scale, out.channels)
         _need(out.kind == S16 and same, "an addend of another shape")
@@ -389,7 +397,7 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
     """Metadata `lvc.programs`: {"version": 1, "levels": n, "programs": {name: {"tensors": [[name, kind, scale,
     channels], …], "inputs": […], "outputs": […], "layers": [{field: value, "sources": [[tensor, shift, zero],
     …]}, …]}}}. Arrays: `NAME/LAYER/PART/weight`, `bias`, `shift`; `NAME/LAYER/gain`, `gain_shift`, `tables`;
-    `tables/reach`, `tables/frequencies`."""
+    `tables/reach`, `tables/frequencies`, `laps/luma`, `laps/chroma`."""
     check(model)
     arrays: dict[str, np.ndarray] = {}
     programs: dict[str, Any] = {}
@@ -410,6 +418,8 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
         }  # fmt: skip
     if model.tables is not None:
         arrays |= {"tables/reach": model.tables.reach, "tables/frequencies": model.tables.frequencies}
+    if model.laps is not None:
+        arrays |= {f"laps/{name}": lap for name, lap in zip(("luma", "chroma"), model.laps, strict=True)}
     head = {"version": VERSION, "levels": model.levels, "programs": programs}
     metadata = {**(about or {}), "lvc.programs": json.dumps(head, separators=(",", ":"))}
     safetensors.numpy.save_file(arrays, str(path), metadata)
@@ -419,11 +429,17 @@ def load(path: str | Path) -> Model:
     """Raises `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
     if (size := Path(path).stat().st_size) > MAX_FILE:
         raise LimitError(f"a model's file has {size} bytes — the limit is {MAX_FILE}")
+    return loads(Path(path).read_bytes())
+
+
+def loads(data: bytes) -> Model:
+    """As `load`, of a file in memory."""
+    if len(data) > MAX_FILE:
+        raise LimitError(f"a model's file has {len(data)} bytes — the limit is {MAX_FILE}")
     try:
-        with safetensors.safe_open(str(path), "numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as e:
+        arrays = safetensors.numpy.load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as e:
         raise CorruptError("a model's file is damaged") from e
     try:
         head = json.loads(metadata["lvc.programs"])
@@ -435,7 +451,10 @@ def load(path: str | Path) -> Model:
         tables = None
         if "tables/reach" in arrays:
             tables = Tables(arrays["tables/reach"], arrays["tables/frequencies"])
-        model = Model(_integer(head["levels"]), programs, tables)
+        laps = None
+        if "laps/luma" in arrays:
+            laps = arrays["laps/luma"], arrays["laps/chroma"]
+        model = Model(_integer(head["levels"]), programs, tables, laps)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise CorruptError(f"a model's program is damaged: {type(e).__name__}: {e}") from e
     check(model)

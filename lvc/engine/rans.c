@@ -186,3 +186,60 @@ LVC_API int lvc_rans_table_make(RansTable *table, const uint32_t *freq, int symb
 {
     return rans_table_make(table, freq, symbols);
 }
+
+/* For Python: coders of their own memory. NULL: there is none. */
+
+LVC_API Rans *lvc_rans_reader(const uint8_t *data, int64_t bytes)
+{
+    Rans *r = malloc(sizeof *r);
+    if (r)
+        rans_read(r, data, (size_t)bytes);
+    return r;
+}
+
+LVC_API Rans *lvc_rans_writer(void)
+{
+    Rans *r = malloc(sizeof *r);
+    if (r)
+        rans_write(r);
+    return r;
+}
+
+LVC_API int64_t lvc_rans_room(const Rans *r)
+{
+    return (int64_t)rans_room(r);
+}
+
+LVC_API int64_t lvc_rans_finish(const Rans *r, uint8_t *out)
+{
+    return (int64_t)rans_finish(r, out);
+}
+
+LVC_API int lvc_rans_whole(const Rans *r)
+{
+    return rans_whole(r);
+}
+
+LVC_API void lvc_rans_free(Rans *r)
+{
+    if (r)
+        rans_free(r);
+    free(r);
+}
+
+/* What `from` has written, after what `to` has. */
+LVC_API void lvc_rans_append(Rans *to, const Rans *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        rans_put(to, from->pieces[i] >> 16, (from->pieces[i] & 0xffff) + 1);
+    to->failed |= from->failed;
+}
+
+/* Writer: bits of what was written so far, without the coder's own. */
+LVC_API double lvc_rans_bits(const Rans *r)
+{
+    double bits = 0;
+    for (size_t i = 0; i < r->count; i++)
+        bits += rans_cost((r->pieces[i] & 0xffff) + 1) / 256.0;
+    return bits;
+}

@@ -6,6 +6,7 @@ they fit into far less.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -61,9 +62,11 @@ def size_at(at8: int, scale: int) -> int:
 
 
 def product(x: IntArray, w: p.Weights, level: int) -> IntArray:
-    """[…, inputs] → […, outputs], shifted and saturated to int16."""
+    """[…, inputs] → […, outputs], shifted and saturated to int16. Sums are below 2^31: float64 holds them exactly, in
+    any order, and its matrix products are the fast ones."""
     bias = w.bias[level % len(w.bias)].astype(np.int64)
-    return saturate(shifted(x @ w.weight.astype(np.int64).T + bias, w.shift))
+    sums = (x.astype(np.float64) @ w.weight.astype(np.float64).T).astype(np.int64)
+    return saturate(shifted(sums + bias, w.shift))
 
 
 def taps(x: IntArray, mode: str, rows: int, columns: int) -> IntArray:
@@ -151,11 +154,12 @@ class TableSymbols:
     """Symbols by a model's tables: -reach … reach, or the escape, a sign and how far beyond."""
 
     def __init__(self, coder: rans_reference.Coder, tables: p.Tables) -> None:
-        self._coder, self._rows, self._reach = coder, tables.rows(), tables.reach.tolist()
+        self._coder, self._reach = coder, tables.reach.tolist()
+        self._starts = [[0, *itertools.accumulate(row)] for row in tables.rows()]
 
     def table(self, index: int, value: int) -> int:
         reach, size = self._reach[index], abs(value)
-        symbol = self._coder.symbol(self._rows[index], 2 * reach + 1 if size > reach else value + reach)
+        symbol = self._coder.piece(self._starts[index], 2 * reach + 1 if size > reach else value + reach)
         if symbol <= 2 * reach:
             return int(symbol - reach)
         negative = self._coder.raw(1, value < 0)
@@ -171,7 +175,8 @@ def quantised(y: int, mean: int, rounding: int) -> int:
 
 class Run:
     """One run of a program. `coded` [rows/2, columns/2]: blocks with symbols. A writer gives latents `y` in sixteenths
-    of a step and hyper-latents `z`; `rounding` [64] by table, 8 rounds to the nearest."""
+    of a step and hyper-latents `z`; `rounding` [64] by table, 8 rounds to the nearest. `given` takes the latents'
+    symbols; without `symbols`, what codes them, it and `z` say them."""
 
     def __init__(
         self,
@@ -185,10 +190,11 @@ class Run:
         y: npt.NDArray[np.int16] | None = None,
         z: npt.NDArray[np.int16] | None = None,
         rounding: npt.NDArray[np.uint8] | None = None,
+        given: npt.NDArray[np.int16] | None = None,
     ) -> None:
         self._program, self._size, self._level, self._symbols = model.programs[name], size, level, symbols
         self._coded = np.ones((size[0] // 2, size[1] // 2), bool) if coded is None else coded.astype(bool)
-        self._y, self._z, self._rounding = y, z, rounding
+        self._y, self._z, self._rounding, self._given = y, z, rounding, given
         self.values: list[IntArray | None] = [None] * len(self._program.tensors)
         for i, x in zip(self._program.inputs, inputs, strict=True):
             self.values[i] = x.astype(np.int64)
@@ -227,11 +233,12 @@ class Run:
         row = self._level % len(layer.gain)
         shift = int(layer.gain_shift[row])
         x = self._value(layer.sources[0].tensor) * layer.gain[row].astype(np.int64)
-        return saturate((x + half(shift)) >> shift)
+        v = (x + half(shift)) >> shift
+        return saturate(v if layer.add < 0 else v + self._value(layer.add))
 
     def _hyper(self, layer: p.Layer) -> IntArray:
         """Channel by channel of every position that has a coded block below it; 0 elsewhere."""
-        assert layer.tables is not None and self._symbols is not None
+        assert layer.tables is not None
         rows, columns = self._size_of(layer.out)
         by = 1 << (self._program.tensors[layer.out].scale - p.BASE_SCALE - 1)
         tables = layer.tables[self._level % len(layer.tables)]
@@ -243,12 +250,11 @@ class Run:
                 for c, table in enumerate(tables.tolist()):
                     given = 0 if self._z is None else int(np.clip(self._z[y, x, c], -p.SYMBOL_MAX, p.SYMBOL_MAX))
                     if table:
-                        out[y, x, c] = self._symbols.table(table, given)
+                        out[y, x, c] = given if self._symbols is None else self._symbols.table(table, given)
         return out
 
     def _code(self, layer: p.Layer) -> IntArray:
         """One step: a quarter of the channels of every coded position, value = 16·symbol + mean."""
-        assert self._symbols is not None
         rows, columns = self._size_of(layer.out)
         mean, index = (self._value(s.tensor) for s in layer.sources)
         quarter = layer.outputs // 4
@@ -259,10 +265,15 @@ class Run:
             first = int(which[y, x]) * quarter
             for c in range(quarter):
                 table, m, q = int(index[y, x, c]), int(mean[y, x, c]), 0
-                if table:
+                if table and self._symbols is None:
+                    assert self._given is not None
+                    q = min(max(int(self._given[y, x, first + c]), -p.SYMBOL_MAX), p.SYMBOL_MAX)
+                elif table and self._symbols is not None:
                     if self._y is not None:
                         rounding = 8 if self._rounding is None else int(self._rounding[table])
                         q = quantised(int(self._y[y, x, first + c]), m, rounding)
                     q = self._symbols.table(table, q)
+                if self._given is not None:
+                    self._given[y, x, first + c] = q
                 out[y, x, first + c] = min(max((q << MEAN_BITS) + m, -32768), 32767)
         return out

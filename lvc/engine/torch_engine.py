@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 
 from . import program as p
 from .reference import MEAN_BITS, SQUARE, half
+
+Code = Callable[[int, list[torch.Tensor]], torch.Tensor]
 
 
 def shifted(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -30,8 +32,9 @@ def leaky(x: torch.Tensor) -> torch.Tensor:
 
 
 class TorchNetwork:
-    """`program`'s layers with their arrays on a device. Tensors [rows,columns,channels] int32; symbols are given, not
-    coded: `values` of latents come from `y`, rounded to the nearest, hyper-latents from `z`."""
+    """`program`'s layers with their arrays on a device. Tensors [rows,columns,channels] int32. What the number of a
+    layer with symbols and its sources make is for `code` to say; without it symbols are given: `values` of latents come
+    from `y`, rounded to the nearest, hyper-latents from `z`."""
 
     def __init__(self, model: p.Model, name: str, device: torch.device | str = "cpu") -> None:
         self._program, self._device = model.programs[name], torch.device(device)
@@ -52,13 +55,20 @@ class TorchNetwork:
         level: int = 0,
         y: torch.Tensor | None = None,
         z: torch.Tensor | None = None,
+        code: Code | None = None,
     ) -> list[torch.Tensor]:
         values: dict[int, torch.Tensor] = {}
         for i, x in zip(self._program.inputs, inputs, strict=True):
             values[i] = x.to(self._device, torch.int32)
         with torch.no_grad():
-            for layer, parts in zip(self._program.layers, self._parts, strict=True):
-                values[layer.out] = self._layer(layer, parts, values, size, level, y, z)
+            for number, (layer, parts) in enumerate(zip(self._program.layers, self._parts, strict=True)):
+                if code is not None and layer.op in (p.HYPER, p.CODE):
+                    made = code(number, [values[s.tensor] for s in layer.sources]).to(self._device, torch.int32)
+                    if layer.op == p.CODE and (before := values.get(layer.out)) is not None:
+                        made = torch.where(self._quarter(layer, made), made, before)
+                    values[layer.out] = made
+                else:
+                    values[layer.out] = self._layer(layer, parts, values, size, level, y, z)
         return [values[i] for i in self._program.outputs]
 
     def _layer(
@@ -80,7 +90,8 @@ class TorchNetwork:
             assert layer.gain is not None and layer.gain_shift is not None
             gain = torch.from_numpy(layer.gain[level % len(layer.gain)]).to(self._device, torch.int32)
             shift = int(layer.gain_shift[level % len(layer.gain)])
-            return saturate((values[layer.sources[0].tensor] * gain + half(shift)) >> shift)
+            v = (values[layer.sources[0].tensor] * gain + half(shift)) >> shift
+            return saturate(v + values[layer.add] if layer.add >= 0 else v)
         if layer.op == p.HYPER:
             assert z is not None
             return z.to(self._device, torch.int32)
@@ -136,6 +147,11 @@ class TorchNetwork:
         rows, columns = (torch.arange(n, device=self._device) & 1 for n in shape)
         return torch.tensor(SQUARE[step], device=self._device)[2 * rows[:, None] + columns[None]]
 
+    def _quarter(self, layer: p.Layer, x: torch.Tensor) -> torch.Tensor:
+        """Where the channels of `x` are those of the layer's step."""
+        which = self._quarters(layer.step, (x.shape[0], x.shape[1]))[:, :, None]
+        return (torch.arange(4, device=self._device) == which).repeat_interleave(x.shape[2] // 4, 2)
+
     def _taps(self, x: torch.Tensor, mode: str, shape: tuple[int, int]) -> torch.Tensor:
         if mode in (p.POINT, p.UP2):
             return x
@@ -175,8 +191,7 @@ class TorchNetwork:
         mean, index = (values[s.tensor] for s in layer.sources)
         before = values.get(layer.out)
         out = torch.zeros(y.shape, dtype=torch.int32, device=self._device) if before is None else before
-        which = self._quarters(layer.step, (mean.shape[0], mean.shape[1]))
-        mine = (torch.arange(4, device=self._device) == which[:, :, None]).repeat_interleave(mean.shape[2], 2)
+        mine = self._quarter(layer, out)
         d = y.to(self._device, torch.int32) - mean.repeat(1, 1, 4)
         size = ((d.abs() + 8) >> MEAN_BITS).clamp_max(p.SYMBOL_MAX)
         q = torch.where(index.repeat(1, 1, 4) > 0, torch.where(d < 0, -size, size), 0)

@@ -30,6 +30,7 @@ __all__ = [
     "latents_crc",
     "pack_zstd",
     "unpack_stacked",
+    "unpack_structured",
     "unpack_verified",
     "unpack_zstd",
     "verify_latents",
@@ -46,7 +47,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass
 class FrameLatents:
-    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: hundredths, 0..10000.
+    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: 0..10000, as its codec defines it.
 
     `planes` maps a plane's name to an array `[channels, rows, columns]` of the plane's dtype; exactly the planes that
     frames of this kind carry. Masked positions (where `skip` is 1) are zero.
@@ -55,8 +56,6 @@ class FrameLatents:
     kind: int
     quality: int
     planes: dict[str, IntArray] = field(default_factory=dict)
-    tables: IntArray | None = None
-    """Not part of the latents: table indices of plane `latent`, uint8 [M,N] for N blocks with symbols, if known."""
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:
@@ -105,10 +104,15 @@ def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
     return crc
 
 
-def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL) -> bytes:
-    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays."""
+def pack_zstd(
+    frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL, structure: int = 0
+) -> bytes:
+    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays.
+
+    `structure`: how the default codec's frames refer to each other; 0 for other latents.
+    """
     check_frames(frames, geometry)
-    parts = [_HEADER.pack(f.kind, 0, f.quality) for f in frames]
+    parts = [bytes((structure,)), *(_HEADER.pack(f.kind, 0, f.quality) for f in frames)]
     for spec in geometry.planes:
         escapes: list[bytes] = []
         for frame in frames:
@@ -129,9 +133,16 @@ def pack_zstd(frames: Sequence[FrameLatents], geometry: Geometry, level: int = D
 
 def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT) -> list[FrameLatents]:
     """One zstd frame → `n_frames` latent frames. Raises `CorruptError`, `LimitError`."""
+    return unpack_structured(data, geometry, n_frames, limits)[1]
+
+
+def unpack_structured(
+    data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT
+) -> tuple[int, list[FrameLatents]]:
+    """The same with the clip's `structure` before the frames."""
     raw = _decompress(data, geometry, n_frames, limits)
-    frames = [_frame_header(raw, 4 * i) for i in range(n_frames)]
-    position = 4 * n_frames
+    frames = [_frame_header(raw, 1 + 4 * i) for i in range(n_frames)]
+    position = 1 + 4 * n_frames
     for spec in geometry.planes:
         carriers = [f for f in frames if spec.present(f.kind)]
         masks = [_kept(f, spec) for f in carriers]
@@ -150,7 +161,7 @@ def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits =
                 frame.planes[spec.name] = plane
     if position != len(raw):
         raise CorruptError(f"clip holds {len(raw) - position} bytes after its last plane")
-    return frames
+    return raw[0], frames
 
 
 def unpack_stacked(
@@ -161,9 +172,9 @@ def unpack_stacked(
     Raises `CorruptError`, for other frames too, and `LimitError`.
     """
     raw = _decompress(data, geometry, n_frames, limits)
-    if any(raw[: 4 * n_frames]):
+    if any(raw[: 1 + 4 * n_frames]):
         raise CorruptError("a frame of latents is marked as one of a video")
-    planes, position = {}, 4 * n_frames
+    planes, position = {}, 1 + 4 * n_frames
     for spec in (p for p in geometry.planes if p.present(KIND_KEY)):
         shape = (n_frames, *geometry.plane_shape(spec))
         values, position = _plane_values(raw, position, math.prod(shape), spec)
@@ -174,7 +185,7 @@ def unpack_stacked(
 
 
 def unpack_verified(
-    data: bytes, geometry: Geometry, n_frames: int, crc: int, key: bool, limits: Limits = DEFAULT
+    data: bytes, geometry: Geometry, n_frames: int, crc: int | None, key: bool, limits: Limits = DEFAULT
 ) -> list[FrameLatents]:
     """`unpack_zstd`, then `verify_latents`."""
     frames = unpack_zstd(data, geometry, n_frames, limits)
@@ -182,12 +193,12 @@ def unpack_verified(
     return frames
 
 
-def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int, key: bool) -> None:
-    """Raises `CorruptError` unless a clip's latents match their checksum and a key clip starts with a key frame."""
+def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int | None, key: bool) -> None:
+    """Raises `CorruptError` unless a clip's latents match their checksum, if they have one, and a key clip starts with
+    a key frame."""
     if key and frames and frames[0].kind != KIND_KEY:
         raise CorruptError("a key clip starts with a predicted frame")
-    found = latents_crc(frames, geometry)
-    if found != crc:
+    if crc is not None and (found := latents_crc(frames, geometry)) != crc:
         raise CorruptError(f"latents checksum is {found:08x}, the file says {crc:08x}")
 
 
@@ -198,14 +209,15 @@ def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) 
     if n_frames > limits.max_clip_frames:
         raise LimitError(f"{n_frames} frames in a clip, limit {limits.max_clip_frames}")
     geometry.check_clip(n_frames, limits)
-    largest = 4 * n_frames + 3 * geometry.max_clip_symbols(n_frames)
+    least = 1 + 4 * n_frames
+    largest = least + 3 * geometry.max_clip_symbols(n_frames)
     if data[:4] != _ZSTD_MAGIC:
         raise CorruptError("clip is not a zstd frame")
     try:
         parameters = zstandard.get_frame_parameters(data)
         size = parameters.content_size
-        if size > largest or size < 4 * n_frames:
-            raise CorruptError(f"zstd frame declares {size} bytes, expected {4 * n_frames} to {largest}")
+        if size > largest or size < least:
+            raise CorruptError(f"zstd frame declares {size} bytes, expected {least} to {largest}")
         limits.check_content(size, len(data))
         if parameters.window_size > max(1024, 2 * size) or parameters.dict_id:
             raise CorruptError(f"zstd frame asks for a window of {parameters.window_size} bytes or a dictionary")

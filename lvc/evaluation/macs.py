@@ -1,7 +1,8 @@
-"""Multiply-accumulates of the networks, counted while they really run: padding, skipped parts and all.
+"""Multiply-accumulates of the networks, counted while they really run, padding and all.
 
-What torch computes goes through a few functions, whatever the architecture is. They are wrapped here, in a worker's
-process, on all of its threads; a call costs a microsecond more. Sums and activations are not counted, as is usual.
+The engine runs programs, and says what each costs a block; of blocks that nobody wants nothing is counted. What torch
+computes (other people's VAEs) goes through a few functions. Both are wrapped here, in a worker's process, on all of its
+threads; a call costs a microsecond more. Sums and activations are not counted, as is usual.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from typing import Any
 
 
 class Macs:
-    """`total` grows with every convolution and matrix product that torch does after `count`."""
+    """`total` grows with every program of the engine, convolution and matrix product of torch after `count`."""
 
     def __init__(self) -> None:
         self.total = 0
         self._lock = threading.Lock()
 
     def count(self) -> None:
-        """Wraps torch's functions, for the rest of this process's life."""
+        """Wraps the functions, for the rest of this process's life."""
         import torch
         import torch.nn.functional as F
 
-        from lvc.models.fused import Conv
+        from lvc.engine.nets import Network
 
         def wrapped(function: Callable[..., Any], cost: Callable[..., int]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
@@ -40,8 +41,7 @@ class Macs:
             (F, "linear", _linear),
             (torch, "matmul", _matmul),
             (torch, "bmm", _matmul),
-            (Conv, "__call__", _fused),
-            (Conv, "plus", _fused),
+            (Network, "run", _program),
         ):
             setattr(owner, name, wrapped(getattr(owner, name), cost))
 
@@ -51,9 +51,11 @@ def _conv(result: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
     return int(result.numel() * weight[0].numel())
 
 
-def _fused(result: Any, layer: Any, *_: Any, **__: Any) -> int:
-    """`lvc.models.fused` calls oneDNN past torch's functions."""
-    return _conv(result, None, layer.weight)
+def _program(
+    result: Any, network: Any, inputs: Any, size: tuple[int, int], *_: Any, wanted: Any = None, **__: Any
+) -> int:
+    pixels = size[0] * size[1] if wanted is None else 4 * int((wanted != 0).sum())
+    return int(network.program.macs() * pixels)
 
 
 def _conv_transpose(result: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:

@@ -70,9 +70,7 @@ def codecs(names: Sequence[str | None]) -> list[Codec]:
     found = []
     for name, file, sha256, stem in zip(names, files, hashes, stems, strict=True):
         label = stem if stems.count(stem) == 1 else f"{stem}-{sha256[:6]}"
-        found.append(
-            Codec("lvc" if len(files) == 1 else f"lvc:{label}", f"{file.config.name} {sha256[:12]}", name, sha256)
-        )
+        found.append(Codec("lvc" if len(files) == 1 else f"lvc:{label}", f"{file.name} {sha256[:12]}", name, sha256))
     return found
 
 

@@ -70,7 +70,7 @@ def opened(
 ) -> Iterator[LvzReader]:
     """`follow`: wait at the end of a file that is still being written."""
     with cast(BinaryIO, FollowedFile(source)) if follow else opened_input(source, notice) as file:
-        yield LvzReader(file, salvage=salvage, partial_gops=True)
+        yield LvzReader(file, salvage=salvage)
 
 
 def drained(arrived: deque[CopiedPacket]) -> Iterator[CopiedPacket]:
@@ -88,7 +88,7 @@ def loaded(model: str | Model | None, device: str | None) -> Model:
     """The model itself; a name is loaded (None: the default)."""
     from lvc import models
 
-    return model if isinstance(model, models.Model) else models.load_model(model, device)
+    return model if isinstance(model, models.Model) else models.load_model(model)
 
 
 def codec_of(model: Model | ForeignModel) -> Any:
@@ -115,6 +115,20 @@ def _foreign_model(reader: LvzReader, name: object, device: str | None) -> Forei
     return opened_model(adapter, reader.video, reader.tensors)
 
 
+def _model_inside(reader: LvzReader) -> Model:
+    """The model that the file itself holds, whole or as a delta to one that is here."""
+    from lvc import models
+    from lvc.entropy.model_file import model_file
+    from lvc.models.load import model_of_bytes
+
+    chunk, header = reader.model_chunk, reader.header
+    assert chunk is not None
+    base = None
+    if chunk.base_sha256:
+        base = models.find_model(header.model_id, chunk.base_sha256).read_bytes()
+    return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)
+
+
 def model_of(reader: LvzReader, name: str | Model | None, device: str | None) -> Model:
     """The model that a file was made with: the one named, which has to match, or the one that is found."""
     from lvc import models
@@ -124,8 +138,10 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
         raise UsageError("holds packed latents and no video — lvc unpack gives them back")
     if is_foreign(header.model_id):
         return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
+    if name is None and reader.model_chunk is not None:
+        return _model_inside(reader)
     if name is None:
-        return models.load_model(models.find_model(header.model_id, header.model_sha256), device)
+        return models.load_model(models.find_model(header.model_id, header.model_sha256))
     model = loaded(name, device)
     if model.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")

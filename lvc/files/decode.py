@@ -30,6 +30,7 @@ from lvc.files.common import (
 from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import VIDEOS
 from lvc.lvz import PACKET_KEY, Clip, LvzReader, PacketGroup
+from lvc.lvz.salvage import frames_named
 from lvc.media import (
     Attachment,
     Chapter,
@@ -64,6 +65,7 @@ def decode_file(
     *,
     start: float | None = None,
     end: float | None = None,
+    every: int = 1,
     codec: str = "h264",
     crf: float | None = None,
     container: str | None = None,
@@ -81,8 +83,9 @@ def decode_file(
 ) -> DecodeResult:
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
 
-    A range starts at time 0 in the output. `salvage` leaves out what is damaged and lists it in the result, where
-    otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code sound as: `flac`, `opus:96k`, `aac`.
+    A range starts at time 0 in the output. `every`: of the file's frames 0, n, 2n …, each shown until the next; of the
+    others only those are decoded that these need. `salvage` leaves out what is damaged and lists it in the result,
+    where otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code it as: `flac`, `opus:96k`, `aac`.
     `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
     notice. Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
@@ -100,9 +103,11 @@ def decode_file(
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
         _check_size(reader, max_memory, notice)
-        decoding = Decoding(reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow)
+        decoding = Decoding(
+            reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow, every=every
+        )
         path = stack.enter_context(destination(target, force))
-        total = reader.tail.frame_count if reader.tail and not decoding.ranged else None
+        total = -(-reader.tail.frame_count // every) if reader.tail and not decoding.ranged else None
         frames = ticks = 0
         metadata, chapters = reader.metadata.tags, [Chapter(**vars(c)) for c in reader.metadata.chapters]
         copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
@@ -111,7 +116,7 @@ def decode_file(
             opened_writer(
                 path,
                 kind,
-                format_of(reader),
+                decoding.thinned(format_of(reader)),
                 copied,
                 metadata,
                 chapters,
@@ -173,9 +178,10 @@ def frames_of(
     model: Model,
     threads: int | None,
     salvage: bool = False,
+    every: int = 1,
 ) -> Iterator[Frame]:
-    """The frames in a range of an open file."""
-    decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False)
+    """The frames in a range of an open file, or every n-th."""
+    decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False, every=every)
     for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
             yield item
@@ -194,7 +200,11 @@ class Decoding:
         with_packets: bool,
         from_zero: bool,
         follow: bool = False,
+        every: int = 1,
     ) -> None:
+        if every < 1:
+            raise UsageError("every which frame is a number from 1 on")
+        self._every = every
         self.reader = reader
         self.ranged = start is not None or end is not None
         self.start = Fraction(start or 0).limit_denominator(1_000_000)
@@ -263,15 +273,25 @@ class Decoding:
     def _frames(self, clips: Iterator[Clip], model: Model | ForeignModel, threads: int | None) -> Iterator[Frame]:
         codec = codec_of(model)
         video = self.reader.video
+        wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
         if not self.salvage:
-            yield from codec.decode(clips, video, model, threads=threads)
+            frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
+            yield from frames if wanted is None else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):
+            frame, stop = gop[0].first_frame, gop[-1].first_frame + gop[-1].n_frames
             try:
-                yield from codec.decode(iter(gop), video, model, threads=threads)
+                for decoded in codec.decode(iter(gop), video, model, threads=threads, wanted=wanted):
+                    frame += 1
+                    yield decoded
             except CorruptError as error:
-                self._lost.append(str(error))
+                self._lost.append(f"{frames_named(frame, stop)} lost: {error}")
+
+    def thinned(self, video: VideoFormat) -> VideoFormat:
+        """The format of what comes out."""
+        rate = Fraction(*video.frame_rate) / self._every if video.frame_rate[1] else None
+        return video if rate is None else replace(video, frame_rate=(rate.numerator, rate.denominator))
 
     def _seconds(self, pts: int) -> Fraction:
         return (pts - (self._origin or 0)) * self.reader.video.seconds_per_tick
@@ -297,6 +317,17 @@ class Decoding:
                 pts = None if packet.pts is None else packet.pts - moved
                 dts = None if packet.dts is None else packet.dts - moved
                 yield replace(packet, pts=pts, dts=dts)
+
+
+def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Each shown until the next."""
+    before: Frame | None = None
+    for frame in frames:
+        if before is not None:
+            yield replace(before, duration=frame.pts - before.pts)
+        before = frame
+    if before is not None:
+        yield before
 
 
 def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -244,7 +245,7 @@ def seconds_of(reader: MediaReader) -> float | None:
 
 
 class _Count:
-    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the latents."""
+    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the payload."""
 
     def __init__(
         self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
@@ -261,7 +262,7 @@ class _Count:
             return
         self.frames += record.n_frames
         self.ticks += sum(record.durations)
-        self.clips.append((record.n_frames, record.latents_crc))
+        self.clips.append((record.n_frames, zlib.crc32(record.payload)))
         if self._progress is not None:
             total = max(self._hint, self.frames) if self._hint else None
             # what of the source was read is only known from how far its frames have come
@@ -302,7 +303,7 @@ def records_of(
 
     first_frame = 0
     for clip in codec.encode(frames(), video, model, settings):
-        yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload)
+        yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload, clip.checks)
         first_frame += len(clip.pts)
         yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
     if not first_frame:
@@ -348,7 +349,7 @@ def described(video: VideoFormat, model: Model | ForeignModel, settings: EncodeS
     if hasattr(model, "adapter"):
         return cast("ForeignModel", model).described(video, settings)
     packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
-    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop)
+    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop, checks=True)
 
 
 def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, threads: int | None) -> None:
@@ -359,7 +360,7 @@ def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, thre
     def clips(reader: LvzReader) -> Iterator[Clip]:
         for record in reader.records():
             if isinstance(record, Clip):
-                seen.append((record.n_frames, record.latents_crc))
+                seen.append((record.n_frames, zlib.crc32(record.payload)))
                 yield record
 
     with path.open("rb") as file:

@@ -1,6 +1,6 @@
 """A frame between two others: compensated from both sides, then made by the network.
 
-Planes are padded, as in `lvc.codec.frames`: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16.
+Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16.
 """
 
 from __future__ import annotations
@@ -10,12 +10,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..codec.compensate import BLOCK, compensate
-from ..models.network import from_patches, to_patches
+from ..media.types import Frame
+from .compensate import BLOCK, compensate
 from .motion import Fields, Middle, Through
-from .network import Interpolation, Seen
+from .network import Interpolation, Seen, from_patches, to_patches
 
 Planes = tuple[np.ndarray, np.ndarray]
+
+
+def pad_planes(frame: Frame) -> Planes:
+    """A frame's planes, sides made multiples of 16 by repeating the last row and column: y [H,W], uv [2,H/2,W/2]."""
+    h, w = frame.y.shape
+    ph, pw = -h % 16, -w % 16
+    ch, cw = (h + ph) // 2 - frame.u.shape[0], (w + pw) // 2 - frame.u.shape[1]
+    y = np.pad(frame.y, ((0, ph), (0, pw)), mode="edge") if ph or pw else frame.y
+    uv = np.stack([frame.u, frame.v])
+    return y, np.pad(uv, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else uv
+
+
+def flatness(y: np.ndarray) -> float:
+    """Mean absolute difference of luma from its 8x8 blocks' means: what a crude intra prediction misses."""
+    h, w = y.shape
+    blocks = torch.from_numpy(y).reshape(h // 8, 8, w // 8, 8).transpose(1, 2).reshape(-1, 64).float()
+    return float((blocks - blocks.mean(1, keepdim=True)).abs().mean())
 
 
 @dataclass(frozen=True)

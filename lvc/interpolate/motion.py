@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..codec.compensate import BLOCK, LUMA_FILTERS, interpolated, pad
 from ..media.motion import MotionSearch
+from .compensate import BLOCK, LUMA_FILTERS, interpolated, pad
 
 SEARCH_CRF = 38.0
 """Smoother fields than for coding: what moves is asked, not what is cheapest."""

@@ -1,6 +1,6 @@
 """The network that makes a new frame of two compensated ones: how much of which, for every sample, and what is missing.
 
-Patches as in `lvc.models.network`: 96 channels at 1/8, samples v/255 - 1/2. 3.1 kMAC a pixel.
+Patches are 96 channels at 1/8 (64 luma, twice 16 chroma), samples v/255 - 1/2. 3.1 kMAC a pixel.
 """
 
 from __future__ import annotations
@@ -11,17 +11,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..errors import CorruptError, UnsupportedError
-from ..models.load import fast_dtype, pick_device
-from ..models.network import PATCH, Block
+from ..models.devices import fast_dtype, pick_device
 
 WIDTH, BLOCKS = 96, 3
 HINTS = 5
 """Numbers per block beside the samples, see `Seen.hints`."""
 FEATURES = HINTS + 5
 _STILL_LOGIT = -1.5
+PATCH, GATE = 96, 8.0
+
+
+def to_patches(y: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+    """y [B,1,H,W], uv [B,2,H/2,W/2] → [B,96,H/8,W/8], channels last."""
+    x = torch.cat([F.pixel_unshuffle(y, 8), F.pixel_unshuffle(uv, 4)], 1)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def from_patches(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return F.pixel_shuffle(x[:, :64], 8), F.pixel_shuffle(x[:, 64:], 4)
+
+
+class Block(nn.Module):
+    """Depth-wise block of DCVC (Li et al. 2023): 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair.
+    Residual."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.a, self.d, self.b = nn.Conv2d(c, c, 1), nn.Conv2d(c, c, 3, padding=1, groups=c), nn.Conv2d(c, c, 1)
+        self.f, self.g = nn.Conv2d(c, 2 * c, 1), nn.Conv2d(c, c, 1)
+        for last in (self.b, self.g):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
+        u, v = self.f(x).chunk(2, 1)
+        out: torch.Tensor = x + self.g(F.leaky_relu(u, 0.1) * v.clamp(-GATE, GATE))
+        return out
 
 
 @dataclass

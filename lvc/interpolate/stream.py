@@ -9,12 +9,11 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from ..codec.compensate import compensate
-from ..codec.video import flatness, pad_planes
 from ..media.timing import with_durations
 from ..media.types import CopiedPacket, Frame, VideoFormat
 from ..pipeline import ReadAhead, usable_cores
-from .between import Between, Planes
+from .between import Between, Planes, flatness, pad_planes
+from .compensate import compensate
 from .motion import Fields, PairSearch
 from .network import Interpolation
 from .times import Moment, Times

@@ -163,7 +163,7 @@ class Worker:
 
         if sha256 not in self._models:
             self._models.clear()  # a folder of many models is rare: one at a time is enough memory
-            self._models[sha256] = models.load_model(name, self.settings.get("device"))
+            self._models[sha256] = models.load_model(name)
         return self._models[sha256]
 
 

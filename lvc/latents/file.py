@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -108,7 +109,10 @@ class LatentFile:
         channels = self.video.planes[0].channels
         field = self.video.packing == PACKING_FIELD
         self._model = unpack_model(self.tensors.coding, channels) if field else None
-        self.dequantise = Dequantiser(self.video.planes[0], self.tensors)
+
+    @cached_property
+    def dequantise(self) -> Dequantiser:
+        return Dequantiser(self.video.planes[0], self.tensors)
 
     def _groups(self) -> tuple[Sample, ...]:
         _, rows, columns = self.video.geometry.plane_shape(self.video.planes[0])

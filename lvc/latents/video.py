@@ -7,7 +7,7 @@ step, parameters of packing) is fitted to the first clips, before anything is wr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -154,9 +154,14 @@ def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tenso
 
 
 def decode(
-    clips: Iterable[Clip], video: VideoDescriptor, model: ForeignModel, threads: int | None = None
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: ForeignModel,
+    threads: int | None = None,
+    wanted: Callable[[int, int], bool] | None = None,
 ) -> Iterator[Frame]:
-    """Frames of clips, one clip in memory at a time. Raises `CorruptError`."""
+    """Frames of clips, one clip in memory at a time; only those for whose number and pts `wanted` says so. Raises
+    `CorruptError`."""
     if threads:
         torch.set_num_threads(threads)
     spec = video.planes[0]
@@ -166,11 +171,12 @@ def decode(
     together = model.adapter.temporal_stride > 1 or model.adapter.temporal_lead > 1
     for clip in clips:
         latents = dequantise(unpack_clip(clip, video, model.tensors, model.field, (rows, columns)))
-        times = zip(clip.pts, clip.durations, strict=True)
+        times = zip(itertools.count(clip.first_frame), clip.pts, clip.durations, strict=False)
         for part in [latents] if together else torch.split(latents, 1):
             with torch.inference_mode():
                 pictures = model.adapter.decode(part)[..., : video.height, : video.width]
             if together and len(pictures) < clip.n_frames:
                 raise CorruptError(f"{model.id} gives {len(pictures)} frames where the clip has {clip.n_frames}")
-            for rgb, (pts, duration) in zip(pictures, times, strict=False):
-                yield to_frame(rgb, video.matrix, video.color_range, pts, duration)
+            for rgb, (number, pts, duration) in zip(pictures, times, strict=False):
+                if wanted is None or wanted(number, pts):
+                    yield to_frame(rgb, video.matrix, video.color_range, pts, duration)

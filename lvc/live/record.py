@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _SYNC_EVERY = 5.0
+LIVE_CLIP = 8
+"""Frames that wait for each other: each is predicted from the one before, so that none waits for later ones."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ def record(
         camera = LiveSource(source, options, say, max_latency, reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
-        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads, tune=tune)
+        settings = codec.EncodeSettings(
+            quality=quality, gop=gop, packing=packing, threads=threads, tune=tune, low_delay=True, clip_frames=LIVE_CLIP
+        )
         if effort is not None:
             settings = dataclasses.replace(settings, effort=effort)
         if max_latency is not None:

@@ -1,9 +1,13 @@
 """The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
 
+from lvc.lvz.checks import fold
+from lvc.lvz.clips import most_frames
 from lvc.lvz.features import FeatureTrack
-from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec
+from lvc.lvz.geometry import KIND_KEY, KIND_PREDICTED, Geometry, PlaneSpec, codec_planes
 from lvc.lvz.reader import LvzReader, Record, clips_only
 from lvc.lvz.records import (
+    MODEL_DELTA,
+    MODEL_WHOLE,
     PACKET_KEY,
     PACKING_FIELD,
     PACKING_NAMES,
@@ -18,6 +22,7 @@ from lvc.lvz.records import (
     Header,
     Index,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -33,6 +38,8 @@ from lvc.lvz.writer import LvzWriter
 __all__ = [
     "KIND_KEY",
     "KIND_PREDICTED",
+    "MODEL_DELTA",
+    "MODEL_WHOLE",
     "PACKET_KEY",
     "PACKING_FIELD",
     "PACKING_NAMES",
@@ -51,6 +58,7 @@ __all__ = [
     "LvzReader",
     "LvzWriter",
     "Metadata",
+    "ModelChunk",
     "Origin",
     "Packet",
     "PacketGroup",
@@ -64,4 +72,7 @@ __all__ = [
     "TensorSet",
     "VideoDescriptor",
     "clips_only",
+    "codec_planes",
+    "fold",
+    "most_frames",
 ]

@@ -16,7 +16,7 @@ from lvc.limits import Limits
 SIGNATURE = b"\x89LVZ\r\n\x1a\n"
 VERSION = 1
 
-HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, INDX, TAIL, SIDE, ATTA = (
+HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, MODL, INDX, TAIL, SIDE, ATTA = (
     b"HEAD",
     b"VSTR",
     b"CSTR",
@@ -25,12 +25,13 @@ HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, INDX, TAIL, SIDE, ATTA = (
     b"mETa",
     b"oRIG",
     b"LTNT",
+    b"MODL",
     b"INDX",
     b"TAIL",
     b"sIDe",
     b"aTTa",
 )
-KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, INDX, TAIL, SIDE, ATTA))
+KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, MODL, INDX, TAIL, SIDE, ATTA))
 FEAT = b"fEAT"  # not among the known ones: who does not search passes over it
 LONG_LENGTH = 0xFFFFFFFF
 _CASE_BIT = 0x20

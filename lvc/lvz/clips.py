@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvc.errors import LimitError, UnsupportedError
-from lvc.limits import Limits
+from lvc.limits import DEFAULT, Limits
 from lvc.lvz import fields as f
-from lvc.lvz.records import Clip, VideoDescriptor
+from lvc.lvz.checks import CHECK_BITS, bits_for, pack_checks, unpack_checks
+from lvc.lvz.records import PACKING_RANS, Clip, VideoDescriptor
 
 _KEY, _GOP_END, _OWN_STEP, _OWN_DURATIONS = 1, 2, 4, 8
+_CHECK_SIZE = 4  # from this bit on, two bits
 TIME_BOUND = 1 << 61
 
 
@@ -62,7 +64,7 @@ def _grid(video: VideoDescriptor, first_frame: int, count: int, step: int | None
 
 
 def pack_clips(group: ClipGroup, video: VideoDescriptor) -> bytes:
-    """All clips but the last have the same number of frames; the caller has checked that and the times."""
+    """The caller has checked frames, times and checks of the clips."""
     clips = group.clips
     pts = [t for c in clips for t in c.pts]
     durations = [d for c in clips for d in c.durations]
@@ -77,29 +79,62 @@ def pack_clips(group: ClipGroup, video: VideoDescriptor) -> bytes:
         times += f.uvarint(durations[-1])
     else:
         flags, times = flags | _OWN_DURATIONS, times + own_durations
-    parts = [f.u8(flags), f.uvarint(clips[0].first_frame), f.uvarint(len(pts)), f.uvarint(clips[0].n_frames), times]
+    checks = b""
+    if video.checks:
+        most = min(c.check_bits or CHECK_BITS[-1] for c in clips)
+        bits = bits_for(len(pts), sum(len(c.payload) for c in clips), most)
+        flags |= CHECK_BITS.index(bits) << _CHECK_SIZE
+        checks = pack_checks([check for c in clips for check in c.checks or ()], bits)
+    parts = [f.u8(flags), f.uvarint(clips[0].first_frame), f.uvarint(len(clips)), f.ints([c.n_frames for c in clips])]
+    parts.append(times)
     for clip in clips:
-        parts += [f.uvarint(len(clip.payload)), f.u32(clip.latents_crc)]
-    return b"".join(parts + [c.payload for c in clips])
+        parts.append(f.uvarint(len(clip.payload)))
+        if clip.latents_crc is not None and video.packing != PACKING_RANS:
+            parts.append(f.u32(clip.latents_crc))
+    return b"".join([*parts, checks, *(c.payload for c in clips)])
+
+
+def most_frames(video: VideoDescriptor, limits: Limits = DEFAULT) -> int:
+    """How many frames a clip may have: in large pictures a reader's limit for values comes first."""
+    geometry = video.geometry
+    per_frame = max(1, geometry.max_clip_symbols(1))
+    within_values = geometry.temporal_lead + geometry.temporal_stride * (limits.max_clip_symbols // per_frame - 1)
+    return min(_frame_limit(video, limits), within_values)
+
+
+def _frame_limit(video: VideoDescriptor, limits: Limits) -> int:
+    return limits.max_rans_frames if video.packing == PACKING_RANS else limits.max_clip_frames
+
+
+def _clip_frames(r: f.Fields, video: VideoDescriptor, limits: Limits) -> list[int]:
+    """Frames of each clip. Everything that is allocated later follows from these numbers."""
+    n_clips = r.uvarint()
+    if n_clips < 1 or n_clips * (2 if video.packing == PACKING_RANS else 6) > r.left:
+        raise r.bad(f"{n_clips} clips do not fit into {r.left} bytes")
+    if n_clips > limits.max_group_frames:
+        raise LimitError(f"{n_clips} clips in a chunk, limit {limits.max_group_frames}")
+    frames = r.ints(n_clips)
+    if min(frames) < 1:
+        raise r.bad("a clip without frames")
+    most = _frame_limit(video, limits)
+    if max(frames) > most:
+        raise LimitError(f"{max(frames)} frames in a clip, limit {most}")
+    video.geometry.check_clip(video.geometry.latent_frames(max(frames)), limits)
+    if sum(frames) > limits.max_group_frames:
+        raise LimitError(f"{sum(frames)} frames in a chunk, limit {limits.max_group_frames}")
+    return frames
 
 
 def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> ClipGroup:
     """Raises `CorruptError`, `LimitError` (frames or latent values per clip), `UnsupportedError` (reserved flag)."""
     r = f.Fields(payload, "CLIP")
     flags = r.u8()
-    if flags & ~(_KEY | _GOP_END | _OWN_STEP | _OWN_DURATIONS):
+    check_size = flags >> _CHECK_SIZE
+    if check_size >= len(CHECK_BITS) or (check_size and not video.checks):
         raise UnsupportedError("CLIP uses a reserved flag — use a newer lvc")
-    first_frame, n_frames, per_clip = r.uvarint(1 << 48), r.uvarint(), r.uvarint()
-    if not 1 <= per_clip <= n_frames:
-        raise r.bad(f"{n_frames} frames, {per_clip} in each clip")
-    if per_clip > limits.max_clip_frames:
-        raise LimitError(f"{per_clip} frames in a clip, limit {limits.max_clip_frames}")
-    video.geometry.check_clip(video.geometry.latent_frames(per_clip), limits)
-    n_clips = -(-n_frames // per_clip)
-    if 6 * n_clips > r.left:
-        raise r.bad(f"{n_clips} clips do not fit into {r.left} bytes")
-    if n_frames > limits.max_group_frames:
-        raise LimitError(f"{n_frames} frames in a chunk, limit {limits.max_group_frames}")
+    first_frame = r.uvarint(1 << 48)
+    frames = _clip_frames(r, video, limits)
+    n_frames = sum(frames)
     step = r.uvarint(TIME_BOUND) if flags & _OWN_STEP else None
     grid = _grid(video, first_frame, n_frames, step)
     pts = [a + b for a, b in zip(grid, r.ints(n_frames), strict=True)]
@@ -111,14 +146,19 @@ def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> Clip
         raise r.bad("pts do not increase")
     if abs(pts[0]) >= TIME_BOUND or abs(pts[-1]) >= TIME_BOUND or min(durations) < 0 or max(durations) >= TIME_BOUND:
         raise r.bad("a time is out of range")
-    table = [(r.uvarint(), r.u32()) for _ in range(n_clips)]
+    table = [(r.uvarint(), None if video.packing == PACKING_RANS else r.u32()) for _ in frames]
+    bits = CHECK_BITS[check_size] if video.checks else 0
+    checks = unpack_checks(r.take(-(-n_frames * bits // 8)), n_frames, bits) if bits else None
     clips = []
-    for i, (size, crc) in enumerate(table):
+    a = 0
+    for count, (size, crc) in zip(frames, table, strict=True):
         if size == 0:
             raise r.bad("a clip without bytes")
-        a, b = i * per_clip, min((i + 1) * per_clip, n_frames)
-        key = bool(flags & _KEY) and i == 0
-        clips.append(Clip(first_frame + a, key, pts[a:b], durations[a:b], crc, r.take(size)))
+        b = a + count
+        of_frames = None if checks is None else tuple(checks[a:b])
+        key = bool(flags & _KEY) and a == 0
+        clips.append(Clip(first_frame + a, key, pts[a:b], durations[a:b], crc, r.take(size), of_frames, bits))
+        a = b
     r.end()
     return ClipGroup(clips, bool(flags & _GOP_END))
 

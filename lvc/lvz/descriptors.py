@@ -1,7 +1,8 @@
-"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa`, `oRIG`, `sIDe` and `aTTa` (`formats/lvz.md`, section 5)."""
+"""Payloads of `HEAD`, `VSTR`, `CSTR`, `mETa`, `oRIG`, `sIDe`, `aTTa` and `MODL` (`formats/lvz.md`, section 5)."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 
@@ -12,7 +13,10 @@ from lvc.lvz.chunks import VERSION
 from lvc.lvz.geometry import Geometry, PlaneSpec
 from lvc.lvz.records import (
     CHROMAS,
+    MODEL_DELTA,
+    MODEL_WHOLE,
     PACKING_NAMES,
+    PACKING_RANS,
     RETIRED_RANS,
     STREAM_KINDS,
     Attachment,
@@ -20,6 +24,7 @@ from lvc.lvz.records import (
     CopiedStream,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     Side,
     VideoDescriptor,
@@ -29,8 +34,9 @@ KNOWN_FEATURES = 0
 DTYPE_CODES = {1: "int8", 2: "int16", 3: "uint8"}
 _DTYPES = {name: code for code, name in DTYPE_CODES.items()}
 _KEY, _PREDICTED, _MASKED, _QUANTISER, _BOUND = 1, 2, 4, 8, 16
-_HFLIP = 1
+_HFLIP, _CHECKS = 1, 2
 _COVER = 1
+CODED_DEPTHS = (8, 10)
 U32 = 1 << 32
 
 
@@ -76,7 +82,7 @@ def pack_video(video: VideoDescriptor) -> bytes:
         (
             f.u8(video.packing),
             b"".join(map(f.uvarint, numbers)),
-            f.u8(_HFLIP if video.hflip else 0),
+            f.u8(_HFLIP * video.hflip + _CHECKS * video.checks),
             bytes(colour),
             f.uvarint(video.chroma),
             f.text(video.source_pix_fmt),
@@ -112,15 +118,15 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
     """Raises `CorruptError`, `UnsupportedError` (packing, dtype, reserved flag), `LimitError` (sides, pixels)."""
     r = f.Fields(payload, "VSTR")
     packing = r.u8()
-    if packing == RETIRED_RANS:
-        raise UnsupportedError("latents are packed as lvc did before packing 4 — encode the source anew")
+    if packing in RETIRED_RANS:
+        raise UnsupportedError(f"packing {packing} is that of an earlier lvc — encode the source anew")
     if packing not in PACKING_NAMES:
         raise UnsupportedError(f"latents are packed by the unknown method {packing} — use a newer lvc")
     width, height, align = r.uvarint(U32), r.uvarint(U32), r.uvarint(1 << 16)
     time_base, frame_rate, sar = _ratio(r), _ratio(r), _ratio(r)
     rotation = r.uvarint(360)
     flags = r.u8()
-    if flags & ~_HFLIP:
+    if flags & ~(_HFLIP | _CHECKS):
         raise UnsupportedError("VSTR uses a reserved flag — use a newer lvc")
     colour = r.take(6)
     chroma = r.uvarint()
@@ -137,13 +143,23 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
         geometry = Geometry(width, height, align, planes, temporal_stride, temporal_lead)
     except UsageError as error:
         raise r.bad(str(error)) from error
+    if packing == PACKING_RANS:
+        _check_coded(geometry, colour[5], chroma)
     check_picture(geometry, limits)
     primaries, transfer, matrix, color_range, chroma_location, bit_depth = colour
     return VideoDescriptor(
         width, height, planes, packing, align, time_base, frame_rate, sar, rotation, bool(flags & _HFLIP),
         primaries, transfer, matrix, color_range, chroma_location, bit_depth, chroma, pix_fmt, gop_seconds,
-        temporal_stride, temporal_lead,
+        temporal_stride, temporal_lead, bool(flags & _CHECKS),
     )  # fmt: skip
+
+
+def _check_coded(geometry: Geometry, bit_depth: int, chroma: int) -> None:
+    if bit_depth not in CODED_DEPTHS or chroma != 420 or geometry.align != 16 or geometry.temporal_stride != 1:
+        raise UnsupportedError(
+            f"packing rans with {bit_depth} bits, chroma {chroma}, align {geometry.align} and temporal stride "
+            f"{geometry.temporal_stride} — use a newer lvc"
+        )
 
 
 def check_picture(geometry: Geometry, limits: Limits) -> None:
@@ -279,6 +295,25 @@ def unpack_attachment(payload: bytes, limits: Limits) -> Attachment:
     name, mime, tags, data = r.text(), r.text(), r.tags(), r.blob()
     r.end()
     return Attachment(name, mime, data, kind == _COVER, tags)
+
+
+def pack_model_chunk(chunk: ModelChunk) -> bytes:
+    return f.u8(chunk.kind) + chunk.base_sha256 + chunk.data
+
+
+def unpack_model_chunk(payload: bytes, model_sha256: bytes, limits: Limits) -> ModelChunk:
+    """`model_sha256` as in `HEAD`: a whole model is compared with it, what a delta makes is later."""
+    if len(payload) > limits.max_model:
+        raise LimitError(f"MODL has {len(payload)} bytes, limit {limits.max_model}")
+    r = f.Fields(payload, "MODL")
+    kind = r.u8()
+    if kind not in (MODEL_WHOLE, MODEL_DELTA):
+        raise UnsupportedError(f"MODL holds a model in the unknown way {kind} — use a newer lvc")
+    base = r.take(32) if kind == MODEL_DELTA else b""
+    data = r.take(r.left)
+    if kind == MODEL_WHOLE and hashlib.sha256(data).digest() != model_sha256:
+        raise r.bad("the model is not the one that HEAD names")
+    return ModelChunk(kind, data, base)
 
 
 def _check_metadata_size(name: str, payload: bytes, limits: Limits) -> None:

@@ -63,6 +63,21 @@ class PlaneSpec:
         return self.in_key if kind == KIND_KEY else self.in_predicted
 
 
+def codec_planes(key_latent: int, key_hyper: int, latent: int, hyper: int) -> tuple[PlaneSpec, ...]:
+    """The planes of packing `rans`; a model says how many channels latents and hyper-latents have, in key frames and in
+    predicted ones. Values of latents are the symbols that are coded."""
+    return (
+        PlaneSpec("key_hyper", "int16", key_hyper, 64, in_predicted=False),
+        PlaneSpec("key_latent", "int16", key_latent, 16, in_predicted=False),
+        PlaneSpec(SKIP_PLANE, "uint8", 1, 16, in_key=False),
+        PlaneSpec("copy", "uint8", 1, 16, in_key=False),
+        PlaneSpec("mode", "uint8", 1, 8, in_key=False),
+        PlaneSpec("vectors", "int16", 4, 8, in_key=False),
+        PlaneSpec("hyper", "int16", hyper, 64, in_key=False),
+        PlaneSpec("latent", "int16", latent, 16, in_key=False, masked=True),
+    )
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Picture size (luma samples) and planes of one video stream.

@@ -26,6 +26,7 @@ from lvc.lvz.records import (
     IndexEntry,
     Metadata,
     MetadataEntry,
+    ModelChunk,
     Origin,
     PacketGroup,
     PacketsEntry,
@@ -46,17 +47,15 @@ class LvzReader:
     """Opening reads the descriptors only; the end of a seekable file is read when `index` or `tail` is asked for.
 
     Strict by default: any damage raises `CorruptError` or `TruncatedError` when it is reached. With `salvage`, damage
-    is listed in `damage` while records are consumed, and only whole GOPs come (`partial_gops`: beginnings of broken
-    ones too). A pipe can be read once. `fileobj` is not closed.
+    and `lost_frames` ([first, stop) each) are listed while records are consumed, and of a broken GOP only the clips
+    before the damage come. A pipe can be read once. `fileobj` is not closed.
     """
 
-    def __init__(
-        self, fileobj: BinaryIO, limits: Limits = DEFAULT, salvage: bool = False, *, partial_gops: bool = False
-    ) -> None:
+    def __init__(self, fileobj: BinaryIO, limits: Limits = DEFAULT, salvage: bool = False) -> None:
         self.limits = limits
         self.salvage = salvage
         self.damage: list[Damage] = []
-        self._partial_gops = partial_gops
+        self.lost_frames: list[tuple[int, int]] = []
         if salvage and not fileobj.seekable():
             spooled = spool(fileobj)
             weakref.finalize(self, spooled.close)
@@ -78,7 +77,7 @@ class LvzReader:
             self.copied, self._metadata = tuple(salvager.copied), salvager.metadata
             self.origin = salvager.origin
             self.side, self.attachments = salvager.side or Side(), tuple(salvager.attachments)
-            self.tensors = salvager.tensors
+            self.tensors, self.model_chunk = salvager.tensors, salvager.model_chunk
         else:
             self._walker = Walker(self._source)
             self._walker.read_descriptors()
@@ -86,7 +85,7 @@ class LvzReader:
             self.copied, self._metadata = tuple(self._walker.copied), self._walker.metadata
             self.origin = self._walker.origin
             self.side, self.attachments = self._walker.side or Side(), tuple(self._walker.attachments)
-            self.tensors = self._walker.tensors
+            self.tensors, self.model_chunk = self._walker.tensors, self._walker.model_chunk
 
     header: Header
     video: VideoDescriptor
@@ -95,6 +94,7 @@ class LvzReader:
     side: Side
     attachments: tuple[Attachment, ...]
     tensors: TensorSet | None
+    model_chunk: ModelChunk | None
     first_pts: int | None
     """Of the first frame, once `records_from` has come across it without an index."""
 
@@ -216,9 +216,9 @@ class LvzReader:
 
     def _salvaged(self) -> Iterator[ClipGroup | PacketGroup]:
         self._source.announce([(0, self._source.size or 0)])
-        salvager = Salvager(self._source, self._partial_gops)
+        salvager = Salvager(self._source)
         salvager.read_descriptors()
-        self.damage = salvager.damage
+        self.damage, self.lost_frames = salvager.damage, salvager.lost_frames
         yield from salvager.records()
 
     def records_from(

@@ -9,11 +9,12 @@ from fractions import Fraction
 from lvc.lvz.geometry import Geometry, PlaneSpec
 
 PACKING_ZSTD = 1
-RETIRED_RANS = 2
-"""`rans` as it was before 2026-11-23: no longer read."""
+RETIRED_RANS = (2, 4)
+"""`rans` of the codecs before this one: no longer read."""
 PACKING_FIELD = 3
-PACKING_RANS = 4
+PACKING_RANS = 5
 PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans", PACKING_FIELD: "field"}
+MODEL_WHOLE, MODEL_DELTA = 0, 1
 STREAM_KINDS = ("audio", "subtitle", "data")
 CHROMAS = (400, 420, 422, 444)
 PACKET_KEY = 1
@@ -37,7 +38,7 @@ class VideoDescriptor:
 
     `time_base`, `frame_rate`, `sar` are (numerator, denominator); `frame_rate` (0, 0) is unknown. `rotation` is in
     degrees clockwise, 0..359, applied after `hflip`. Colour fields are H.273 / FFmpeg numbers. `packing`: 1 zstd,
-    3 field, 4 rans.
+    3 field, 5 rans. `checks`: frames have checksums of their decoded planes.
     """
 
     width: int
@@ -61,6 +62,7 @@ class VideoDescriptor:
     gop_seconds: float = 0.0
     temporal_stride: int = 1
     temporal_lead: int = 1
+    checks: bool = False
 
     @property
     def geometry(self) -> Geometry:
@@ -139,19 +141,33 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class ModelChunk:
+    """`MODL`: the model that `HEAD` names. `data` is its file, or what makes it of the file whose SHA-256 is
+    `base_sha256` (`lvc.entropy.model_file`)."""
+
+    kind: int
+    data: bytes
+    base_sha256: bytes = b""
+
+
+@dataclass(frozen=True)
 class Clip:
     """Consecutive frames, packed together. Times in ticks of the video's time base; a duration of 0 is unknown.
 
-    `first_frame` counts video frames from 0; `key`: starts a GOP; `latents_crc`: CRC-32 of the integer latents;
-    `payload`: at least one byte, read by the stream's packing.
+    `first_frame` counts video frames from 0; `key`: starts a GOP; `latents_crc`: CRC-32 of the integer latents, None
+    with packing `rans`; `payload`: at least one byte, read by the stream's packing. `checks`, where the stream has
+    them: of every frame, in display order, the CRC-32 of its decoded planes; from a reader they are folded to
+    `check_bits` (`lvc.lvz.fold`). A writer takes 0 for 32 and never stores more than `check_bits`.
     """
 
     first_frame: int
     key: bool
     pts: list[int]
     durations: list[int]
-    latents_crc: int
+    latents_crc: int | None
     payload: bytes
+    checks: tuple[int, ...] | None = None
+    check_bits: int = 0
 
     @property
     def n_frames(self) -> int:

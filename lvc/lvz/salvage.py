@@ -1,4 +1,4 @@
-"""Reads what is left of a damaged file: finds the next chunk with a valid CRC, gives whole GOPs, lists the damage."""
+"""Reads what is left of a damaged file: finds the next valid chunk, gives what can be decoded, lists the rest."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lvc.lvz.descriptors import (
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_model_chunk,
     unpack_origin,
     unpack_side,
     unpack_video,
@@ -29,6 +30,7 @@ from lvc.lvz.records import (
     Damage,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     PacketGroup,
     Side,
@@ -51,19 +53,25 @@ def spool(fileobj: BinaryIO) -> IO[bytes]:
     return copy
 
 
-class Salvager:
-    """One pass over a damaged seekable file. `damage` grows while `records` is consumed.
+def frames_named(start: int, stop: int) -> str:
+    """`[start, stop)` as the beginning of a sentence."""
+    if stop - start == 1:
+        return f"1 frame, {start}, is"
+    return f"{stop - start} frames, {start} to {stop - 1}, are"
 
-    A GOP is given on when it starts with a key clip and is known to be whole: its last chunk says so, or the next GOP
-    continues its frame count, or a `TAIL` confirms the count. With `partial_gops` the beginning of a GOP up to its
-    first missing clip is given on too. Unknown critical chunks still raise `UnsupportedError`: they are not damage.
+
+class Salvager:
+    """One pass over a damaged seekable file. `damage` and `lost_frames` grow while `records` is consumed.
+
+    A GOP is given on up to the first clip that is missing: what comes before it decodes without it, what comes after
+    does not, up to the next key clip. Unknown critical chunks still raise `UnsupportedError`: they are not damage.
     """
 
-    def __init__(self, source: c.Source, partial_gops: bool = False) -> None:
+    def __init__(self, source: c.Source) -> None:
         self.source = source
         self.limits: Limits = source.limits
-        self.partial_gops = partial_gops
         self.damage: list[Damage] = []
+        self.lost_frames: list[tuple[int, int]] = []
         self.header: Header | None = None
         self.video: VideoDescriptor | None = None
         self.copied: list[CopiedStream] = []
@@ -72,14 +80,13 @@ class Salvager:
         self.side: Side | None = None
         self.attachments: list[Attachment] = []
         self.tensors: TensorSet | None = None
+        self.model_chunk: ModelChunk | None = None
         self.tail: Tail | None = None
         self._budget = 4 * (source.size or 0) + (64 << 20)
-        self._held: list[int] = []
-        self._held_clips = False
-        self._end_frame = 0
-        self._done_frame = 0
+        self._next_frame = self._told = 0
+        self._gop_open = False
         self._last_pts: int | None = None
-        self._held_last_pts = 0
+        self._gap: tuple[int, int] | None = None
 
     def _note(self, offset: int, reason: object) -> None:
         if len(self.damage) < MAX_NOTES:
@@ -180,13 +187,15 @@ class Salvager:
                 self.attachments.append(unpack_attachment(chunk.payload, self.limits))
             elif chunk.type == c.LTNT and self.video is not None:
                 self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
+            elif chunk.type == c.MODL and self.header is not None:
+                self.model_chunk = unpack_model_chunk(chunk.payload, self.header.model_sha256, self.limits)
             elif chunk.type == c.TAIL:
                 self.tail = unpack_tail(chunk.payload)
         except (CorruptError, LimitError) as error:
             self._note(chunk.offset, error)
 
     def records(self) -> Iterator[ClipGroup | PacketGroup]:
-        """Whole GOPs and intact packets in file order. Call `read_descriptors` first."""
+        """Clips that can be decoded and intact packets, in file order. Call `read_descriptors` first."""
         if self.video is None:
             raise CorruptError("HEAD or VSTR is lost, nothing can be salvaged")
         for chunk in self.good_chunks():
@@ -196,55 +205,40 @@ class Salvager:
                 except (CorruptError, LimitError) as error:
                     self._note(chunk.offset, error)
                     continue
-                yield from self._clip_chunk(chunk.offset, group)
+                if self._decodable(chunk.offset, group):
+                    yield group
             elif chunk.type == c.PKTS:
-                if self._held:
-                    self._held.append(chunk.offset)
-                else:
-                    yield from self._packets(chunk)
-            else:
-                if chunk.type in (c.META, c.TAIL) or chunk.type not in c.KNOWN_TYPES:
-                    self._read_descriptor(chunk)
-                if chunk.type == c.TAIL and self._held_clips and self.tail and self.tail.frame_count == self._end_frame:
-                    yield from self._release(True)
-        yield from self._release(False)
-
-    def _clip_chunk(self, offset: int, group: ClipGroup) -> Iterator[ClipGroup | PacketGroup]:
-        continues = self._held_clips and group.first_frame == self._end_frame and group.start_pts > self._held_last_pts
-        if group.key:
-            yield from self._release(continues)
-            late = self._last_pts is None or group.start_pts > self._last_pts
-            if group.first_frame < self._done_frame or not late:
-                self._note(offset, f"key clip at frame {group.first_frame} repeats what was read before")
-                return
-            self._held_clips = True
-        elif not continues:
-            self._note(offset, f"clips from frame {group.first_frame} on lack the beginning of their GOP")
-            yield from self._release(False)
-            return
-        self._held.append(offset)
-        self._end_frame, self._held_last_pts = group.end_frame, group.last_pts
-        if group.gop_end:
-            yield from self._release(True)
-
-    def _release(self, whole: bool) -> Iterator[ClipGroup | PacketGroup]:
-        """Gives the held chunks on in file order; clips only if their GOP is whole (or partial ones are wanted)."""
-        held, had_clips = self._held, self._held_clips
-        self._held, self._held_clips = [], False
-        if had_clips and not whole:
-            self._note(held[0], f"GOP that starts here lacks its end, from frame {self._end_frame} on")
-        keep = whole or self.partial_gops
-        for offset in held:
-            self.source.seek(offset)
-            chunk = self.source.read_chunk()
-            if chunk is None or self.video is None:
-                continue
-            if chunk.type == c.PKTS:
                 yield from self._packets(chunk)
-            elif keep:
-                group = unpack_clips(chunk.payload, self.video, self.limits)
-                self._last_pts, self._done_frame = group.last_pts, group.end_frame
-                yield group
+            elif chunk.type in (c.META, c.TAIL) or chunk.type not in c.KNOWN_TYPES:
+                self._read_descriptor(chunk)
+                if chunk.type == c.TAIL and self.tail is not None:
+                    self._lose_until(self.tail.frame_count, chunk.offset)
+        if self._gap is not None:
+            self._lose_until(self._gap[1], self._gap[0])
+
+    def _decodable(self, offset: int, group: ClipGroup) -> bool:
+        first = group.first_frame
+        if first < self._next_frame or (self._last_pts is not None and group.start_pts <= self._last_pts):
+            self._note(offset, f"clips from frame {first} on repeat what was read before")
+            return False
+        if not group.key and not (self._gop_open and first == self._next_frame):
+            begun = offset if self._gap is None else self._gap[0]
+            self._gap = begun, group.end_frame
+            return False
+        self._lose_until(first, offset)
+        self._next_frame, self._last_pts, self._gop_open = group.end_frame, group.last_pts, not group.gop_end
+        return True
+
+    def _lose_until(self, frame: int, offset: int) -> None:
+        """Frames from the next one up to `frame` are lost; `offset`: of the chunk that tells. A false `TAIL`, out of a
+        packet, thus costs no clip."""
+        start = max(self._next_frame, self._told)
+        if frame > start:
+            self.lost_frames.append((start, frame))
+            at = offset if self._gap is None else self._gap[0]
+            self._note(at, f"{frames_named(start, frame)} lost, or cannot be decoded without those that are")
+            self._told = frame
+        self._gap = None
 
     def _packets(self, chunk: c.Chunk) -> Iterator[PacketGroup]:
         try:

@@ -15,6 +15,7 @@ from lvc.lvz.descriptors import (
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_model_chunk,
     unpack_origin,
     unpack_side,
     unpack_video,
@@ -28,6 +29,7 @@ from lvc.lvz.records import (
     Header,
     Index,
     Metadata,
+    ModelChunk,
     Origin,
     PacketGroup,
     Side,
@@ -54,6 +56,7 @@ class Walker:
         self.side: Side | None = None
         self.attachments: list[Attachment] = []
         self.tensors: TensorSet | None = None
+        self.model_chunk: ModelChunk | None = None
         self.state = FileState(self.limits.max_index_entries)
         self.index: Index | None = None
         self.tail: Tail | None = None
@@ -113,6 +116,10 @@ class Walker:
             if self.tensors is not None:
                 raise CorruptError(f"a second LTNT, at byte {chunk.offset}")
             self.tensors = unpack_tensors(chunk.payload, self.video, self.limits)
+        elif chunk.type == c.MODL:
+            if self.model_chunk is not None:
+                raise CorruptError(f"a second MODL, at byte {chunk.offset}")
+            self.model_chunk = unpack_model_chunk(chunk.payload, self.header.model_sha256, self.limits)
         else:
             self._add_metadata(chunk)
 
@@ -152,7 +159,7 @@ class Walker:
                 raise CorruptError(f"chunk {chunk.type.decode()!r} at byte {chunk.offset} is out of place")
             chunk.feed(self.digest)
         if not at_end:
-            raise TruncatedError("file ends without INDX and TAIL — `--salvage` keeps its whole GOPs")
+            raise TruncatedError("file ends without INDX and TAIL — `--salvage` keeps what is there")
 
     def _check_index(self, chunk: c.Chunk) -> Index:
         index = unpack_index(chunk.payload, chunk.offset, self.limits)

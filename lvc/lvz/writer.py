@@ -11,13 +11,16 @@ from typing import BinaryIO
 from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import chunks as c
-from lvc.lvz.clips import TIME_BOUND, ClipGroup, pack_clips
+from lvc.lvz.checks import CHECK_BITS
+from lvc.lvz.clips import TIME_BOUND, ClipGroup, most_frames, pack_clips
 from lvc.lvz.descriptors import (
+    U32,
     check_picture,
     pack_attachment,
     pack_copied,
     pack_head,
     pack_metadata,
+    pack_model_chunk,
     pack_origin,
     pack_side,
     pack_video,
@@ -25,6 +28,7 @@ from lvc.lvz.descriptors import (
     unpack_copied,
     unpack_head,
     unpack_metadata,
+    unpack_model_chunk,
     unpack_origin,
     unpack_side,
     unpack_video,
@@ -33,11 +37,13 @@ from lvc.lvz.features import FeatureTrack, pack_features
 from lvc.lvz.index import FileState, pack_index, pack_tail
 from lvc.lvz.packets import MAX_GROUP_PACKETS, pack_packets
 from lvc.lvz.records import (
+    PACKING_RANS,
     Attachment,
     Clip,
     CopiedStream,
     Header,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -47,7 +53,7 @@ from lvc.lvz.records import (
 from lvc.lvz.tensors import TensorSet, pack_tensors, unpack_tensors
 from lvc.lvz.walk import Walker
 
-CHUNK_BYTES = 16384
+CHUNK_BYTES = 32768
 PACKET_BYTES = 1 << 18
 PACKET_SECONDS = 1
 
@@ -72,6 +78,7 @@ class LvzWriter:
         side: Side | None = None,
         attachments: Sequence[Attachment] = (),
         tensors: TensorSet | None = None,
+        model_chunk: ModelChunk | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -110,6 +117,12 @@ class LvzWriter:
                 unpack_tensors(chunks[-1][1], video, limits)
             except CorruptError as error:
                 raise UsageError(f"what is said of the tensors breaks the format's rules — {error}") from error
+        if model_chunk is not None:
+            chunks.append((c.MODL, pack_model_chunk(model_chunk)))
+            try:
+                unpack_model_chunk(chunks[-1][1], header.model_sha256, limits)
+            except (CorruptError, UnsupportedError) as error:
+                raise UsageError(f"the model in the file breaks the format's rules — {error}") from error
         self._emit(c.SIGNATURE)
         for chunk_type, payload in chunks:
             self._emit(c.pack_chunk(chunk_type, payload))
@@ -176,17 +189,17 @@ class LvzWriter:
         self._last_pts = clip.pts[-1]
 
     def _must_break_before(self, clip: Clip) -> bool:
-        size = self._clips[0].n_frames
         full = self._clip_payload + len(clip.payload) > self._chunk_bytes
         full = full or clip.first_frame + clip.n_frames - self._clips[0].first_frame > self._limits.max_group_frames
-        return clip.key or full or self._clips[-1].n_frames != size or clip.n_frames > size
+        return clip.key or full
 
     def _check_clip(self, clip: Clip) -> None:
         pts = clip.pts
         if not pts or len(pts) != len(clip.durations) or not clip.payload:
             raise UsageError("a clip needs frames, as many durations, and a payload")
-        if len(pts) > self._limits.max_clip_frames:
-            raise UsageError(f"{len(pts)} frames in a clip, at most {self._limits.max_clip_frames}")
+        most = most_frames(self.video, self._limits)
+        if len(pts) > most:
+            raise UsageError(f"{len(pts)} frames in a clip, at most {most}")
         if len(clip.payload) > self._limits.max_chunk - 4096:
             raise LimitError(f"a clip of {len(clip.payload)} bytes, limit {self._limits.max_chunk - 4096}")
         if clip.first_frame != self._next_frame:
@@ -198,8 +211,13 @@ class LvzWriter:
             raise UsageError("pts must increase from frame to frame")
         if max(map(abs, pts)) >= TIME_BOUND or min(clip.durations) < 0 or max(clip.durations) >= TIME_BOUND:
             raise UsageError("a time is out of range")
-        if not 0 <= clip.latents_crc < 1 << 32:
-            raise UsageError("latents_crc must fit 32 bits")
+        no_crc = clip.latents_crc is None or not 0 <= clip.latents_crc < U32
+        if no_crc and self.video.packing != PACKING_RANS:
+            raise UsageError("a clip of this packing needs a latents_crc of 32 bits")
+        if (len(pts) if self.video.checks else 0) != len(clip.checks or ()):
+            raise UsageError("checks of frames need one for each frame, and a stream that says it has them")
+        if clip.check_bits not in (0, *CHECK_BITS) or not all(0 <= check < U32 for check in clip.checks or ()):
+            raise UsageError("a frame's check is out of range")
 
     def write_packets(self, stream_index: int, packets: Iterable[Packet]) -> None:
         """Packets of copied stream `stream_index` (from 0), in the source's order; small groups are joined."""

@@ -1,17 +1,16 @@
-"""Models: their files, their networks, their integer tables. Names load lazily: finding a model needs no torch."""
+"""Models: their files, and their programs. Names load lazily: finding a model loads no engine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .config import ModelConfig
 from .store import default_model_path, find_model, folders, inspect, resolve, tuned
 
 if TYPE_CHECKING:
     from .load import Model, load_model
 
 __all__ = [
-    "Model", "ModelConfig", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve", "tuned",
+    "Model", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve", "tuned",
 ]  # fmt: skip
 
 

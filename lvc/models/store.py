@@ -1,4 +1,4 @@
-"""Models on disk: safetensors with the configuration in the metadata. No torch until weights are loaded.
+"""Models on disk: programs of integer layers in safetensors, with what they are called in the metadata.
 
 A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models
 and in the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
-from .config import ModelConfig
 
 DEFAULT_NAME = "default"
 T = TypeVar("T")
 _MAX_HEADER = 4 * 1024 * 1024
-_MAX_FILE = 256 * 1024 * 1024
+_MAX_FILE = 64 * 1024 * 1024
+MAX_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ModelFile:
 
     path: Path
     sha256: bytes
-    config: ModelConfig
+    name: str
 
 
 def folders() -> list[Path]:
@@ -48,8 +48,7 @@ def default_model_path() -> Path:
 
 
 def inspect(path: Path) -> ModelFile:
-    """Read a model's configuration and hash its file. Raises `UsageError` (no such file), `CorruptError`,
-    `UnsupportedError`."""
+    """Read a model's name and hash its file. Raises `UsageError` (no such file), `CorruptError`, `UnsupportedError`."""
     try:
         size = path.stat().st_size
         if size > _MAX_FILE:
@@ -61,13 +60,12 @@ def inspect(path: Path) -> ModelFile:
     if len(data) < 8 or not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
         raise CorruptError(f"{path.name} is not a safetensors file")
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        text = metadata["config"]
-        if not isinstance(text, str):
-            raise TypeError("the configuration is no text")
+        name = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lvc.model"])["name"]
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            raise TypeError("its name is no name")
     except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UnsupportedError(f"{path.name} holds no lvc model configuration — models are made by lvc train") from e
-    return ModelFile(path, hashlib.sha256(data).digest(), ModelConfig.from_json(text))
+        raise UnsupportedError(f"{path.name} holds no lvc model — models are made by lvc train") from e
+    return ModelFile(path, hashlib.sha256(data).digest(), name)
 
 
 def resolve(name: str | os.PathLike[str] | None) -> ModelFile:

@@ -8,8 +8,7 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from ..codec.choice import block_error
-from ..models.network import from_patches
+from .networks import from_patches, lapped, squared
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
@@ -65,17 +64,24 @@ def _band(size: int, device: torch.device) -> torch.Tensor:
     return rows
 
 
-def squared(x: torch.Tensor, recon: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """λ times weighted squared error of patches [B,96,h8,w8], in bits per luma sample: [B]."""
-    pixels = float(x.shape[2] * x.shape[3] * 64)
-    return block_error(x - recon).sum((1, 2, 3)) / pixels * torch.exp2(level)
-
-
-def structural(x: torch.Tensor, recon: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """1 - MS-SSIM of luma, scaled to cost about what `squared` costs, with a share of that; [B]."""
+def structural(x: torch.Tensor, recon: torch.Tensor, level: torch.Tensor, lap: bool = False) -> torch.Tensor:
+    """1 - MS-SSIM of luma, scaled to cost about what `squared` costs, with a share of that; [B]. `lap`: the patches are
+    of planes behind the lapping filter."""
     shares = x.new_tensor([LUMA_SHARE, CHROMA_SHARE]).sqrt().repeat_interleave(torch.tensor([64, 32], device=x.device))
     rest = squared(x * shares[:, None, None], recon * shares[:, None, None], level)
     with torch.autocast(x.device.type, enabled=False):
-        a, b = (from_patches(p.float() + 0.5)[0] for p in (x, recon))
+        a, b = (_luma(p.float(), lap) for p in (x, recon))
         scale = MIDDLE * torch.exp2(SLOPE * (level - MIDDLE_LEVEL))
         return (1 - LUMA_SHARE) * scale * (1 - ms_ssim(a, b)) + rest
+
+
+def _luma(patches: torch.Tensor, lap: bool) -> torch.Tensor:
+    planes = from_patches(patches)
+    return (lapped(*planes, back=True) if lap else planes)[0] + 0.5
+
+
+def distortion_of(
+    tune: str, x: torch.Tensor, recon: torch.Tensor, level: torch.Tensor, lap: bool = False
+) -> torch.Tensor:
+    """What `--tune` asks for, in bits per luma sample: [B]."""
+    return structural(x, recon, level, lap) if tune == "ssim" else squared(x, recon, level)

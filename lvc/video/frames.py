@@ -160,13 +160,21 @@ class Video:
         while times := list(islice(wanted, batch)):
             yield from self._shown_at([self._from_end(time) for time in times])
 
-    def _range(self, start: float | None, stop: float | None) -> Iterator[VideoFrame]:
+    def every(self, n: int, start: float | None = None, stop: float | None = None) -> Iterator[VideoFrame]:
+        """The file's frames 0, n, 2n …, from `start` to `stop`. Of the others only those are decoded that these need:
+        with lvc's own codec every 2nd, 4th, 8th frame takes about a half, a quarter, an eighth of the time."""
+        if n < 1:
+            raise UsageError("every which frame is a number from 1 on")
+        return self._range(start, stop, n)
+
+    def _range(self, start: float | None, stop: float | None, every: int = 1) -> Iterator[VideoFrame]:
         state = self._state()
         from lvc.files.decode import frames_of
 
         with about(self.source), state.reader() as reader:
             maker = self._maker()
-            for frame in frames_of(reader, start, stop, model=self._loaded(state), threads=self._cores()):
+            threads = self._cores()
+            for frame in frames_of(reader, start, stop, model=self._loaded(state), threads=threads, every=every):
                 if state.origin is None:
                     state.origin = frame.pts
                 yield maker(frame, frame.pts - state.origin)
@@ -208,7 +216,11 @@ class Video:
             numbers.setdefault(pts[place], []).append(number)
         maker, origin = self._maker(), state.origin or 0
         model = self._loaded(state)
-        frames = with_own_threads(codec_of(model).decode(iter(clips), state.video, model, threads=self._cores()))
+        sought = set(numbers)
+        decoded = codec_of(model).decode(
+            iter(clips), state.video, model, threads=self._cores(), wanted=lambda _, pts: pts in sought
+        )
+        frames = with_own_threads(decoded)
         with contextlib.closing(frames):
             for frame in frames:
                 if frame.pts in numbers:

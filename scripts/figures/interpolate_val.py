@@ -24,10 +24,9 @@ import numpy as np
 import torch
 from av.filter import Graph
 
-from lvc.codec.video import pad_planes
 from lvc.evaluation.metrics import ClipQuality, FrameQuality
 from lvc.evaluation.source import Source
-from lvc.interpolate.between import Between, Planes
+from lvc.interpolate.between import Between, Planes, pad_planes
 from lvc.interpolate.motion import PairSearch
 from lvc.interpolate.network import Interpolation, default_interpolation, load_interpolation
 from lvc.interpolate.stream import is_cut

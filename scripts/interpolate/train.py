@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from lvc.codec.compensate import BLOCK
 from lvc.interpolate.between import Between, Ingredients, Planes, see
 from lvc.interpolate.between import samples as to_samples
+from lvc.interpolate.compensate import BLOCK
 from lvc.interpolate.motion import PairSearch
 from lvc.interpolate.network import HINTS, InterpolationNet
 from lvc.training.data import CachedClip, open_cache

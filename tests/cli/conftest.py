@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 FAKE = Path(__file__).resolve().parent.parent / "fakecodec.py"
+sys.path.insert(0, str(FAKE.parent))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from lvc import __version__
 from lvc.cli import app
 from lvc.cli.report import default_output
 from lvc.cli.values import seconds
+from lvc.engine.library import chosen
 
 runner = CliRunner()
 COMMANDS = ["encode", "decode", "info", "verify", "train", "eval", "pack", "unpack", "features"]
@@ -25,7 +26,7 @@ NESTED = ["search index", "search query", "search similar", "search duplicates"]
 
 
 def test_version() -> None:
-    assert runner.invoke(app, ["--version"]).output == f"lvc {__version__}\n"
+    assert runner.invoke(app, ["--version"]).output == f"lvc {__version__} (engine {chosen()})\n"
 
 
 def test_commands() -> None:
@@ -101,7 +102,7 @@ def test_help_is_a_command_too() -> None:
         asked = runner.invoke(app, ["help", *words], prog_name="lvc")
         assert asked.exit_code == 0 and asked.output == runner.invoke(app, [*words, "--help"], prog_name="lvc").output
     assert runner.invoke(app, ["help", "nothing"]).exit_code == 2
-    assert runner.invoke(app, ["-V"]).output == f"lvc {__version__}\n"
+    assert runner.invoke(app, ["-V"]).output == runner.invoke(app, ["--version"]).output
 
 
 def test_man_page() -> None:

@@ -7,9 +7,8 @@ import math
 import pytest
 
 from lvc.codec import EncodeSettings
-from lvc.codec.control import Bitrate, Constant, Control, control_of, key_raise
+from lvc.codec.control import Bitrate, Constant, Control, control_of
 from lvc.errors import UsageError
-from lvc.models.config import code_to_level
 
 CLIP = 16 / 25
 
@@ -19,8 +18,7 @@ def run(control: Control, complexity: float, seconds: float, slope: float, gop: 
     out = []
     for number in range(round(seconds / CLIP)):
         key = number % gop == 0
-        level = code_to_level(control.code(0.0))
-        bits = complexity * CLIP * 2 ** (slope * (level - 11)) * (7 if key else 1)
+        bits = complexity * CLIP * 2 ** (slope * (control.level - 11)) * (7 if key else 1)
         control.packed(round(bits), CLIP, key)
         out.append(bits)
     return out
@@ -64,8 +62,7 @@ def test_a_psnr_is_met_on_average() -> None:
     control = control_of(EncodeSettings(target_psnr=38.0), 640 * 360)
     values = []
     for number in range(300):
-        level = code_to_level(control.code(1.2 if number == 0 else 0.0))
-        values.append(33 + 1.3 * (level - 8) + math.sin(number / 9))
+        values.append(33 + 1.3 * (control.level - 8) + math.sin(number / 9))
         control.measured(values[-1])
     assert abs(sum(values[24:]) / len(values[24:]) - 38) < 0.1
 
@@ -73,22 +70,11 @@ def test_a_psnr_is_met_on_average() -> None:
 def test_without_a_target_the_level_stays() -> None:
     control = control_of(EncodeSettings(quality=30), 1)
     assert isinstance(control, Constant) and not control.wants_sizes and not control.wants_psnr
-    codes = set()
+    level = control.level
     for _ in range(5):
-        codes.add(control.code(0.0))
         control.packed(10**9, 0.1, False)
         control.measured(10)
-    assert len(codes) == 1 and control.code(1.0) > control.code(0.0)
-
-
-def test_a_key_frame_is_worth_more_the_less_changes_after_it() -> None:
-    raises = [key_raise(novelty) for novelty in (2.0, 1.0, 0.5, 0.2, 0.05, 0.0)]
-    assert raises[:2] == [0.0, 0.0] and raises == sorted(raises)
-    assert raises[2] == pytest.approx(0.6) and raises[-1] == 3.2
-    psnr, rate = (
-        control_of(s, 640 * 360) for s in (EncodeSettings(target_psnr=38), EncodeSettings(target_bitrate=1e5))
-    )
-    assert psnr.code(3.2) == psnr.code(1.2) and rate.code(3.2) > rate.code(1.2)
+    assert control.level == level
 
 
 @pytest.mark.parametrize(

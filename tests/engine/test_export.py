@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "research"))
-import export  # noqa: E402
-import nets as floats  # noqa: E402
-import quantise  # noqa: E402
-
-from lvc.engine import nets, planes, reference  # noqa: E402
-from lvc.engine import program as p  # noqa: E402
-from lvc.engine.rans_reference import Writer  # noqa: E402
+from lvc.engine import nets, planes, reference
+from lvc.engine import program as p
+from lvc.engine.rans_reference import Writer
+from lvc.training import export, quantise
+from lvc.training import networks as floats
 
 SIZE = 12, 16
 LEVEL = 56

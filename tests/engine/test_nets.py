@@ -12,7 +12,7 @@ import torch
 from lvc.engine import library, nets, rans_reference, reference
 from lvc.engine import program as p
 from lvc.engine.torch_engine import TorchNetwork
-from lvc.errors import CorruptError, UsageError
+from lvc.errors import CorruptError
 
 from . import programs
 
@@ -130,13 +130,13 @@ def test_a_file_holds_the_program(model: p.Model, tmp_path: Path) -> None:
     assert first[1] == second[1] and np.array_equal(first[0][0], second[0][0])
 
 
-def test_engines_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LVC_ENGINE", "c")
-    library.chosen.cache_clear()
-    assert library.chosen() == "c"
-    for bad in ("sse9", *(isa for isa in library.ISAS if isa not in ISAS)):
-        monkeypatch.setenv("LVC_ENGINE", bad)
-        library.chosen.cache_clear()
-        with pytest.raises(UsageError, match="LVC_ENGINE"):
-            library.chosen()
-    library.chosen.cache_clear()
+def test_symbols_given_are_those_of_a_stream(model: p.Model) -> None:
+    size = 6, 4
+    given = programs.frame(model, size)
+    inputs = [given["prediction"], given["flags"]]
+    network, symbols = nets.Network(model, "frame"), np.zeros_like(given["y"])
+    out = network.run(inputs, size, 1, coder=nets.Coder(), y=given["y"], z=given["z"], symbols=symbols)
+    again = network.run(inputs, size, 1, symbols=symbols, z=given["z"])
+    assert symbols.any() and all(np.array_equal(a, b) for a, b in zip(out, again, strict=True))
+    with pytest.raises(ValueError, match="needs a coder, or the symbols"):
+        network.run(inputs, size, 1, symbols=symbols)

@@ -17,6 +17,7 @@ from lvc.entropy.clip import (
     latents_crc,
     pack_zstd,
     unpack_stacked,
+    unpack_structured,
     unpack_verified,
     unpack_zstd,
 )
@@ -107,16 +108,17 @@ def test_key_frames_come_at_once_as_they_come_one_by_one() -> None:
 
 
 def test_layout_is_the_spec_s() -> None:
-    """Headers of all frames, then plane by plane: int8 of all frames, then the escapes of that plane."""
+    """The structure, headers of all frames, then plane by plane: int8 of all frames, then the escapes of that plane."""
     geometry = Geometry(16, 16, 16, (PlaneSpec("a", "int16", 2, 16), PlaneSpec("b", "uint8", 1, 16)))
     frames = [
         FrameLatents(0, 5000, {"a": np.array([[[1]], [[-300]]], np.int16), "b": np.array([[[255]]], np.uint8)}),
         FrameLatents(1, 7, {"a": np.array([[[128]], [[-127]]], np.int16), "b": np.array([[[3]]], np.uint8)}),
     ]
-    raw = zstandard.ZstdDecompressor().decompress(pack_zstd(frames, geometry))
-    expected = struct.pack("<BBHBBH", 0, 0, 5000, 1, 0, 7)
+    raw = zstandard.ZstdDecompressor().decompress(pack_zstd(frames, geometry, structure=2))
+    expected = struct.pack("<BBBHBBH", 2, 0, 0, 5000, 1, 0, 7)
     expected += struct.pack("<4b2h", 1, -128, -128, -127, -300, 128) + struct.pack("<2bh", -128, 3, 255)
     assert raw == expected
+    assert unpack_structured(zstandard.compress(raw), geometry, 2)[0] == 2
     canonical = struct.pack("<BBH3h", 0, 0, 5000, 1, -300, 255) + struct.pack("<BBH3h", 1, 0, 7, 128, -127, 3)
     assert latents_crc(frames, geometry) == zlib.crc32(canonical)
 
@@ -179,17 +181,17 @@ SMALL = Geometry(16, 16, 16, (PlaneSpec("a", "int16", 2, 16), PlaneSpec("b", "ui
         b"",
         b"\x28\xb5\x2f\xfd",
         forged(b"\0" * (1 << 20)),
-        forged(bytes([0, 0, 0, 0, 1, 2])),
-        forged(bytes([0, 0, 0, 0, 1, 2, 3, 4])),
-        forged(bytes([2, 0, 0, 0, 1, 2, 3])),
-        forged(bytes([0, 1, 0, 0, 1, 2, 3])),
-        forged(bytes([0, 0, 0x11, 0x27, 1, 2, 3])),
-        forged(bytes([0, 0, 0, 0, 0x80, 2, 5, 0, 3])),
-        forged(bytes([0, 0, 0, 0, 1, 2, 0x80])),
-        forged(bytes([0, 0, 0, 0, 1, 2, 0xFF])),
-        forged(bytes([0, 0, 0, 0, 1, 2, 3])) + b"x",
-        forged(bytes([0, 0, 0, 0, 1, 2, 3])) * 2,
-        zstandard.ZstdCompressor(write_content_size=False).compress(bytes([0, 0, 0, 0, 1, 2, 3])),
+        forged(bytes([0, 0, 0, 0, 0, 1, 2])),
+        forged(bytes([0, 0, 0, 0, 0, 1, 2, 3, 4])),
+        forged(bytes([0, 2, 0, 0, 0, 1, 2, 3])),
+        forged(bytes([0, 0, 1, 0, 0, 1, 2, 3])),
+        forged(bytes([0, 0, 0, 0x11, 0x27, 1, 2, 3])),
+        forged(bytes([0, 0, 0, 0, 0, 0x80, 2, 5, 0, 3])),
+        forged(bytes([0, 0, 0, 0, 0, 1, 2, 0x80])),
+        forged(bytes([0, 0, 0, 0, 0, 1, 2, 0xFF])),
+        forged(bytes([0, 0, 0, 0, 0, 1, 2, 3])) + b"x",
+        forged(bytes([0, 0, 0, 0, 0, 1, 2, 3])) * 2,
+        zstandard.ZstdCompressor(write_content_size=False).compress(bytes([0, 0, 0, 0, 0, 1, 2, 3])),
         b"\x50\x2a\x4d\x18\x04\0\0\0abcd",
         b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\0\0",
         b"\x28\xb5\x2f\xfd\x40\xa8\x07\0" + b"\x01\0\0",

@@ -6,11 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from ans_reference import Stream, cumulative, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rans_reference import Counts, Stream, cumulative, encode, run, scored
 
-from lvc.entropy.adaptive import Rows, Scored
 from lvc.entropy.coder import UNIFORM, Coding, Decoder, Encoder, make_table, uniform
 from lvc.errors import CorruptError, LvcError, UsageError
 
@@ -157,74 +156,6 @@ def test_damage_never_does_more_than_raise_corrupt() -> None:
 
 
 # --- adaptive tables ---
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 4), max_size=300), max_size=30), st.integers(0, 3))
-def test_adaptive_counts_are_those_of_the_reference(batches: list[list[int]], context: int) -> None:
-    start = [32, 16, 1, 1, 8]
-    model, plain = Rows([start] * 4), Counts(start)
-    for batch in batches:
-        model.count(np.full(len(batch), context), np.array(batch, np.int64))
-        plain.learn(batch)
-        assert model.counts[context].tolist() == plain.row
-        assert model.counts.min() >= 1 and model.counts[context].sum() <= 65536
-    others = [c for c in range(4) if c != context]
-    assert (model.counts[others] == start).all()
-
-
-def test_a_huge_batch_leaves_no_symbol_impossible() -> None:
-    model = Rows([[8, 8]])
-    model.count(np.zeros(3_000_000, np.int64), np.zeros(3_000_000, np.int64))
-    assert model.counts[0].min() == 1 and model.counts[0].sum() <= 65536
-    encoder, other = Encoder(), Rows(model.counts.tolist())
-    model.code(Coding(encoder), np.array([1, 1, 1]), np.zeros(3, np.int64))
-    assert other.code(Coding(Decoder(encoder.finish())), None, np.zeros(3, np.int64)).tolist() == [1, 1, 1]
-
-
-def test_rows_give_back_what_was_put_and_match_the_reference() -> None:
-    rng = np.random.default_rng(9)
-    runs = []
-    for _ in range(40):
-        n = int(rng.choice([0, 1, 2, 50, 300]))
-        contexts = rng.integers(0, 6, n)
-        runs.append((np.where(rng.random(n) < 0.8, contexts % 3, rng.integers(0, 5, n)), contexts))
-    start = [[8, 0, 8, 1000, 1]] * 6
-    start[3] = [8] * 5
-    encoder, model = Encoder(), Rows(start)
-    for symbols, contexts in runs:
-        assert np.array_equal(model.code(Coding(encoder), symbols, contexts), symbols)
-    data = encoder.finish()
-    decoder, other = Decoder(data), Rows(start)
-    stream, plain = Stream(data), [Counts(row) for row in start]
-    for symbols, contexts in runs:
-        assert np.array_equal(other.code(Coding(decoder), None, contexts), symbols)
-        assert run(stream, plain, contexts.tolist()) == symbols.tolist()
-    decoder.finish()
-    stream.finish()
-    assert np.array_equal(model.counts, other.counts)
-    assert len(data) < 0.85 * sum(len(s) for s, _ in runs) * np.log2(5) / 8  # it did learn
-
-
-def test_scored_flags_come_back_and_match_the_reference() -> None:
-    rng = np.random.default_rng(3)
-    start = [[8, 8]] * 46 + [[1, 65535], [65535, 1]]
-    encoder, model, runs = Encoder(), Scored(start), []
-    for _ in range(30):
-        n = int(rng.choice([0, 1, 40, 400]))
-        scores, group = rng.integers(-2000, 2000, n), rng.integers(0, 2, n)
-        flags = (rng.random(n) < 1 / (1 + np.exp(-scores / 64))).astype(np.int64)
-        runs.append((scores, group, flags))
-        assert np.array_equal(model.code_flags(Coding(encoder), flags, scores, group), flags)
-    data = encoder.finish()
-    decoder, other = Decoder(data), Scored(start)
-    stream, plain = Stream(data), [Counts(row) for row in start]
-    for scores, group, flags in runs:
-        assert np.array_equal(other.code_flags(Coding(decoder), None, scores, group), flags)
-        assert scored(stream, plain, scores.tolist(), group.tolist()) == flags.tolist()
-    decoder.finish()
-    stream.finish()
-    assert len(data) < 0.95 * sum(len(f) for *_, f in runs) / 8
 
 
 def test_uniform_symbols_of_several_sizes_match_the_reference() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lvc.entropy.clip import unpack_verified
+from lvc.entropy.model_file import model_file
 from lvc.errors import LvcError
 from lvc.lvz import PACKING_ZSTD, LvzReader, clips_only
 
@@ -36,9 +37,11 @@ def load(path: Path) -> ModuleType:
 second = load(FORMATS / "lvz_reader.py")
 
 
-def read_with_lvc(data: bytes) -> dict[str, Any]:
+def read_with_lvc(data: bytes, base: bytes | None = None) -> dict[str, Any]:
     r = LvzReader(io.BytesIO(data))
     s = r.verify()
+    if r.model_chunk is not None and base is not None:
+        model_file(r.model_chunk, r.header.model_sha256, base)
     if r.video.packing == PACKING_ZSTD:
         geometry = r.video.geometry
         for clip in clips_only(r.records()):
@@ -55,15 +58,16 @@ def read_with_lvc(data: bytes) -> dict[str, Any]:
 def test_both_readers_agree(name: str) -> None:
     data = (VECTORS / name).read_bytes()
     want = EXPECTED[name]
+    base = (VECTORS / want["base_model"]).read_bytes() if "base_model" in want else None
     assert len(data) < 8192
     try:
-        found: dict[str, Any] = {"error": None, "exit_code": 0, "counts": read_with_lvc(data)}
+        found: dict[str, Any] = {"error": None, "exit_code": 0, "counts": read_with_lvc(data, base)}
     except LvcError as error:
         found = {"error": type(error).__name__, "exit_code": error.exit_code}
     assert {k: found[k] for k in ("error", "exit_code")} == {k: want[k] for k in ("error", "exit_code")}
     assert found.get("counts") == want.get("counts")
     try:
-        result = second.read_file(io.BytesIO(data))
+        result = second.read_file(io.BytesIO(data), base=base)
     except second.LvzError as error:
         assert (type(error).__name__, error.exit_code) == (want["error"], want["exit_code"]), str(error)
     else:
@@ -83,11 +87,21 @@ def test_the_flaws_are_the_ones_meant() -> None:
         "bad-late-stream": "out of place", "bad-index-not-last": "not followed", "bad-clip-sizes": "too early",
         "bad-zstd-trailing": "zstd", "bad-latents-crc": "checksum", "bad-mask-without-skip": "masked",
         "bad-repeat": "expected 3", "bad-first-not-key": "expected 0", "bad-packet-count": "without packets",
-        "bad-limit-values": "values", "bad-varint": "shortest",
+        "bad-limit-values": "values", "bad-varint": "shortest", "bad-checks-padding": "behind the checks",
+        "bad-no-clips": "0 clips", "bad-checks-short": "too early", "bad-limit-clip-values": "64 frames have",
+        "bad-early-model": "out of place",
+        "bad-clip-without-frames": "without frames", "bad-limit-rans-frames": "33 frames in a clip",
+        "bad-limit-frames": "127 frames in a clip", "bad-limit-group": "65600 frames", "bad-model-hash": "HEAD names",
+        "bad-two-models": "second MODL", "bad-late-model": "out of place", "bad-model-short": "too early",
+        "bad-model-delta-hash": "HEAD names", "bad-model-delta-window": "large window", "bad-limit-model": "limit 167",
+        "bad-model-delta-no-size": "declare its size", "bad-model-delta-trailing": "damaged",
+        "bad-model-delta-magic": "not a zstd frame", "unsupported-check-size": "CLIP uses a reserved",
+        "unsupported-rans-depth": "12 bits", "unsupported-rans-chroma": "chroma 422",
+        "unsupported-rans-stride": "temporal stride 2", "unsupported-old-rans": "earlier lvc",
     }  # fmt: skip
     for name, word in words.items():
         with pytest.raises(LvcError, match=word):
-            read_with_lvc((VECTORS / f"{name}.lvz").read_bytes())
+            read_with_lvc((VECTORS / f"{name}.lvz").read_bytes(), (VECTORS / "base-model.bin").read_bytes())
 
 
 def test_the_integers_are_the_same() -> None:
@@ -152,6 +166,10 @@ def test_second_reader_from_the_command_line(tmp_path: Path) -> None:
     for name, code in (("bad-crc", 4), ("unsupported-version", 5), ("bad-limit-side", 7)):
         failed = run(str(VECTORS / f"{name}.lvz"), "--json")
         assert failed.returncode == code == json.loads(failed.stdout)["exit_code"] and "Traceback" not in failed.stderr
+    delta, base = str(VECTORS / "good-model-delta.lvz"), str(VECTORS / "base-model.bin")
+    assert json.loads(run(delta, "--json").stdout)["model"]["bytes"] is None
+    assert json.loads(run(delta, "--json", "--base", base).stdout)["model"]["bytes"] == 1029
+    assert run(delta, "--base", delta).returncode == 5 and run("--base", base).returncode == 2
     assert run().returncode == 2
     assert run(str(tmp_path / "none.lvz")).returncode == 3
 

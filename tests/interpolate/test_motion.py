@@ -11,9 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import psnr, scene
 
-from lvc.codec.compensate import compensate
-from lvc.codec.video import pad_planes
-from lvc.interpolate.between import Between
+from lvc.interpolate.between import Between, pad_planes
+from lvc.interpolate.compensate import compensate
 from lvc.interpolate.motion import Middle, PairSearch, split
 from lvc.interpolate.network import Interpolation
 from lvc.interpolate.stream import is_cut

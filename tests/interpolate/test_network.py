@@ -10,6 +10,7 @@ import torch
 from lvc.errors import CorruptError
 from lvc.interpolate.network import (
     HINTS,
+    PATCH,
     Interpolation,
     InterpolationNet,
     Seen,
@@ -17,7 +18,6 @@ from lvc.interpolate.network import (
     default_interpolation,
     load_interpolation,
 )
-from lvc.models.network import PATCH
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "checkpoints" / "interpolate.safetensors"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from lvc.errors import CorruptError, LimitError
 from lvc.limits import DEFAULT
 from lvc.lvz import (
+    PACKING_RANS,
     Chapter,
     Clip,
     CopiedStream,
@@ -19,12 +21,14 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    Origin,
     Packet,
     PlaneSpec,
     Sample,
     TensorSet,
     VideoDescriptor,
     clips_only,
+    codec_planes,
 )
 from lvc.lvz import chunks as c
 from lvc.lvz import fields as f
@@ -38,7 +42,7 @@ assert _spec is not None and _spec.loader is not None
 second = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(second)
 
-VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 4, time_base=(1, 25), frame_rate=(25, 1))
+VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 5, time_base=(1, 25), frame_rate=(25, 1))
 SOUND = CopiedStream("audio", "pcm_s16le", (1, 8000))
 
 
@@ -52,39 +56,39 @@ def written(*clips: Clip, packets: int = 0, data: bytes = b"") -> bytes:
 
 
 def run(first: int, count: int, key: bool = False) -> Clip:
-    return Clip(first, key, list(range(first, first + count)), [1] * count, 0, b"\1")
+    return Clip(first, key, list(range(first, first + count)), [1] * count, None, b"\1")
 
 
 def test_a_static_video_of_tiny_clips_is_split_into_chunks_that_readers_take() -> None:
-    clips = [run(64 * n, 64, n == 0) for n in range(1100)]
+    clips = [run(32 * n, 32, n == 0) for n in range(2200)]
     data = written(*clips)
     assert data.count(b"CLIP") == 2
-    assert LvzReader(io.BytesIO(data)).verify().frames == 64 * 1100
-    assert second.read_file(io.BytesIO(data))["counts"]["frames"] == 64 * 1100
+    assert LvzReader(io.BytesIO(data)).verify().frames == 32 * 2200
+    assert second.read_file(io.BytesIO(data))["counts"]["frames"] == 32 * 2200
 
 
 def test_clip_tables_of_many_frames_take_memory_in_proportion() -> None:
-    """64 frames cost 7 bytes of a file: what is held is one chunk's, however long the file is."""
-    data = written(*(run(64 * n, 64, n == 0) for n in range(8000)))
+    """32 frames cost 2 bytes of a file: what is held is one chunk's, however long the file is."""
+    data = written(*(run(32 * n, 32, n == 0) for n in range(16000)))
     tracemalloc.start()
     try:
         frames = sum(clip.n_frames for clip in clips_only(LvzReader(io.BytesIO(data)).records()))
-        assert frames == 64 * 8000 and tracemalloc.get_traced_memory()[1] < 32 << 20
+        assert frames == 32 * 16000 and tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
 
 
 def test_too_many_frames_in_a_chunk_are_over_a_limit() -> None:
-    table = (f.uvarint(1) + f.u32(0)) * 1025
-    head = f.u8(3) + f.uvarint(0) + f.uvarint((1 << 16) + 1) + f.uvarint(64) + f.ints([0, 0]) + f.uvarint(1)
-    payload = head + table + b"\1" * 1025
     data = written(run(0, 1, True))
     at = data.index(b"CLIP")
-    hostile = data[:at] + c.pack_chunk(c.CLIP, payload)
-    with pytest.raises(LimitError, match="frames in a chunk"):
-        list(LvzReader(io.BytesIO(hostile)).records())
-    with pytest.raises(second.LimitError):
-        second.read_file(io.BytesIO(hostile))
+    for count, frames, what in ((2049, 32, "frames in a chunk"), ((1 << 16) + 1, 1, "clips in a chunk")):
+        table = f.uvarint(1) * count
+        head = f.u8(3) + f.uvarint(0) + f.uvarint(count) + f.ints([frames] * count) + f.ints([0, 0]) + f.uvarint(1)
+        hostile = data[:at] + c.pack_chunk(c.CLIP, head + table + b"\1" * count)
+        with pytest.raises(LimitError, match=what):
+            list(LvzReader(io.BytesIO(hostile)).records())
+        with pytest.raises(second.LimitError):
+            second.read_file(io.BytesIO(hostile))
 
 
 @pytest.mark.parametrize(("count", "data"), [(4096, b""), (5000, b"x"), (65, b""), (1, b"")])
@@ -149,3 +153,30 @@ def test_entries_of_an_index_are_not_closer_than_chunks() -> None:
     with pytest.raises(second.CorruptError):
         second.read_index(payload, 1 << 20)
     assert len(unpack_index(bytes((1, 14)) * 1000, 1 << 20, DEFAULT).entries) == 1000
+
+
+def test_the_container_takes_half_a_percent_at_49_kbit_s() -> None:
+    """60 s at 25 frames a second: a key frame every 10 s, mini-GOPs of 16 frames, a check for every frame, and all that
+    a file of lvc's codec says of itself."""
+    rng = random.Random(1)
+    video = VideoDescriptor(
+        640, 360, codec_planes(192, 96, 128, 64), PACKING_RANS, time_base=(1, 12800), frame_rate=(25, 1),
+        source_pix_fmt="yuv420p", gop_seconds=10.0, checks=True,
+    )  # fmt: skip
+    origin = Origin(10**8, bytes(32), {"effort": "4", "gop": "10", "quality": "40", "tune": "psnr"})
+    gop_bytes, key_bytes = 49_000 // 8 * 10, 15_000
+    out = io.BytesIO()
+    with LvzWriter(out, Header("default", bytes(32), "lvc 1.0; quality 40, effort 4"), video, origin=origin) as writer:
+        for start in range(0, 1500, 250):
+            first = start
+            for number, count in enumerate([1, *[16] * 15, 9]):
+                share = (gop_bytes - key_bytes) * count // 249
+                size = key_bytes if count == 1 else share * (2 + number % 3) // 3
+                times = [512 * i for i in range(first, first + count)]
+                checks = tuple(rng.randrange(1 << 32) for _ in times)
+                writer.write_clip(Clip(first, count == 1, times, [512] * count, None, bytes(size), checks))
+                first += count
+    assert 48_000 < writer.bytes_written * 8 / 60 < 50_000
+    assert writer.overhead_bytes / writer.bytes_written <= 0.005
+    bits = {clip.check_bits for clip in clips_only(LvzReader(io.BytesIO(out.getvalue())).records())}
+    assert 4 in bits and second.read_file(io.BytesIO(out.getvalue()))["counts"]["frames"] == 1500

@@ -14,7 +14,7 @@ from lvc.errors import CorruptError, UsageError
 from lvc.lvz import Clip, FeatureTrack, Header, LvzReader, LvzWriter, PlaneSpec, VideoDescriptor
 from lvc.lvz.features import pack_features, unpack_features
 
-VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 4, time_base=(1, 10))
+VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 5, time_base=(1, 10))
 TRACK = FeatureTrack("frame64", bytes(range(8)), 3, [-5, 5, 17], bytes(range(9)))
 READER = Path(__file__).resolve().parents[2] / "formats" / "lvz_reader.py"
 

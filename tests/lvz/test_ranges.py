@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from lvz_build import AUDIO, HEADER, VIDEO, CountingFile, Pipe, small_file
+from lvz_build import AUDIO, CHECKED, HEADER, VIDEO, CountingFile, Pipe, small_file
 
 from lvc.errors import CorruptError, TruncatedError
 from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record, clips_only
@@ -28,7 +28,7 @@ def times(records: list[Record]) -> list[int]:
 def test_header_and_index_do_not_read_the_file() -> None:
     file = CountingFile(DATA)
     r = LvzReader(file)
-    assert r.header == HEADER and r.video == VIDEO
+    assert r.header == HEADER and r.video == CHECKED
     assert file.bytes_read < 600
     assert r.index is not None and len(r.index.gops) == 20 and r.frame_count == 240
     assert file.bytes_read < 1500
@@ -68,7 +68,7 @@ def test_times_from_the_first_frame(start: float) -> None:
     with LvzWriter(late, HEADER, VIDEO) as writer:
         for number in range(12):
             pts = 90_000 + 15_015 * number  # half a second each
-            writer.write_clip(Clip(number, number % 2 == 0, [pts], [15_015], 0, bytes(100)))
+            writer.write_clip(Clip(number, number % 2 == 0, [pts], [15_015], None, bytes(100)))
     data = late.getvalue()
     wanted = [n for n in range(12) if n // 2 == int(start)]
     for file in (io.BytesIO(data), Pipe(data)):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from lvz_build import AUDIO, HEADER, METADATA, VIDEO, Pipe, clip, packet, small_file
+from lvz_build import AUDIO, CHECKED, HEADER, METADATA, VIDEO, Pipe, checked, clip, packet, small_file
 
-from lvc.errors import LimitError, UsageError
+from lvc.entropy.model_file import model_chunk, model_file
+from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
+from lvc.limits import DEFAULT
 from lvc.lvz import (
     Attachment,
     Clip,
@@ -20,6 +23,7 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Packet,
     PacketGroup,
     PacketsEntry,
@@ -27,6 +31,9 @@ from lvc.lvz import (
     Side,
     VideoDescriptor,
     clips_only,
+    codec_planes,
+    fold,
+    most_frames,
 )
 
 
@@ -40,7 +47,7 @@ def written(video: VideoDescriptor, clips: list[Clip], **more: object) -> LvzRea
 
 def test_descriptors_and_metadata() -> None:
     r = LvzReader(io.BytesIO(small_file()))
-    assert (r.header, r.video, r.copied, r.metadata) == (HEADER, VIDEO, (AUDIO,), METADATA)
+    assert (r.header, r.video, r.copied, r.metadata) == (HEADER, CHECKED, (AUDIO,), METADATA)
 
 
 def test_what_is_beside_the_picture() -> None:
@@ -102,7 +109,8 @@ def test_variable_frame_rates(kind: str, rate: tuple[int, int]) -> None:
     video = replace(VIDEO, time_base=tick, frame_rate=rate)
     pts = times_of_kind(kind, 60)
     clips = [
-        Clip(i, i % 24 == 0, pts[i : i + 8], [33 + (i % 3)] * len(pts[i : i + 8]), i, b"x" * 9) for i in range(0, 60, 8)
+        Clip(i, i % 24 == 0, pts[i : i + 8], [33 + (i % 3)] * len(pts[i : i + 8]), None, b"x" * 9)
+        for i in range(0, 60, 8)
     ]
     r = written(video, clips)
     assert list(r.records()) == clips
@@ -235,11 +243,11 @@ def test_checkpoints_and_appending() -> None:
         [clip(0, True), clip(4, False, pts=[3003, 4004, 5005, 6006])],
         [clip(0, True, pts=[0, 2, 2, 3])],
         [clip(0, True, pts=[])],
-        [clip(0, True, 65)],
+        [clip(0, True, 33)],
         [clip(0, True, size=0)],
         [replace(clip(0, True), durations=[1])],
         [replace(clip(0, True), durations=[-1] * 4)],
-        [replace(clip(0, True), latents_crc=1 << 32)],
+        [checked(clip(0, True))],
         [clip(0, True, pts=[0, 1, 2, 1 << 61])],
     ],
 )
@@ -292,3 +300,106 @@ def test_an_exception_leaves_the_file_unfinished() -> None:
         w.write_clip(clip(0, True))
         raise RuntimeError
     assert b"TAIL" not in out.getvalue()
+
+
+def test_checks_of_frames_take_a_four_hundredth_of_the_payload_at_most() -> None:
+    """4 bits a frame at least, then as many as fit, for each chunk by itself; frames in display order."""
+    for size, bits in ((1, 4), (1599, 4), (1600, 8), (3199, 8), (3200, 16), (6400, 32)):
+        item = checked(clip(0, True, 4, size))
+        (found,) = clips_only(written(CHECKED, [item]).records())
+        assert found.check_bits == bits and item.checks is not None
+        assert found.checks == tuple(fold(check, bits) for check in item.checks)
+        assert replace(found, checks=None, check_bits=0) == clip(0, True, 4, size)
+    assert [fold(0x12345678, bits) for bits in (32, 16, 8, 4)] == [0x12345678, 0x444C, 0x08, 0x8]
+    assert fold(fold(0x12345678, 16), 4) == fold(0x12345678, 4)
+
+
+def test_clips_of_different_lengths_share_a_chunk_and_its_checks() -> None:
+    counts = (1, 16, 7, 32, 5)
+    firsts = [sum(counts[:i]) for i in range(len(counts))]
+    clips = [checked(clip(first, first == 0, count, 50)) for first, count in zip(firsts, counts, strict=True)]
+    reader = written(CHECKED, clips)
+    found = list(clips_only(reader.records()))
+    for a, b in zip(found, clips, strict=True):
+        assert a == replace(b, checks=tuple(fold(check, 4) for check in b.checks or ()), check_bits=4)
+
+
+def test_what_was_read_is_written_again_with_checks_of_no_more_bits() -> None:
+    (small,) = clips_only(written(CHECKED, [checked(clip(0, True, 4, 1600))]).records())
+    again = list(clips_only(written(CHECKED, [small, checked(clip(4, False, 4, 9000))], chunk_bytes=1 << 20).records()))
+    assert again[0] == small and again[1].check_bits == 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        clip(0, True),
+        replace(checked(clip(0, True)), checks=(1, 2, 3)),
+        replace(checked(clip(0, True)), checks=(1, 2, 3, 1 << 32)),
+        replace(checked(clip(0, True)), check_bits=7),
+    ],
+)
+def test_checks_that_break_the_rules_are_refused(wrong: Clip) -> None:
+    with pytest.raises(UsageError, match="check"):
+        written(CHECKED, [wrong])
+
+
+def test_other_packings_need_the_checksum_of_latents() -> None:
+    zstd = replace(VIDEO, packing=1)
+    for crc in (None, -1, 1 << 32):
+        with pytest.raises(UsageError, match="latents_crc"):
+            written(zstd, [replace(clip(0, True), latents_crc=crc)])
+    (found,) = clips_only(written(zstd, [replace(clip(0, True, 64), latents_crc=7)]).records())
+    assert found.latents_crc == 7 and found.n_frames == 64
+
+
+def test_a_clip_with_more_values_than_a_reader_takes_is_not_written() -> None:
+    few = replace(DEFAULT, max_clip_symbols=3 * VIDEO.geometry.max_clip_symbols(1))
+    assert (most_frames(VIDEO), most_frames(VIDEO, few), most_frames(replace(VIDEO, packing=1))) == (32, 3, 64)
+    assert most_frames(replace(VIDEO, width=7680, height=4320, planes=codec_planes(256, 96, 192, 64))) == 15
+    assert most_frames(replace(VIDEO, packing=1, temporal_stride=4, temporal_lead=1), few) == 9
+    with pytest.raises(UsageError, match="4 frames in a clip, at most 3"):
+        written(VIDEO, [clip(0, True)], limits=few)
+    assert len(list(written(VIDEO, [clip(0, True, 3)], limits=few).records())) == 1
+
+
+def test_the_model_in_the_file() -> None:
+    model, base = bytes(range(256)) * 20, bytes(reversed(range(256))) * 20 + bytes(range(200))
+    header = replace(HEADER, model_sha256=hashlib.sha256(model).digest())
+    for chunk in (model_chunk(model), model_chunk(model, base)):
+        out = io.BytesIO()
+        with LvzWriter(out, header, VIDEO, [AUDIO], METADATA, model_chunk=chunk) as w:
+            w.write_clip(clip(0, True))
+        for salvage in (False, True):
+            reader = LvzReader(io.BytesIO(out.getvalue()), salvage=salvage)
+            assert reader.model_chunk == chunk and len(list(reader.records())) == 1
+            assert model_file(chunk, header.model_sha256, base) == model
+        assert LvzReader(Pipe(out.getvalue())).model_chunk == chunk  # type: ignore[arg-type]
+        again = LvzWriter.append_to(out)
+        again.write_clip(clip(4, True))
+        again.close()
+        assert LvzReader(io.BytesIO(out.getvalue())).verify().frames == 8
+        with pytest.raises(LimitError, match="MODL"):
+            LvzReader(io.BytesIO(out.getvalue()), replace(DEFAULT, max_model=30))
+    assert written(VIDEO, []).model_chunk is None
+
+
+def test_a_delta_needs_its_base_and_makes_the_model_that_head_names() -> None:
+    model, base = bytes(5000), bytes(range(250)) * 20
+    chunk, sha256 = model_chunk(model, base), hashlib.sha256(model).digest()
+    for missing in (None, base[:-1]):
+        with pytest.raises(UnsupportedError, match=chunk.base_sha256.hex()):
+            model_file(chunk, sha256, missing)
+    with pytest.raises(CorruptError, match="HEAD"):
+        model_file(chunk, bytes(32), base)
+    with pytest.raises(LimitError, match="5000 bytes"):
+        model_file(chunk, sha256, base, replace(DEFAULT, max_model=4999))
+    for damaged in (b"", chunk.data[:3], chunk.data[:-1], chunk.data + b"x", b"\x50\x2a\x4d\x18\0\0\0\0", bytes(40)):
+        with pytest.raises(CorruptError):
+            model_file(replace(chunk, data=damaged), sha256, base)
+
+
+@pytest.mark.parametrize("chunk", [ModelChunk(0, b"another"), ModelChunk(2, b""), ModelChunk(1, b"", bytes(31))])
+def test_a_model_chunk_that_breaks_the_rules_is_refused(chunk: ModelChunk) -> None:
+    with pytest.raises(UsageError, match="model"):
+        written(VIDEO, [], model_chunk=chunk)

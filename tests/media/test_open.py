@@ -21,7 +21,7 @@ from lvc.media import MediaReader
 from lvc.media.open import FILES, access_to
 from lvc.media.probe import frames_in, is_video
 from lvc.search.sources import moments_of
-from lvc.training.data import _read_video
+from lvc.training.sources import frames_of
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lvc"
 CONCAT = b"ffconcat version 1.0\nfile secret.mp4\n"
@@ -120,7 +120,7 @@ def test_lists_are_refused_everywhere(hostile: Path, server: Server, tmp_path: P
         lambda: Source(path),
         lambda: moments_of(path),
         lambda: interpolate_file(path, tmp_path / "out.mkv"),
-        lambda: _read_video(path, 480, 4),
+        lambda: list(frames_of(path)),
     ):
         with pytest.raises((LvcError, OSError)):
             attempt()

@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from small_models import SMALL, codec, model_file, save
+from small_models import NAME, model_file
 
+from lvc.engine import program
 from lvc.errors import CorruptError, UnsupportedError, UsageError
 from lvc.models import default_model_path, find_model, inspect, load_model, resolve, store, tuned
-from lvc.models.config import ModelConfig
-from lvc.models.load import fast_dtype, pick_device
 
 
 def sha(path: Path) -> bytes:
@@ -30,6 +28,7 @@ def sha(path: Path) -> bytes:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which models are looked for."""
+    model_file()
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setattr(store, "folders", lambda: [folder])
@@ -90,7 +89,7 @@ def test_no_default_is_unsupported(installed: Path) -> None:
 def test_resolve_by_path_and_by_name(installed: Path, tmp_path: Path) -> None:
     path = shutil.copy(model_file(), installed / "mine.safetensors")
     assert resolve("mine").path == resolve(path).path == resolve(str(path)).path == path
-    assert resolve(path).config == SMALL
+    assert resolve(path).name == NAME
     for name in ("other", "../models/mine", str(tmp_path / "none.safetensors")):
         with pytest.raises(UsageError):
             resolve(name)
@@ -103,66 +102,39 @@ def test_a_tuned_model_is_taken_where_it_is_installed_and_nobody_names_another(i
     assert tuned(None, "psnr") is None and tuned(None, None) is None
 
 
-def rewritten(target: Path, metadata: Any = None, drop: str = "", **replace: torch.Tensor) -> Path:
-    tensors = {k: v for k, v in load_file(model_file()).items() if k != drop}
-    for name, value in replace.items():
-        tensors[name.replace("__", ".")] = value
-    save_file(tensors, target, {"config": SMALL.to_json()} if metadata is None else metadata)
+def rewritten(target: Path, drop: str = "", about: dict[str, str] | None = None, **programs: program.Program) -> Path:
+    """The model without one of its programs, or with others, or saying something else of itself."""
+    found = program.load(model_file())
+    found.programs = {k: v for k, v in (found.programs | programs).items() if k != drop}
+    program.save(found, target, {"lvc.model": json.dumps({"name": NAME})} if about is None else about)
     return target
 
 
-def config(**changes: Any) -> dict[str, str]:
-    return {"config": json.dumps({**json.loads(SMALL.to_json()), **changes})}
-
-
 @pytest.mark.parametrize(
-    ("metadata", "match"),
-    [
-        ({"x": "y"}, "no lvc model"),
-        ({"config": "{"}, "cannot be read"),
-        ({"config": "[1]"}, "cannot be read"),
-        ({"config": '{"nonsense": 1}'}, "cannot be read"),
-        (config(architecture="lvc-motion-99"), "unknown"),
-    ],
+    "said", ["", "{", "[]", "{}", '{"name": 7}', '{"name": ""}', json.dumps({"name": "x" * 300}), "[" * 50_000]
 )
-def test_foreign_configurations_are_unsupported(tmp_path: Path, metadata: dict[str, str], match: str) -> None:
-    path = rewritten(tmp_path / "x.safetensors", metadata)
-    with pytest.raises(UnsupportedError, match=match):
+def test_a_file_that_does_not_say_what_model_it_is_is_unsupported(tmp_path: Path, said: str) -> None:
+    with pytest.raises(UnsupportedError, match="lvc train"):
+        inspect(rewritten(tmp_path / "x.safetensors", about={"lvc.model": said}))
+    with pytest.raises(UnsupportedError, match="lvc train"):
+        inspect(rewritten(tmp_path / "x.safetensors", about={"else": "{}"}))
+
+
+def test_programs_that_are_no_codec_s_are_corrupt(tmp_path: Path) -> None:
+    good, path = program.load(model_file()), tmp_path / "x.safetensors"
+    swapped = {"key": good.programs["predicted"], "predicted": good.programs["key"]}
+    for wrong in ({"drop": "key"}, {"drop": "predicted"}, swapped, {"key": good.programs["key_analysis"]}):
+        with pytest.raises(CorruptError, match="program"):
+            load_model(rewritten(path, **wrong))  # type: ignore[arg-type]
+    good.laps = None
+    program.save(good, path, {"lvc.model": json.dumps({"name": NAME})})
+    with pytest.raises(CorruptError, match="lapping"):
         load_model(path)
 
 
-def test_a_config_of_unfit_numbers_is_an_error_of_lvcs(tmp_path: Path) -> None:
-    unfit = [{"latent": 48}, {"hyper": -1}, {"latent": "a"}, {"scale_hidden": 4096}, {"inter_width": None}]
-    for change in [*unfit, {"inter_latent": 0}, {"inter_latent": 33}, {"inter_latent": 16}]:
-        with pytest.raises((CorruptError, UnsupportedError)):
-            load_model(rewritten(tmp_path / "x.safetensors", config(**change)))
-
-
-def test_a_config_that_does_not_name_the_channels_of_predicted_frames_gives_them_all() -> None:
-    given = json.loads(SMALL.to_json())
-    del given["inter_latent"]
-    found = ModelConfig.from_json(json.dumps(given))
-    assert found.latents(intra=False) == found.latents(intra=True) == SMALL.latent
-    assert ModelConfig.from_json(found.to_json()) == found and "inter_latent" not in found.to_json()
-
-
-def test_wrong_tensors_are_corrupt(tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    cases: list[dict[str, Any]] = [
-        {"drop": "intra.encoder_in.weight"},
-        {"drop": "tables.latent"},
-        {"drop": "tables.hyper"},
-        {"extra": torch.zeros(3)},
-        {"intra__encoder_in__weight": torch.zeros(3)},
-        {"tables__reach": torch.full((64,), 2**30, dtype=torch.int32)},
-        {"tables__reach": torch.zeros(3, dtype=torch.int32)},
-        {"tables__latent": torch.zeros(64, 512, dtype=torch.int32)},
-        {"tables__hyper": torch.full((2, SMALL.hyper, 63), -5, dtype=torch.int32)},
-        {"tables__other": torch.zeros(3)},
-    ]
-    for case in cases:
-        with pytest.raises(CorruptError):
-            load_model(rewritten(path, **case))
+def test_a_model_that_can_only_decode_says_so(tmp_path: Path) -> None:
+    model = load_model(rewritten(tmp_path / "x.safetensors", drop="key_analysis"))
+    assert not model.can_encode and load_model(model_file()).can_encode
 
 
 def test_damaged_files_are_corrupt_or_unsupported(tmp_path: Path) -> None:
@@ -190,84 +162,18 @@ def test_a_missing_or_unreadable_file_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_loaded_model_says_what_it_is() -> None:
-    path = model_file()
-    model = load_model(path, dtype=torch.float32)
-    assert (model.id, model.sha256, model.config) == ("small", sha(path), SMALL)
-    assert [p.name for p in model.planes] == ["skip", "copy", "motion", "hyper", "latent"]
-    assert not any(p.requires_grad for p in model.codec.parameters())
-    assert load_model(path).dtype == fast_dtype(torch.device("cpu"))
+    model = load_model(model_file())
+    assert (model.id, model.sha256) == (NAME, sha(model_file()))
+    names = ["key_hyper", "key_latent", "skip", "copy", "mode", "vectors", "hyper", "latent"]
+    assert [p.name for p in model.planes] == names
+    assert load_model(model_file("another")).sha256 != model.sha256
 
 
-def test_half_precision_weights_load_too(tmp_path: Path) -> None:
-    net = codec().half()
-    assert load_model(save(net, tmp_path / "half.safetensors"), dtype=torch.float32).config == SMALL
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pick_device(None).type == "cpu"
-    with pytest.raises(UnsupportedError):
-        pick_device("nonsense")
-    monkeypatch.setenv("LVC_DEVICE", "cuda:77")
-    with pytest.raises(UnsupportedError):
-        pick_device(None)
-
-
-def test_finding_a_model_needs_no_torch() -> None:
-    code = "import sys, lvc.models; lvc.models.folders(); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+def test_a_model_needs_no_torch() -> None:
+    code = "import sys, lvc.models as m; m.load_model().network('key'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_default_config_is_the_shipped_architecture() -> None:
-    assert ModelConfig().architecture == "lvc-motion-1"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"intra_width": 8000}, {"intra_width": 2048}, {"intra_encoder_blocks": 10**9}, {"side": True}, {"hyper": 2.5}]
-    + [{"name": 7}, {"name": "x" * 300}, {"latent": 4096, "scale_hidden": 100}],
-)
-def test_sizes_of_a_configuration_are_compared_before_anything_is_built(
-    tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def built(*_: Any, **__: Any) -> None:
-        raise AssertionError("memory was taken for a model that does not fit its file")
-
-    monkeypatch.setattr(torch.nn.Module, "to_empty", built)
-    empty = tmp_path / "x.safetensors"
-    save_file({}, empty, config(**change))
-    for path in (empty, rewritten(tmp_path / "y.safetensors", config(**change))):
-        with pytest.raises((CorruptError, UnsupportedError)):
-            load_model(path)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
-def test_weights_that_no_training_gives_are_refused(tmp_path: Path, value: float) -> None:
-    weight = load_file(model_file())["intra.encoder_in.weight"].clone()
-    weight[0, 0] = value
-    with pytest.raises(CorruptError):
-        load_model(rewritten(tmp_path / "x.safetensors", intra__encoder_in__weight=weight))
-
-
-def test_gains_are_bounded_because_they_are_exponents(tmp_path: Path) -> None:
-    gains = torch.full_like(load_file(model_file())["intra.output_gain.table"], 100.0)
-    with pytest.raises(CorruptError):
-        load_model(rewritten(tmp_path / "x.safetensors", intra__output_gain__table=gains))
-
-
-def test_tables_without_weights_or_of_floats_are_refused(tmp_path: Path) -> None:
-    for table in (torch.zeros(2, SMALL.hyper, 63, dtype=torch.int32), torch.full((2, SMALL.hyper, 63), float("nan"))):
-        with pytest.raises(CorruptError):
-            load_model(rewritten(tmp_path / "x.safetensors", tables__hyper=table))
-
-
-@pytest.mark.parametrize("where", ["config", "header"])
-def test_deeply_nested_json_is_refused(tmp_path: Path, where: str) -> None:
-    deep = "[" * 50_000 + "]" * 50_000
-    header = json.dumps({"__metadata__": {"config": deep}}) if where == "config" else '{"x": ' + deep + "}"
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(struct.pack("<Q", len(header)) + header.encode())
-    with pytest.raises((CorruptError, UnsupportedError)):
-        inspect(path)
+    code = "import sys, lvc.models; lvc.models.folders(); sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
@@ -284,8 +190,3 @@ def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
     _check_size(Kind, {"width": 10}, 440)
     with pytest.raises(ValueError, match="numbers"):
         _check_size(Kind, {"width": 16384}, 440)
-
-
-def test_loading_a_model_does_not_import_the_compiler() -> None:
-    code = "import sys; from lvc import models; models.load_model(); sys.exit('torch._dynamo' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

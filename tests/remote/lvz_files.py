@@ -15,7 +15,7 @@ SECONDS = 60
 def lvz(size: int = 20_000, seconds: int = SECONDS, sound: bool = True) -> bytes:
     """25 frames a second, a clip of `size` bytes a second, GOPs of two clips, sound of 8 kB a second."""
     out = io.BytesIO()
-    video = VideoDescriptor(64, 48, (PlaneSpec("latent", "int16", 8, 16),), 4, time_base=(1, 25), frame_rate=(25, 1))
+    video = VideoDescriptor(64, 48, (PlaneSpec("latent", "int16", 8, 16),), 5, time_base=(1, 25), frame_rate=(25, 1))
     audio = CopiedStream("audio", "opus", (1, 1000), "", 48000, 2)
     with LvzWriter(out, Header("test", bytes(32)), video, [audio] if sound else []) as writer:
         for second in range(seconds):

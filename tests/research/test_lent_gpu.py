@@ -14,11 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from lvc.training import loop as training
+from lvc.training.footage import Clips
+from lvc.training.stills import ResidentStills, Stills
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "research"))
 import pack_data
-import training
-from footage import Clips
-from stills import ResidentStills, Stills
 
 
 def cache(path: Path, entries: list[tuple[str, np.ndarray, np.ndarray]], still: bool) -> Path:

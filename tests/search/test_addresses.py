@@ -27,7 +27,7 @@ def film(seed: int, features: bool = True) -> bytes:
     """700 s in GOPs of 10 s with a clip of 3 kB a second, and a vector for each second: more than the end that is asked
     for anyway holds."""
     out = io.BytesIO()
-    video = VideoDescriptor(64, 48, (PlaneSpec("latent", "int16", 8, 16),), 4, time_base=(1, 25), frame_rate=(25, 1))
+    video = VideoDescriptor(64, 48, (PlaneSpec("latent", "int16", 8, 16),), 5, time_base=(1, 25), frame_rate=(25, 1))
     extractor = default_extractor()
     vectors = np.random.default_rng(seed).integers(-127, 128, (SECONDS, 64)).astype(np.int8)
     name, fingerprint = extractor.id.rsplit(":", 1)

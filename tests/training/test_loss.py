@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_models import codec, planes
+from small_models import planes
 
-from lvc.codec.perceptual import block_weights
 from lvc.evaluation.metrics import ms_ssim as judged
-from lvc.models.network import to_patches
-from lvc.training.forward import Past, forward
-from lvc.training.loop import _code
-from lvc.training.loss import ms_ssim, squared, structural
+from lvc.training.loss import distortion_of, ms_ssim, structural
+from lvc.training.networks import lapped, squared, to_patches
 
 
 def _pictures(side: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -62,43 +59,11 @@ def test_following_its_gradient_raises_ms_ssim() -> None:
     assert bool(torch.isfinite(gradient).all()) and float(after) < float(before.detach())
 
 
-def test_even_nothing_in_common_has_a_finite_gradient() -> None:
-    x, _ = _patches(192, 0.0)
-    y = (-x).requires_grad_()
-    (gradient,) = torch.autograd.grad(structural(x, y, torch.tensor([15.0])), y)
-    assert bool(torch.isfinite(gradient).all())
-
-
-@pytest.mark.parametrize("predicted", [False, True])
-def test_a_step_for_ssim_is_finite(predicted: bool) -> None:
-    torch.manual_seed(0)
-    net = codec().of(1 if predicted else 0)
-
-    def drawn(shift: float) -> torch.Tensor:
-        y, uv = planes(64, 64, shift, 1)
-        return to_patches(torch.from_numpy(y)[None, None] / 255 - 0.5, torch.from_numpy(uv)[None] / 255 - 0.5)
-
-    level = torch.tensor([12.0])
-    result = forward(
-        net,
-        drawn(0.0),
-        drawn(0.8) if predicted else None,
-        level,
-        _code(level),
-        Past.zeros(1, net.latent, 4, 4),
-        "ssim",
-    )
-    result.loss.mean().backward()
-    assert bool(torch.isfinite(result.loss).all())
-    assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.grad is not None)
-
-
-def test_flat_blocks_weigh_more_than_textured_ones() -> None:
-    y = np.full((32, 48), 120, np.uint8)
-    y[:, 16:32] += np.random.default_rng(0).integers(0, 100, (32, 16), np.uint8)
-    x = to_patches(torch.from_numpy(y)[None, None] / 255 - 0.5, torch.zeros(1, 2, 16, 24))
-    weight = block_weights(x)
-    assert weight.shape == (1, 1, 2, 3)
-    assert float(weight[..., 1].max()) < 1 < float(weight[..., 0].min())
-    assert float(weight.log().mean()) == pytest.approx(0, abs=1e-5)
-    assert torch.equal(block_weights(torch.zeros_like(x)), torch.ones(1, 1, 2, 3))
+def test_patches_behind_the_lapping_filter_are_judged_in_front_of_it() -> None:
+    chroma = torch.zeros(1, 2, 96, 96)
+    pairs = [torch.from_numpy(p)[None, None] / 255 - 0.5 for p in _pictures(192, 6.0)]
+    at = torch.tensor([11.0])
+    plain = distortion_of("ssim", *(to_patches(p, chroma) for p in pairs), at)
+    behind = distortion_of("ssim", *(to_patches(*lapped(p, chroma)) for p in pairs), at, lap=True)
+    assert float(behind) == pytest.approx(float(plain), rel=2e-3)
+    assert float(distortion_of("psnr", *(to_patches(p, chroma) for p in pairs), at)) > 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedError, UsageError
-from ..load import pick_device
+from ..devices import pick_device
 from .base import Adapter, file_hash
 
 # What is loaded by name: nothing a folder says is run.

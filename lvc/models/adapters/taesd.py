@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import UnsupportedError, UsageError
-from ..load import pick_device
+from ..devices import pick_device
 from .base import Adapter, file_hash
 
 ENDINGS = (".safetensors", ".pth", ".pt")

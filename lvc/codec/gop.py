@@ -1,0 +1,181 @@
+"""A group of pictures, clip by clip: a key frame, then pyramids of frames between anchors (formats/decoder.md).
+
+Anchors follow from each other and are coded one after the other; what lies between two of them is a piece of work of
+its own, on any thread. Frames are named by `time`, their number since the key frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from ..engine import motion
+from ..engine.coder import Coder
+from ..entropy.clip import FrameLatents
+from ..errors import CorruptError
+from . import payload as layout
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References
+from .pyramid import CHAIN, Step, last_use
+from .settings import Effort
+
+Done = Callable[[int, Coded], None]
+"""Is given each frame of a clip as it is coded, and its number there, from 0."""
+Rest = Callable[..., None]
+"""Decodes what is between, with a `Done` and perhaps the numbers of the frames that are wanted."""
+StreamOf = Callable[[Step], motion.Stream | Given]
+
+
+@dataclass
+class Between:
+    """Frames of a clip that are still to be coded, and those they need: by their number in the clip from 1, 0 the
+    anchor before it, −1 the anchor before that."""
+
+    order: Sequence[Step]
+    known: dict[int, Coded]
+
+    def run(self, code: Callable[[Step, int, References], Coded], done: Done) -> None:
+        uses, start = last_use(list(self.order)), self.known[0].time
+        for i, step in enumerate(self.order):
+            refs = self.known[step.first], None if step.second is None else self.known[step.second]
+            coded = self.known[step.frame] = code(step, start + step.frame, refs)
+            done(step.frame - 1, coded)
+            for k in [k for k in self.known if uses.get(k, -1) <= i]:
+                del self.known[k]
+
+
+class _Gop:
+    """What encoder and decoder remember from clip to clip."""
+
+    def __init__(self) -> None:
+        self._last: list[Coded] = []  # the one before the last, if there is one, and the last
+        self.contexts: motion.Stream | None = None  # those of anchors
+
+    def _started(self, key: Coded) -> None:
+        self._last, self.contexts = [key], None
+
+    @property
+    def older(self) -> bool:
+        return len(self._last) == 2
+
+    def _anchors(self, order: Sequence[Step], code: Callable[[Step, int, References], Coded], done: Done) -> Between:
+        """Codes a clip's anchor (all frames of a chain, which has no others)."""
+        known = {-k: c for k, c in enumerate(reversed(self._last))}
+        mine = [s for s in order if s.place == 0]
+
+        def kept(number: int, coded: Coded) -> None:
+            self._last = [self._last[-1], coded]
+            done(number, coded)
+
+        Between(mine, dict(known)).run(code, kept)
+        return Between(order[len(mine) :], {0: known[0], len(order): self._last[-1]})
+
+
+class GopDecoder(_Gop):
+    """Clips in order, beginning with a key clip. Every method raises `CorruptError`."""
+
+    def __init__(self, decoder: FrameDecoder) -> None:
+        super().__init__()
+        self._decoder = decoder
+
+    def key(self, payload: bytes) -> Coded:
+        quality, part = layout.unpack_key(payload)
+        coder = Coder(part)
+        coded = self._decoder.key(0, quality, coder)
+        coder.finish()
+        self._started(coded)
+        return coded
+
+    def key_given(self, frame: FrameLatents) -> Coded:
+        """Of a clip with packing `zstd`."""
+        coded = self._decoder.key(0, layout.checked_quality(frame.quality), Given(frame.planes))
+        self._started(coded)
+        return coded
+
+    def anchors(self, payload: bytes, frames: int, done: Done) -> Rest:
+        """Decodes a clip's anchors. → the rest of the work, for any thread."""
+        head, parts = layout.unpack(payload, frames)
+        contexts = self.contexts = motion.Stream(Coder(parts[0]), self.contexts)
+        rest = self._clip(head, lambda step: contexts, done)
+        contexts.coder.finish()
+
+        def between(done: Done, wanted: Collection[int] | None = None) -> None:
+            if len(parts) > 1:
+                stream = motion.Stream(Coder(parts[1]))
+                if rest(lambda step: stream, done, wanted):
+                    stream.coder.finish()
+
+        return between
+
+    def anchors_given(self, structure: int, frames: Sequence[FrameLatents], done: Done) -> Rest:
+        """The same of a clip with packing `zstd`."""
+        head = layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in frames))
+        given = {s.frame: Given(f.planes) for s, f in zip(layout.order_of(head, self.older), frames, strict=True)}
+        rest = self._clip(head, lambda step: given[step.frame], done)
+
+        def between(done: Done, wanted: Collection[int] | None = None) -> None:
+            rest(lambda step: given[step.frame], done, wanted)
+
+        return between
+
+    def _clip(self, head: layout.ClipHead, stream_of: StreamOf, done: Done) -> Callable[..., bool]:
+        if not self._last:
+            raise CorruptError("the video starts with a predicted frame")
+        order = layout.order_of(head, self.older)
+        qualities = dict(zip(order, head.qualities, strict=True))
+
+        def coding(stream_of: StreamOf) -> Callable[[Step, int, References], Coded]:
+            return lambda step, time, refs: self._decoder.predicted(
+                time, refs, step.place, qualities[step], stream_of(step)
+            )
+
+        rest = self._anchors(order, coding(stream_of), done)
+
+        def between(stream_of: StreamOf, done: Done, wanted: Collection[int] | None) -> bool:
+            """Whether all of it was decoded: of what comes after the last frame that is wanted nothing is."""
+            whole = len(rest.order)
+            if wanted is not None:
+                last = max((i + 1 for i, s in enumerate(rest.order) if s.frame - 1 in wanted), default=0)
+                rest.order = rest.order[:last]
+            rest.run(coding(stream_of), done)
+            return len(rest.order) == whole
+
+        return between
+
+
+class GopEncoder(_Gop):
+    """`effort` may be changed between clips."""
+
+    def __init__(self, encoder: FrameEncoder, effort: Effort) -> None:
+        super().__init__()
+        self._encoder, self.effort = encoder, effort
+
+    def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
+        """The payload of a key clip, and the frame as a decoder will have it."""
+        coder = Coder()
+        coded = self._encoder.key(0, source, quality, coder)
+        self._started(coded)
+        return layout.pack_key(quality, coder.finish()), coded
+
+    def anchors(self, sources: Sequence[Planes], head: layout.ClipHead, done: Done) -> Callable[[Done], bytes]:
+        """Codes the anchors of a clip of `sources`, in order of display. → the rest of the work, for any thread: codes
+        what is between and gives the clip's payload."""
+        order = layout.order_of(head, self.older)
+        qualities, effort = dict(zip(order, head.qualities, strict=True)), self.effort
+
+        def coding(stream: motion.Stream) -> Callable[[Step, int, References], Coded]:
+            return lambda step, time, refs: self._encoder.predicted(
+                time, refs, step.place, qualities[step], sources[step.frame - 1], stream, effort
+            )
+
+        self.contexts = motion.Stream(after=self.contexts)
+        rest = self._anchors(order, coding(self.contexts), done)
+        parts = [self.contexts.coder.finish()]
+
+        def between(done: Done) -> bytes:
+            if head.structure != CHAIN and len(sources) > 1:
+                stream = motion.Stream()
+                rest.run(coding(stream), done)
+                parts.append(stream.finish())
+            return layout.pack(head, parts)
+
+        return between

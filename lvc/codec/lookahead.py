@@ -1,0 +1,49 @@
+"""What a frame brings that the one before it did not have, from pictures a quarter as high and wide."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engine import motion
+
+BY = 4
+WEIGHT = motion.weight_of(10.0)
+CUT = 4.0, 0.8
+"""A key frame where prediction misses more than the first figure (mean absolute error of luma, of 255) and more than
+the second's share of what the means of 8x8 blocks miss."""
+
+
+class LookAhead:
+    def __init__(self) -> None:
+        self._before: tuple[motion.Planes, motion.Picture] | None = None
+
+    def see(self, luma: np.ndarray) -> tuple[float, float]:
+        """The next frame's luma (int16 [H,W], 12 bits) → what prediction from the one before misses, and what blocks'
+        means miss: mean absolute errors of luma, of 255. The first frame: both the latter."""
+        small = _smaller(luma)
+        flat = float(np.abs(small - _means(small)).mean()) / 16
+        chroma = np.zeros((2, small.shape[0] // 2, small.shape[1] // 2), np.int16)
+        now, before = motion.Picture(small), self._before
+        self._before = (small, chroma), now
+        if before is None:
+            return flat, flat
+        mode, mv, _ = motion.search(now, (before[1], None), 1, (0, None), WEIGHT, effort=0)
+        (predicted, _), _ = motion.compensate(before[0], None, mode, mv)
+        return float(np.abs(small - predicted).mean()) / 16, flat
+
+    @staticmethod
+    def cut(missed: float, flat: float) -> bool:
+        return missed > CUT[0] and missed > CUT[1] * flat
+
+
+def _smaller(luma: np.ndarray) -> np.ndarray:
+    """A quarter as high and wide, padded to multiples of 16."""
+    h, w = luma.shape
+    small = luma.reshape(h // BY, BY, w // BY, BY).mean((1, 3), dtype=np.float32)
+    return np.pad((small + 0.5).astype(np.int16), [(0, -n % 16) for n in small.shape], mode="edge")
+
+
+def _means(small: np.ndarray) -> np.ndarray:
+    h, w = small.shape
+    means: np.ndarray = small.reshape(h // 8, 8, w // 8, 8).mean((1, 3), dtype=np.float32)
+    return means.repeat(8, 0).repeat(8, 1)

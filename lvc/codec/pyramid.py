@@ -1,0 +1,58 @@
+"""The order of a clip's frames and what each is predicted from (formats/decoder.md).
+
+A clip of n frames follows the anchor a; frames are named by how many they come after it, 1 … n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PYRAMID, CHAIN, OLDER = 0, 1, 2
+"""Structures: the last frame first, then halves of halves; every frame from the one before; as a pyramid, its last
+frame also from the anchor before a."""
+LONGEST = 32
+"""Frames of a clip."""
+PLACES = 6
+"""Places in a pyramid: the anchor, its middle, the quarters … of 32 frames."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A frame: `first` and `second` are its references (0 is a, −1 the anchor before a; None: it has one)."""
+
+    frame: int
+    first: int
+    second: int | None
+    place: int
+
+
+def steps(structure: int, frames: int, older: bool) -> list[Step]:
+    """In coding order. `older`: there is an anchor before a."""
+    if structure == CHAIN:
+        return [Step(k + 1, k, None, 0) for k in range(frames)]
+    out = [Step(frames, 0, -1 if structure == OLDER and older else None, 0)]
+    spans, place = [(0, frames)], 1
+    while spans:
+        halves = []
+        for low, high in spans:
+            if high - low > 1:
+                middle = (low + high) // 2
+                out.append(Step(middle, low, high, place))
+                halves += [(low, middle), (middle, high)]
+        spans, place = halves, place + 1
+    return out
+
+
+def last_place(structure: int, frames: int) -> int:
+    """The largest place that a clip's frames have."""
+    return 0 if structure == CHAIN else (frames - 1).bit_length()
+
+
+def last_use(order: list[Step]) -> dict[int, int]:
+    """Frame → index in `order` of the last step that is predicted from it; frames that none is from are left out."""
+    out: dict[int, int] = {}
+    for i, step in enumerate(order):
+        for reference in (step.first, step.second):
+            if reference is not None:
+                out[reference] = i
+    return out

@@ -1,0 +1,49 @@
+"""Between what a video shows, 8 or 10 bits and its own size, and the codec's padded planes of 12-bit samples."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine.motion import Planes
+
+Array = npt.NDArray[Any]
+BITS, ALIGN = 12, 16
+
+
+def padded(y: Array, u: Array, v: Array, depth: int) -> Planes:
+    """Planes of `depth` bits → 12 bits, sides made multiples of 16 by repeating the last row and column."""
+    h, w = y.shape
+    ph, pw = -h % ALIGN, -w % ALIGN
+    ch, cw = (h + ph) // 2 - u.shape[0], (w + pw) // 2 - u.shape[1]
+    luma, chroma = y.astype(np.int16), np.stack([u, v]).astype(np.int16)
+    luma <<= BITS - depth
+    chroma <<= BITS - depth
+    if ph or pw:
+        luma = np.pad(luma, ((0, ph), (0, pw)), mode="edge")
+    return luma, np.pad(chroma, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else chroma
+
+
+def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, Array, Array]:
+    """12 bits → what is shown, uint8 or (over 8 bits) uint16: y [height,width], u and v half of it, rounded up."""
+    h2, w2 = -(-height // 2), -(-width // 2)
+    y, u, v = planes[0][:height, :width], planes[1][0, :h2, :w2], planes[1][1, :h2, :w2]
+    shift, top = BITS - depth, (1 << depth) - 1
+    kind = np.uint8 if depth == 8 else np.uint16
+
+    def moved(a: Array) -> Array:
+        out: Array = np.minimum((a + np.int16(1 << (shift - 1))) >> shift, top).astype(kind)
+        return out
+
+    return moved(y), moved(u), moved(v)
+
+
+def checksum(planes: tuple[Array, Array, Array]) -> int:
+    """CRC-32 of a frame as it is shown: Y, U, V, row by row, little-endian."""
+    crc = 0
+    for plane in planes:
+        crc = zlib.crc32(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data.cast("B"), crc)
+    return crc
