@@ -19,6 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "notices": set(),
     "kinds": set(),
     "pipeline": set(),
+    "threads": set(),
     "remote": {"fsspec", "urllib3"},
     "output": set(),
     "results": set(),

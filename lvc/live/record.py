@@ -26,6 +26,7 @@ from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
 from lvc.media import CopiedPacket, Frame
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
 from lvc.pipeline import WriteBehind, stop_signals
+from lvc.results import counted
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
@@ -62,7 +63,7 @@ class Recording:
         dropped = f", {self.dropped} dropped" if self.dropped else ""
         again = f", {self.connections} connections" if self.connections > 1 else ""
         return (
-            f"{self.frames} frames {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
             f"{self.bytes_out:,} bytes, {rate:.1f} kbit/s → {files}"
         )
 
