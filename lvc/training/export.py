@@ -26,7 +26,7 @@ from torch import nn
 from ..engine import program as p
 from ..engine import quantise as q
 from .networks import KINDS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping
-from .quantise import LINEAR_LIMIT, Calibration, load, units
+from .quantise import ENCODER, LINEAR_LIMIT, Calibration, load, units
 
 LEVELS = 128
 EIGHTH = 1 / 4080 / 8
@@ -143,7 +143,12 @@ class Exporter:
     def weights(self, name: str) -> tuple[Array, Array]:
         conv = self.net.get_submodule(name)
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-        return array(conv.weight)[:, :, 0, 0] if conv.weight.shape[2] == 1 else array(conv.weight), array(conv.bias)
+        weight = array(conv.weight)
+        if name in self.units and not name.startswith(ENCODER):  # training with rounding has cut them off there, too
+            rows, columns = self.units[name]
+            most = 127 * rows[:, None] / columns[None] * (1 - 1e-9)
+            weight = np.clip(weight, -most[..., None, None], most[..., None, None])
+        return weight[:, :, 0, 0] if weight.shape[2] == 1 else weight, array(conv.bias)
 
     def shuffled(self, name: str, rows: Array | None = None) -> tuple[Array, Array, Array]:
         """Weights, biases and units before a pixel shuffle: outputs (0,0), (0,1), (1,0), (1,1) one after the other."""
