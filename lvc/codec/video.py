@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -119,24 +118,31 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
-    with (
-        ThreadPoolExecutor(workers, "lvc-encode") as pool,
-        ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 1) as groups,
-    ):
-        waiting: deque[Future[EncodedClip]] = deque()
-        with _abandoned(waiting):
+    source = _grouped(frames, settings, length, settings.gop / tick)
+    with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
+
+        def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                waiting.append(
-                    pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
-                )
-                while waiting and (steered or len(waiting) > workers or waiting[0].done()):
-                    clip = waiting.popleft().result()
-                    control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
-                    yield clip
-            while waiting:
-                yield waiting.popleft().result()
+                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+
+        # what is steered by what came of a clip begins the next one afterwards
+        with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
+            for future in futures:
+                clip = future.result()
+                control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
+                yield clip
+
+
+@contextlib.contextmanager
+def _workers(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads; work that has not begun when the caller leaves is not begun."""
+    pool = ThreadPoolExecutor(count, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begun(
@@ -187,16 +193,6 @@ def _begun(
     return work
 
 
-@contextlib.contextmanager
-def _abandoned(waiting: deque[Future[Any]]) -> Iterator[None]:
-    """Work that has not begun when the caller leaves is not begun."""
-    try:
-        yield
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def _psnr(source: Planes, coded: Planes) -> float:
     """PSNR 6:1:1 of padded planes in dB, at most 60 per plane."""
     pairs = [(source[0], coded[0]), *zip(source[1], coded[1], strict=True)]
@@ -223,16 +219,16 @@ def decode(
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
     workers = threads or usable_cores()
-    with ThreadPoolExecutor(workers, "lvc-decode") as pool:
-        waiting: deque[Future[list[Frame]]] = deque()
-        with _abandoned(waiting):
+    with _workers(workers, "lvc-decode") as pool:
+
+        def begun() -> Iterator[Future[list[Frame]]]:
             for clip in clips:
                 geometry.check_clip(len(clip.pts), limits)
-                waiting.append(pool.submit(_decoding(decoder, clip, video, limits, wanted)))
-                while waiting and (len(waiting) > workers or waiting[0].done()):
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
+                yield pool.submit(_decoding(decoder, clip, video, limits, wanted))
+
+        with ReadAhead(begun(), workers) as futures:
+            for future in futures:
+                yield from future.result()
 
 
 def _decoding(
