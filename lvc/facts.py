@@ -17,7 +17,7 @@ from lvc.lvz.chunks import chunk_sizes
 from lvc.lvz.records import GopEntry, PacketsEntry
 from lvc.output import STREAM, about, opened_input
 from lvc.remote.addresses import is_address
-from lvc.results import Facts
+from lvc.results import Facts, counted
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -99,7 +99,7 @@ def _gops(index: Index, tail: Tail | None, video: VideoDescriptor) -> list[tuple
         (
             f"GOP {number + 1}",
             f"{float((gop.start_pts - begin) * video.seconds_per_tick):.3f} s, "
-            f"{frames[number + 1] - gop.first_frame} frames from {gop.first_frame}, at byte {gop.offset:,}",
+            f"{counted(frames[number + 1] - gop.first_frame, 'frame')} from {gop.first_frame}, at byte {gop.offset:,}",
         )
         for number, gop in enumerate(gops)
     ]
@@ -154,7 +154,7 @@ def verify_file(
             from lvc.files import decode_frames
 
             decoded = sum(1 for _ in decode_frames(path, model=model, threads=threads, device=device))
-    text = f"ok, {summary.frames} frames, {_groups(summary.gops)}, {summary.file_bytes:,} bytes"
+    text = f"ok, {counted(summary.frames, 'frame')}, {_groups(summary.gops)}, {summary.file_bytes:,} bytes"
     values = {**asdict(summary), "overhead_bytes": summary.overhead_bytes, "decoded": decoded}
     return Facts(values, text=f"{text}, all decoded" if full else text)
 
@@ -202,7 +202,7 @@ def _inside(chunk: ModelChunk) -> dict[str, Any]:
 
 
 def _groups(count: int) -> str:
-    return f"{count} group{'' if count == 1 else 's'} of clips"
+    return f"{counted(count, 'group')} of clips"
 
 
 def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -216,7 +216,8 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     said = {"language": beside["language"], **beside["tags"], **beside["properties"]}
     lines += [("", f"{name.replace('_', ' ')}: {text}") for name, text in said.items() if text]
     if values["frames"] is not None:
-        counts = f"{values['frames']} frames in {values['clips']} clips, {_groups(values['gops'])}"
+        frames, clips = counted(values["frames"], "frame"), counted(values["clips"], "clip")
+        counts = f"{frames} in {clips}, {_groups(values['gops'])}"
         lines.append(("length", f"{values['duration']:.3f} s, {counts}"))
         if not values["complete"]:
             lines.append(("end", "none yet: it is being recorded, or was cut off"))

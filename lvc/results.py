@@ -20,6 +20,11 @@ def _bytes(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def clock(seconds: float) -> str:
     """`9.8 s`, `3:05`, `1:02:03`."""
     if seconds < 60:
@@ -86,7 +91,7 @@ class EncodeResult(_Job):
             sizes += f", sound {_bytes(self.audio_bytes)}"
         vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
-            f"{self.frames:,} frames {self.width}x{self.height} {self._took}, {_bytes(self.bytes_out)} bytes "
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height} {self._took}, {_bytes(self.bytes_out)} bytes "
             f"({sizes}){share}, {self.bpp:.4f} bpp{vmaf} → {self.output}"
             f"{', verified' if self.verified else ''}"
         )
@@ -100,7 +105,7 @@ class DecodeResult(_Job):
 
     def __str__(self) -> str:
         return (
-            f"{self.frames:,} frames {self.width}x{self.height} {self._took}, "
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height} {self._took}, "
             f"{_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes → {self.output}"
         )
 
@@ -122,8 +127,8 @@ class InterpolateResult(_Job):
     def __str__(self) -> str:
         cuts = {0: "no cut", 1: "one cut"}.get(self.cuts, f"{self.cuts} cuts")
         return (
-            f"{self.frames:,} frames {self.width}x{self.height}, {self.new} new, {self.repeated} repeated, {cuts}, "
-            f"{self._took}, {_bytes(self.bytes_out)} bytes → {self.output}"
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height}, {self.new} new, "
+            f"{self.repeated} repeated, {cuts}, {self._took}, {_bytes(self.bytes_out)} bytes → {self.output}"
         )
 
 
@@ -160,7 +165,7 @@ class PackResult:
             f"error {100 * self.rms_error:.3g} % RMS, {self.max_error:.3g} at most" if self.max_error else "no error"
         )
         return (
-            f"{self.tensors} tensors, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes "
+            f"{counted(self.tensors, 'tensor')}, {_bytes(self.bytes_in)} → {_bytes(self.bytes_out)} bytes "
             f"({100 * self.ratio:.1f} %), {self.bits:.2f} bits a value, {error} → {self.output}"
         )
 
@@ -180,7 +185,8 @@ class UnpackResult:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.tensors} tensors in {self.files} files, {_bytes(self.bytes_out)} bytes → {self.output}"
+        things = f"{counted(self.tensors, 'tensor')} in {counted(self.files, 'file')}"
+        return f"{things}, {_bytes(self.bytes_out)} bytes → {self.output}"
 
 
 @dataclass(frozen=True)

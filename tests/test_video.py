@@ -263,3 +263,55 @@ def test_search_looks_at_addresses_as_at_files(site: Site, file: Path) -> None:
 
     here, there = moments_of(file, 0.5, 1.5, threads=1), moments_of(site.address + "/a.lvz", 0.5, 1.5, threads=1)
     assert len(here.times) and np.array_equal(here.times, there.times) and np.array_equal(here.vectors, there.vectors)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """As in a program that has set torch's threads for itself, and to a number that lvc would not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_torchs_threads_stay_the_callers(file: Path, tmp_path: Path) -> None:
+    """Between frames too: a training that reads its data by lvc goes on with the threads that it had."""
+    model = str(small_models.model_file())
+    source = file.with_name("a.mkv")
+    jobs = {
+        "encode": lambda: lvc.encode_file(source, tmp_path / "a.lvz", model=model, threads=1, verify=True),
+        "decode": lambda: lvc.decode_file(file, tmp_path / "a.mp4", threads=1),
+        "interpolate": lambda: lvc.interpolate_file(source, tmp_path / "b.mp4", end=0.2, threads=1),
+    }
+    for name, job in jobs.items():
+        job()
+        assert torch.get_num_threads() == 3, name
+    video = lvc.open(file, threads=1)
+    frames = {
+        "decode_frames": lvc.decode_frames(file, threads=1), "range": iter(video[0.1:0.9]),
+        "times": video.frames(at=[0.1, 1.2, 0.3]),
+    }  # fmt: skip
+    for name, some in frames.items():
+        for _ in some:
+            assert torch.get_num_threads() == 3, name
+    some = lvc.decode_frames(file, threads=1)
+    next(some)
+    some.close()
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_work_goes_on_with_its_own_threads() -> None:
+    from lvc.threads import with_own_threads
+
+    seen: list[int] = []
+
+    def work() -> Iterator[int]:
+        torch.set_num_threads(2)
+        for number in range(3):
+            seen.append(torch.get_num_threads())
+            yield number
+
+    assert [(number, torch.get_num_threads()) for number in with_own_threads(work())] == [(0, 3), (1, 3), (2, 3)]
+    assert seen == [2, 2, 2]

@@ -14,6 +14,7 @@ import typer
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
 from lvc.errors import LvcError, RegressionError, UsageError
 from lvc.output import check_output, publish
+from lvc.results import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -168,7 +169,7 @@ def evaluate(
             with voice.job(clip, go_on=True):
                 raise RegressionError(f"{text} — if that is meant, {gate.RENEW}")
         if before and not voice.exit_code:
-            voice.notice(f"{len(points)} points, none worse than {baseline}")
+            voice.notice(f"{counted(len(points), 'point')}, none worse than {baseline}")
     voice.finish()
 
 

@@ -10,7 +10,7 @@ from lvc.cli import inputs
 from lvc.cli.report import Force, Json, OnlyOutput, Quiet, Report, Threads, Verbose
 from lvc.kinds import TABLES
 from lvc.output import check_output, publish
-from lvc.results import Facts
+from lvc.results import Facts, counted
 
 HELP = """
 Write what the frames of videos show as vectors, for classification, tagging and clustering.
@@ -68,4 +68,4 @@ def features(
         with publish(output, force=force) as unfinished:
             write_table(table, unfinished, Path(output).suffix.lower())
         values = {"files": len(files), "moments": len(table.path)}
-        report.done(Facts(values, text=f"{len(table.path)} moments of {len(files)} files"))
+        report.done(Facts(values, text=f"{counted(len(table.path), 'moment')} of {counted(len(files), 'file')}"))

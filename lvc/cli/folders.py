@@ -18,6 +18,7 @@ from lvc.errors import LvcError, MediaError, UsageError
 from lvc.jobs.task import Command, Job, Outcome, Progress, Status, Task
 from lvc.output import STREAM
 from lvc.remote.addresses import is_address
+from lvc.results import counted
 
 if TYPE_CHECKING:
     from lvc.jobs.watch import Watcher
@@ -154,7 +155,7 @@ def run_files(
         raise UsageError("standard output takes one file — leave out -")
     sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
     tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
-    _run(report, f"{len(tasks)} files", Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
+    _run(report, counted(len(tasks), "file"), Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
 
 
 def _run(
@@ -269,18 +270,17 @@ class _Totals:
 
     def text(self, command: str, dry_run: bool) -> str:
         v = self.fields()
+        files = counted(v["files"], "file")
         if dry_run:
-            return (
-                f"{v['files']} files: {v['planned']} to {command}, {v['skipped']} to skip, {len(v['failed'])} refused"
-            )
-        parts = [f"{v['files']} files: {v['done']} done, {v['skipped']} skipped, {len(v['failed'])} failed"]
+            return f"{files}: {v['planned']} to {command}, {v['skipped']} to skip, {len(v['failed'])} refused"
+        parts = [f"{files}: {v['done']} done, {v['skipped']} skipped, {len(v['failed'])} failed"]
         if self.others and command == "encode":
-            parts.append(f"{self.others} others are no videos")
+            parts.append(f"{self.others} {'other is no video' if self.others == 1 else 'others are no videos'}")
         if v["bytes_in"] and v["bytes_out"]:
             share = 100 * v["bytes_out"] / v["bytes_in"]
             parts.append(f"{v['bytes_in']:,} → {v['bytes_out']:,} bytes ({share:.1f} %)")
         if v["frames"]:
-            parts.append(f"{v['frames']} frames in {v['seconds']:.1f} s ({v['fps']:.1f} fps)")
+            parts.append(f"{counted(v['frames'], 'frame')} in {v['seconds']:.1f} s ({v['fps']:.1f} fps)")
         lines = [", ".join(parts), *(f"  failed: {path}" for path in self._failed)]
         return "\n".join(lines)
 

@@ -159,7 +159,7 @@ class Report:
         if self.as_json:
             self._json("summary", file=file, **fields)
         elif not self.quiet:
-            self._line(f"{file}: {text}")
+            self._line(text if text.startswith(f"{file}: ") else f"{file}: {text}")  # "2 files" needs no name
 
     def finish(self) -> None:
         """Leave with the first failure's exit code, if there was one."""

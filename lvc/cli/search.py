@@ -12,7 +12,7 @@ import typer
 
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
 from lvc.output import check_output, publish
-from lvc.results import Facts
+from lvc.results import Facts, counted
 
 if TYPE_CHECKING:
     from lvc.errors import LvcError
@@ -160,8 +160,9 @@ def duplicates(
                 report.event({"event": "group", **group.fields()})
             report.done(Facts({"groups": len(groups), "files": len(collection.paths)}))
         else:
+            counts = f"{counted(len(groups), 'group')} in {counted(len(collection.paths), 'file')}"
             text = "\n\n".join("\n".join([group.paths[0], *map(_pair_line, group.pairs)]) for group in groups)
-            report.show(Facts({}, text=f"{len(groups)} groups in {len(collection.paths)} files\n{text}".rstrip()))
+            report.show(Facts({}, text=f"{counts}\n{text}".rstrip()))
 
 
 @contextlib.contextmanager
@@ -198,7 +199,8 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
         result = index_folders(paths, database, threads=threads, seen=seen, begun=begun)
     values = vars(result)
     counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
-    counts += [f"{result.moments} moments of {result.seconds:.0f} s, {result.stored} with features of their own"]
+    counts.append(f"{counted(result.moments, 'moment')} of {result.seconds:.0f} s")
+    counts.append(f"{result.stored} with features of their own")
     return Facts(values, text=", ".join(counts))
 
 

@@ -40,9 +40,16 @@ def train(
     work: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Caches, logs and states. Default: OUT with .work.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0, metavar="N", help="Time to train, with that of earlier runs.")] = 120,
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Stages and their settings: a .toml file; docs/training.md.")
+    ] = "default",
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="N", help="Time to train, with that of earlier runs. Default: the recipe's, 120."),
+    ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop each of the four stages after so many steps.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="So many steps in each of the four stages, not minutes."),
     ] = None,
     start: Annotated[
         Path | None,
@@ -57,9 +64,13 @@ def train(
     ] = "psnr",
     restart: Annotated[bool, typer.Option("--restart", help="Do not go on from what FOLDER holds.")] = False,
     batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Crops in one step. Default: 8 of key frames, 5 of others.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Crops in one step. Default: the recipe's, 8 or 5."),
     ] = None,
-    crop: Annotated[int, typer.Option(min=64, metavar="SIDE", help="Of a crop in samples; a multiple of 64.")] = 256,
+    crop: Annotated[
+        int | None,
+        typer.Option(min=64, metavar="SIDE", help="Of a crop, a multiple of 64. Default: the recipe's, 256."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.")] = 0,
     force: Force = False,
     threads: Threads = None,
@@ -74,14 +85,18 @@ def train(
         data, out = [Path(name) for name in names], Path(output)
         work = work or out.with_suffix(".work")
         read = names if start is None else [*names, str(start)]
-        check_output(
-            read, output, force=force or out.exists() and (work / "sources.json").exists(), writes=[SAFETENSORS]
-        )
+        going_on = (work / "sources.json").exists()  # then what lies beside OUT is its own
+        check_output(read, output, force=force or going_on, writes=[SAFETENSORS])
+        from lvc.training.recipe import beside
         from lvc.training.recipe import train as run
         from lvc.training.settings import TrainSettings
 
+        if not going_on:
+            for path in beside(out):
+                check_output(read, str(path), force=force)
         settings = TrainSettings(
-            tuple(data), out, work, minutes, max_steps, start, tune, name, not restart, batch, crop, seed, threads
+            tuple(data), out, work, minutes, max_steps, start, tune, name, not restart, batch, crop, seed, threads,
+            recipe,
         )  # fmt: skip
         try:
             run(settings, lambda event, **fields: report.event({"event": event, **fields}))

@@ -23,18 +23,17 @@ TUNES = ("psnr", "ssim")
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors,
+    """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors at most,
     `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
     or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
-    `tune`: what the encoder's choices are judged by, `psnr` or `ssim` (errors weighted by what is around them,
-    `perceptual`). `seconds`: how long the video is thought to be, if that is known. `pace` is asked for the effort of
-    every frame by who has no time to lose. `told_psnr` hears every frame's where a PSNR is the target. Raises
-    `UsageError`."""
+    `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: how long the video is thought to be, if that
+    is known. `pace` is asked for the effort of every clip by who has no time to lose. `told_psnr` hears every frame's
+    where a PSNR is the target. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
-    clip_frames: int = 16
+    clip_frames: int = 32
     low_delay: bool = False
     key_raise: float = 1.6
     packing: str = "rans"

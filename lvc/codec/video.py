@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,13 +32,14 @@ from .pyramid import CHAIN, OLDER, PYRAMID, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
 
-AHEAD = 6
-"""Frames that the look-ahead may be before the coder."""
-LARGE = 1 << 21
+LARGE = 1_500_000
 """Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
-FALL = 41
+SHORT, LIVELY = 16, 0.17
+"""Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
+blocks' means miss, on the average of those frames (decision 009)."""
+FALL = 50
 """Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
-ANCHOR_RAISE = 1.28
+ANCHOR_RAISE = 1.0
 """Levels of anchors above the mean."""
 
 
@@ -56,30 +57,48 @@ class EncodedClip:
 
 @dataclass
 class _Group:
-    """Frames of a clip: their times, and planes in 12 bits."""
+    """Frames of a clip."""
 
     key: bool
-    frames: list[tuple[Frame, Planes]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+
+
+class _Sources(Sequence[Planes]):
+    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory."""
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, i: Any) -> Any:
+        return _padded(self._frames[i])
+
+
+def _padded(frame: Frame) -> Planes:
+    return padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
 
 
 def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
-    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group."""
-    look, group = LookAhead(), _Group(False)
+    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
+    `SHORT` where much changes."""
+    look, group, change = LookAhead(), _Group(False), 0.0
     key_pts: int | None = None
     for frame in frames:
-        planes = padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
-        missed, flat = look.see(planes[0])
-        item = Frame(_NOTHING, _NOTHING, _NOTHING, frame.pts, frame.duration), planes
+        missed, flat = look.see(_padded(frame)[0])
         if key_pts is None or frame.pts - key_pts >= ticks or look.cut(missed, flat):
             if group.frames:
                 yield group
-            yield _Group(True, [item])
-            key_pts, group = frame.pts, _Group(False)
+            yield _Group(True, [frame])
+            key_pts, group, change = frame.pts, _Group(False), 0.0
             continue
-        group.frames.append(item)
-        if len(group.frames) == length:
+        group.frames.append(frame)
+        change += missed / max(flat, 0.5)
+        count = len(group.frames)
+        if count == length or (count == SHORT < length and change > LIVELY * SHORT):
             yield group
-            group = _Group(False)
+            group, change = _Group(False), 0.0
     if group.frames:
         yield group
 
@@ -102,7 +121,7 @@ def encode(
     steered = control.wants_sizes or control.wants_psnr
     with (
         ThreadPoolExecutor(workers, "lvc-encode") as pool,
-        ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 2) as groups,
+        ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 1) as groups,
     ):
         waiting: deque[Future[EncodedClip]] = deque()
         with _abandoned(waiting):
@@ -132,7 +151,7 @@ def _begun(
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
-    sources = [planes for _, planes in group.frames]
+    sources = _Sources(group.frames)
 
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
@@ -154,7 +173,7 @@ def _begun(
         head = layout.ClipHead(structure, tuple(qualities))
         rest = encoder.anchors(sources, head, done)
         between = lambda: rest(done)  # noqa: E731
-    times = [time for time, _ in group.frames]
+    times = [(f.pts, f.duration) for f in group.frames]
 
     def work() -> EncodedClip:
         payload, crc = between(), None
@@ -162,7 +181,7 @@ def _begun(
             kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
             frames = [FrameLatents(kind, q, k) for q, k in zip(qualities, kept, strict=True)]
             payload, crc = pack_zstd(frames, geometry, structure=structure), latents_crc(frames, geometry)
-        pts, durations = [t.pts for t in times], [t.duration for t in times]
+        pts, durations = [t for t, _ in times], [d for _, d in times]
         return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
 
     return work
@@ -184,9 +203,6 @@ def _psnr(source: Planes, coded: Planes) -> float:
     errors = [float(((a.astype(np.float32) - b) ** 2).mean()) for a, b in pairs]
     y, u, v = (min(60.0, 10 * math.log10(4080**2 / max(e, 1e-3))) for e in errors)
     return (6 * y + u + v) / 8
-
-
-_NOTHING = np.zeros((0, 0), np.uint8)
 
 
 def decode(

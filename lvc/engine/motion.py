@@ -87,7 +87,7 @@ class Picture:
         library().lvc_picture_size.restype = ctypes.c_size_t
         size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
         self.shape, self.reference = (height, width), reference
-        self.memory = np.empty(library().lvc_picture_size(*size), np.uint8)
+        self.memory = np.zeros(library().lvc_picture_size(*size), np.uint8)
         _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
 
 
@@ -217,7 +217,7 @@ class Stream:
         if self.coder.python is not None:
             contexts = motion_reference.start()
             if after is not None and after._python is not None:
-                contexts = [Context(c.quick, c.slow) for c in after._python.contexts]
+                contexts = [Context(c.quick, c.slow, c.count) for c in after._python.contexts]
             self._python = motion_reference.FieldCoder(self.coder.python, contexts)
             return
         c = library()
@@ -281,8 +281,8 @@ class Stream:
     def contexts(self) -> int:
         """Where its contexts lie, as C sees them."""
         if self._python is not None:
-            self._contexts = np.zeros(2 * CONTEXTS + 8, np.uint16)  # behind them no counts
-            self._contexts[: 2 * CONTEXTS] = [n for c in self._python.contexts for n in (c.quick, c.slow)]
+            self._contexts = np.zeros(3 * CONTEXTS + 8, np.uint16)  # behind them no counts
+            self._contexts[: 3 * CONTEXTS] = [n for c in self._python.contexts for n in (c.quick, c.slow, c.count)]
             return int(self._contexts.ctypes.data)
         c = library()
         c.lvc_motion_stream_contexts.restype = ctypes.c_void_p

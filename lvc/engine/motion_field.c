@@ -283,7 +283,7 @@ void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int
 
 void lvc_motion_start(LvcMotionContexts *c) {
     c->counts = NULL;
-    for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i]};
+    for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i], 0};
 }
 
 /* ---- for Python: contexts with counts of their own ---- */

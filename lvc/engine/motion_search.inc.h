@@ -114,7 +114,8 @@ static int interpolated(const Picture *p) {
     int64_t ready = 0;
     for (int64_t y = -MARGIN; y < height + MARGIN; y++) {
         const int64_t own = lvc_bounded((int32_t)y, 0, (int32_t)height - 1);
-        for (; ready < height && ready <= y + LVC_TAPS - 1 - LVC_LEAD; ready++) {
+        /* above the picture its first line is all there is */
+        for (; ready < height && (!ready || ready <= y + LVC_TAPS - 1 - LVC_LEAD); ready++) {
             const uint8_t *line = whole->at + ready * whole->stride - MARGIN;
             for (int fx = 0; fx < PHASES; fx++) {
                 int16_t *to = ring + (8 * fx + ready % 8) * n;

@@ -33,12 +33,14 @@ typedef struct {
     int failed; /* no memory for more */
 } Rans;
 
-/* How likely a flag is 1, in 1/65536: the mean of a quick and a slow average of what was seen. */
+/* How likely a flag is 1, in 1/65536: the mean of a quick and a slow average of what was seen, and how often it was
+   seen, up to RANS_BIT_SETTLED: the averages move faster at first. */
+#define RANS_BIT_SETTLED 32
 typedef struct {
-    uint16_t quick, slow;
+    uint16_t quick, slow, count;
 } RansBit;
 
-#define RANS_BIT_HALF ((RansBit){32768, 32768})
+#define RANS_BIT_HALF ((RansBit){32768, 32768, 0})
 
 typedef struct {
     int symbols;
@@ -102,12 +104,15 @@ static inline uint32_t rans_bit_one(const RansBit *b)
 
 static inline void rans_bit_learn(RansBit *b, int bit)
 {
+    int seen = b->count, quick = seen < 2 ? 3 : seen < RANS_BIT_SETTLED ? 4 : 5;
+    int slow = seen < 2 ? 3 : seen < 8 ? 4 : seen < RANS_BIT_SETTLED ? 5 : 6;
+    b->count = (uint16_t)(seen + (seen < RANS_BIT_SETTLED));
     if (bit) {
-        b->quick = (uint16_t)(b->quick + ((65535 - b->quick) >> 4));
-        b->slow = (uint16_t)(b->slow + ((65535 - b->slow) >> 7));
+        b->quick = (uint16_t)(b->quick + ((65535 - b->quick) >> quick));
+        b->slow = (uint16_t)(b->slow + ((65535 - b->slow) >> slow));
     } else {
-        b->quick = (uint16_t)(b->quick - (b->quick >> 4));
-        b->slow = (uint16_t)(b->slow - (b->slow >> 7));
+        b->quick = (uint16_t)(b->quick - (b->quick >> quick));
+        b->slow = (uint16_t)(b->slow - (b->slow >> slow));
     }
 }
 

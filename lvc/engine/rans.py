@@ -25,7 +25,7 @@ def make_tables(frequencies: list[list[int]]) -> np.ndarray:
 
 
 def write(ops: np.ndarray, values: np.ndarray, contexts: np.ndarray, tables: np.ndarray) -> bytes:
-    """`ops` int32 [n,2]: kind and argument; `values` int32 [n]; `contexts` uint16 [c,2], which learn; `tables` of
+    """`ops` int32 [n,2]: kind and argument; `values` int32 [n]; `contexts` uint16 [c,3], which learn; `tables` of
     `make_tables`."""
     out = np.empty(4 + 6 * len(values), np.uint8)
     return out[: _script(0, out, ops, values, contexts, tables)].tobytes()

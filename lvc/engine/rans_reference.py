@@ -9,22 +9,29 @@ BIT_MIN = 32
 GOLOMB_MAX = 20
 
 
-class Context:
-    """How likely a flag is 1, in 1/65536: the mean of a quick and a slow average."""
+SETTLED = 32
 
-    def __init__(self, quick: int = 1 << 15, slow: int = 1 << 15) -> None:
-        self.quick, self.slow = quick, slow
+
+class Context:
+    """How likely a flag is 1, in 1/65536: the mean of a quick and a slow average. `count`: how often it was seen, up to
+    `SETTLED`."""
+
+    def __init__(self, quick: int = 1 << 15, slow: int = 1 << 15, count: int = 0) -> None:
+        self.quick, self.slow, self.count = quick, slow, count
 
     def one(self) -> int:
         return min(max((self.quick + self.slow) >> 1, BIT_MIN), ONE - BIT_MIN)
 
     def learn(self, bit: int) -> None:
+        quick = 3 if self.count < 2 else 4 if self.count < SETTLED else 5
+        slow = 3 if self.count < 2 else 4 if self.count < 8 else 5 if self.count < SETTLED else 6
+        self.count = min(self.count + 1, SETTLED)
         if bit:
-            self.quick += (65535 - self.quick) >> 4
-            self.slow += (65535 - self.slow) >> 7
+            self.quick += (65535 - self.quick) >> quick
+            self.slow += (65535 - self.slow) >> slow
         else:
-            self.quick -= self.quick >> 4
-            self.slow -= self.slow >> 7
+            self.quick -= self.quick >> quick
+            self.slow -= self.slow >> slow
 
 
 class Coder:

@@ -13,6 +13,7 @@ from rich.text import Text
 from lvc.evaluation.measure import Measured
 from lvc.evaluation.point import FIELDS, Point
 from lvc.evaluation.verdicts import METRICS, Verdict, dataset_means, means
+from lvc.results import counted
 
 NOTHING = "–"
 _BETWEEN = 2  # blanks from one column to the next
@@ -156,7 +157,8 @@ def means_table(points: Sequence[Point]) -> Grid:
             style="bold" if str(row["codec"]).startswith("lvc") else "",
         )
     if rows:
-        grid.rows.insert(0, ((f"mean of {rows[0]['clips']} clips",), "underline"))
+        clips = int(rows[0]["clips"] or 0)
+        grid.rows.insert(0, ((f"mean of {counted(clips, 'clip')}",), "underline"))
     return grid
 
 

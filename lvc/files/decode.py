@@ -50,6 +50,7 @@ from lvc.notices import Loss, Notices
 from lvc.output import STDOUT, STREAM, about, check_output
 from lvc.pipeline import ReadAhead, WriteBehind
 from lvc.results import DecodeResult
+from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
     from lvc.latents.video import ForeignModel
@@ -131,6 +132,7 @@ def decode_file(
             notices.new(writer.notices)
             with about(source):
                 net = model_of(reader, model, device)
+            stack.enter_context(own_threads())
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
@@ -180,7 +182,7 @@ def frames_of(
 ) -> Iterator[Frame]:
     """The frames in a range of an open file, or every n-th."""
     decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False, every=every)
-    for item in decoding.items(model, threads):
+    for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
             yield item
 

@@ -55,6 +55,7 @@ from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
 from lvc.results import EncodeResult
+from lvc.threads import own_threads
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
@@ -140,6 +141,7 @@ def encode_file(
         path = stack.enter_context(destination(target, force))
         from lvc import codec, models
 
+        stack.enter_context(own_threads())
         settings = codec.EncodeSettings(
             quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
             target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader), told_psnr=reached.append,

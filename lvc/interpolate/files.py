@@ -23,11 +23,12 @@ from lvc.media.scaling import target_rate
 from lvc.media.side import FIELDS, TIMECODE
 from lvc.media.streams import ratio
 from lvc.media.timecode import advanced
-from lvc.notices import Loss, Notices
+from lvc.notices import Notices
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
 from lvc.results import Facts, InterpolateResult
+from lvc.threads import own_threads
 
 if TYPE_CHECKING:
     from lvc.interpolate.network import Interpolation
@@ -111,6 +112,7 @@ def interpolate_file(
             from lvc.interpolate.network import default_interpolation
             from lvc.interpolate.stream import Count, interpolated
 
+            stack.enter_context(own_threads())
             net = interpolation or default_interpolation(device)
             count, frames, ticks = Count(), 0, 0
             made = interpolated(read.items(), read.video, times, net, threads, count)
@@ -172,14 +174,14 @@ def plan_file(
 
 
 def _side_of(read: _Source, video: VideoFormat, notices: Notices) -> VideoSide:
-    """What is still true of more frames: a timecode counts at the new rate, and new frames have no fields."""
-    tags, properties = dict(read.side.tags), dict(read.side.properties)
+    """What is still true of more frames: a timecode counts at the new rate. Fields stay woven, in new frames too."""
+    tags = dict(read.side.tags)
     if TIMECODE in tags and read.video.rate is not None and video.rate is not None:
         moved = advanced(tags[TIMECODE], read.video.rate, Fraction(0), video.rate)
         tags[TIMECODE] = moved or tags[TIMECODE]
-    if properties.pop(FIELDS, None) is not None:
-        notices(Loss("interlaced video: new frames have no fields, and the order of the old ones is not kept"))
-    return replace(read.side, tags=tags, properties=properties)
+    if FIELDS in read.side.properties:
+        notices("interlaced video: new frames are made of whole ones, fields woven, and flagged like them")
+    return replace(read.side, tags=tags)
 
 
 def _wanted(factor: int | None, fps: str | int | float | Fraction | None) -> Fraction | None:

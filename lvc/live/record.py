@@ -26,6 +26,7 @@ from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup
 from lvc.media import CopiedPacket, Frame
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
 from lvc.pipeline import WriteBehind, stop_signals
+from lvc.results import counted
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _SYNC_EVERY = 5.0
+LIVE_CLIP = 8
+"""Frames that wait for each other: each is predicted from the one before, so that none waits for later ones."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Recording:
         dropped = f", {self.dropped} dropped" if self.dropped else ""
         again = f", {self.connections} connections" if self.connections > 1 else ""
         return (
-            f"{self.frames} frames {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
             f"{self.bytes_out:,} bytes, {rate:.1f} kbit/s → {files}"
         )
 
@@ -120,7 +123,9 @@ def record(
         camera = LiveSource(source, options, say, max_latency, reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
-        settings = codec.EncodeSettings(quality=quality, gop=gop, packing=packing, threads=threads, tune=tune)
+        settings = codec.EncodeSettings(
+            quality=quality, gop=gop, packing=packing, threads=threads, tune=tune, low_delay=True, clip_frames=LIVE_CLIP
+        )
         if effort is not None:
             settings = dataclasses.replace(settings, effort=effort)
         if max_latency is not None:

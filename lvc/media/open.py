@@ -161,10 +161,10 @@ def _refusal(head: bytes) -> str:
     """Why a file was not opened, by its first bytes."""
     if _is_list(head):
         return (
-            "is a playlist: it names other files or addresses, and those are opened only with --allow-playlists — "
-            "name the video itself"
+            "is a playlist: it names other files or addresses, which lvc encode and lvc interpolate open, only with "
+            "--allow-playlists — name the video itself"
         )
     if not head:
-        return "is no video that lvc opens — if it is a playlist, say --allow-playlists"
+        return "is no video that lvc opens — if it is a playlist, lvc encode takes it with --allow-playlists"
     kind = "text" if b"\0" not in head and head.isascii() else "another kind of file"
     return f"is no video and no picture but {kind} — name a video"

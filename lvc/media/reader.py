@@ -699,7 +699,15 @@ def _is_frame(event: Event) -> bool:
 
 
 def _frame_rate(stream: Any) -> Fraction | None:
-    """The average rate, or the guessed one where the average is missing or absurd."""
+    """The average rate, or the guessed one where the average is missing or absurd.
+
+    Matroska says nanoseconds, which FFmpeg makes 19001/317 of: a rate within 1e-6 of an NTSC one is that."""
     candidates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     sane = [rate for rate in candidates if Fraction(1, 1000) <= rate <= 1000]
-    return Fraction(sane[0]).limit_denominator(1_000_000) if sane else None
+    if not sane:
+        return None
+    whole = round(sane[0] * Fraction(1001, 1000))
+    ntsc = Fraction(whole * 1000, 1001)
+    if whole in (24, 30, 48, 60, 120) and abs(sane[0] / ntsc - 1) < Fraction(1, 1_000_000):
+        return ntsc
+    return Fraction(sane[0]).limit_denominator(1_000_000)

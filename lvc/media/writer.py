@@ -34,6 +34,7 @@ _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
 _MAX_SAR = 65535
 _MAX_INT = (1 << 31) - 1
+_NEAR = Fraction(1, 2000)  # seconds: clocks of sources round too, and less than this
 _MOST_EARLY = 4096  # packets that wait for the first frame
 _UNKNOWN = "application/octet-stream"
 _COVER_CODECS = {"image/jpeg": "mjpeg", "image/png": "png", "image/bmp": "bmp"}
@@ -88,7 +89,8 @@ class MediaWriter:
         self._tick = video.seconds_per_tick
         self._last: int | None = None
         self._frames = 0
-        self._milliseconds = not self._format.is_iso  # until a time was rounded
+        self._rounds = not self._format.is_iso  # until a loss was told
+        self._told_rounding = False
         self._closed = False
         self._side = side or VideoSide()
         self._audio, self._coding = audio, sound_coding(audio)
@@ -144,8 +146,9 @@ class MediaWriter:
             )
         self._coded_size = (width, height)
         rate = video.rate or _FALLBACK_RATE
+        self._rate = video.rate  # what the file will say
         if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only steers the bit rate; times are each frame's own
-            rate = _FALLBACK_RATE
+            rate, self._rate = _FALLBACK_RATE, None
         stream: Any = self._container.add_stream(encoder.library, rate=rate, options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
@@ -298,9 +301,7 @@ class MediaWriter:
         if self._last is None:
             self._first_pts = item.pts
         self._last = item.pts
-        if self._milliseconds and (item.pts * self._tick * 1000).denominator != 1:
-            self._milliseconds = False
-            self.notices.append(Loss(f"{self._format.name} counts in milliseconds: times are rounded to the nearest"))
+        self._note_rounding(item.pts)
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
             frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
@@ -309,6 +310,19 @@ class MediaWriter:
             if self._frames == 0 and self._encoder.library == "libsvtav1":
                 ordinary_priority()
         self._frames += 1
+
+    def _note_rounding(self, pts: int) -> None:
+        """Matroska counts in milliseconds, but says the frame rate exactly: times on its grid can be had again."""
+        if not self._rounds or (pts * self._tick * 1000).denominator == 1:
+            return
+        text = f"{self._format.name} counts in milliseconds: times are rounded to the nearest"
+        place = None if self._rate is None else (pts - self._first_pts) * self._tick * self._rate
+        if place is None or self._rate is None or abs(place - round(place)) > _NEAR * self._rate:
+            self._rounds = False
+            self.notices.append(Loss(text))
+        elif not self._told_rounding:
+            self._told_rounding = True
+            self.notices.append(f"{text}, the frame rate of {self._rate} is kept")
 
     def _mux_video(self, frame: Any | None) -> None:
         for packet in self._stream.encode(frame):

@@ -32,8 +32,8 @@ def _clip(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(ys), np.stack(uvs)
 
 
-def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object]) -> int:
-    """Of sides of `smallest` samples or more. → how many clips there are."""
+def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object], most: int) -> int:
+    """Of sides of `smallest` samples or more, `most` bytes or little more. → how many clips there are."""
     index, at = [], 0
     videos = [p for p in paths if p.suffix.lower() not in PHOTO]
     photos = [p for p in paths if p.suffix.lower() in PHOTO][::PHOTOS_EVERY]
@@ -54,6 +54,9 @@ def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[s
             out.write(np.ascontiguousarray(uv).tobytes())
             index.append([path.name, *y.shape, at])
             at += y.size * 3 // 2
+            if at >= most:
+                report(f"the cache is full at {at >> 20} MB — the rest of the footage is left out")
+                break
     cache.with_suffix(".json").write_text(json.dumps(index), encoding="utf-8")
     return len(index)
 
@@ -66,15 +69,20 @@ class Clips:
         self.weight = weight / weight.sum()
         self.longest = max(t for _, t, *_ in self.index)
 
+    def clip(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """y uint8 [T,H,W], uv uint8 [T,2,H/2,W/2]."""
+        _, t, h, w, at = self.index[i]
+        n = t * h * w
+        return self.raw[at : at + n].reshape(t, h, w), self.raw[at + n : at + n * 3 // 2].reshape(t, 2, h // 2, w // 2)
+
     def crop(self, rng: np.random.Generator, frames: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """y uint8 [T,size,size], uv uint8 [T,2,size/2,size/2], T ≤ frames; mirrored, turned in time, sometimes every
         second frame."""
-        _, t, h, w, at = self.index[int(rng.choice(len(self.index), p=self.weight))]
+        y, uv = self.clip(int(rng.choice(len(self.index), p=self.weight)))
+        t, h, w = y.shape
         stride = 2 if t >= 2 * frames and rng.random() < 0.15 else 1
         first = int(rng.integers(0, max(1, t - stride * (frames - 1))))
         times = np.arange(first, min(t, first + stride * frames), stride)
-        n = t * h * w
-        y, uv = self.raw[at : at + n].reshape(t, h, w), self.raw[at + n : at + n * 3 // 2].reshape(t, 2, h // 2, w // 2)
         top, left = (16 * int(rng.integers(0, (s - size) // 16 + 1)) for s in (h, w))
         a = y[times, top : top + size, left : left + size]
         b = uv[times, :, top // 2 : (top + size) // 2, left // 2 : (left + size) // 2]

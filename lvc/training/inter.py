@@ -93,11 +93,19 @@ class Loop:
     """Groups and the motion of their frames. The search for one group's next frame goes on while others are trained
     on, and the footage of the next group is read meanwhile."""
 
+    rng: np.random.Generator
+    read: Future[tuple[np.ndarray, np.ndarray, list[Coded]]]
+
     def __init__(self, clips: Clips, intra: Intra, a: argparse.Namespace, seed: int, effort: int = 1) -> None:
         self.clips, self.intra, self.batch, self.crop, self.effort = clips, intra, a.batch, a.crop, effort
-        self.rng, self.device = np.random.default_rng(seed), torch.device(a.device)
+        self.device = torch.device(a.device)
         self.pool = ThreadPoolExecutor(a.searchers) if a.searchers else Inline()
         self.parts = min(self.batch, a.searchers or 1)  # of a group, searched side by side
+        self.begin(seed)
+
+    def begin(self, seed: int) -> None:
+        """Crops from here on follow from the seed."""
+        self.rng = np.random.default_rng(seed)
         self.read = self.pool.submit(self.footage)
 
     def footage(self) -> tuple[np.ndarray, np.ndarray, list[Coded]]:
@@ -197,9 +205,13 @@ def run(a: argparse.Namespace) -> None:
     intra.load_state_dict(state["ema"] or state["model"])
     intra = intra.to(training.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     loop = Loop(Clips(a.clips), intra, a, a.seed + training.step)
-    groups = [loop.fresh() for _ in range(a.groups)]
+    groups: list[Group] = []
     pixels, waited = a.crop * a.crop, 0.0
     while training.running():
+        if training.anew():
+            if groups:
+                loop.begin(a.seed + training.step)
+            groups = [loop.fresh() for _ in range(a.groups)]
         slot = training.step % a.groups
         group = groups[slot]
         place = group.now[3]

@@ -39,13 +39,16 @@ def run(a: argparse.Namespace) -> None:
     net = Intra()
     prepare(net, a)
     training = Training(net, a)
-    rng = np.random.default_rng(a.seed + training.step)
     stills = ResidentStills(a.cache, training.device) if a.resident else Stills(a.cache)
     if not training.resumed and a.start is None:
+        torch.manual_seed(a.seed)
+        rng = np.random.default_rng(a.seed)
         rows = torch.cat([blocks(patches(*stills.crops(rng, 32, a.crop))) for _ in range(8)])
         pca_start(net, rows)
     pixels = a.crop * a.crop
     while training.running():
+        if training.anew():
+            rng = np.random.default_rng(a.seed + training.step)
         x = patches(*stills.crops(rng, a.batch, a.crop)).to(training.device)
         level = torch.empty(a.batch, device=training.device).uniform_(*a.levels)
         with training.autocast():

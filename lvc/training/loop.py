@@ -1,9 +1,9 @@
 """What the trainings of key and of predicted frames share: optimisers, a schedule by the clock, averaged weights, the
 state file, the log, and small files to carry between machines.
 
-A state file holds `model`, `opt`, `step`, `seconds` and `ema`. A small file (`--export`) holds the averaged weights in
-float16 as both `model` and `ema`, and no optimiser: measurements read it as it is, and a training that starts from it
-raises its learning rate anew.
+A state file holds `model`, `opt`, `step`, `seconds`, `warm_from` and `ema`. A small file (`--export`) holds the
+averaged weights in float16 as both `model` and `ema`, and no optimiser: measurements read it as it is, and a training
+that starts from it raises its learning rate anew.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--adam", type=float, default=adam)
     p.add_argument("--decay-from", type=float, default=decay_from)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--max-steps", type=int)
+    p.add_argument("--max-steps", type=int, help="the schedule goes by steps, not by minutes")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--device", default="cpu")
     p.add_argument("--compile", action="store_true", help="compile the residual blocks and the rate")
@@ -57,6 +57,7 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--until", type=float, help="the schedule's end, in seconds since 1970")
     p.add_argument("--report", type=float, help="seconds between lines, instead of 50 steps")
     p.add_argument("--save", type=float, default=180, help="seconds between saved states")
+    p.add_argument("--repeatable", action="store_true", help="begin crops anew after every saved state (`anew`)")
     p.add_argument("--start", type=Path, help="a checkpoint whose weights are gone on from")
     p.add_argument("--quantised", type=Path, help="calibration: train with the engine's rounding")
     p.add_argument("--tune", default="psnr", choices=("psnr", "ssim"), help="what the networks are to be good at")
@@ -125,9 +126,10 @@ class Training:
                     o.load_state_dict(s)
             else:
                 self.warm_from = self.step
+            self.warm_from = state.get("warm_from", self.warm_from)
         self.flat = self.fraction() <= a.decay_from
         """Whether the learning rate has not begun to fall."""
-        torch.manual_seed(a.seed + self.step)
+        self.fresh = True
         if a.compile:
             compile_parts(net)
         self.window: list[tuple[tuple[float, ...], torch.Tensor]] = []
@@ -138,7 +140,9 @@ class Training:
 
     def fraction(self) -> float:
         """Of the schedule."""
-        length = self.a.minutes * 60
+        if self.a.until is None and self.a.max_steps is not None:
+            return self.step / self.a.max_steps  # type: ignore[no-any-return]
+        length = max(self.a.minutes * 60, 1e-9)
         return self.seconds / length if self.a.until is None else 1 - (self.a.until - time.time()) / length  # type: ignore[no-any-return]
 
     def running(self) -> bool:
@@ -155,6 +159,22 @@ class Training:
             for g, rate in zip(o.param_groups, rates, strict=True):
                 g["lr"] = rate * factor
         return True
+
+    def anew(self) -> bool:
+        """Whether random numbers begin anew, from the seed and the step: at the start and, `--repeatable`, after every
+        saved state. A training that was killed then makes the same steps again, with everything else that does."""
+        if not self.fresh:
+            return False
+        self.fresh = False
+        torch.manual_seed(self.a.seed + self.step)
+        return True
+
+    def minutes_left(self) -> float:
+        if self.a.until is not None:
+            return (self.a.until - time.time()) / 60  # type: ignore[no-any-return]
+        if self.a.max_steps is None:
+            return self.a.minutes - self.seconds / 60  # type: ignore[no-any-return]
+        return self.seconds / 60 * (self.a.max_steps / self.step - 1) if self.step else 0.0
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -192,6 +212,7 @@ class Training:
         now = time.monotonic()
         pace = len(self.window) * self.a.batch * self.a.crop**2 / 1e6 / (now - self.reported)
         line = {"step": self.step, "minutes": round(self.seconds / 60, 2), **figures, "mpixels": round(pace, 3)}
+        line["minutes_left"] = round(max(self.minutes_left(), 0.0), 2)
         self.tell(line)
         with open(self.log, "a", encoding="ascii") as log:
             log.write(json.dumps(line) + "\n")
@@ -200,9 +221,10 @@ class Training:
     def save(self) -> None:
         """The state; before the learning rate falls also as .flat.pt, to go on from."""
         self.saved = time.monotonic()
+        self.fresh = self.a.repeatable
         state = {
             "model": self.net.state_dict(), "opt": [o.state_dict() for o in self.opts], "step": self.step,
-            "seconds": self.seconds, "ema": self.ema,
+            "seconds": self.seconds, "warm_from": self.warm_from, "ema": self.ema,
         }  # fmt: skip
         for name in [self.a.out, self.a.out.with_suffix(".flat.pt")] if self.flat else [self.a.out]:
             write(state, name)

@@ -1,11 +1,6 @@
-"""`lvc train`: from folders of video and photographs to the file of a model, in stages.
-
-| stage | share of the time | what |
-|---|---|---|
-| intra, inter | 30 % each | networks in floats: key frames on stills, then predicted frames in closed loop |
-| calibrate | | units of every tensor that the engine rounds |
-| intra, inter again | 20 % each | the same with the engine's rounding |
-| export | | programs of integers |
+"""`lvc train`: from folders of video and photographs to the file of a model, in the stages of a recipe: networks in
+floats, key frames on stills, then predicted frames in closed loop; both again, calibrated and with the engine's
+rounding; at the end programs of integers.
 
 A stage that is done has left its file in the work folder; one that was killed goes on from its last state.
 """
@@ -15,10 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,113 +25,138 @@ from ..output import about
 from . import export, footage, inter, intra, quantise, stills
 from .loop import small, write
 from .networks import Inter, Intra
-from .settings import TrainSettings
+from .settings import Recipe, Stage, TrainSettings, read_recipe
 from .sources import find_footage
+from .watch import Event, Watch, draw
 
-Event = Callable[..., object]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """`share` of the minutes; `quantised`: with the engine's rounding."""
-
-    name: str
-    share: float
-    quantised: bool
-    decay_from: float
-
-
-STAGES = (
-    Stage("intra", 0.3, False, 0.65),
-    Stage("inter", 0.3, False, 0.5),
-    Stage("intra", 0.2, True, 0.5),
-    Stage("inter", 0.2, True, 0.5),
-)
 NETWORKS = "intra", "inter"
+OWN = "intra*.*", "inter*.*", "stills.*", "clips.*", "sources.json", "part.cal"
+"""Files of a work folder."""
+CACHE_BYTES = 4 << 30
+"""Of each of the two caches at most: beyond that files are left out, at random."""
+
+
+def beside(out: Path) -> tuple[Path, Path, Path]:
+    """What is written beside a model: weights to go on from, the log, its curves."""
+    return tuple(out.with_suffix(end) for end in (".weights.safetensors", ".log.jsonl", ".png"))  # type: ignore[return-value]
 
 
 def train(settings: TrainSettings, tell: Event) -> None:
-    """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is given the name of an event and its fields."""
-    if settings.crop < 64 or settings.crop % 64:
-        raise UsageError("a crop is a multiple of 64")
+    """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is given the name of an event and its fields; also
+    by another thread."""
+    recipe = _recipe(settings)
     work = settings.work
-    if not settings.resume and work.exists():
-        shutil.rmtree(work)
     paths = find_footage(settings.data)
     start = None if settings.start is None else read_weights(settings.start)
+    if not settings.resume:
+        for pattern in OWN:
+            for path in work.glob(pattern):
+                path.unlink()
     work.mkdir(parents=True, exist_ok=True)
-    _cache(settings, paths, tell)
-    if start is not None:
-        for name, weights in start.items():
-            if not (work / f"{name}.start.pt").exists():
-                write(small(weights, 0), work / f"{name}.start.pt")
-    begun = time.monotonic()
-    for number, stage in enumerate(STAGES):
-        done = work / f"{stage.name}{'-q' if stage.quantised else ''}.done"
-        if not done.exists():
-            left = sum(s.share for s in STAGES[number:]) * settings.minutes
-            tell("stage", stage=stage.name, quantised=stage.quantised, minutes_left=round(left, 1))
-            _run(settings, stage, tell)
-            done.touch()
-    tell("stage", stage="export")
-    states = [work / f"{name}-q.pt" for name in NETWORKS]
-    about = {
-        "name": settings.name or settings.out.stem, "tune": settings.tune,
-        "made": {"minutes": settings.minutes, "steps": [_steps(s) for s in states], "files": len(paths)},
-    }  # fmt: skip
-    export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, about)
-    kept = settings.out.with_suffix(".weights.safetensors")
-    save_weights(states, kept)
-    for path in (settings.out, kept):  # safetensors keeps them from others
-        path.chmod(0o666 & ~_umask())
-    tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
+    weights, log, curves = beside(settings.out)
+    with Watch(tell, log) as watch:
+        _cache(recipe, work, paths, watch)
+        if start is not None:
+            for name, tensors in start.items():
+                if not (work / f"{name}.start.pt").exists():
+                    write(small(tensors, 0), work / f"{name}.start.pt")
+        begun = time.monotonic()
+        for number, stage in enumerate(recipe.stages):
+            done = work / f"{stage.stem}.done"
+            if not done.exists():
+                later = sum(s.share or 0 for s in recipe.stages[number + 1 :]) * recipe.minutes
+                _run(settings, recipe, stage, later, watch)
+                done.touch()
+        watch.phase("exporting", 0)
+        states = [work / f"{name}-q.pt" for name in NETWORKS]
+        made = {**asdict(recipe), "recipe": recipe.name, "steps": [_steps(s) for s in states], "files": len(paths)}
+        made.pop("name")
+        said = {"name": settings.name or settings.out.stem, "tune": settings.tune, "made": made}
+        export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, said)
+        save_weights(states, weights)
+        for path in (settings.out, weights):  # safetensors keeps them from others
+            path.chmod(0o666 & ~_umask())
+        try:
+            draw(log, curves)
+        except ImportError:
+            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[eval]'")
+        watch.tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
 
 
-def _cache(settings: TrainSettings, paths: list[Path], tell: Event) -> None:
+def _recipe(settings: TrainSettings) -> Recipe:
+    """As the settings change it."""
+    recipe = read_recipe(settings.recipe)
+    crop = settings.crop or recipe.crop
+    if crop < 64 or crop % 64:
+        raise UsageError("a crop is a multiple of 64")
+    minutes = recipe.minutes if settings.minutes is None else settings.minutes
+    stages = []
+    for stage in recipe.stages:
+        values = asdict(stage)
+        if settings.max_steps is not None:
+            values |= {"steps": settings.max_steps, "share": None}
+        if settings.batch is not None:
+            values["batch"] = settings.batch
+        stages.append(Stage(**values))
+    return Recipe(recipe.name, minutes, crop, tuple(stages))
+
+
+def _cache(recipe: Recipe, work: Path, paths: list[Path], watch: Watch) -> None:
     """Caches of what is trained on, unless they are there. Raises `UsageError` where nothing is large enough."""
-    said = json.dumps([[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths] + [settings.crop])
-    known = settings.work / "sources.json"
+    said = json.dumps([[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths] + [recipe.crop])
+    known = work / "sources.json"
     if known.exists() and known.read_text(encoding="utf-8") == said:
         return
+    paths = sorted(paths, key=lambda p: zlib.crc32(os.fsencode(p.name)))
     counts = {}
     for name, module in (("stills", stills), ("clips", footage)):
-        tell("stage", stage=f"reading {name}")
+        watch.phase("reading data", None, stage=name)
         counts[name] = module.build(
-            paths, settings.work / name, settings.crop, lambda text: tell("notice", message=text)
+            paths, work / name, recipe.crop, lambda text: watch.tell("notice", message=text), CACHE_BYTES
         )  # fmt: skip
     for name, count in counts.items():
         if not count:
             what = "picture" if name == "stills" else "clip of 9 frames or more"
             raise UsageError(
-                f"no {what} is {settings.crop} samples wide and high — give larger ones, or a smaller --crop"
+                f"no {what} is {recipe.crop} samples wide and high — give larger ones, or a smaller --crop"
             )
-    tell("data", **counts)
+    watch.tell("data", **counts)
     known.write_text(said, encoding="utf-8")
 
 
-def _run(settings: TrainSettings, stage: Stage, tell: Event) -> None:
-    work, module = settings.work, intra if stage.name == "intra" else inter
-    out = work / f"{stage.name}{'-q' if stage.quantised else ''}.pt"
-    words = [str(work / "stills")] if stage.name == "intra" else [str(work / "clips"), str(_intra(work, stage))]
-    words += [str(out), "--minutes", str(stage.share * settings.minutes), "--decay-from", str(stage.decay_from)]
-    words += ["--crop", str(settings.crop), "--seed", str(settings.seed), "--tune", settings.tune, "--report", "8"]
+def _run(settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, watch: Watch) -> None:
+    """`later`: minutes of the stages after this one."""
+    work, module = settings.work, intra if stage.network == "intra" else inter
+    words = [str(work / "stills")] if stage.network == "intra" else [str(work / "clips"), str(_intra(work, stage))]
+    words += [str(work / f"{stage.stem}.pt"), "--tune", settings.tune, "--report", "8", "--repeatable"]
+    words += [f"--{k.replace('_', '-')}={getattr(stage, k)}" for k in ("decay_from", "muon", "adam", "batch")]
+    words += ["--crop", str(recipe.crop), "--seed", str(settings.seed)]
     words += ["--threads", str(settings.threads or torch.get_num_threads())]
-    if settings.batch is not None:
-        words += ["--batch", str(settings.batch)]
-    if settings.max_steps is not None:
-        words += ["--max-steps", str(settings.max_steps)]
-    started = work / f"{stage.name}.start.pt"
+    own = None
+    if stage.steps is not None:
+        words += ["--max-steps", str(stage.steps)]
+    else:
+        own = (stage.share or 0) * recipe.minutes
+        words += ["--minutes", str(own)]
+    left = None if own is None else own + later
+    started = work / f"{stage.network}.start.pt"
     if stage.quantised:
-        calibration = work / f"{stage.name}.cal"
+        calibration = work / f"{stage.network}.cal"
         if not calibration.exists():
-            tell("stage", stage=f"calibrating {stage.name}")
-            torch.save(_calibrated(settings, stage.name), work / "part.cal")
+            watch.phase("calibrating", left, stage=stage.name)
+            torch.save(_calibrated(recipe, work, stage), work / "part.cal")
             os.replace(work / "part.cal", calibration)
-        words += ["--start", str(work / f"{stage.name}.pt"), "--quantised", str(calibration)]
+        words += ["--start", str(work / f"{stage.network}.pt"), "--quantised", str(calibration)]
     elif started.exists():
         words += ["--start", str(started)]
     options: argparse.Namespace = module.parser().parse_args(words)
-    options.tell = lambda line: tell("step", stage=stage.name, quantised=stage.quantised, **line)
+
+    def line(figures: dict[str, Any]) -> None:
+        of_stage = figures.pop("minutes_left", None)
+        watch.step(left if of_stage is None else of_stage + later, **figures)
+
+    options.tell = line
+    watch.phase("training", left, stage=stage.name)
     with _threads():
         module.run(options)
 
@@ -146,15 +165,12 @@ def _intra(work: Path, stage: Stage) -> Path:
     return work / ("intra-q.pt" if stage.quantised else "intra.pt")
 
 
-def _calibrated(settings: TrainSettings, name: str) -> quantise.Calibration:
-    work = settings.work
-    if name == "intra":
-        return quantise.calibrate_intra(
-            work / "stills", work / "intra.pt", batches=min(8, settings.max_steps or 8), crop=settings.crop
-        )
-    groups = min(4, settings.max_steps or 4)
+def _calibrated(recipe: Recipe, work: Path, stage: Stage) -> quantise.Calibration:
+    few = stage.steps or 8  # a trial of a few steps is not to wait for its calibration
+    if stage.network == "intra":
+        return quantise.calibrate_intra(work / "stills", work / "intra.pt", batches=min(8, few), crop=recipe.crop)
     return quantise.calibrate_inter(
-        work / "clips", work / "intra-q.pt", work / "inter.pt", groups=groups, crop=settings.crop
+        work / "clips", work / "intra-q.pt", work / "inter.pt", groups=min(4, few), crop=recipe.crop
     )
 
 
@@ -206,9 +222,3 @@ def read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
         if not all(bool(torch.isfinite(v.float()).all()) for v in weights.values()):
             raise UnsupportedError(f"{path.name} has weights that are not finite — use another file")
     return {n: {k: v.float() for k, v in w.items()} for n, w in out.items()}
-
-
-def rows_of(log: Path) -> Iterator[dict[str, Any]]:
-    """Lines of a stage's log."""
-    for line in log.read_text(encoding="ascii").splitlines():
-        yield json.loads(line)

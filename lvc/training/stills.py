@@ -41,8 +41,8 @@ def pictures(paths: Sequence[Path], report: Callable[[str], object]) -> Iterator
             report(f"left out {path.name}: {error}")
 
 
-def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object]) -> int:
-    """Of sides of `smallest` samples or more. → how many pictures there are."""
+def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object], most: int) -> int:
+    """Of sides of `smallest` samples or more, `most` bytes or little more. → how many pictures there are."""
     index, at = [], 0
     with open(cache.with_suffix(".bin"), "wb") as out:
         for name, y, uv in pictures(paths, report):
@@ -52,6 +52,9 @@ def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[s
             out.write(uv.tobytes())
             index.append([name, *y.shape, at])
             at += y.size * 3 // 2
+            if at >= most:
+                report(f"the cache is full at {at >> 20} MB — the rest of the pictures is left out")
+                break
     cache.with_suffix(".json").write_text(json.dumps(index), encoding="utf-8")
     return len(index)
 

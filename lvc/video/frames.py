@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lvc.errors import TruncatedError, UsageError
 from lvc.lvz import Clip, LvzReader
 from lvc.output import about
+from lvc.threads import with_own_threads
 from lvc.video.opened import Opened
 
 if TYPE_CHECKING:
@@ -216,9 +217,10 @@ class Video:
         maker, origin = self._maker(), state.origin or 0
         model = self._loaded(state)
         sought = set(numbers)
-        frames = codec_of(model).decode(
+        decoded = codec_of(model).decode(
             iter(clips), state.video, model, threads=self._cores(), wanted=lambda _, pts: pts in sought
         )
+        frames = with_own_threads(decoded)
         with contextlib.closing(frames):
             for frame in frames:
                 if frame.pts in numbers:

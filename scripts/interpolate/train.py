@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train the network of `lvc interpolate` on the clips that `lvc train` cached; what is in checkpoints/ was made by it.
+"""Train the network of `lvc interpolate` on clips as `lvc train` caches them; what is in checkpoints/ was made by it.
 
-    scripts/interpolate/train.py DATA --cache FOLDER --work FOLDER [--samples 4000] [--minutes 35] [--out FILE]
+    scripts/interpolate/train.py DATA --work FOLDER [--samples 4000] [--minutes 35] [--out FILE]
 
 Samples are taken once, into WORK: two frames, 2 to 4 apart, and one that lies between them; motion is searched and both
 are compensated as `lvc interpolate` does it, and tiles of 192x192 of the five pictures are kept. Training goes on where
@@ -28,8 +28,9 @@ from lvc.interpolate.between import samples as to_samples
 from lvc.interpolate.compensate import BLOCK
 from lvc.interpolate.motion import PairSearch
 from lvc.interpolate.network import HINTS, InterpolationNet
-from lvc.training.data import CachedClip, open_cache
+from lvc.training import footage
 from lvc.training.optimizer import Muon
+from lvc.training.sources import find_footage
 
 UNKNOWN = 0.1
 """Share of samples without the motion before."""
@@ -52,9 +53,10 @@ def planes_of(flat: np.ndarray) -> Planes:
     return flat[: TILE * TILE].reshape(TILE, TILE), flat[TILE * TILE :].reshape(2, TILE // 2, TILE // 2)
 
 
-def sample(clip: CachedClip, rng: random.Random) -> np.ndarray | None:
+def sample(clip: Planes, rng: random.Random) -> np.ndarray | None:
     """One record of a random place, or None where nothing can be learnt: a cut, frames that repeat, a small picture."""
-    frames, height, width = clip.y.shape
+    all_y, all_uv = clip
+    frames, height, width = all_y.shape
     gap, step = rng.choice(STEPS)
     if frames <= 2 * gap or min(height, width) < TILE:
         return None
@@ -67,8 +69,8 @@ def sample(clip: CachedClip, rng: random.Random) -> np.ndarray | None:
 
     def cut(t: int) -> Planes:
         return (
-            np.array(clip.y[t, y0:y1, x0:x1]),
-            np.array(clip.uv[t, :, y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]),
+            np.array(all_y[t, y0:y1, x0:x1]),
+            np.array(all_uv[t, :, y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]),
         )
 
     a, x, b = cut(first), cut(at), cut(end)
@@ -97,10 +99,10 @@ def mean_error(one: Planes, other: Planes) -> float:
     return float(np.abs(one[0].astype(np.int16) - other[0]).mean())
 
 
-def prepare(clips: list[CachedClip], path: Path, count: int, seed: int) -> None:
+def prepare(clips: list[Planes], path: Path, count: int, seed: int) -> None:
     """Append to `path` until it holds `count` records. A photograph's pan teaches motion without noise."""
-    photos = [c for c in clips if len(c.y) <= 20]
-    videos = [c for c in clips if len(c.y) > 20]
+    photos = [c for c in clips if len(c[0]) <= 20]
+    videos = [c for c in clips if len(c[0]) > 20]
     done = path.stat().st_size // RECORD.itemsize if path.exists() else 0
     started = time.monotonic()
     with open(path, "ab") as out:
@@ -220,7 +222,6 @@ def train(records: np.ndarray, work: Path, out: Path, minutes: float, batch: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--samples", type=int, default=4000)
@@ -231,8 +232,11 @@ def main() -> None:
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     path = args.work / "samples.bin"
-    clips = open_cache((args.data,), args.cache, 432, 120, 0, print)
-    prepare(clips, path, args.samples, args.seed)
+    cache = args.work / "clips"
+    if not cache.with_suffix(".json").exists():
+        footage.build(find_footage((args.data,)), cache, TILE, print, 1 << 40)
+    clips = footage.Clips(cache)
+    prepare([clips.clip(i) for i in range(len(clips.index))], path, args.samples, args.seed)
     records = np.memmap(path, RECORD, "r")
     train(records, args.work, args.out or args.work / "interpolate.safetensors", args.minutes, args.batch, args.seed)
 

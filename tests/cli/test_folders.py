@@ -262,3 +262,20 @@ def test_what_makes_no_sense(fake: Lvc, clip: Path) -> None:
         assert done.code == 2 and done.err.count("\n") == 1, (args, done.err)
     assert fake("encode", "in", "-o", "in", *QUICK).code == 0  # beside the sources
     assert sorted(tree(fake.folder / "in")) == ["00.lvz", "00.mp4"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_summary_counts_once_and_in_good_english(fake: Lvc, clip: Path, count: int) -> None:
+    for number in range(count):
+        shutil.copy(clip, fake.folder / f"{number}.mp4")
+    files = "1 file" if count == 1 else "2 files"
+    inputs = [f"{number}.mp4" for number in range(count)]
+    for options in ((), ("--resume",), ("--resume", "--dry-run")):
+        done = fake("encode", *inputs, "--output-dir", "out", *QUICK, *options)
+        assert done.code == 0
+        last = done.err.splitlines()[-1]
+        assert last.startswith(f"{files}: ") and last.count("file") == 1, done.err
+    Clip(frames=1).write(fake.folder / "still.mp4")
+    done = fake("encode", "still.mp4", "still.lvz", *QUICK)
+    assert ": 1 frame 64x48" in done.err
+    assert "1 frame in 1 clip, 1 group of clips" in fake("info", "still.lvz").text

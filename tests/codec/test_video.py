@@ -90,6 +90,16 @@ def test_clips_of_every_length(clip_frames: int) -> None:
     assert max(map(error, pictures(clips, 48, 64), frames)) < 12
 
 
+def test_lively_scenes_have_shorter_clips() -> None:
+    calm = [frame(n, 128, 160, shift=n / 8) for n in range(34)]
+    lively = [frame(n, 128, 160, shift=n / 8) for n in range(34)]
+    rng = np.random.default_rng(0)
+    for f in lively:  # what nothing predicts
+        f.y[:] = np.clip(f.y + rng.normal(0, 20, f.y.shape), 0, 255).astype(np.uint8)
+    assert [len(c.pts) for c in clips_of(calm)] == [1, 32, 1]
+    assert [len(c.pts) for c in clips_of(lively)] == [1, 16, 16, 1]
+
+
 def test_one_frame_and_none() -> None:
     (clip,) = clips_of([frame(7, 40, 40)])
     assert clip.key and clip.pts == [7] and len(pictures([clip], 40, 40)) == 1
@@ -161,7 +171,7 @@ def test_a_clip_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_unchanged_scene_costs_next_to_nothing() -> None:
     still = frame(0, 144, 176)
-    clips = clips_of([replace(still, pts=n) for n in range(65)])
+    clips = clips_of([replace(still, pts=n) for n in range(65)], clip_frames=16)
     sizes = [len(c.payload) for c in clips]
     assert sum(c.key for c in clips) == 1 and max(sizes[2:]) < 0.05 * sizes[0]
     shown = pictures(clips, 144, 176)
@@ -231,7 +241,7 @@ def test_wanted_frames_are_those_of_the_whole(packing: str) -> None:
 def test_upper_levels_take_fewer_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     from lvc.codec.frames import FrameDecoder
 
-    clips = clips_of([frame(n, 48, 64, shift=n / 2) for n in range(33)])
+    clips = clips_of([frame(n, 48, 64, shift=n / 2) for n in range(33)], clip_frames=16)
     made, original = [], FrameDecoder.predicted
 
     def counted(self: FrameDecoder, time: int, *arguments: Any) -> Any:

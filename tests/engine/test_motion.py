@@ -313,3 +313,12 @@ def test_searches_that_cannot_be_are_refused() -> None:
         motion.search(one, (one, None), 1, (1, None), 1.0)
     with pytest.raises(ValueError, match="multiples of 16"):
         motion.Picture(np.zeros((24, 32), np.int16))
+
+
+def test_a_picture_is_the_same_whatever_memory_held_before(isa: str) -> None:
+    luma = np.random.default_rng(3).integers(0, 4096, (48, 80)).astype(np.int16)
+    made = set()
+    for _ in range(200):
+        made.add(motion.Picture(luma).memory.tobytes())
+        np.full(20000, len(made) * 77, np.uint8)  # memory that the next one may be given
+    assert len(made) == 1

@@ -15,6 +15,7 @@ from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.media import Chapter, MediaWriter, Y4mWriter, encoders
 from lvc.media.containers import CONTAINERS, container_for
+from lvc.notices import Loss
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
 
@@ -325,3 +326,35 @@ def test_times_and_texts_without_meaning(tmp_path: Path) -> None:
     source.reader.chapters = [Chapter(5, 1, (1, 1000)), Chapter(0, 1 << 64, (1, 1)), Chapter(0, 9, (0, 0))]
     source.write(tmp_path / "x.mp4")
     assert Read(tmp_path / "x.mp4").reader.chapters == []
+
+
+@pytest.mark.parametrize("container", ["mkv", "webm"])
+@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60), Fraction(60000, 1001)])
+@pytest.mark.parametrize("clock", [None, 90000])
+def test_matroska_keeps_a_constant_rate_beside_its_milliseconds(
+    tmp_path: Path, rate: Fraction, container: str, clock: int | None
+) -> None:
+    """Nothing is lost then: `--strict` writes it. A transport stream's clock has rounded the times already."""
+    tick = 1 / rate if clock is None else Fraction(1, clock)
+    source = Read(Clip(frames=40).bytes())
+    source.reader.video = replace(
+        source.video, time_base=(tick.numerator, tick.denominator), frame_rate=(rate.numerator, rate.denominator)
+    )
+    for number, frame in enumerate(source.frames):
+        frame.pts, frame.duration = round(number / rate / tick), round(1 / rate / tick)
+    path = tmp_path / f"clip.{container}"
+    writer = source.write(path, codec="av1" if container == "webm" else "h264")
+    assert not [text for text in writer.notices if isinstance(text, Loss)]
+    assert f"the frame rate of {rate} is kept" in " ".join(writer.notices)
+    again = Read(path)
+    assert Fraction(*again.video.frame_rate) == rate
+    assert [round(time * rate) for time in again.times] == list(range(40))
+
+
+def test_matroskas_milliseconds_lose_times_of_a_variable_rate(tmp_path: Path) -> None:
+    source = Read(Clip(frames=7).bytes())
+    source.reader.video = replace(source.video, time_base=(1, 90000), frame_rate=(30000, 1001))
+    for frame, pts in zip(source.frames, [0, 3003, 6006, 7000, 9009, 9100, 12012], strict=True):
+        frame.pts, frame.duration = pts, 50
+    losses = [text for text in source.write(tmp_path / "clip.mkv").notices if isinstance(text, Loss)]
+    assert losses == ["mkv counts in milliseconds: times are rounded to the nearest"]

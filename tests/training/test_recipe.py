@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_models import frame, video
 
@@ -19,8 +21,11 @@ from lvc.codec import EncodeSettings, decode, encode
 from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.models import load_model
-from lvc.training import recipe
-from lvc.training.settings import TrainSettings
+from lvc.training import footage, inter, intra, recipe, stills
+from lvc.training.loop import small, write
+from lvc.training.networks import Intra
+from lvc.training.settings import TrainSettings, read_recipe
+from lvc.training.watch import Watch, draw
 
 
 def film(path: Path, frames: int = 18, side: int = 96) -> Path:
@@ -62,11 +67,19 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
     wanted = settings(tmp_path, data, name="mine")
     said = trained(wanted)
     assert [e for e, _ in said][-1] == "done" and {"stage", "data", "step"} <= {e for e, _ in said}
-    stages = [f["stage"] for e, f in said if e == "stage"]
-    assert stages == [
-        "reading stills", "reading clips", "intra", "inter", "intra", "calibrating intra", "inter", "calibrating inter",
-        "export",
+    assert [(f["phase"], f.get("stage")) for e, f in said if e == "stage"] == [
+        ("reading data", "stills"), ("reading data", "clips"), ("training", "intra"), ("training", "inter"),
+        ("calibrating", "intra-quantised"), ("training", "intra-quantised"), ("calibrating", "inter-quantised"),
+        ("training", "inter-quantised"), ("exporting", None),
     ]  # fmt: skip
+    log = [json.loads(line) for line in (tmp_path / "m.log.jsonl").read_text().splitlines()]
+    # where a machine is slow, silence is broken: not in the log
+    assert [{"event": e, **f} for e, f in said if e == "done" or "seconds" not in f] == log
+    assert (tmp_path / "m.png").read_bytes()[1:4] == b"PNG"
+    with safe_open(wanted.out, "np") as file:
+        about = json.loads(file.metadata()["lvc.model"])
+    assert about["name"] == "mine" and about["tune"] == "psnr" and about["made"]["recipe"] == "default"
+    assert about["made"]["steps"] == [2, 2] and [s["steps"] for s in about["made"]["stages"]] == [2] * 4
     model = load_model(wanted.out)
     assert model.id == "mine" and model.can_encode and wanted.out.stat().st_mode & 0o044 == 0o044
     frames = [frame(n, 64, 80, shift=n) for n in range(6)]
@@ -78,7 +91,7 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
 
     # what is done is done; more steps go on from the weights that are kept
     again = trained(wanted)
-    assert [f["stage"] for e, f in again if e == "stage"] == ["export"] and not [e for e, _ in again if e == "data"]
+    assert [f["phase"] for e, f in again if e == "stage"] == ["exporting"] and not [e for e, _ in again if e == "data"]
     weights = wanted.out.with_suffix(".weights.safetensors")
     other = tmp_path / "other"
     other.mkdir()
@@ -98,13 +111,14 @@ def test_a_stage_that_was_killed_goes_on(tmp_path: Path) -> None:
     def killing(event: str, **fields: Any) -> None:
         nonlocal steps
         steps += event == "step"
-        if event == "stage" and fields["stage"] == "inter" and not fields["quantised"]:
+        if event == "stage" and fields.get("stage") == "inter":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         recipe.train(wanted, killing)
     assert not wanted.out.exists() and (wanted.work / "intra.done").exists()
-    stages = [f["stage"] for e, f in trained(wanted) if e == "stage"]
+    (wanted.work / "of mine.txt").write_text("kept")
+    stages = [f.get("stage") for e, f in trained(wanted) if e == "stage"]
     assert stages[0] == "inter" and wanted.out.exists()
     assert json.loads((wanted.work / "sources.json").read_text())[-1] == 64
 
@@ -141,3 +155,119 @@ def test_weights_and_settings_are_checked_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="multiple of 64"):
         trained(settings(tmp_path, crop=100))
     assert not (tmp_path / "m.work").exists()
+
+
+def test_footage_that_will_do(tmp_path: Path) -> None:
+    """Portrait, one clip, photographs alone: caches of all of them can be trained on."""
+    tall = tmp_path / "tall.mkv"
+    with av.open(str(tall), "w") as out:
+        stream = out.add_stream("ffv1", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 64, 192, "yuv420p"
+        for n in range(9):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((288, 64), 20 * n, np.uint8), "yuv420p")))
+        out.mux(stream.encode(None))
+    for path in (tall, photo(tmp_path / "a.png")):
+        told: list[str] = []
+        assert stills.build([path], tmp_path / "s", 64, told.append, 1 << 30) == 1
+        assert footage.build([path], tmp_path / "c", 64, told.append, 1 << 30) == 1 and not told
+        y, uv = footage.Clips(tmp_path / "c").crop(np.random.default_rng(0), 9, 64)
+        assert y.shape == (9, 64, 64) and uv.shape == (9, 2, 32, 32)
+
+
+def test_caches_are_bounded(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{n}.png") for n in range(3)]
+    told: list[str] = []
+    assert stills.build(paths, tmp_path / "s", 64, told.append, 128 * 128 * 2) == 2
+    assert len(told) == 1 and "the cache is full" in told[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["intra", "inter"])
+def test_from_a_saved_state_on_the_losses_are_the_same_to_the_bit(tmp_path: Path, network: str) -> None:
+    film(tmp_path / "a.mkv")
+    stills.build([tmp_path / "a.mkv"], tmp_path / "s", 64, print, 1 << 30)
+    footage.build([tmp_path / "a.mkv"], tmp_path / "c", 64, print, 1 << 30)
+    write(small(Intra().state_dict(), 0), tmp_path / "intra.pt")
+    module = intra if network == "intra" else inter
+    given = [tmp_path / "s"] if network == "intra" else [tmp_path / "c", tmp_path / "intra.pt"]
+    words = [*map(str, given), str(tmp_path / "out.pt"), "--max-steps", "6", "--crop", "64", "--batch", "1"]
+    words += ["--threads", "1", "--repeatable", "--report", "0"]
+    losses: list[dict[int, tuple[float, float]]] = []
+
+    def run(*more: str, after: int = 9) -> None:
+        options = module.parser().parse_args([*words, *more])
+        seen: dict[int, tuple[float, float]] = {}
+        losses.append(seen)
+
+        def tell(line: dict[str, Any]) -> None:
+            if "loss" in line:
+                seen[line["step"]] = line["loss"], line["norm"]
+                if line["step"] == after:
+                    raise KeyboardInterrupt
+
+        options.tell = tell
+        module.run(options)
+
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run("--save", "0", after=3)  # a state after each step; the third's is the last
+    saved = (tmp_path / "out.pt").read_bytes()
+    run("--save", "1000")
+    (tmp_path / "out.pt").write_bytes(saved)
+    run("--save", "1000")
+    assert losses[1] == losses[2] and list(losses[1])[0] == 4 and list(losses[1])[-1] == 6
+    # and a training that is not killed goes on from the state it has saved as one that was
+    (tmp_path / "out.pt").unlink()
+    torch.manual_seed(0)
+    run("--save", "0")
+    whole = losses[-1]
+    assert losses[0] == {k: whole[k] for k in (1, 2, 3)} and whole[4] == losses[1][4]
+
+
+def test_recipes_are_checked(tmp_path: Path) -> None:
+    default = Path(recipe.__file__).with_name("recipes") / "default.toml"
+    text = default.read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text)
+    assert read_recipe(str(mine)).stages == read_recipe("default").stages
+    assert abs(sum(s.share or 0 for s in read_recipe("default").stages) - 1) < 1e-9
+    mine.write_text(text.replace("share = 0.3", "steps = 100").replace("share = 0.2", "steps = 50"))
+    assert [s.steps for s in read_recipe(str(mine)).stages] == [100, 100, 50, 50]
+    for old, new, said in (
+        ("share = 0.2", "share = 0.3", "together 1"),
+        ("share = 0.2", "share = 0.2\nsteps = 5", "not both|together 1"),
+        ("share = 0.2", "steps = 5", "together 1"),
+        ("crop = 256 ", "crop = 100 ", "multiple of 64"),
+        ("batch = 8", "batch = 0", "batch is a whole number"),
+        ("muon = 5e-3", "muon = nan", "muon is a number"),
+        ("muon = 5e-3", "", r"\[intra\] muon is missing"),
+        ("muon = 5e-3", "muon = 5e-3\nmoun = 1", "moun means nothing"),
+        ("[inter-quantised]", "[later]", "later means nothing"),
+        ("minutes = 120", "minutes = ", "no recipe"),
+    ):
+        mine.write_text(text.replace(old, new))
+        with pytest.raises(UsageError, match=said):
+            read_recipe(str(mine))
+    with pytest.raises(MediaError, match="cannot be read"):
+        read_recipe(str(tmp_path / "none.toml"))
+    with pytest.raises(UsageError, match="no recipe 'none'"):
+        read_recipe("none")
+
+
+def test_silence_is_broken(tmp_path: Path) -> None:
+    """While the main thread computes, the phase and the time left are told all the same; the log holds what is new."""
+    told, heard = [], threading.Event()
+
+    def tell(event: str, **fields: Any) -> None:
+        told.append((event, fields))
+        if event == "step":
+            heard.set()
+
+    with Watch(tell, tmp_path / "log", every=0.05) as watch:
+        watch.phase("calibrating", 12.0, stage="intra-quantised")
+        assert heard.wait(60)
+    event, fields = told[1]
+    assert event == "step" and fields["phase"] == "calibrating" and fields["minutes_left"] == 12.0
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    draw(tmp_path / "log", tmp_path / "log.png")  # nothing to draw yet: no error
+    assert (tmp_path / "log.png").exists()

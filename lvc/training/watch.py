@@ -1,0 +1,105 @@
+"""Watching a training: what is said of it, its log and its curves.
+
+`python -m lvc.training.watch OUT.log.jsonl OUT.png` draws the curves at any time (matplotlib, extra `eval`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+Event = Callable[..., object]
+
+
+class Watch:
+    """Passes events on and appends them to a log. Where nothing has been said for `every` seconds, a `step` event says
+    in which phase the training is and how many minutes are left, whatever the main thread is busy with."""
+
+    def __init__(self, tell: Event, log: Path, every: float = 8.0) -> None:
+        self._tell, self._log, self._every = tell, log, every
+        self._phase: dict[str, Any] = {}
+        self._began = self._said = time.monotonic()
+        self._left: float | None = None  # minutes, when it was said last
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lvc-train-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def phase(self, phase: str, left: float | None, **more: Any) -> None:
+        """A phase begins; `left`: minutes until everything is done, as far as the schedule goes by time."""
+        self._phase, self._began = {"phase": phase, **more}, time.monotonic()
+        self._say("stage", left)
+
+    def step(self, left: float | None, **figures: Any) -> None:
+        self._say("step", left, **figures)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Of another event."""
+        with self._lock:
+            self._write({"event": event, **fields})
+
+    def _say(self, event: str, left: float | None, **fields: Any) -> None:
+        with self._lock:
+            self._left, self._said = left, time.monotonic()
+            shown = {} if left is None else {"minutes_left": round(left, 1)}
+            self._write({"event": event, **self._phase, **fields, **shown})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with open(self._log, "a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        self._tell(line["event"], **{k: v for k, v in line.items() if k != "event"})
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every / 4):
+            with self._lock:
+                now = time.monotonic()
+                if now - self._said < self._every:
+                    continue
+                self._said = now
+                line = {**self._phase, "seconds": round(now - self._began, 1)}
+                if self._left is not None:
+                    line["minutes_left"] = round(self._left, 1)
+                self._tell("step", **line)
+
+
+SHOWN = (("loss", "loss"), ("d", "λ · error, bits per sample"), ("bpp", "bits per sample"))
+
+
+def draw(log: Path, out: Path) -> None:
+    """Curves of a log. Raises `ImportError` without matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [r for r in rows if r["event"] == "step" and "loss" in r]
+    stages = list(dict.fromkeys(r["stage"] for r in steps))
+    figure, axes = plt.subplots(1, len(SHOWN), figsize=(5 * len(SHOWN), 4), constrained_layout=True)
+    for axis, (key, title) in zip(axes, SHOWN, strict=True):
+        for stage in stages:
+            mine = [r for r in steps if r["stage"] == stage]
+            axis.plot([r["minutes"] for r in mine], [r[key] for r in mine], label=stage)
+        axis.set_title(title)
+        axis.set_xlabel("minutes of the stage")
+        if key != "loss":
+            axis.set_yscale("log")
+    if stages:
+        axes[0].legend()
+    figure.savefig(out, dpi=90, format="png")
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]), Path(sys.argv[2]))
