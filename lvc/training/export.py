@@ -549,13 +549,12 @@ def predicted_analysis(net: Inter, cal: Calibration) -> p.Program:
     y = analysis(e, x, 1 / 4080, t, "encoder", latent / array(e.delta()), latent, p.DOWN2)
     fine = SIXTEENTH * LARGEST * 16 / FINE_LIMIT  # so that latents end where the network has cut them off
     h = e.gain("fine", y, SIXTEENTH, fine, torch.ones(1, net.m))
-    w, b = e.weights("context_side")
-    side, rows = e.tensor("side", p.S16, 4, len(w)), e.scale["after_side"] / FINE
+    ws, bs = e.weights("context_side")
+    ws = ws.transpose(0, 2, 3, 1).reshape(len(ws), -1)
+    side, units = e.tensor("side", p.S16, 4, len(ws)), e.scale["after_side"] / FINE
     read = [e.whole(c, np.tile(e.scale["context_block"], 4))]
-    e.conv(
-        "side", side, read, w.transpose(0, 2, 3, 1).reshape(len(w), -1), b, rows, p.DOWN2, wide=True, limit=FINE_LIMIT
-    )
-    read = [e.whole(h, np.full(net.m, fine / 4)), e.whole(side, rows)]
+    e.conv("side", side, read, ws, bs, units, p.DOWN2, wide=True, limit=FINE_LIMIT)
+    read = [e.whole(h, np.full(net.m, fine / 4)), e.whole(side, units)]
     e.program.outputs = [y, hyper_analysis(e, read, FINE_LIMIT)]
     return e.program
 
