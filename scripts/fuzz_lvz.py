@@ -63,7 +63,7 @@ def read_strictly(data: bytes) -> None:
 
 def check(data: bytes) -> str | None:
     """What is wrong with how this file is treated; None if all is well."""
-    started = time.monotonic()
+    started = time.process_time()  # of the processor: the machine may be busy
     result = "ok"
     try:
         read_strictly(data)
@@ -86,8 +86,8 @@ def check(data: bytes) -> str | None:
         return f"the second reader raised {type(error).__name__}: {error}"
     if (result == "ok") != (other == "ok"):
         return f"lvc says {result}, the second reader {other}"
-    if time.monotonic() - started > SECONDS_PER_FILE:
-        return f"took {time.monotonic() - started:.1f} s"
+    if time.process_time() - started > SECONDS_PER_FILE:
+        return f"took {time.process_time() - started:.1f} s"
     return None
 
 
