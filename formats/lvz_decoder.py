@@ -14,13 +14,13 @@ Exit codes: as lvz_reader.py has them.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import hashlib
 import json
 import math
 import re
 import sys
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import lvz_reader
@@ -198,7 +198,7 @@ def context(kind, *indices):
     return FIRST[kind] + at
 
 
-@dataclass
+@dataclasses.dataclass
 class Decoded:
     """A frame to predict from. `field` and what follows: of predicted frames."""
 
@@ -206,7 +206,7 @@ class Decoded:
     time: int
     field: list | None = None
     """[rows][columns] of (mode, vector 0, vector 1)."""
-    times: list = field(default_factory=list)
+    times: list = dataclasses.field(default_factory=list)
     flags: tuple | None = None
 
 
