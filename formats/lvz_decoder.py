@@ -54,7 +54,7 @@ def shown(planes, video):
     height, width = video["height"], video["width"]
     sizes = [(height, width), *[((height + 1) // 2, (width + 1) // 2)] * 2]
     out = b""
-    for plane, (rows, columns) in zip(planes, sizes):
+    for plane, (rows, columns) in zip(planes, sizes, strict=False):
         cropped = plane[:rows, :columns]
         if video["bit_depth"] == 8:
             out += np.minimum(255, (cropped + 8) >> 4).astype(np.uint8).tobytes()
@@ -271,6 +271,7 @@ class FieldReader:
 
     def candidates(self, y, x, n):
         """[motion, how often it was offered]."""
+
         def at(b, a):
             return self.motion[b][a] if self.known(b, a) else None
 
@@ -313,7 +314,7 @@ class FieldReader:
         guesses = list(dict.fromkeys(m[1 + r] for m, _ in found if m[0] in (r, 2)))[:2] or [(0, 0)]
         spreads = [0, 0]
         if len(guesses) == 2:
-            apart = [abs(p - q) for p, q in zip(*guesses)]
+            apart = [abs(p - q) for p, q in zip(*guesses, strict=False)]
             spreads = [1 if d <= 2 else 2 if d <= 12 else 3 for d in apart]
         guess = guesses[self.flag("guess", max(spreads))] if len(guesses) == 2 else guesses[0]
         dx = self.difference(0, spreads[0], ("x", spreads[0]))
@@ -407,7 +408,7 @@ def predicted_planes(motion, references):
     prediction, difference = [], []
     which = mode.reshape(-1, 1, 1)
     for i, n in enumerate((8, 4, 4)):
-        w = [windows(r.planes[i], v, n) for r, v in zip(references, vectors)]
+        w = [windows(r.planes[i], v, n) for r, v in zip(references, vectors, strict=False)]
         w0, w1 = w[0], w[-1]
         value = np.where(which == 2, (w0 + w1 + 1) >> 1, np.where(which == 1, w1, w0))
         prediction.append(overlapped(value, rows, columns, n))
@@ -420,6 +421,10 @@ def predicted_planes(motion, references):
 DTYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4"}
 OPS, MODES = ("conv", "depthwise", "block", "gain", "hyper", "code"), ("point", "down2", "up2", "down3")
 TAPS, MOVE = {"point": 1, "down2": 4, "up2": 1, "down3": 9}, {"point": 0, "down2": 1, "up2": -1, "down3": 1}
+LAYER_FIELDS = {
+    "op", "out", "outputs", "mode", "wide", "limit", "step", "leaky", "zero", "high", "add", "zeros", "gate_shift",
+    "sources",
+}  # fmt: skip
 SQUARE = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 0, 1]])
 
 
@@ -497,6 +502,8 @@ def check_program(name, program, arrays, model):
     written, macs = set(program["inputs"]), 0.0
     need(len(written) == len(program["inputs"]), "an input comes twice")
     for i, layer in enumerate(layers):
+        need(LAYER_FIELDS <= layer.keys(), "a layer lacks a field")
+        need(all(type(layer[key]) is int for key in ("limit", "add", "gate_shift")), "a layer's field is no integer")
         layer["parts"] = []
         while f"{name}/{i}/{len(layer['parts'])}/weight" in arrays and len(layer["parts"]) < 5:
             at = f"{name}/{i}/{len(layer['parts'])}/"
@@ -568,7 +575,6 @@ def check_layer(layer, before, program, written, model):
     step = layer["step"] >= 0
     need(not step or (op == "conv" and layer["mode"] == "point" and c % 4 == 0), "a step in a layer without")
     need(channels == (c // 4 if step else c), "outputs do not fit")
-    within(layer["add"], -1, len(tensors) - 1)
     if layer["add"] >= 0:
         need(op in ("conv", "depthwise", "gain") and layer["add"] in written and kind == "s16", "addend")
         need(tensors[layer["add"]][1:] == [kind, scale, channels], "addend")
@@ -633,7 +639,7 @@ class Run:
         self.level, self.stream, self.coded = level, stream, coded
         need(len(self.program["inputs"]) == len(inputs), "a program's inputs")
         self.values = {}
-        for i, x in zip(self.program["inputs"], inputs):
+        for i, x in zip(self.program["inputs"], inputs, strict=False):
             need(x.shape == (*self.size_of(i), self.tensors[i][3]), "a program's inputs")
             self.values[i] = x
 
@@ -742,7 +748,7 @@ class Run:
         rows, columns, quarter = means.shape
         out = self.values.get(layer["out"], np.zeros((rows, columns, 4 * quarter), np.int64)).copy()
         which = quarters(layer["step"], rows, columns)
-        for y, x in zip(*np.nonzero(self.coded)):
+        for y, x in zip(*np.nonzero(self.coded), strict=False):
             symbols = np.array([self.stream.symbol(self.tables, i) for i in indices[y, x].tolist()])
             at = which[y, x] * quarter
             out[y, x, at : at + quarter] = sat16(16 * symbols + means[y, x])
@@ -758,7 +764,7 @@ def quarters(step, rows, columns):
 
 def to_patches(planes, offset):
     parts = []
-    for plane, n in zip(planes, (8, 4, 4)):
+    for plane, n in zip(planes, (8, 4, 4), strict=False):
         rows, columns = plane.shape[0] // n, plane.shape[1] // n
         parts.append(plane.reshape(rows, n, columns, n).transpose(0, 2, 1, 3).reshape(rows, columns, n * n))
     return np.concatenate(parts, -1).astype(np.int64) - offset
@@ -767,7 +773,7 @@ def to_patches(planes, offset):
 def to_planes(patches):
     rows, columns, _ = patches.shape
     planes = []
-    for part, n in zip(np.split(patches, (64, 80), -1), (8, 4, 4)):
+    for part, n in zip(np.split(patches, (64, 80), -1), (8, 4, 4), strict=False):
         planes.append(part.reshape(rows, columns, n, n).transpose(0, 2, 1, 3).reshape(rows * n, columns * n))
     return planes
 
@@ -789,7 +795,7 @@ def decode_key(model, q, part, rows, columns):
     patches = Run(model, "key", [], rows, columns, q, stream, np.ones((rows // 2, columns // 2), bool)).first_output()
     stream.end()
     luma, chroma = model["laps"]
-    planes = [lapped(p, lap) for p, lap in zip(to_planes(patches), (luma, chroma, chroma))]
+    planes = [lapped(p, lap) for p, lap in zip(to_planes(patches), (luma, chroma, chroma), strict=False)]
     return Decoded([np.clip(2040 + ((p + 4) >> 3), 0, 4095) for p in planes], 0)
 
 
@@ -824,12 +830,13 @@ class Decoder:
         """The bytes shown of each frame, in order of display."""
         if key:
             q, part = read_key_payload(clip["payload"])
-            self.anchors, self.contexts = [decode_key(self.model, q, part, self.rows, self.columns)], start_of_contexts()
+            self.anchors = [decode_key(self.model, q, part, self.rows, self.columns)]
+            self.contexts = start_of_contexts()
             frames = [self.anchors[0]]
         else:
             frames = self.predicted(clip["payload"], len(clip["pts"]))
         out = [shown(frame.planes, self.video) for frame in frames]
-        for data, check in zip(out, clip["checks"]):
+        for data, check in zip(out, clip["checks"], strict=False):
             need(folded(zlib.crc32(data), clip["check_bits"]) == check, "a frame has another checksum")
         return out
 
@@ -839,7 +846,7 @@ class Decoder:
         zero = self.anchors[-1].time
         frames = {0: self.anchors[-1]} | ({-1: self.anchors[-2]} if older else {})
         stream, contexts = Stream(parts[0]), self.contexts
-        for i, ((k, place, references), q) in enumerate(zip(steps, qualities)):
+        for i, ((k, place, references), q) in enumerate(zip(steps, qualities, strict=False)):
             if i == 1 and len(parts) == 2:
                 stream.end()
                 stream, contexts = Stream(parts[1]), start_of_contexts()
