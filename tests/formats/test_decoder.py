@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from lvc.codec.shown import shown
 from lvc.engine import motion, nets, planes, rans_reference
 from lvc.engine import program as p
 from lvc.media.types import Frame
+from lvc.models import default_model_path
 
 FORMATS = Path(__file__).resolve().parents[2] / "formats"
 
@@ -207,3 +210,24 @@ def test_the_examples_of_the_document(second: Any) -> None:
     assert second.lapped(plane.astype(np.int64), lap.astype(np.int64))[3].tolist() == expected
     assert planes.lap(plane, lap)[3].tolist() == expected
     assert ", ".join(map(str, expected[4:12])).replace("-", "−") in text
+
+
+def test_the_command(second: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = b"YUV4MPEG2 W33 H21 F25:1 Ip C420jpeg\n"
+    for n in range(4):
+        f = lively(n, 21, 33)
+        raw += b"FRAME\n" + b"".join(a.tobytes() for a in (f.y, f.u, f.v))
+    (tmp_path / "a.y4m").write_bytes(raw)
+    lvc = [sys.executable, "-m", "lvc"]
+    subprocess.run([*lvc, "encode", "a.y4m", "a.lvz"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*lvc, "decode", "a.lvz", "b.y4m"], cwd=tmp_path, check=True, capture_output=True)
+    shown = (tmp_path / "b.y4m").read_bytes().split(b"\n", 1)[1]
+    step = len(shown) // 4
+    expected = [hashlib.md5(shown[n * step + 6 : (n + 1) * step]).hexdigest() for n in range(4)]
+    named = ["--model", str(default_model_path())]
+    assert second.main([str(tmp_path / "a.lvz"), *named]) == 0
+    assert capsys.readouterr().out.split() == expected
+    assert second.main([str(tmp_path / "a.lvz")]) == 5
+    assert second.main([str(tmp_path / "a.lvz"), "--model", str(model_file())]) == 5
+    assert second.main([str(tmp_path / "none.lvz")]) == 3
+    assert capsys.readouterr().out == ""
