@@ -387,7 +387,7 @@ def read_ltnt(data, video):
     return tensors
 
 
-def read_modl(data, model_sha256, base=None):
+def read_modl(data, model_sha256, base=None, take=lambda name, value: None):
     limit(len(data), MAX_MODEL, "MODL size")
     p = Payload(data)
     kind = p.u8()
@@ -401,6 +401,7 @@ def read_modl(data, model_sha256, base=None):
         content = unpack_delta(content, base)
     need(hashlib.sha256(content).hexdigest() == model_sha256, "the model is not the one that HEAD names")
     model["bytes"] = len(content)
+    take("MODL", content)
     return model
 
 
@@ -615,10 +616,11 @@ def read_tail(data):
 # --- sections 4 and 11: the whole file --------------------------------------------------------------------------------
 
 
-def read_file(handle, report=lambda *fields: None, base=None):
+def read_file(handle, report=lambda *fields: None, base=None, take=lambda name, value: None):
     """Checks everything; returns counts. `report(offset, type, description)` is called for every chunk.
 
-    `base`: the bytes of the file that a model in the file builds on.
+    `base`: the bytes of the file that a model in the file builds on. `take` is called with ("MODL", the model's bytes)
+    and ("CLIP", (clip, key)), for lvz_decoder.py.
     """
     file = File(handle)
     signature = file.read(8)
@@ -681,7 +683,7 @@ def read_file(handle, report=lambda *fields: None, base=None):
             report(offset, name, f"{len(tensors['samples'])} tensors of {tensors['element']}")
         elif name == "MODL":
             need(video is not None and not in_records and model is None, "MODL is out of place")
-            model = read_modl(payload, head["model_sha256"], base)
+            model = read_modl(payload, head["model_sha256"], base, take)
             report(offset, name, f"{model['bytes']} bytes" if model["bytes"] is not None else "a delta, not checked")
         elif name == "CLIP":
             group = read_clips(payload, video)
@@ -701,6 +703,7 @@ def read_file(handle, report=lambda *fields: None, base=None):
             for clip in group["clips"]:
                 clips += 1
                 clip_bytes += len(clip["payload"])
+                take("CLIP", (clip, clip["key"]))
                 if video["packing"] == 1:
                     check_latents(clip, video)
                     latents_checked += 1
@@ -780,7 +783,7 @@ def main(arguments):
         for name, value in result["counts"].items():
             print(f"{name}: {value}")
         if result["video"]["packing"] != 1:
-            print("latents: packed with rans or field, which this reader cannot decode; not compared")
+            print("latents: packed with rans (lvz_decoder.py decodes it) or field; not compared")
     return 0
 
 
