@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +52,44 @@ def test_it_never_builds_without_its_engine(compiler: str, said: str, tmp_path: 
     assert done.returncode != 0
     assert said in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.whl"))
+
+
+def test_without_any_compiler_one_sentence_says_so(tmp_path: Path) -> None:
+    """As with `pip install --no-build-isolation`, which fetches no ziglang."""
+    shutil.copytree(ROOT, tmp_path / "lvc", ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.so"))
+    code = "import sys; sys.modules['ziglang'] = None; from hatchling.cli import hatchling; hatchling()"
+    build = [sys.executable, "-c", code, "build", "-t", "wheel", "-d", str(tmp_path)]
+    env = {key: value for key, value in os.environ.items() if key != "CC"} | {"PATH": str(tmp_path)}
+    done = subprocess.run(build, cwd=tmp_path / "lvc", env=env, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "lvc needs a C compiler to be built" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # ziglang's first build makes a libc too
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="runs what is made for Linux")
+def test_a_cross_compiled_wheel_runs_in_a_clean_environment(carphone: Path, tmp_path: Path) -> None:
+    """As scripts/build_wheels makes it; beside the wheel the environment has only what lvc depends on."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("LVC_", "PYTHON"))}
+    subprocess.run(build, cwd=ROOT, env=env | {"LVC_WHEEL": "linux-x86_64"}, check=True, capture_output=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    assert wheel.name.endswith("-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    site = next(venv.glob("lib/python3*/site-packages"))
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(site)
+    (site / "dependencies.pth").write_text(f"{Path(numpy.__file__).parents[1]}\n")
+    for arguments in (["encode", str(carphone), "a.lvz", "--duration", "0.2"], ["decode", "a.lvz", "a.y4m"]):
+        command = [venv / "bin" / "python", "-m", "lvc", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    code = "from lvc.engine import library; print(library.LIBRARY, library.chosen())"
+    done = subprocess.run([venv / "bin" / "python", "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    where, engine = done.stdout.split()
+    assert where.startswith(str(venv)) and engine != "numpy"
 
 
 def test_it_encodes_without_the_checkout(installed: Path, carphone: Path, tmp_path: Path) -> None:
