@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,17 @@ def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
     assert names(fake.folder) == []
 
 
+@pytest.fixture
+def not_ignored(number: int) -> Iterator[None]:
+    """Under nohup and in a shell's background the tests start with the signal ignored, and processes of theirs would too."""
+    before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, command: str, number: int) -> None:

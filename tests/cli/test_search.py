@@ -63,7 +63,7 @@ def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:
     assert done.code == 3  # d.mp4 again: without --db nothing is remembered
     groups = [e for e in done.events if e["event"] == "group"]
     assert [[Path(p).name for p in g["paths"]] for g in groups] == [["a.mp4", "b.lvz", "c.lvz"]]
-    assert "1 groups in 3 files" in lvc("search", "duplicates", "--db", "db").text
+    assert "1 group in 3 files" in lvc("search", "duplicates", "--db", "db").text
     hits = lvc("search", "similar", "videos/a.mp4", "--db", "db", "--json").events
     assert [Path(e["path"]).name for e in hits if e["event"] == "hit"] == ["b.lvz", "c.lvz"]
 
