@@ -116,7 +116,7 @@ def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
 
 @pytest.fixture
 def not_ignored(number: int) -> Iterator[None]:
-    """Under nohup and in a shell's background the tests start with the signal ignored, and processes of theirs would too."""
+    """Under nohup and in the background of a shell, signals are ignored, by processes that tests start too."""
     before = signal.getsignal(number)
     if before is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
