@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,9 +31,7 @@ from .pyramid import CHAIN, OLDER, PYRAMID, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
 
-AHEAD = 6
-"""Frames that the look-ahead may be before the coder."""
-LARGE = 1 << 21
+LARGE = 1_500_000
 """Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
 SHORT, LIVELY = 16, 0.17
 """Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
@@ -59,10 +56,27 @@ class EncodedClip:
 
 @dataclass
 class _Group:
-    """Frames of a clip: their times, and planes in 12 bits."""
+    """Frames of a clip."""
 
     key: bool
-    frames: list[tuple[Frame, Planes]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+
+
+class _Sources(Sequence[Planes]):
+    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory."""
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, i: Any) -> Any:
+        return _padded(self._frames[i])
+
+
+def _padded(frame: Frame) -> Planes:
+    return padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
 
 
 def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
@@ -71,16 +85,14 @@ def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, tic
     look, group, change = LookAhead(), _Group(False), 0.0
     key_pts: int | None = None
     for frame in frames:
-        planes = padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
-        missed, flat = look.see(planes[0])
-        item = Frame(_NOTHING, _NOTHING, _NOTHING, frame.pts, frame.duration), planes
+        missed, flat = look.see(_padded(frame)[0])
         if key_pts is None or frame.pts - key_pts >= ticks or look.cut(missed, flat):
             if group.frames:
                 yield group
-            yield _Group(True, [item])
+            yield _Group(True, [frame])
             key_pts, group, change = frame.pts, _Group(False), 0.0
             continue
-        group.frames.append(item)
+        group.frames.append(frame)
         change += missed / max(flat, 0.5)
         count = len(group.frames)
         if count == length or (count == SHORT < length and change > LIVELY * SHORT):
@@ -106,24 +118,31 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
-    with (
-        ThreadPoolExecutor(workers, "lvc-encode") as pool,
-        ReadAhead(_grouped(frames, settings, length, settings.gop / tick), 2) as groups,
-    ):
-        waiting: deque[Future[EncodedClip]] = deque()
-        with _abandoned(waiting):
+    source = _grouped(frames, settings, length, settings.gop / tick)
+    with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
+
+        def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                waiting.append(
-                    pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
-                )
-                while waiting and (steered or len(waiting) > workers or waiting[0].done()):
-                    clip = waiting.popleft().result()
-                    control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
-                    yield clip
-            while waiting:
-                yield waiting.popleft().result()
+                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+
+        # what is steered by what came of a clip begins the next one afterwards
+        with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
+            for future in futures:
+                clip = future.result()
+                control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
+                yield clip
+
+
+@contextlib.contextmanager
+def _workers(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads; work that has not begun when the caller leaves is not begun."""
+    pool = ThreadPoolExecutor(count, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begun(
@@ -138,7 +157,7 @@ def _begun(
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
-    sources = [planes for _, planes in group.frames]
+    sources = _Sources(group.frames)
 
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
@@ -160,7 +179,7 @@ def _begun(
         head = layout.ClipHead(structure, tuple(qualities))
         rest = encoder.anchors(sources, head, done)
         between = lambda: rest(done)  # noqa: E731
-    times = [time for time, _ in group.frames]
+    times = [(f.pts, f.duration) for f in group.frames]
 
     def work() -> EncodedClip:
         payload, crc = between(), None
@@ -168,20 +187,10 @@ def _begun(
             kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
             frames = [FrameLatents(kind, q, k) for q, k in zip(qualities, kept, strict=True)]
             payload, crc = pack_zstd(frames, geometry, structure=structure), latents_crc(frames, geometry)
-        pts, durations = [t.pts for t in times], [t.duration for t in times]
+        pts, durations = [t for t, _ in times], [d for _, d in times]
         return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
 
     return work
-
-
-@contextlib.contextmanager
-def _abandoned(waiting: deque[Future[Any]]) -> Iterator[None]:
-    """Work that has not begun when the caller leaves is not begun."""
-    try:
-        yield
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _psnr(source: Planes, coded: Planes) -> float:
@@ -190,9 +199,6 @@ def _psnr(source: Planes, coded: Planes) -> float:
     errors = [float(((a.astype(np.float32) - b) ** 2).mean()) for a, b in pairs]
     y, u, v = (min(60.0, 10 * math.log10(4080**2 / max(e, 1e-3))) for e in errors)
     return (6 * y + u + v) / 8
-
-
-_NOTHING = np.zeros((0, 0), np.uint8)
 
 
 def decode(
@@ -213,16 +219,16 @@ def decode(
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
     workers = threads or usable_cores()
-    with ThreadPoolExecutor(workers, "lvc-decode") as pool:
-        waiting: deque[Future[list[Frame]]] = deque()
-        with _abandoned(waiting):
+    with _workers(workers, "lvc-decode") as pool:
+
+        def begun() -> Iterator[Future[list[Frame]]]:
             for clip in clips:
                 geometry.check_clip(len(clip.pts), limits)
-                waiting.append(pool.submit(_decoding(decoder, clip, video, limits, wanted)))
-                while waiting and (len(waiting) > workers or waiting[0].done()):
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
+                yield pool.submit(_decoding(decoder, clip, video, limits, wanted))
+
+        with ReadAhead(begun(), workers) as futures:
+            for future in futures:
+                yield from future.result()
 
 
 def _decoding(

@@ -35,7 +35,6 @@ def matrix(
     target = np.atleast_2d(bias).astype(np.float64) / out
     peak = np.maximum(np.abs(ratio).max(1), 1e-30)
     shift = np.minimum(np.floor(np.log2(most / peak)), p.MAX_SHIFT).astype(np.int64)
-    shift[peak <= 4 * most] = np.maximum(shift[peak <= 4 * most], 0)  # largest weights are cut, as training cuts them
     while True:
         if (shift < 0).any():
             raise ValueError("the scales of a layer leave no room for its sums")

@@ -25,7 +25,7 @@ from torch import nn
 
 from ..engine import program as p
 from ..engine import quantise as q
-from .networks import KINDS, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping
+from .networks import KINDS, LARGEST, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping
 from .quantise import ENCODER, LINEAR_LIMIT, Calibration, load, units
 
 LEVELS = 128
@@ -34,6 +34,10 @@ EIGHTH = 1 / 4080 / 8
 SIXTEENTH = 1 / 16
 CONTEXT_LIMIT = 2047
 """12-bit samples around 2040; differences clamped to ±4 quarter steps have the same range."""
+
+FINE, FINE_LIMIT = 32, 8191
+"""Parts of a 7-bit unit that 16-bit layers of the encoder compute with, and how far they read: twice as far as
+7 bits, and more."""
 
 Array = np.ndarray[Any, Any]
 Read = tuple[p.Source, list[tuple[float, int]], Array]
@@ -107,6 +111,10 @@ class Exporter:
         """As `source`, of channels in the order of latents."""
         source, columns, offset = self.source(tensor, act, unit)
         return source, [columns[c] for c in self.channels], offset[self.channels]
+
+    def whole(self, tensor: int, unit: Array) -> Read:
+        """A 16-bit tensor of `unit` as a 16-bit layer reads it."""
+        return p.Source(tensor), [(float(u), 0) for u in unit], np.zeros(len(unit))
 
     def as_is(self, tensor: int, act: str) -> Read:
         """A 7-bit tensor that `act` made."""
@@ -360,8 +368,8 @@ def key(net: Intra, cal: Calibration) -> p.Program:
     return e.program
 
 
-def context(e: Exporter, net: Inter, w: int, d: int) -> tuple[int, int]:
-    """What the prediction and the difference say: features at 1/8, and at 1/16 those of the entropy model."""
+def context(e: Exporter, net: Inter, w: int, d: int) -> int:
+    """What the prediction and the difference say: features at 1/8."""
     d_unit = 4 / CONTEXT_LIMIT
     d = e.gain("difference_gain", d, 1 / 4080, d_unit, 1 / (4 * e.delta()))
     (wa, ba), (wd, bd) = e.weights("context_in"), e.weights("context_d")
@@ -378,7 +386,11 @@ def context(e: Exporter, net: Inter, w: int, d: int) -> tuple[int, int]:
         limit=CONTEXT_LIMIT,
     )
     t = e.gain("context_gain", t, e.scale["wide_context"], e.scale["context_block"], e.gains(net.context_gain))
-    c = e.block("context_block", t, "context_block")
+    return e.block("context_block", t, "context_block")
+
+
+def entropy_side(e: Exporter, c: int) -> int:
+    """Of the context, what the entropy model sees, at 1/16."""
     ws, bs = e.weights("context_side")
     source, columns, offset = e.source(c, "read_side", e.scale["context_block"])
     side = e.tensor("side", p.U7, 4, len(ws))
@@ -392,14 +404,15 @@ def context(e: Exporter, net: Inter, w: int, d: int) -> tuple[int, int]:
         p.DOWN2,
         zero=e.zero["after_side"],
     )
-    return c, side
+    return side
 
 
 def predicted(net: Inter, cal: Calibration) -> p.Program:
     e = Exporter(net, cal, KINDS)
     w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
     flags = e.input("coded", p.U7, 4, 1)
-    c, side = context(e, net, w, d)
+    c = context(e, net, w, d)
+    side = entropy_side(e, c)
     with torch.no_grad():
         z = e.hyper(net.hyper_scale[e.place])
         offset = net.entropy_kind[e.place]
@@ -441,8 +454,9 @@ def predicted(net: Inter, cal: Calibration) -> p.Program:
     return e.program
 
 
-def hyper_analysis(e: Exporter, read: list[Read]) -> int:
-    """Hyper-latents. The first that is read are the latents, in their order."""
+def hyper_analysis(e: Exporter, read: list[Read], limit: int) -> int:
+    """Hyper-latents. The first that is read are the latents, in their order. In 16 bits: with 7, a third of the
+    hyper-latents are others, which cost key frames of `val` 1 to 18 % of their bits."""
     net = e.net.hyper_encoder
     convs = [k for k, layer in enumerate(net) if isinstance(layer, nn.Conv2d)]
     out, scale = -1, 4
@@ -453,19 +467,16 @@ def hyper_analysis(e: Exporter, read: list[Read]) -> int:
             w = np.concatenate([w[:, e.channels], w[:, len(e.channels) :]], 1)
         taps = w.shape[2] * w.shape[3]
         ends = np.cumsum([0, *(len(columns) for _, columns, _ in read)])
-        columns = [w[:, a:z].transpose(0, 2, 3, 1).reshape(len(w), -1) for a, z in itertools.pairwise(ends)]
+        joined = np.concatenate(
+            [w[:, a:z].transpose(0, 2, 3, 1).reshape(len(w), -1) for a, z in itertools.pairwise(ends)], 1
+        )
         read = [(source, units * taps, np.tile(offset, taps)) for source, units, offset in read]
         mode, scale = (p.DOWN3, scale + 1) if taps == 9 else (p.POINT, scale)
-        if k == convs[-1]:
-            out = e.tensor("z", p.S16, scale, len(w))
-            e.conv("z", out, read, np.concatenate(columns, 1), b, np.ones(len(w)), mode)
-        else:
-            act = f"hyper_encoder.{k + 1}"
-            out = e.tensor(act, p.U7, scale, len(w))
-            more = {"leaky": True, "zero": e.zero[act]}
-            joined = np.concatenate(columns, 1)
-            e.conv(act, out, read, joined, b, e.coarse_enough(act, joined, read), mode, **more)
-            read = [e.as_is(out, act)]
+        act = "z" if k == convs[-1] else f"hyper_encoder.{k + 1}"
+        rows = np.ones(len(w)) if k == convs[-1] else e.scale[act] / FINE
+        out = e.tensor(act, p.S16, scale, len(w))
+        e.conv(act, out, read, joined, b, rows, mode, leaky=k != convs[-1], wide=True, limit=limit)
+        read, limit = [e.whole(out, rows)], FINE_LIMIT
     return out
 
 
@@ -514,8 +525,7 @@ def key_analysis(net: Intra, cal: Calibration) -> p.Program:
     t = e.blocks("encoder16", t)
     latent = array(e.gains(net.latent_gain))
     y = analysis(e, x, EIGHTH, t, "encoder16", latent / array(e.delta()), latent, p.POINT)
-    h = e.ordered(y, "read_hyper", np.full(net.m, SIXTEENTH / 4))
-    e.program.outputs = [y, hyper_analysis(e, [h])]
+    e.program.outputs = [y, hyper_analysis(e, [e.whole(y, np.full(net.m, SIXTEENTH / 4))], int(LARGEST * 2 * 16))]
     return e.program
 
 
@@ -525,7 +535,7 @@ def predicted_analysis(net: Inter, cal: Calibration) -> p.Program:
     e = Exporter(net, cal, KINDS)
     w, d = e.input("prediction", p.S16, 3, PATCH), e.input("difference", p.S16, 3, PATCH)
     x = e.input("residual", p.S16, 3, PATCH)
-    c, side = context(e, net, w, d)
+    c = context(e, net, w, d)
     unit = 4 / CONTEXT_LIMIT
     steps = e.gain("residual_gain", x, 1 / 4080, unit, 1 / (4 * e.delta()))
     wi, bi = e.weights("encoder_in")
@@ -537,8 +547,15 @@ def predicted_analysis(net: Inter, cal: Calibration) -> p.Program:
     t = e.blocks("encoder", t)
     latent = array(e.gains(net.latent_gain))
     y = analysis(e, x, 1 / 4080, t, "encoder", latent / array(e.delta()), latent, p.DOWN2)
-    h = e.ordered(y, "read_hyper", np.full(net.m, SIXTEENTH / 4))
-    e.program.outputs = [y, hyper_analysis(e, [h, e.as_is(side, "after_side")])]
+    fine = SIXTEENTH * LARGEST * 16 / FINE_LIMIT  # so that latents end where the network has cut them off
+    h = e.gain("fine", y, SIXTEENTH, fine, torch.ones(1, net.m))
+    ws, bs = e.weights("context_side")
+    ws = ws.transpose(0, 2, 3, 1).reshape(len(ws), -1)
+    side, units = e.tensor("side", p.S16, 4, len(ws)), e.scale["after_side"] / FINE
+    read = [e.whole(c, np.tile(e.scale["context_block"], 4))]
+    e.conv("side", side, read, ws, bs, units, p.DOWN2, wide=True, limit=FINE_LIMIT)
+    read = [e.whole(h, np.full(net.m, fine / 4)), e.whole(side, units)]
+    e.program.outputs = [y, hyper_analysis(e, read, FINE_LIMIT)]
     return e.program
 
 

@@ -21,7 +21,7 @@ set -f # the patterns are of files in val, not of those here
 for pattern in ${CLIPS:-*}; do
     set +f
     for clip in "$val"/$pattern; do
-        set -- "$@" "$clip"
+        [ -d "$clip" ] || set -- "$@" "$clip"
     done
 done
 status=0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lvc.engine import nets, planes, reference
@@ -30,6 +31,17 @@ def lively(net: nn.Module) -> None:
         net.entropy.base.fill_(24.0)  # type: ignore[union-attr, operator]
 
 
+def hyper(net: nn.Module, h: torch.Tensor) -> np.ndarray:
+    """Hyper-latents in floats [h,w,Z]. Borders as in the engine, where the edge goes on; in training zeros lie there."""
+    for layer in net.hyper_encoder:  # type: ignore[union-attr]
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            h = F.pad(h, (1, 1, 1, 1), mode="replicate")
+            h = F.conv2d(h, layer.weight, layer.bias, 2)
+        else:
+            h = layer(h)
+    return h[0].permute(1, 2, 0).numpy()
+
+
 def picture(seed: int) -> torch.Tensor:
     """Smooth patches with an edge."""
     rng = np.random.default_rng(seed)
@@ -47,6 +59,15 @@ def named(net: nn.Module, module: nn.Module) -> str:
 def engine_order(x: torch.Tensor) -> np.ndarray:
     """[1,M,h,w] → [h,w,M] by quarters."""
     return x[0].permute(1, 2, 0).numpy()[:, :, export.quarters(x.shape[1])]
+
+
+def analysed(model: p.Model, name: str, inputs: list[np.ndarray], place: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Latents in steps and hyper-latents, the same in C and numpy."""
+    level = LEVEL + place * export.LEVELS
+    out = nets.Network(model, name).run(inputs, SIZE, level)
+    slow = reference.Run(model, name, inputs, SIZE, level).run()
+    assert all(np.array_equal(a, b) for a, b in zip(out, slow, strict=True))
+    return out[0] / 16, out[1]
 
 
 def both(model: p.Model, name: str, inputs: list[np.ndarray], **given: np.ndarray) -> tuple[list[np.ndarray], bytes]:
@@ -69,6 +90,8 @@ def test_key_frames() -> None:
     net = floats.Intra(32, 48, 32, 8, 24, (1, 1), (1, 1)).eval()
     floats.pca_start(net, torch.cat([floats.blocks(picture(k)) for k in range(3)]), 12.0)
     lively(net)
+    with torch.no_grad():
+        net.hyper_encoder[-1].weight.mul_(20)  # pca_start made it small
     level = torch.tensor([12.0])
     samples = quantise.Samples(net)
     with torch.no_grad():
@@ -81,7 +104,12 @@ def test_key_frames() -> None:
         z = torch.floor(net.hyper_analysis(y) + 0.5)
         q, mu, index = net.entropy(y, net.features(z, (6, 8)), level)
         patches = net.synthesis(q + mu, level)
+        raw = hyper(net, y.clamp(-32, 32) / 4)
     model = export.model((net, cal), None)
+    eighths = np.rint(picture(1)[0].permute(1, 2, 0).numpy() * 4080 * 8).astype(np.int16)
+    latents, hypers = analysed(model, "key_analysis", [eighths])
+    assert np.sqrt(np.mean((latents - engine_order(y)) ** 2)) < 0.05
+    assert np.sqrt(np.mean((hypers - raw) ** 2)) < 0.4 and raw.std() > 1  # 0.29 of it is the rounding
     given = {"y": (engine_order(y) * 16).astype(np.int16), "z": z[0].permute(1, 2, 0).numpy().astype(np.int16)}
     (got, values), data = both(model, "key", [], **given)
     assert np.mean(np.abs(values - 16 * engine_order(q + mu)) <= 2) > 0.97
@@ -137,7 +165,12 @@ def test_predicted_frames(place: int) -> None:
         q, mu, _ = net.entropy(y, torch.cat([h, side, keep], 1), level, keep, offset)
         n = (q + mu) * keep
         residual = net.synthesis(n, c, level, kind)
+        raw = hyper(net, torch.cat([y.clamp(-16, 16) / 4, side], 1))
     model = export.model(None, (net, cal))
+    patches = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d, x - w)]
+    latents, hypers = analysed(model, "predicted_analysis", patches, place)
+    assert np.sqrt(np.mean((latents - engine_order(y)) ** 2)) < 0.05
+    assert np.sqrt(np.mean((hypers - raw) ** 2)) < 0.4 and raw.std() > 1  # 0.29 of it is the rounding
     coded = keep[0, 0].numpy().astype(np.uint8)
     inputs: list[np.ndarray] = [np.rint(v[0].permute(1, 2, 0).numpy() * 4080).astype(np.int16) for v in (w, d)] + [
         coded[..., None] * 127

@@ -114,6 +114,14 @@ def no_tables(m: p.Model) -> None:
     m.tables = None
 
 
+def laps(luma: object = None, chroma: object = None) -> Callable[[p.Model], None]:
+    def apply(m: p.Model) -> None:
+        right = [np.round(np.eye(n) * 16384).astype(np.int16) for n in (16, 8)]
+        m.laps = tuple(b if a is None else a for a, b in zip((luma, chroma), right, strict=True))  # type: ignore[assignment]
+
+    return apply
+
+
 def index_out_of_tables(m: p.Model) -> None:
     of(m, p.CONV, high=63).high = 64
 
@@ -154,6 +162,10 @@ BAD: dict[str, Callable[[p.Model], object]] = {
     "gain missing": set_field(p.GAIN, gain=None),
     "gain shift": set_field(p.GAIN, gain_shift=np.array([25, 0, 0], np.uint8)),
     "gain of other levels": set_field(p.GAIN, gain=np.zeros((2, 8), np.int16)),
+    "lap of another shape": laps(np.zeros((8, 8), np.int16)),
+    "lap of another type": laps(chroma=np.zeros((8, 8), np.int32)),
+    "lap that could overflow": laps(np.full((16, 16), 4096, np.int16)),
+    "a gain that adds another shape": set_field(p.GAIN, add=0),
     "hyper tables": set_field(p.HYPER, tables=np.full((1, 20), 64, np.uint8)),
     "tensor kind": lambda m: tensor(m, 3, kind="f32"),
     "tensor scale": lambda m: tensor(m, 3, scale=2),
