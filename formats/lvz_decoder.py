@@ -822,7 +822,14 @@ class Decoder:
 
     def __init__(self, model, video):
         need(model["levels"] == 768 and model["tables"] and model["laps"], "a model of no video codec")
-        need({"key", "predicted"} <= set(model["programs"]), "a model of no video codec")
+        for name, inputs in (("key", []), ("predicted", [["s16", 3, 96], ["s16", 3, 96], ["u7", 4, 1]])):
+            need(name in model["programs"], "a model of no video codec")
+            program = model["programs"][name]
+            tensors = [t[1:] for t in program["tensors"]]
+            need([tensors[i] for i in program["inputs"]] == inputs, f"inputs of `{name}`")
+            outputs = [tensors[i] for i in program["outputs"]]
+            need(len(outputs) == 2 and outputs[0] == ["s16", 3, 96], f"outputs of `{name}`")
+            need(outputs[1][:2] == ["s16", 4], f"outputs of `{name}`")
         self.model, self.video, self.anchors = model, video, []
         self.rows, self.columns = ((n + 15) // 16 * 2 for n in (video["height"], video["width"]))
 
