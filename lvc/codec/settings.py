@@ -18,7 +18,7 @@ class Effort(NamedTuple):
     reach: int = 0
 
 
-EFFORTS = (*[Effort(0)] * 2, *[Effort(1, 2)] * 3, *[Effort(1, 4)] * 2, *[Effort(2, 4)] * 3)
+EFFORTS = (*[Effort(0, 2)] * 2, *[Effort(1, 4)] * 5, *[Effort(2, 4)] * 3)
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 
