@@ -11,7 +11,7 @@
     ├── RegressionError          8  quality or size got worse than a baseline
     └── LossError                9  something would be lost, and --strict forbids that
 
-`exit_code` is the process exit status documented in the README; 130 is an interrupt.
+`exit_code` is the process exit status documented in docs/reference.md; 130 is an interrupt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the file-level jobs give back: `fields()` for machines (the README's JSON schema), `str()` for people."""
+"""What the file-level jobs give back: `fields()` for machines (docs/json.md), `str()` for people."""
 
 from __future__ import annotations
 
