@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "live": set(),
     "jobs": {"ray"},
     "training": {"torch", "numpy", "safetensors", "av", "matplotlib"},
-    "evaluation": {"torch", "numpy", "av", "rich", "matplotlib"},
+    "evaluation": {"torch", "numpy", "av", "rich"},
     "cli": {"typer", "rich"},
     "__init__": set(),
     "__main__": set(),

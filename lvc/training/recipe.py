@@ -79,7 +79,7 @@ def train(settings: TrainSettings, tell: Event) -> None:
         try:
             draw(log, curves)
         except ImportError:
-            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[eval]'")
+            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[plot]'")
         watch.tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
 
 
