@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes docs/benchmarks.md and its curves from what `lvc eval --json` printed; needs lvc[plot].
 
-    lvc eval CLIPS… --qualities 15,35,55,75 --anchors x264:medium@17/23/29/35,… --threads 1 --resume --json > eval.jsonl
-    scripts/benchmarks_page.py eval.jsonl --machine "2 cores of an Intel Xeon, loaded" --date 2026-11-29
+lvc eval CLIPS… --qualities 15,35,55,75 --anchors x264:medium@17/23/29/35,… --threads 1 --resume --json > eval.jsonl
+scripts/benchmarks_page.py eval.jsonl --machine "2 cores of an Intel Xeon, loaded" --date 2026-11-29
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ def rates(verdicts: list[dict[str, Any]]) -> str:
     clips = list(dict.fromkeys(v["clip"] for v in verdicts))
     found = {(v["clip"], v["anchor"], v["metric"]): v for v in verdicts}
     rows = [
-        [clip, *(signed((v := found[clip, a, CURVE])["bd_rate"], v["note"]) for a in anchors)]
+        [clip, *(signed(found[clip, a, CURVE]["bd_rate"], found[clip, a, CURVE]["note"]) for a in anchors)]
         for clip in clips
-    ]  # fmt: skip
+    ]
     for metric, name in METRICS.items():
         means = []
         for a in anchors:
-            values = [v["bd_rate"] for c in clips if (v := found.get((c, a, metric))) and v["bd_rate"] is not None]
+            known = [found[c, a, metric]["bd_rate"] for c in clips if (c, a, metric) in found]
+            values = [value for value in known if value is not None]
             means.append(f"{signed(statistics.fmean(values))} ({len(values)})" if values else "–")
         rows.append([f"**mean, {name}**", *means])
     return table([f"BD-rate, {METRICS[CURVE]}", *(f"{a.replace(':', ' ')}" for a in anchors)], rows)
@@ -84,32 +85,42 @@ def speeds(points: list[dict[str, Any]]) -> str:
 def page(events: list[dict[str, Any]], machine: str, date: str) -> str:
     points = [e for e in events if e["event"] == "point" and not e.get("error")]
     done = next(e for e in events if e["event"] == "done")
+    clips, frames = len({p["clip"] for p in points}), max(p["frames"] for p in points)
     width, height = max((p["width"], p["height"]) for p in points)
     model = next(p["model"] for p in points if p["codec"] == "lvc")
-    versions = ", ".join(f"{name} {value}" for name, value in done["versions"].items())
+    versions = {name.partition("@")[0]: value for name, value in done["versions"].items()}
     return f"""# Benchmarks
 
 <!-- made by scripts/benchmarks_page.py; do not edit -->
 
-Measured on {date} with `lvc eval` ([how it measures](evaluation.md)): {len({p["clip"] for p in points})} clips of `val`, up to {width}×{height},
-{max(p["frames"] for p in points)} frames each, {done["threads"]} thread; model {model}. Machine: {machine}. {versions}.
-The [model card](../checkpoints/default.md) has BD-rates of all ten clips; `lvc eval` here counts every byte of the `.lvz`, the container included.
+Measured with `lvc eval`, which [counts every byte](evaluation.md) of the `.lvz`, container included. The
+[model card](../checkpoints/default.md) has the BD-rates of all ten clips of `val`.
+
+| | |
+|---|---|
+| date | {date} |
+| machine | {machine} |
+| clips | {clips}, at most {width}×{height}, first {frames} frames |
+| threads | {done["threads"]} |
+| model | {model} |
+| versions | {", ".join(f"{name}: {value}" for name, value in versions.items())} |
 
 ![Rate–distortion curves](benchmarks.svg)
 
 ## Size at equal quality
 
-lvc's bits in excess of each encoder's (negative: lvc is smaller), in brackets how many clips have a figure.
+How many more bits lvc needs than each encoder; negative: fewer. In brackets: how many clips have a figure.
 
 {rates([e for e in events if e["event"] == "verdict"])}
 ## Speed
 
-Processor time a frame, start of the process included ({max(p["frames"] for p in points)} frames), which makes short runs of lvc look slow. Other work on the machine raises these figures.
+Processor time a frame, the median of all points. It includes the start of the process, which weighs heavily in
+{frames} frames, and grows when other work shares the machine's caches.
 
 {speeds(points)}
 ## Make it yourself
 
-```sh
+```text
 lvc eval CLIPS… {shlex.join(settings(done, points))} --json > eval.jsonl
 scripts/benchmarks_page.py eval.jsonl --machine "…" --date {date}
 ```
