@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,26 +13,16 @@ from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
 import typer
-from typer.core import TyperCommand
 
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
+from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.engine.library import chosen
 from lvc.errors import LvcError
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
-
-
-class Command(TyperCommand):
-    """Usage as people write it: `IN… [OUT]`, without braces around it."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [
-            re.sub(r"[{[]([^{}]*…[^{}]*)[]}](\.\.\.)?", r"\1", piece) for piece in super().collect_usage_pieces(ctx)
-        ]
-
 
 app = typer.Typer(
     name="lvc",
@@ -79,7 +68,7 @@ app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.inter
 
 
 HELP = """
-Show the help of lvc, or of a command.
+Show the help of lvc or of a command.
 
 \b
 Examples:
@@ -93,7 +82,9 @@ Examples:
 @app.command("help", cls=Command, help=HELP)
 def help_(
     context: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Its name; of a group two.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="A command, such as encode or search query.")
+    ] = None,
 ) -> None:
     above = context.parent
     if above is None:
@@ -102,7 +93,7 @@ def help_(
     for word in words or []:
         inner = getattr(command, "commands", {}).get(word)
         if inner is None:
-            raise typer.BadParameter(f"there is no command {word!r}; lvc help lists them")
+            raise typer.BadParameter(f"no such command: {word!r}; lvc help lists them")
         command, above = inner, command.context_class(inner, info_name=word, parent=above)
     typer.echo(command.get_help(above))
 

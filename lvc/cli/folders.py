@@ -25,20 +25,26 @@ if TYPE_CHECKING:
 
 OutputDir = Annotated[
     str | None,
-    typer.Option("--output-dir", metavar="FOLDER", help="Where outputs go; of a folder, in the same tree."),
+    typer.Option("--output-dir", metavar="FOLDER", help="Where to write the outputs; the tree of a folder is kept."),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of many: files at the same time.")
+    int | None,
+    typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Several files: how many at the same time."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Of many: skip what is done, whole and made in the same way.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; of one file: how large, how long.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Several files: skip outputs that are complete and made with the same settings."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; for one file, predict its size and time.")
+]
 Engine = Annotated[
-    str, typer.Option(metavar="local|ray", help="Of many: workers of this machine, or of a Ray cluster.")
+    str, typer.Option(metavar="local|ray", help="Several files: run on this machine, or on a Ray cluster.")
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; by default it is looked for.")
+    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster. Default: found automatically.")
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Of a folder: go on with what arrives in it, until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Folder: keep processing files that arrive in it, until Ctrl-C.")]
 
 
 def is_folder(source: str, output_dir: str | None = None) -> bool:
@@ -72,11 +78,11 @@ class HowToRun:
         if self.resume and self.force:
             raise UsageError("--resume and --force contradict each other — leave one out")
         if self.watch and (self.dry_run or self.force):
-            raise UsageError("--watch goes with neither --dry-run nor --force — leave one out")
+            raise UsageError("--watch cannot be combined with --dry-run or --force — leave one out")
         if self.engine not in ("local", "ray"):
             raise UsageError(f"--engine {self.engine} is unknown — use local or ray")
         if self.address is not None and self.engine != "ray":
-            raise UsageError("--address is that of a Ray cluster — add --engine ray")
+            raise UsageError("--address names a Ray cluster — add --engine ray")
 
     def place(self, name: str) -> str:
         """Where workers find it: elsewhere another folder is the current one."""
@@ -93,7 +99,7 @@ class HowToRun:
         }  # fmt: skip
         for name, value in given.items():
             if value:
-                raise UsageError(f"--{name} is for a folder, or for several files — leave it out")
+                raise UsageError(f"--{name} is for a folder or several files — leave it out")
 
 
 def run_folder(
@@ -116,10 +122,10 @@ def run_folder(
     from lvc.jobs.watch import Watcher
 
     if output is not None:
-        raise UsageError("is a folder — name that of its outputs with --output-dir")
+        raise UsageError("is a folder — name the folder for the outputs with --output-dir")
     how.check()
     if output_dir is None and command != "verify":
-        raise UsageError("is a folder — say where its outputs go with --output-dir")
+        raise UsageError("is a folder — name the folder for the outputs with --output-dir")
     root = how.place(root)
     target = how.place(output_dir) if output_dir is not None else root
 
@@ -132,7 +138,7 @@ def run_folder(
     found = tree.Tree([], 0) if how.watch else tree.find(root, command, None if command == "verify" else target)
     tasks = plan(found.files)
     if command == "verify" and not tasks:
-        raise MediaError("holds no .lvz, so that nothing was checked — is it the right folder?")
+        raise MediaError("contains no .lvz file, so nothing was checked — is it the right folder?")
     _run(report, root, Job(command, settings, how.resume or how.watch, how.force, how.dry_run), how, tasks,
          others=found.others, output_dir=target, arrivals=arrivals)  # fmt: skip
 
@@ -152,7 +158,7 @@ def run_files(
     if how.watch:
         raise UsageError("--watch is for a folder — leave it out, or name one")
     if command != "verify" and STREAM in targets:
-        raise UsageError("standard output takes one file — leave out -")
+        raise UsageError("standard output can take only one file — leave out -")
     sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
     tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
     _run(report, counted(len(tasks), "file"), Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
@@ -207,7 +213,8 @@ def _run(
     except KeyboardInterrupt:
         if job.command != "verify" and not how.watch:
             report.notice(
-                f"{totals.count} of {len(tasks)} files are finished; with --resume the same command goes on", name
+                f"{totals.count} of {len(tasks)} files are finished — run the same command with --resume to continue",
+                name,
             )
         raise
     claims.sweep_all(folders)  # of workers that died
@@ -275,7 +282,9 @@ class _Totals:
             return f"{files}: {v['planned']} to {command}, {v['skipped']} to skip, {len(v['failed'])} refused"
         parts = [f"{files}: {v['done']} done, {v['skipped']} skipped, {len(v['failed'])} failed"]
         if self.others and command == "encode":
-            parts.append(f"{self.others} {'other is no video' if self.others == 1 else 'others are no videos'}")
+            parts.append(
+                f"{self.others} {'other file is not a video' if self.others == 1 else 'other files are not videos'}"
+            )
         if v["bytes_in"] and v["bytes_out"]:
             share = 100 * v["bytes_out"] / v["bytes_in"]
             parts.append(f"{v['bytes_in']:,} → {v['bytes_out']:,} bytes ({share:.1f} %)")

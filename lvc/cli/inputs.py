@@ -37,7 +37,7 @@ def split_required(words: Sequence[str], named: str | None, writes: Sequence[str
     inputs, output = split(words, named, writes, most=len(words))
     if output is None:
         wanted = " or ".join(endings(writes))
-        raise UsageError(f"where to? Name the {wanted} to write last, or with --output")
+        raise UsageError(f"no output given — name the {wanted} to write last, or with --output")
     return inputs, output
 
 
@@ -64,10 +64,10 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
         with about(name):
             if _NUMBER.fullmatch(name):
                 hint = f" — if it is a value, write {number_is} {name}" if number_is else " — name a file"
-                raise UsageError(f"there is no file of this name{hint}")
+                raise UsageError(f"no such file{hint}")
             if _PATTERN.search(os.path.basename(name)):
                 raise UsageError(
-                    "patterns of numbered pictures are not read — make a video of them first: "
+                    "numbered pictures cannot be read — make a video of them first: "
                     f"ffmpeg -i {name} -c:v ffv1 pictures.mkv"
                 )
             if len(inputs) > 1:
@@ -78,13 +78,13 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
     for name in inputs:
         with about(name):
             if name == STREAM:
-                raise UsageError("standard input goes alone — name it as the only input")
+                raise UsageError("standard input cannot be combined with other inputs — give it alone")
             if os.path.isdir(name) and not folders:
-                raise UsageError("a folder goes alone — name it as the only input, with --output-dir")
+                raise UsageError("a folder cannot be combined with other inputs — give it alone, with --output-dir")
             if is_address(name) and kind_by_name(name) in writes:
-                raise UsageError("nothing can be written to this address — name a file, or one such as s3://…")
+                raise UsageError("this URL cannot be written to — give a file, or a URL such as s3://…")
             if LVZ in writes and kind_of_file(name) == LVZ:
-                raise UsageError("is a .lvz already — with several inputs it cannot be the output")
+                raise UsageError("is a .lvz already — it cannot be the output of several inputs")
 
 
 def outputs(
@@ -93,7 +93,7 @@ def outputs(
     """The output of each of several inputs: beside it, or in `output_dir`. Raises `UsageError` before any work."""
     if output is not None:
         raise UsageError(
-            f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or name a folder with --output-dir"
+            f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or give a folder with --output-dir"
         )
     targets = [default_output(name, suffix) for name in inputs]
     if output_dir is not None:

@@ -37,32 +37,37 @@ class Result(Protocol):
 INTERRUPTED = 130
 _OF_LVZ = ("decode", "verify", "info", "interpolate")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress display.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line on stdout; the last one is done or error.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Do not show progress.")]
 Verbose = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; -vv: a traceback after an error."
+        "--verbose",
+        "-v",
+        count=True,
+        metavar="",
+        show_default=False,
+        help="Print more; -vv adds a traceback to errors.",
     ),
 ]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
+    typer.Option("--output", "-o", metavar="OUT", help="The output, instead of OUT; for a folder use --output-dir."),
 ]
-OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")]
+OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="The output, instead of OUT.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 9, without an output, where something of IN would be lost.")
+    bool, typer.Option("--strict", help="Fail with exit code 9, and write nothing, if anything in IN would be lost.")
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        envvar="LVC_THREADS", min=1, max=1024, metavar="N", help="CPU threads; by default as many as there are cores."
-    ),
+    typer.Option(envvar="LVC_THREADS", min=1, max=1024, metavar="N", help="CPU threads. Default: one per core."),
 ]
 Device = Annotated[
-    str | None, typer.Option(envvar="LVC_DEVICE", metavar="NAME", help="Where the network runs: cpu, cuda, cuda:1.")
+    str | None, typer.Option(envvar="LVC_DEVICE", metavar="NAME", help="Where PyTorch networks run: cpu, cuda, cuda:1.")
 ]
 
 
@@ -135,7 +140,7 @@ class Report:
         _interrupt_said = _interrupt_said or code == INTERRUPTED
         self.exit_code = self.exit_code or code
         if code == CorruptError.exit_code and self.command in _OF_LVZ and " — " not in message:
-            message += " — get another copy, or save what is whole of a video with lvc decode --salvage"
+            message += " — get another copy, or recover what is intact with lvc decode --salvage"
         if self.as_json:
             with contextlib.suppress(OSError):  # said below, and in the exit code
                 self._json("error", file=file, exit_code=code, kind=kind, message=message)

@@ -19,7 +19,7 @@ def span(text: str) -> float:
     match = _SPAN.fullmatch(text.strip())
     value = float(match[1]) * _UNITS[match[2]] if match else seconds(text)
     if not value > 0:
-        raise typer.BadParameter(f"{text!r} is no length of time; write it as 60s, 10m, 24h or 7d")
+        raise typer.BadParameter(f"{text!r} is not a duration; write it as 60s, 10m, 24h or 7d")
     return value
 
 
@@ -27,7 +27,7 @@ def seconds(text: str) -> float:
     """`90`, `90.5s`, `1:30` and `0:01:30.5` in seconds."""
     match = _TIME.fullmatch(text.strip())
     if not match:
-        raise typer.BadParameter(f"{text!r} is no time; write it as 90, 1:30 or 0:01:30.5")
+        raise typer.BadParameter(f"{text!r} is not a time; write it as 90, 1:30 or 0:01:30.5")
     hours, minutes, rest = match.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
@@ -41,7 +41,7 @@ def amount(text: str) -> float:
     match = _AMOUNT.fullmatch(text.strip())
     value = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
     if not value > 0:
-        raise typer.BadParameter(f"{text!r} is no amount; write it as 800k or 2.5M")
+        raise typer.BadParameter(f"{text!r} is not an amount; write it as 800k or 2.5M")
     return value
 
 
@@ -51,7 +51,7 @@ MaxMemory = Annotated[
         metavar="BYTES",
         parser=amount,
         envvar="LVC_MAX_MEMORY",
-        help="Refuse pictures that would take more: 4G; by default what the machine has.",
+        help="Refuse pictures that would need more memory: 4G. Default: what the machine has.",
     ),
 ]
 
