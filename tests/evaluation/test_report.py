@@ -100,9 +100,7 @@ def test_all_is_inside_and_nothing_is_fetched(report: Path) -> None:
         assert list(clip["pictures"]) == ["6", "11"] and clip["pictures_at"] == 50
         for shown in clip["pictures"].values():
             assert set(shown) == {"original", *GAINS} and all(uri.startswith("data:image/") for uri in shown.values())
-    assert data["failed"] == [
-        {"clip": "absent.mp4", "point": "lvc", "error": "cannot be opened — give a video file"}
-    ]
+    assert data["failed"] == [{"clip": "absent.mp4", "point": "lvc", "error": "cannot be opened — give a video file"}]
     assert "MS-SSIM" not in data["metrics"].values()  # nobody measured it
     assert "default-src 'none'" in text and "<!-- " not in text
     assert not re.search(
