@@ -104,9 +104,9 @@ def main() -> None:
         signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+            stream.reconfigure(errors="backslashreplace")  # a terminal without some letter is not an error
     if any([remember(argument) for argument in sys.argv[1:]]):
-        # whoever writes, and be it a traceback: passwords and signatures stay in this process
+        # passwords and signatures must not be printed, not even by a traceback
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     warnings.showwarning = _warned
     code: object = 0
@@ -116,32 +116,32 @@ def main() -> None:
         code = end.code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except OSError as error:  # help or a version that cannot be written
+    except OSError as error:  # the help or version could not be written
         code = cannot_be_written(error)
     if code == INTERRUPTED:
         say_interrupted()
     code = _flushed(code if isinstance(code, int) else int(code is not None))
     if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
-        # a thread that is blocked in a read would keep the interpreter from ending, or crash it; and Python itself may
-        # end with SIGINT instead of the code if an import was interrupted
+        # a thread blocked in a read would keep the interpreter from exiting, or crash it; and after an interrupted
+        # import Python itself may exit with SIGINT instead of the code
         os._exit(code)
     sys.exit(code)
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    """What Python code is told by a warning is one line here."""
-    with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed
+    """Print a Python warning as one line."""
+    with contextlib.suppress(OSError, AttributeError):  # the terminal was closed
         print(f"lvc: warning: {message}", file=sys.stderr, flush=True)
 
 
 def _flushed(code: int) -> int:
-    """The exit code, now that everything is said: what cannot be written is an error, and no traceback at the end."""
+    """Flush the output and return the exit code. Output that cannot be written is an error, not a traceback at exit."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed by who started us
+        if stream is not None:  # closed by the parent process
             try:
                 stream.flush()
             except OSError as error:
-                if code:  # that has been said
+                if code:  # already reported
                     drop_output()
                 else:
                     code = cannot_be_written(error)
@@ -152,7 +152,7 @@ _interrupted = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C, SIGTERM or SIGHUP unwinds in good order; the second one does not wait."""
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds properly; the second one exits at once."""
     global _interrupted
     if _interrupted:
         discard_unfinished()

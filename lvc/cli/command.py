@@ -1,4 +1,4 @@
-"""How commands print their usage, their options and what is wrong with a value: in words, not in those of a library."""
+"""How commands print usage, options and invalid values, in plain words instead of those of a validation library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 _RANGE = re.compile(r"(\[|; )(?:([\d.]+)<=x<=([\d.]+)|x>=([\d.]+))(?=\]|;)")
-_TYPE = re.compile(r" <(?:list\[)?str\]?>$")  # of an argument: its name says more
+_TYPE = re.compile(r" <(?:list\[)?str\]?>$")  # of an argument, whose name tells enough
 
 
 class Command(TyperCommand):
@@ -36,12 +36,12 @@ class Command(TyperCommand):
 
 
 def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """(name, help) of an option or argument; a range is said once, in words. None: it is hidden."""
+    """(name, help) of an option or argument, with its range in words, once. None: it is hidden."""
     record = parameter.get_help_record(ctx)
     if record is None:
         return None
     name, text = record
-    if parameter.metavar and re.fullmatch(r"[\d.]+-[\d.]+", parameter.metavar):  # which is the range
+    if parameter.metavar and re.fullmatch(r"[\d.]+-[\d.]+", parameter.metavar):  # then the metavar is the range
         text = re.sub(r"\s*\[\]", "", _RANGE.sub(lambda m: "[" if m[1] == "[" else "", text))
         text = text.replace("[; ", "[")
     name = re.sub(r"<([^<>]+\|[^<>]+)>", r"\1", _TYPE.sub("", name))
@@ -53,7 +53,7 @@ def _between(low: str | None, high: str | None, least: str | None) -> str:
 
 
 def _allowed(parameter: Any) -> str | None:
-    """What a value of this parameter has to be; None where its parser says so itself."""
+    """The values that a parameter allows, in words; None if its parser has a message of its own."""
     kind = getattr(parameter, "type_descriptor", None)
     if kind is None:
         return None

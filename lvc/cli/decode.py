@@ -54,7 +54,7 @@ class Container(StrEnum):
     y4m = "y4m"
 
 
-# How a video is written, and which part of IN: `lvc interpolate` has them too.
+# How a video is written, and which part of IN; shared with `lvc interpolate`.
 Start = Annotated[
     Any, typer.Option(metavar="TIME", parser=values.seconds, help="Start at this time: 90, 1:30 or 0:01:30.5.")
 ]

@@ -294,7 +294,7 @@ def _refuse_playlists(allowed: bool) -> None:
 
 
 def _check_targets(quality: float | None, targets: dict[str, float | None]) -> None:
-    """Raises `UsageError` for more than one of them."""
+    """Raises `UsageError` if more than one target is given."""
     given = [name for name, value in targets.items() if value is not None]
     if quality is not None:
         given.insert(0, "--quality")

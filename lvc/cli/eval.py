@@ -255,7 +255,7 @@ def _line(event: str, **fields: Any) -> None:
 
 
 class _Progress:
-    """On a terminal: what runs, a bar over all points, and the time that is left."""
+    """On a terminal: the current step, a bar over all points, and the time left."""
 
     def __init__(self, points_per_clip: int, clips: int, shown: bool) -> None:
         self._points_per_clip, self._clips, self._shown = points_per_clip, clips, shown
@@ -295,5 +295,5 @@ class _Progress:
 
     def done(self, point: Point) -> None:
         if self._bar is not None:
-            # a clip that cannot be opened is one point that stands for all of its
+            # a clip that cannot be opened gives one point, which stands for all of its points
             self._bar.advance(self._bar.task_ids[0], 1 if point.width else self._points_per_clip)

@@ -1,4 +1,4 @@
-"""`lvc features`: vectors of what frames show, for other tools."""
+"""`lvc features`: feature vectors of videos, for other tools."""
 
 from __future__ import annotations
 

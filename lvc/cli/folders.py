@@ -1,4 +1,4 @@
-"""What `encode`, `decode` and `verify` share when they are given a folder: its options, its table, its summary."""
+"""Folder jobs of `encode`, `decode` and `verify`: options, live table, summary."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ Watch = Annotated[bool, typer.Option("--watch", help="Folder: keep processing fi
 
 
 def is_folder(source: str, output_dir: str | None = None) -> bool:
-    """What is at an address is asked only if there is somewhere to put the outputs of a folder."""
+    """Whether `source` is a folder. A URL is checked only if an output folder is given."""
     if os.path.isdir(source):
         return True
     if output_dir is None or not is_address(source):
         return False
     from lvc.jobs import places
 
-    with contextlib.suppress(LvcError):  # whoever opens it says why it cannot be
+    with contextlib.suppress(LvcError):  # the error is reported when it is opened
         return places.is_folder(source)
     return False
 
 
 @dataclass(frozen=True)
 class HowToRun:
-    """The options of every job of many files."""
+    """The options of every job with several files."""
 
     jobs: int | None = None
     threads: int | None = None
@@ -85,14 +85,14 @@ class HowToRun:
             raise UsageError("--address names a Ray cluster — add --engine ray")
 
     def place(self, name: str) -> str:
-        """Where workers find it: elsewhere another folder is the current one."""
+        """The path by which workers find it: on other nodes the working directory differs."""
         from lvc.jobs import places
 
         name = places.local(name)
         return os.path.abspath(name) if self.engine == "ray" and not is_address(name) else name
 
     def refuse_for_a_file(self, output_dir: str | None = None, *, dry_run: bool = False) -> None:
-        """Options that one file does not have; `dry_run`: that one it has. Raises `UsageError`."""
+        """Raises `UsageError` for options that make no sense for a single file; `dry_run`: it is allowed."""
         given = {
             "output-dir": output_dir, "jobs": self.jobs, "resume": self.resume, "watch": self.watch,
             "dry-run": self.dry_run and not dry_run,
@@ -113,10 +113,10 @@ def run_folder(
     output_dir: str | None = None,
     suffix: str = "",
 ) -> None:
-    """Do `command` with every file below `root` and report each of them and all together.
+    """Run `command` on every file below `root`, and report each file and a summary.
 
-    A file that fails is reported and never stops the rest; the first failure decides the exit code. Raises `LvcError`
-    and `OSError` for what concerns all of it.
+    A file that fails is reported and does not stop the others; the first failure decides the exit code. Raises
+    `LvcError` and `OSError` for errors that concern the whole job.
     """
     from lvc.jobs import tree
     from lvc.jobs.watch import Watcher
@@ -151,7 +151,7 @@ def run_files(
     settings: dict[str, Any],
     how: HowToRun,
 ) -> None:
-    """Do `command` with every one of `sources`; the rest is as for a folder."""
+    """Run `command` on each of `sources`, as for a folder."""
     from lvc.jobs import places
 
     how.check()
@@ -175,7 +175,7 @@ def _run(
     output_dir: str | None = None,
     arrivals: Watcher | None = None,
 ) -> None:
-    """Work on all tasks; `name` is what the summary calls them."""
+    """Run all tasks; `name` is their name in the summary."""
     from lvc.jobs import claims, run
     from lvc.jobs.cluster import CPUS_OF_A_TASK, Cluster
     from lvc.jobs.pool import Pool
@@ -217,12 +217,12 @@ def _run(
                 name,
             )
         raise
-    claims.sweep_all(folders)  # of workers that died
+    claims.sweep_all(folders)  # left by workers that died
     report.summary(name, totals.fields(), totals.text(job.command, False))
 
 
 def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:
-    """Report one file, numbered."""
+    """Report one file, with its number."""
     source = outcome.task.source
     for text in outcome.notices:
         report.notice(text, source)
@@ -240,7 +240,7 @@ def _about(outcome: Outcome) -> dict[str, Any]:
 
 
 class _Totals:
-    """Of all files: how they ended, sizes and frames."""
+    """Counts over all files: outcomes, sizes, frames."""
 
     def __init__(self, others: int) -> None:
         self.others = others
@@ -296,7 +296,7 @@ class _Totals:
 
 @contextlib.contextmanager
 def _board(report: Report, root: str, total: int | None) -> Iterator[Board]:
-    """The live table, on a terminal."""
+    """The live table, if stderr is a terminal."""
     board = Board(root, total)
     if not report.shows_progress:
         yield board

@@ -1,4 +1,4 @@
-"""`lvc info`: what is in a `.lvz`, from its header and its index. Neither torch nor PyAV is loaded."""
+"""`lvc info`: the contents of a `.lvz`, from its header and index, without loading torch or PyAV."""
 
 from __future__ import annotations
 

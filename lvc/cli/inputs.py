@@ -1,7 +1,7 @@
-"""What the words of a command line mean: which are inputs and which is the output, and what must not be either.
+"""Which words of a command line are inputs and which is the output, and what may be neither.
 
-A pattern of the shell may turn one word into many, so that nothing is taken for an output that could be somebody's
-source: an output has the ending of what the command writes, or is named with --output.
+A shell pattern may expand to many words. So that a user's file is never mistaken for an output, an output must have
+the ending that the command writes, or be given with --output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATTERN = re.compile(r"%0?\d*d")
 def split(
     words: Sequence[str], named: str | None, writes: Sequence[str], most: int = 2
 ) -> tuple[list[str], str | None]:
-    """(inputs, output or None). The last word of `most` at most is an output if it looks like one."""
+    """Returns (inputs, output or None). The last of at most `most` words is the output if it looks like one."""
     words = list(words)
     if named is None and 1 < len(words) <= most and _is_output(words[-1], writes):
         return words[:-1], words[-1]
@@ -33,7 +33,7 @@ def split(
 
 
 def split_required(words: Sequence[str], named: str | None, writes: Sequence[str]) -> tuple[list[str], str]:
-    """The same where inputs are never of the kind that is written: the last word is the output. Raises `UsageError`."""
+    """As `split`, for commands whose inputs never have the output's ending. Raises `UsageError` without an output."""
     inputs, output = split(words, named, writes, most=len(words))
     if output is None:
         wanted = " or ".join(endings(writes))
@@ -51,13 +51,19 @@ def _is_output(word: str, writes: Sequence[str]) -> bool:
 
 
 def _is_sink(word: str) -> bool:
-    """A device such as /dev/null, which holds nothing that could be lost; cameras are inputs."""
+    """A device such as /dev/null, where nothing can be overwritten; cameras are inputs."""
     return not word.startswith("/dev/video") and os.path.exists(word) and stat.S_ISCHR(os.stat(word).st_mode)
 
 
 def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, folders: bool = False) -> None:
-    """Inputs that cannot be meant, before any work. `number_is`: the option that a stray number may belong to;
-    `folders`: they may be several, and among files."""
+    """Raises `UsageError` for inputs that must be mistakes, before any work starts.
+
+    Args:
+        inputs: the words taken as inputs.
+        writes: the kinds of file that the command writes.
+        number_is: the option that a stray number probably belongs to.
+        folders: whether folders are allowed beside other inputs.
+    """
     for name in inputs:
         if name == STREAM or is_address(name) or os.path.exists(name):
             continue
@@ -90,7 +96,7 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
 def outputs(
     inputs: Sequence[str], suffix: str, writes: Sequence[str], *, output: str | None, output_dir: str | None
 ) -> list[str]:
-    """The output of each of several inputs: beside it, or in `output_dir`. Raises `UsageError` before any work."""
+    """The output of each input: beside it, or in `output_dir`. Raises `UsageError` before any work starts."""
     if output is not None:
         raise UsageError(
             f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or give a folder with --output-dir"
@@ -115,9 +121,9 @@ def _below(folder: str, target: str) -> str:
 
 
 def check_unnamed(source: str, target: str, force: bool) -> None:
-    """An output that nobody named, and that is a video: it may be what the .lvz was made from.
+    """Protects an existing video under the default name of the output, which may be the source of the .lvz.
 
-    Raises `OutputExistsError`, also with --force.
+    Raises `OutputExistsError`, even with --force.
     """
     if force and os.path.isfile(target):
         with about(target):

@@ -76,7 +76,7 @@ def interpolate(
         inputs.check([source], VIDEOS, "--factor")
         check_output(source, target, force=force, writes=VIDEOS)
         if output is not None and force and os.path.isfile(output):
-            with about(output):  # a pattern of the shell may have named somebody's source
+            with about(output):  # a shell pattern may have expanded to a source
                 raise OutputExistsError("exists already — to overwrite it, give it with --output")
         from lvc.interpolate import interpolate_file, plan_file
 

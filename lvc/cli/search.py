@@ -1,4 +1,4 @@
-"""`lvc search`: which video, and where in it."""
+"""`lvc search`: find videos, and places in them."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
 
 @contextlib.contextmanager
 def _status(report: Report) -> Iterator[Callable[[str], object]]:
-    """On a terminal: a line that says what is in work, below the lines that are printed meanwhile."""
+    """A status line on a terminal, below the lines printed meanwhile."""
     if not report.shows_progress:
         yield lambda text: None
         return
@@ -231,7 +231,7 @@ def _find(
     as_json: bool,
     verbose: int,
 ) -> None:
-    """Where a part or moment of a video is, or which videos are like the whole of it."""
+    """Run `query` or `similar`."""
     report = Report(f"search {command}", as_json, verbose=verbose)
     with report.job(target):
         if contact_sheet is not None:

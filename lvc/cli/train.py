@@ -1,4 +1,4 @@
-"""`lvc train`: makes a model from video and photographs."""
+"""`lvc train`: train a model on video and photographs."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def train(
         data, out = [Path(name) for name in names], Path(output)
         work = work or out.with_suffix(".work")
         read = names if start is None else [*names, str(start)]
-        going_on = (work / "sources.json").exists()  # then what lies beside OUT is its own
+        going_on = (work / "sources.json").exists()  # then the files beside OUT are from this training
         check_output(read, output, force=force or going_on, writes=[SAFETENSORS])
         from lvc.training.recipe import beside
         from lvc.training.recipe import train as run

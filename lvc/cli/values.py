@@ -1,4 +1,4 @@
-"""Values that options take. A bad one is a usage error (2)."""
+"""Parsers of option values. An invalid value is a usage error (2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def span(text: str) -> float:
-    """A length of time: `60s`, `1.5m`, `24h`, `7d`, or as in `seconds`."""
+    """Parse a duration in seconds: `60s`, `1.5m`, `24h`, `7d`, or as in `seconds`."""
     match = _SPAN.fullmatch(text.strip())
     value = float(match[1]) * _UNITS[match[2]] if match else seconds(text)
     if not value > 0:
@@ -24,7 +24,7 @@ def span(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """`90`, `90.5s`, `1:30` and `0:01:30.5` in seconds."""
+    """Parse a time in seconds: `90`, `90.5s`, `1:30`, `0:01:30.5`."""
     match = _TIME.fullmatch(text.strip())
     if not match:
         raise typer.BadParameter(f"{text!r} is not a time; write it as 90, 1:30 or 0:01:30.5")
@@ -37,7 +37,7 @@ _THOUSANDS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def amount(text: str) -> float:
-    """A number with k, M or G for thousands, millions, thousand millions: `800k`, `2.5M`."""
+    """Parse a number with an optional k, M or G (10^3, 10^6, 10^9): `800k`, `2.5M`."""
     match = _AMOUNT.fullmatch(text.strip())
     value = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
     if not value > 0:
@@ -57,7 +57,7 @@ MaxMemory = Annotated[
 
 
 def either(argument: str | None, option: str | None) -> str | None:
-    """The output, which may be named as an argument or as an option, not as both."""
+    """The output, given as an argument or as an option, not both."""
     if argument is not None and option is not None:
         raise typer.BadParameter("name the output once, as OUT or with --output")
     return option if argument is None else argument
