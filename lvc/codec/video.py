@@ -160,7 +160,7 @@ def encode(
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
     a key frame is a clip."""
     if not model.can_encode:
-        raise UnsupportedError(f"the model {model.id} can decode only — name another with --model")
+        raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
     length = settings.clip_frames if height * width < LARGE else max(1, settings.clip_frames // 2)
     tick = video.time_base[0] / video.time_base[1]
@@ -285,7 +285,7 @@ def decode(
     checksum, `UnsupportedError` for planes that are not the model's."""
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
-        raise UnsupportedError("the file's planes are not those of its model — update lvc")
+        raise UnsupportedError("the file's planes do not match its model — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
