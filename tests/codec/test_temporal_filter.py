@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lvc.codec.settings import EFFORTS, EncodeSettings
+from lvc.codec.settings import EncodeSettings
 from lvc.codec.temporal_filter import STRENGTHS, filtered
 from lvc.codec.video import _grouped, _seen
 from lvc.media.types import Frame
@@ -83,7 +83,3 @@ def test_a_group_is_known_by_what_is_around_its_last_frame() -> None:
     groups = list(_grouped(iter(frames_of([1] * 7)), settings, 4, 100, 2))
     assert [[f.pts for f in g.frames] for g in groups] == [[0], [1, 2, 3, 4], [5, 6]]
     assert [sorted(f.pts for _, f in g.around) for g in groups] == [[1, 2], [2, 3, 5, 6], [4, 5]]
-
-
-def test_every_effort_filters() -> None:
-    assert all(e.reach > 0 for e in EFFORTS)
