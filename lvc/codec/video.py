@@ -174,11 +174,19 @@ def encode(
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
     with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
 
+        def submitted(group: _Group) -> Future[EncodedClip]:
+            return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+
         def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+                before = encoder.remembered()
+                made = submitted(group)
+                while control.wants_sizes and control.refused(8 * len(made.result().payload), group.key):
+                    encoder.back(before)
+                    made = submitted(group)
+                yield made
 
         # what is steered by what came of a clip begins the next one afterwards
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
