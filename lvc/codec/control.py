@@ -52,7 +52,7 @@ class Control(Protocol):
     def measured(self, psnr: float) -> None:
         """PSNR 6:1:1 of the frame just coded."""
 
-    def refused(self, bits: int, key: bool) -> bool:
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
         """Whether a clip is too large and is to be coded again, at what `level` is now. Asked only where `wants_sizes`;
         raises `UsageError` where no level is low enough."""
 
@@ -71,7 +71,7 @@ class Constant:
     def measured(self, psnr: float) -> None:
         pass
 
-    def refused(self, bits: int, key: bool) -> bool:
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
         return False
 
     def packed(self, bits: int, seconds: float, key: bool) -> None:
@@ -182,24 +182,29 @@ class Peak:
     def level(self) -> float:
         level = self._inner.level
         if self._cost is not None:
-            allowed = self._rate * max(0.25, 1 + 1.5 * ((self._left - self._for_key) / self._size - RESERVE / 2))
-            level = min(level, (math.log2(allowed) - self._cost) / OCTAVES_PER_LEVEL)
+            level = min(level, (math.log2(self._allowed()) - self._cost) / OCTAVES_PER_LEVEL)
         return max(level - self._lowered, LOWEST)
+
+    def _allowed(self) -> float:
+        """Bits a second that bring the bucket back to `RESERVE`."""
+        return self._rate * max(0.25, 1 + 1.5 * ((self._left - self._for_key) / self._size - RESERVE))
 
     def measured(self, psnr: float) -> None:
         self._scores.append(psnr)
 
-    def refused(self, bits: int, key: bool) -> bool:
-        left = self._left
-        if bits <= (left if key or self.level <= LOWEST else max(left - self._for_key, 0.0)):
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
+        # something is left for what comes next: the clip after a key frame, or the next key frame
+        room = self._left * RESERVE if key else max(self._left - self._for_key, self._left * RESERVE)
+        lowest = self.level <= LOWEST
+        if bits <= (self._left if lowest else room):
             return False
-        if self.level <= LOWEST:
+        if lowest:
             raise UsageError(
                 f"{'a key frame' if key else 'a clip'} takes {bits / 8000:.1f} kB at the lowest quality, and the "
-                f"buffer has {left / 8000:.1f} kB left — raise --max-bitrate or --buffer, or lower --resolution"
+                f"buffer has {self._left / 8000:.1f} kB left — raise --max-bitrate or --buffer, or lower --resolution"
             )
-        room = left if key else max(left - self._for_key, left / 8, 1.0)
-        self._lowered += max(math.log2(bits * RECODED / room) / OCTAVES_PER_LEVEL, 0.25)
+        wanted = room / RECODED if key else min(room / RECODED, self._allowed() * seconds)
+        self._lowered += max(math.log2(bits / max(wanted, 1.0)) / OCTAVES_PER_LEVEL, 0.25)
         self._scores = []
         return True
 

@@ -183,7 +183,8 @@ def encode(
                     encoder.effort = EFFORTS[settings.pace()]
                 before = encoder.remembered()
                 made = submitted(group)
-                while control.wants_sizes and control.refused(8 * len(made.result().payload), group.key):
+                seconds = tick * sum(f.duration for f in group.frames)
+                while control.wants_sizes and control.refused(8 * len(made.result().payload), seconds, group.key):
                     encoder.back(before)
                     made = submitted(group)
                 yield made

@@ -118,7 +118,7 @@ def test_a_peak_rate_is_never_passed_whatever_the_footage_costs(complexity: floa
             return round(busy * CLIP * 2 ** (0.5 * (control.level - 11)) * (7 if key else 1))
 
         bits = coded()
-        while control.refused(bits, key):
+        while control.refused(bits, CLIP, key):
             bits, again = coded(), again + 1
         control.packed(bits, CLIP, key)
         sizes.append((bits, CLIP))
@@ -132,7 +132,7 @@ def test_a_peak_rate_is_never_passed_whatever_the_footage_costs(complexity: floa
 def test_a_peak_that_cannot_be_held_is_refused() -> None:
     control = control_of(EncodeSettings(max_bitrate=1000, buffer=1), 640 * 360)
     with pytest.raises(UsageError, match="--buffer"):
-        while control.refused(100_000, True):
+        while control.refused(100_000, 0.04, True):
             pass
 
 
@@ -140,8 +140,8 @@ def test_a_peak_and_a_psnr_hear_of_each_frame_once() -> None:
     heard: list[float] = []
     control = control_of(EncodeSettings(target_psnr=40, max_bitrate=1e5, buffer=1, told_psnr=heard.append), 640 * 360)
     control.measured(50.0)
-    assert control.refused(200_000, True)
+    assert control.refused(200_000, 0.04, True)
     control.measured(41.0)
-    assert not control.refused(90_000, True)
-    control.packed(90_000, 0.04, True)
+    assert not control.refused(45_000, 0.04, True)
+    control.packed(45_000, 0.04, True)
     assert heard == [41.0]
