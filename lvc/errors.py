@@ -2,6 +2,7 @@
 
     LvcError
     ├── UsageError               2  the command or the call makes no sense
+    │   └── NoFrameError         2  there is no frame of that number, or at that time; also an `IndexError`
     ├── MediaError               3  a video cannot be read or written; also plain I/O
     ├── CorruptError             4  a .lvz file is damaged
     │   └── TruncatedError       4  a .lvz file ends too early
@@ -55,6 +56,10 @@ class LvcError(Exception):
 
 class UsageError(LvcError):
     exit_code = 2
+
+
+class NoFrameError(UsageError, IndexError):
+    pass
 
 
 class MediaError(LvcError):

@@ -84,7 +84,7 @@ def moment_of(packet: CopiedPacket, stream: CopiedStream) -> Fraction | None:
     return None if ticks is None else ticks * stream.seconds_per_tick
 
 
-def loaded(model: str | Model | None, device: str | None) -> Model:
+def loaded(model: str | os.PathLike[str] | Model | None) -> Model:
     """The model itself; a name is loaded (None: the default)."""
     from lvc import models
 
@@ -129,7 +129,7 @@ def _model_inside(reader: LvzReader) -> Model:
     return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)
 
 
-def model_of(reader: LvzReader, name: str | Model | None, device: str | None) -> Model:
+def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, device: str | None) -> Model:
     """The model that a file was made with: the one named, which has to match, or the one that is found."""
     from lvc import models
 
@@ -142,7 +142,7 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
         return _model_inside(reader)
     if name is None:
         return models.load_model(models.find_model(header.model_id, header.model_sha256))
-    model = loaded(name, device)
+    model = loaded(name)
     if model.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")
     return model
