@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from lvc.interpolate import interpolate_file
     from lvc.media.types import VideoFormat
     from lvc.models import load_model
-    from lvc.results import DecodeResult, EncodeResult, Facts
+    from lvc.results import DecodeResult, EncodeResult, Facts, InterpolateResult
+    from lvc.search import Group, Hit, SearchIndex
     from lvc.video import Frame, Video, Writer, decode, encode, open
 
 __version__ = "0.1.0"
@@ -53,7 +54,11 @@ _PUBLIC = {
     "verify_file": "lvc.facts",
     "EncodeResult": "lvc.results",
     "DecodeResult": "lvc.results",
+    "InterpolateResult": "lvc.results",
     "Facts": "lvc.results",
+    "SearchIndex": "lvc.search",
+    "Hit": "lvc.search",
+    "Group": "lvc.search",
     "load_model": "lvc.models",
     "LvcError": "lvc.errors",
     "UsageError": "lvc.errors",
