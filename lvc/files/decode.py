@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import CorruptError, TruncatedError, UsageError
+from lvc.files.coding import VideoModel, model_of
 from lvc.files.common import (
     RECORDS_AHEAD,
     Notice,
     PathLike,
     Progress,
     blamed,
-    codec_of,
     destination,
     drained,
-    model_of,
     moment_of,
     opened,
 )
@@ -54,7 +53,6 @@ from lvc.results import DecodeResult
 from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
-    from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
 Y4M = "y4m"
@@ -157,7 +155,7 @@ def decode_frames(
         yield from frames_of(Decoding(reader, start, end, salvage, with_packets=False, from_zero=False), net, threads)
 
 
-def frames_of(decoding: Decoding, model: Model, threads: int | None) -> Iterator[Frame]:
+def frames_of(decoding: Decoding, model: VideoModel, threads: int | None) -> Iterator[Frame]:
     """The frames alone, for a caller whose torch is left as it is."""
     for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
@@ -203,7 +201,7 @@ class Decoding:
     def damage(self) -> list[str]:
         return [f"byte {d.offset}: {d.reason}" for d in self.reader.damage] + self._lost
 
-    def items(self, model: Model | ForeignModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
+    def items(self, model: VideoModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
         """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
         if self.ranged:
             records = self.reader.records_from(self.start, self.end, packets=self.with_packets, from_first=True)
@@ -248,19 +246,18 @@ class Decoding:
             elif not self.with_packets:
                 return
 
-    def _frames(self, clips: Iterator[Clip], model: Model | ForeignModel, threads: int | None) -> Iterator[Frame]:
-        codec = codec_of(model)
+    def _frames(self, clips: Iterator[Clip], model: VideoModel, threads: int | None) -> Iterator[Frame]:
         video = self.reader.video
         wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
         if not self.salvage:
-            frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
+            frames = model.decode(clips, video, threads, wanted)
             yield from frames if wanted is None else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):
             frame, stop = gop[0].first_frame, gop[-1].first_frame + gop[-1].n_frames
             try:
-                for decoded in codec.decode(iter(gop), video, model, threads=threads, wanted=wanted):
+                for decoded in model.decode(iter(gop), video, threads, wanted):
                     frame += 1
                     yield decoded
             except CorruptError as error:

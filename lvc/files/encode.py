@@ -10,20 +10,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from lvc import __version__
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
+from lvc.files.coding import OwnModel, VideoModel, loaded
 from lvc.files.common import (
     RECORDS_AHEAD,
     Notice,
     Progress,
     blamed,
-    codec_of,
     destination,
     drained,
-    loaded,
     moment_of,
     size_of,
 )
@@ -32,7 +31,6 @@ from lvc.kinds import LVZ, kind_of_file
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
-    PACKING_NAMES,
     Attachment,
     Chapter,
     Clip,
@@ -45,7 +43,6 @@ from lvc.lvz import (
     Packet,
     PacketGroup,
     Side,
-    VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
 from lvc.media.fitting import way_out
@@ -59,8 +56,6 @@ from lvc.threads import own_threads
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
-    from lvc.latents.video import ForeignModel
-    from lvc.models import Model
 
 
 BY_MUCH = 0.05
@@ -154,7 +149,7 @@ def write_lvz(
     file: BinaryIO,
     items: Iterable[Frame | CopiedPacket],
     video: VideoFormat,
-    model: Model | ForeignModel,
+    model: VideoModel,
     settings: EncodeSettings,
     beside: Beside,
     *,
@@ -170,13 +165,13 @@ def write_lvz(
     writer = LvzWriter(
         file,
         Header(model.id, model.sha256, made_by(settings)),
-        described(video, model, settings),
+        model.described(video, settings),
         beside.copied,
         beside.metadata,
         origin=beside.origin,
         side=beside.side,
         attachments=beside.attachments,
-        tensors=getattr(model, "tensors", None),
+        tensors=model.tensors,
     )
     made = records_of(items, video, list(beside.copied), model, settings)
     write = write_to(writer, flush=settings.low_delay)
@@ -205,7 +200,7 @@ def settings_of(
 
 def video_model(
     options: EncodeOptions, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
-) -> tuple[Model | ForeignModel, Iterable[Frame | CopiedPacket]]:
+) -> tuple[VideoModel, Iterable[Frame | CopiedPacket]]:
     """The model to encode with, and `items` again: somebody else's is fitted to their beginning."""
     if is_foreign(options.model):
         if options.tune != "psnr":
@@ -213,7 +208,7 @@ def video_model(
         return _fitted(options.model, options.device, items, video, settings)
     from lvc import models
 
-    return loaded(models.tuned(options.model, options.tune)), items
+    return OwnModel(loaded(models.tuned(options.model, options.tune))), items
 
 
 def made_by(settings: EncodeSettings) -> str:
@@ -300,11 +295,10 @@ def records_of(
     items: Iterable[Frame | CopiedPacket],
     video: VideoFormat,
     copied: list[CopiedStream],
-    model: Model | ForeignModel,
+    model: VideoModel,
     settings: EncodeSettings,
 ) -> Iterator[Clip | PacketGroup]:
     """Clips, each followed by the packets of its time."""
-    codec = codec_of(model)
     arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
     waiting: list[CopiedPacket] = []
 
@@ -328,7 +322,7 @@ def records_of(
         waiting[:] = later
 
     first_frame = 0
-    for clip in codec.encode(frames(), video, model, settings):
+    for clip in model.encode(frames(), video, settings):
         yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload, clip.checks)
         first_frame += len(clip.pts)
         yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
@@ -353,7 +347,7 @@ def write_to(writer: LvzWriter, *, flush: bool = False) -> Callable[[Clip | Pack
 
 def _fitted(
     name: str, device: str | None, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
-) -> tuple[ForeignModel, Iterator[Frame | CopiedPacket]]:
+) -> tuple[VideoModel, Iterator[Frame | CopiedPacket]]:
     """Somebody else's VAE, fitted to the beginning of `items`; and the same items."""
     from lvc.latents.video import fitted
 
@@ -375,16 +369,8 @@ def _fitted(
     return model, again()
 
 
-def described(video: VideoFormat, model: Model | ForeignModel, settings: EncodeSettings) -> VideoDescriptor:
-    if hasattr(model, "adapter"):
-        return cast("ForeignModel", model).described(video, settings)
-    packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
-    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop, checks=True)
-
-
-def verify_written(path: Path, count: Count, model: Model | ForeignModel, threads: int | None) -> None:
+def verify_written(path: Path, count: Count, model: VideoModel, threads: int | None) -> None:
     """Decode `path` to the end; its clips must be the ones that went in. Raises `CorruptError`."""
-    codec = codec_of(model)
     seen: list[tuple[int, int]] = []
 
     def clips(reader: LvzReader) -> Iterator[Clip]:
@@ -395,7 +381,7 @@ def verify_written(path: Path, count: Count, model: Model | ForeignModel, thread
 
     with path.open("rb") as file:
         reader = LvzReader(file)
-        frames = sum(1 for _ in codec.decode(clips(reader), reader.video, model, threads=threads))
+        frames = sum(1 for _ in model.decode(clips(reader), reader.video, threads))
     if frames != count.frames or seen != count.clips:
         raise CorruptError("what was written does not decode to what went in — try again, and check disk and memory")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lvc.errors import MediaError, UsageError
-from lvc.files.common import Notice, loaded
+from lvc.files.coding import loaded
+from lvc.files.common import Notice
 from lvc.files.encode import encode_once, refuse_lvz, seconds_of
 from lvc.latents.foreign import is_foreign
 from lvc.lvz import Clip, LvzReader

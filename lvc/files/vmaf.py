@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import cast
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
-from lvc.files.common import Notice, Progress, loaded
+from lvc.files.coding import loaded
+from lvc.files.common import Notice, Progress
 from lvc.files.decode import decode_frames
 from lvc.files.encode import encode_once, seconds_of
 from lvc.kinds import LVZ

@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lvc.errors import UsageError
-from lvc.files.common import Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
+from lvc.files.coding import model_of
+from lvc.files.common import Notice, PathLike, Progress, blamed, destination, opened, size_of
 from lvc.files.decode import Decoding, attachments_of, container_of, format_of, opened_writer, side_of
 from lvc.files.memory import frames_ahead
 from lvc.interpolate.times import Constant, Multiplied, Times

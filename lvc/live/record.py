@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
-from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
-from lvc.files.encode import described, made_by, records_of
+from lvc.files.coding import OwnModel, VideoModel, loaded
+from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed
+from lvc.files.encode import made_by, records_of
 from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
@@ -31,7 +32,6 @@ from lvc.results import counted
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
-    from lvc.models import Model
 
 
 _SYNC_EVERY = 5.0
@@ -103,7 +103,7 @@ def record(
             "subtitles": options.subtitles, "threads": options.threads or 0,
             "allow_playlists": options.allow_playlists,
         }  # fmt: skip
-        net = loaded(models.tuned(options.model, options.tune))  # first: frames do not wait
+        net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # first: frames do not wait
         camera = LiveSource(source, reading, say, max_latency, options.reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
@@ -203,7 +203,7 @@ class _Recorder:
     def __init__(
         self,
         camera: LiveSource,
-        model: Model,
+        model: VideoModel,
         settings: EncodeSettings,
         features: bool,
         progress: Progress | None,
@@ -219,7 +219,7 @@ class _Recorder:
     def write(self, path: str, items: Iterator[Item], moment: float) -> None:
         """One file. `moment`: seconds since 1970 at its beginning."""
         camera, model = self._camera, self._model
-        video = described(camera.video, model, self._settings)
+        video = model.described(camera.video, self._settings)
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
         began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         metadata = Metadata({**camera.metadata, "creation_time": began})

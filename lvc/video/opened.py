@@ -22,7 +22,7 @@ from lvc.media.types import VideoFormat
 from lvc.remote.addresses import is_address, without_secrets
 
 if TYPE_CHECKING:
-    from lvc.models import Model
+    from lvc.files.coding import VideoModel
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 """A path, an address, a file's bytes, or an open binary file."""
@@ -45,7 +45,7 @@ class Opened:
 
     def __init__(self, source: Source, options: dict[str, Any]) -> None:
         self.pid = os.getpid()
-        self.model: Model | None = None
+        self.model: VideoModel | None = None
         self._source: str | bytes | BinaryIO = os.fspath(source) if isinstance(source, os.PathLike) else source
         self._shared: Any = None
         self._lock = threading.Lock()

@@ -10,12 +10,12 @@ import os
 import sys
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from lvc.errors import NoFrameError, TruncatedError, UsageError
-from lvc.files.common import codec_of, model_of
+from lvc.files.coding import VideoModel, model_of
 from lvc.files.common import opened as opened_file
 from lvc.files.decode import Decoding, check_size, format_of, frames_of
 from lvc.lvz import Clip, LvzReader
@@ -390,12 +390,10 @@ class Video:
                 if not places:
                     return
 
-    def _decoded(self, clips: Iterator[Clip], state: Opened, wanted: Callable[[int, int], bool]) -> Any:
-        model = self._loaded(state)
-        decoded: Iterator[CodedFrame] = codec_of(model).decode(
-            clips, state.video, model, threads=self._cores(), wanted=wanted
-        )
-        return with_own_threads(decoded)
+    def _decoded(
+        self, clips: Iterator[Clip], state: Opened, wanted: Callable[[int, int], bool]
+    ) -> Generator[CodedFrame, None, None]:
+        return with_own_threads(self._loaded(state).decode(clips, state.video, self._cores(), wanted))
 
     # ---------------------------------------------------------------- times
 
@@ -423,7 +421,7 @@ class Video:
                     self._opened = Opened(self.source, self._options)
             return self._opened
 
-    def _loaded(self, state: Opened) -> Model:
+    def _loaded(self, state: Opened) -> VideoModel:
         with self._lock:
             if state.model is None:
                 with state.reader() as reader:
