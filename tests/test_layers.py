@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,44 @@ def test_room_imports_only_from_above(room: str) -> None:
         if (text := complaint(room, name))
     ]
     assert not complaints, "\n".join(complaints)
+
+
+def on_loading(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that a file makes while it is loaded: none of its functions, and none for type checkers."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        elif not isinstance(child, ast.FunctionDef | ast.expr):
+            yield from on_loading(child)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_circles() -> None:
+    """No module waits, while it is loaded, for one that waits for it."""
+    paths = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    waits: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        package = path.relative_to(ROOT).parts[:-1]
+        waits[module] = set()
+        for node in on_loading(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            else:
+                base = ".".join(
+                    [*package[: len(package) - node.level + 1 if node.level else 0], node.module or ""]
+                ).strip(".")
+                found = [name if (name := f"{base}.{alias.name}") in paths else base for alias in node.names]
+            waits[module] |= {name for name in found if name in paths and name != module}
+    free = True
+    while free:  # whoever waits for nobody is loaded, and nobody waits for it
+        free = {module for module, others in waits.items() if not others}
+        waits = {module: others - free for module, others in waits.items() if module not in free}
+    assert not waits, f"circles among {sorted(waits)}"
 
 
 def test_the_second_reader_never_imports_lvc() -> None:
