@@ -72,7 +72,7 @@ def forecast(
     Raises what `encode_file` does, and `UsageError` for what cannot be read twice and for targets hit by trying.
     """
     if options.target_size is not None or options.target_vmaf is not None:
-        raise UsageError("--dry-run of a target that is hit by trying would have to try — give a --quality")
+        raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
     if source == STREAM:
         raise UsageError("a pipe can be read only once — --dry-run needs a file")
     check_output(source, target, force=force, writes=["lvz"])
@@ -84,7 +84,7 @@ def forecast(
     ) as reader:  # fmt: skip
         length, rate = seconds_of(reader), reader.video.rate
     if length is None or rate is None:
-        raise MediaError("does not say how long it is — encode a part of it with --duration")
+        raise MediaError("does not state its length — encode a part of it with --duration")
     if not is_foreign(options.model):
         from lvc import models
 

@@ -44,7 +44,9 @@ def encode_to_size(
         raise ValueError("no size is wanted")
     size, options = int(options.target_size), replace(options, target_size=None)
     if STREAM in (source, target) or is_address(target):
-        raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
+        raise UsageError(
+            "--target-size needs several passes, and standard input can be read only once — use --target-bitrate"
+        )
     check_output(source, target, force=force, writes=[LVZ])
     say = each_once(notice)
     low, high = 0.0, 100.0

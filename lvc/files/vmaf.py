@@ -61,9 +61,11 @@ def encode_to_vmaf(
         raise ValueError("no VMAF is wanted")
     vmaf, options = options.target_vmaf, replace(options, target_vmaf=None)
     if missing := ffmpeg.why_not("filter", "libvmaf"):
-        raise UnsupportedError(f"nobody here can judge VMAF: {missing}")
+        raise UnsupportedError(f"VMAF cannot be measured: {missing}")
     if STREAM in (source, target) or is_address(target):
-        raise UsageError("a VMAF is hit by trying, which a stream does not allow — use --target-psnr")
+        raise UsageError(
+            "--target-vmaf needs several passes, and standard input can be read only once — use --target-psnr"
+        )
     check_output(source, target, force=force, writes=[LVZ])
     started = time.monotonic()
     say = each_once(notice)
@@ -97,7 +99,7 @@ def encode_to_vmaf(
         if best is None or best.vmaf is None:
             raise MediaError("nothing was encoded — a bug in lvc")
         if abs(best.vmaf - vmaf) > TOLERANCE:
-            say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} is as near as it comes")
+            say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} comes closest")
         publish_file(folder / "best.lvz", target, force=force)
     return replace(best, output=target, seconds=time.monotonic() - started)
 
@@ -168,7 +170,7 @@ class _Job:
                 self.video: VideoFormat = reader.video
                 length = seconds_of(reader)
             if min(self.video.width, self.video.height) < ffmpeg.VMAF_MIN_SIDE:
-                raise UsageError(f"VMAF wants at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
+                raise UsageError(f"VMAF needs at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
         self.cuts: list[float] = []
         if length is not None and length > SHORT:
             part = length / SAMPLES
@@ -217,12 +219,12 @@ class _Job:
                 with closing(cast(Generator[Frame, None, None], frames)) as decoded:
                     for mine, other in itertools.zip_longest(sources, decoded):
                         if mine is None or other is None:
-                            raise MediaError("has another number of frames when it is read again — copy it first")
+                            raise MediaError("gave a different number of frames when it was read again — copy it first")
                         yield mine, other
 
         with about(self.source):
             scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, options.threads or 1)
         known = [s for s in scores if s is not None]
         if not known:
-            raise MediaError("VMAF has no number for any of its frames — use --target-psnr")
+            raise MediaError("VMAF could not be computed for any frame — use --target-psnr")
         return known

@@ -130,7 +130,7 @@ def encode_video(
     """What `encode_file` does. `origin` is kept in the file."""
     given = [text for name, text in _TARGETS.items() if getattr(options, name) is not None]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} cannot be targets at once — give one of them")
+        raise UsageError(f"{' and '.join(given)} cannot be combined — give one of them")
     one = encode_once
     if options.target_size is not None:
         one = encode_to_size

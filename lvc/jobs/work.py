@@ -75,7 +75,7 @@ class Worker:
             return ""
         paths = not (is_address(task.source) or is_address(task.target))
         if paths and os.path.samefile(task.source, task.target):
-            raise OutputExistsError("would be its own output — choose another --output-dir")
+            raise OutputExistsError("would overwrite itself — choose another --output-dir")
         if now != task.before and self._why_stale(task) is None:
             return "made by another run"
         if not (self.job.force or self.job.resume):
@@ -83,7 +83,9 @@ class Worker:
         if self.job.resume and self._why_stale(task) is None:
             return "is done"
         if isinstance(self._options, DecodeOptions) and paths and _folder_of(task.source) == _folder_of(task.target):
-            raise OutputExistsError(f"{task.target} may be what it was made from — choose another --output-dir")
+            raise OutputExistsError(
+                f"{task.target} may be the video that it was made from — choose another --output-dir"
+            )
         writes = VIDEOS if isinstance(self._options, DecodeOptions) else [LVZ]
         check_output(task.source, task.target, force=True, writes=writes)  # what it would not have written stays
         return ""
@@ -107,7 +109,7 @@ class Worker:
             )
             if stamp(task.source) != before:
                 remove(task.target)
-                raise MediaError("was changed while it was read — try again when nobody writes it any more")
+                raise MediaError("changed while it was read — try again when it is no longer being written")
             return Status.done, str(encoded), encoded.fields()
         if not isinstance(self._options, DecodeOptions):
             raise TypeError("a job that makes nothing")

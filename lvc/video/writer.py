@@ -187,7 +187,7 @@ class Writer:
         if isinstance(self._target, str):
             check_output(_GIVEN, self._target, force=force, writes=[LVZ])
         if verify and (not isinstance(self._target, str) or self._target == STREAM or is_address(self._target)):
-            raise UsageError("what went into a stream cannot be read again before it is published — write a file")
+            raise UsageError("verify cannot read back what was written to a stream — write a file")
         self._planes = PlanesOf(width, height)
         self._rgb: bool | None = None
         self._anchor = Fraction(0)  # seconds: the last time that was said, and frames since
