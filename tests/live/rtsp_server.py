@@ -1,7 +1,7 @@
 """A minimal RTSP server for one client (RFC 2326, RTP interleaved with TCP): `python rtsp_server.py PORT FRAMES RATE`.
 
-FFmpeg receives RTSP pushes but cannot be asked for a stream, and Debian has no program that serves one without a desktop's
-worth of libraries. So FFmpeg's RTP muxer makes the packets (`sender.py`, MPEG-TS over RTP), and this forwards them.
+FFmpeg receives RTSP pushes but cannot be asked for a stream, and Debian has no small program that serves one.
+So FFmpeg's RTP muxer makes the packets (`sender.py`, MPEG-TS over RTP), and this forwards them.
 """
 
 from __future__ import annotations
