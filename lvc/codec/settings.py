@@ -11,12 +11,14 @@ from .pyramid import LONGEST
 
 
 class Effort(NamedTuple):
-    """`motion`: effort of the search (`lvc.engine.motion.search`)."""
+    """`motion`: effort of the search (`lvc.engine.motion.search`). `reach`: how many frames before and after help
+    filter a key frame or an anchor (`lvc.codec.temporal_filter`)."""
 
     motion: int = 1
+    reach: int = 0
 
 
-EFFORTS = (*(Effort(0) for _ in range(2)), *(Effort(1) for _ in range(5)), *(Effort(2) for _ in range(3)))
+EFFORTS = (*[Effort(0, 2)] * 2, *[Effort(1, 4)] * 5, *[Effort(2, 4)] * 3)
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 
