@@ -1,4 +1,4 @@
-"""What the file-level jobs give back: `fields()` for machines (docs/json.md), `str()` for people."""
+"""Results of file-level jobs: `fields()` for programs (docs/json.md), `str()` for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_NAME = 24  # letters of a tag's name that others are aligned by
 
 
 def _one_line(text: str) -> str:
-    """What a file says, on one line: nothing in it may look like a line of ours."""
+    """Text from a file on one line, so that it cannot imitate a line of lvc's output."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -99,7 +99,7 @@ class EncodeResult(_Job):
 
 @dataclass(frozen=True)
 class DecodeResult(_Job):
-    """`damage`: one line for everything that `salvage` left out."""
+    """`damage`: one line for each part that `salvage` skipped."""
 
     damage: tuple[str, ...] = ()
 
@@ -110,7 +110,7 @@ class DecodeResult(_Job):
         )
 
     def raise_for_damage(self) -> None:
-        """Raises `CorruptError` if something was left out; what could be saved has been written."""
+        """Raises `CorruptError` if something was skipped; everything else has been written."""
         if self.damage:
             places = "one place" if len(self.damage) == 1 else f"{len(self.damage)} places"
             raise CorruptError(
@@ -193,7 +193,7 @@ class UnpackResult:
 
 @dataclass(frozen=True)
 class Facts:
-    """What `lvc info` and `lvc verify` found: `values` for machines; a table of `lines`, or a `text`, for people."""
+    """The result of `lvc info` and `lvc verify`: `values` for programs; a table of `lines`, or a `text`, for people."""
 
     values: dict[str, Any]
     lines: list[tuple[str, str]] = field(default_factory=list)
