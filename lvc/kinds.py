@@ -84,7 +84,7 @@ def endings(kinds: Iterable[str]) -> tuple[str, ...]:
 
 
 def refuse_foreign(head: bytes, writes: Sequence[str] | None) -> None:
-    """Raises `OutputExistsError` for an existing target that the command would not have written. `head`: its first bytes."""
+    """Raises `OutputExistsError` for a target that the command would not have written. `head`: its first bytes."""
     kind = kind_of(head)
     if writes is None or not head or kind in writes:
         return

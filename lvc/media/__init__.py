@@ -1,4 +1,4 @@
-"""Reading and writing video files through PyAV: frames as planes with exact times, and all other streams and metadata."""
+"""Video files in and out through PyAV: frames as planes with exact times, and all other streams and metadata."""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ def file_system(address: str, options: Mapping[str, Any] | None = None, **more: 
 
 
 def listed(root: str) -> dict[str, str | None]:
-    """Every visible file below a URL (or the file itself), sorted by name, with its version, if known. One listing call. Raises `MediaError`, `UsageError`."""
+    """Every visible file below a URL (or the file itself), sorted by name, with its version, if known.
+
+    Makes one listing call. Raises `MediaError`, `UsageError`."""
     fs, path = file_system(root)
     fs.invalidate_cache()
     if not asked(lambda: fs.exists(path)):

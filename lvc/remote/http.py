@@ -196,8 +196,8 @@ class HttpStore:
         self._pid = os.getpid()
 
     def first(self) -> bytes | BaseHTTPResponse:
-        """The first bytes, after which `size` and `identity` are known; or, from a server without range support, the whole
-        response, not yet read."""
+        """The first bytes, after which `size` and `identity` are known; or, from a server without range support, the
+        whole response, not yet read."""
         return attempts(self._first)
 
     def _first(self) -> bytes | BaseHTTPResponse:
