@@ -1,4 +1,4 @@
-"""Single decoded pictures for people, lossless; RGB by BT.709 from 720 rows on and by BT.601 below, for all codecs."""
+"""Lossless pictures of decoded frames for the report; RGB by BT.709 from 720 rows on and by BT.601 below."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def name_of(prefix: str, frame: int | str) -> str:
 
 
 def write(picture: Planes, video: ClipFormat, path: Path) -> None:
-    """A `SUFFIX` file, whole or not there. Sides of the picture are made even by repeating the edge."""
+    """Write a `SUFFIX` file atomically. Odd sides are padded by repeating the edge."""
     frame = to_frame(padded_to_even(picture), video.full_range)
     matrix = Colorspace.ITU709 if video.height >= 720 else Colorspace.ITU601
     source_range = ColorRange.JPEG if video.full_range else ColorRange.MPEG

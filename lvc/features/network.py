@@ -111,7 +111,7 @@ def unit(vectors: Vectors) -> Float:
 
 @functools.cache
 def default_extractor() -> Extractor:
-    """The one that comes with lvc. Raises `UnsupportedError` if this installation lacks it."""
+    """lvc's own extractor. Raises `UnsupportedError` if this installation lacks it."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "checkpoints", package.parent / "checkpoints"):
         path = folder / "features.safetensors"
