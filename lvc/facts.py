@@ -1,4 +1,4 @@
-"""What is in a `.lvz`, and whether it is whole. Neither torch nor PyAV is loaded, unless frames are to be decoded."""
+"""The contents of a `.lvz`, and whether it is intact. torch and PyAV are not loaded, except to decode frames."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _gops(index: Index, tail: Tail | None, video: VideoDescriptor) -> list[tuple
 
 
 def _told(made_by: str, name: str) -> float | None:
-    """A setting that the encoder wrote beside its name: `lvc 0.2; quality 50, effort 4`."""
+    """A setting that the encoder recorded beside its name: `lvc 0.2; quality 50, effort 4`."""
     found = re.search(rf"; (?:.*, )?{name} (\d+(?:\.\d+)?)", made_by)
     return float(found[1]) if found else None
 

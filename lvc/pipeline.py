@@ -38,7 +38,7 @@ def usable_cores() -> int:
 
 
 def stop_signals() -> list[int]:
-    """Those that end a job in good order; also that of a terminal that was closed, unless `nohup` asked otherwise."""
+    """The signals that end a job properly, including SIGHUP unless it is ignored (`nohup`)."""
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -55,7 +55,7 @@ class _End:
 
 
 class _Stopped(Exception):
-    """Raised in a thread whose work nobody wants any more."""
+    """Raised in a thread that has been told to stop."""
 
 
 # the flag that stops the running thread, if it is one of a pipeline
@@ -274,6 +274,6 @@ def _acquire(semaphore: threading.Semaphore) -> None:
 
 
 def in_background(function: Callable[[], T]) -> T:
-    """What `function` gives, run on a thread, so that Ctrl-C is heard while foreign code waits for its input."""
+    """The result of `function`, run on a thread, so that Ctrl-C works while native code waits for input."""
     with ReadAhead((function() for _ in range(1)), 1) as results:
         return next(iter(results))

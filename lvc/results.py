@@ -1,4 +1,4 @@
-"""What the file-level jobs give back: `fields()` for machines (docs/json.md), `str()` for people."""
+"""Results of file-level jobs: `fields()` for programs (docs/json.md), `str()` for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_NAME = 24  # letters of a tag's name that others are aligned by
 
 
 def _one_line(text: str) -> str:
-    """What a file says, on one line: nothing in it may look like a line of ours."""
+    """Text from a file on one line, so that it cannot imitate a line of lvc's output."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -114,7 +114,7 @@ class Encoded:
 
 
 def why_not(anchor: Anchor) -> str | None:
-    """None where the anchor's encoder is there, else what is missing and what to do."""
+    """None if the anchor's encoder is available, else what is missing and what to do."""
     if anchor.name == "vvc":
         return ffmpeg.why_not("encoder", anchor.family.encoder)
     if anchor.family.encoder in av.codecs_available:
@@ -136,7 +136,7 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     try:
         with open_output(f"file:{path}", anchor.family.container) as container:
             stream = _stream(container, video, anchor, crf)
-            container.start_encoding()  # opens the encoder, which now has its threads
+            container.start_encoding()  # opens the encoder, which starts its threads
             ordinary_priority()
             plain = BitStreamFilterContext("filter_units=remove_types=6", stream) if anchor.name == "x264" else None
 

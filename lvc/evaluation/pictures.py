@@ -1,4 +1,4 @@
-"""Single decoded pictures for people, lossless; RGB by BT.709 from 720 rows on and by BT.601 below, for all codecs."""
+"""Lossless pictures of decoded frames for the report; RGB by BT.709 from 720 rows on and by BT.601 below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a codec from helping itself to more of the machine than others get."""
+"""Keeps a codec from raising its own scheduling priority."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def ordinary_priority() -> None:
-    """All threads of this process back to the ordinary scheduler.
+    """Return all threads of this process to the ordinary scheduler.
 
     SVT-AV1, run by root, makes itself and the thread that opens it real-time (SCHED_FIFO 99): it would run before
     everything else on the machine, and so would every process started afterwards.
