@@ -94,6 +94,10 @@ class MediaWriter:
         self._closed = False
         self._side = side or VideoSide()
         self._audio, self._coding = audio, sound_coding(audio)
+        coded = self._coding is not None and any(info.kind == "audio" for info in copied)
+        if self._coding is not None and coded and self._coding.codec not in self._format.sounds:
+            fitting = f"use --audio {self._format.any_sound}, or .mkv"
+            raise UsageError(f"{self._format.name} cannot hold {self._coding.codec} — {fitting}")
         self._coders: dict[int, SoundEncoder] = {}
         self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
         self._early: list[CopiedPacket] = []
@@ -248,7 +252,7 @@ class MediaWriter:
                 template = self._templates.enter_context(open_params(info.params))
             why = refusal(template, self._format)
             if why is not None:
-                advice = "; --audio flac, opus or aac gives it out" if info.kind == "audio" else ""
+                advice = f"; use --audio {self._format.any_sound}" if info.kind == "audio" else ""
                 self.notices.append(
                     Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({why}){advice}")
                 )
