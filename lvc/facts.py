@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 
-def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], object] | None = None) -> Facts:
+def info_file(
+    path: str | os.PathLike[str], *, detailed: bool = False, notice: Callable[[str], object] | None = None
+) -> Facts:
     """Header, descriptors and, if the file can be read from its end, index and tail. `detailed`: for people,
     every GOP too, and the engine that would decode it. Raises like `LvzReader`."""
+    path = os.fspath(path)
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
@@ -126,7 +130,7 @@ def _sizes(path: str, reader: LvzReader) -> dict[str, int]:
 
 
 def verify_file(
-    path: str,
+    path: str | os.PathLike[str],
     *,
     full: bool = False,
     model: Model | None = None,
@@ -137,6 +141,7 @@ def verify_file(
 
     Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
     """
+    path = os.fspath(path)
     if full and path == STREAM:
         raise UsageError("a pipe can be read only once — --full needs a file")
     with about(path), opened_input(path) as file:

@@ -23,7 +23,7 @@ from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
 from lvc.media.params import open_params
 from lvc.media.planes import frame_from_planes
-from lvc.media.priority import ordinary_priority
+from lvc.media.priority import opening_encoder
 from lvc.media.side import FIELDS, STEREO, TIMECODE
 from lvc.media.sound import SoundEncoder, sound_coding
 from lvc.media.timecode import is_countable
@@ -287,6 +287,13 @@ class MediaWriter:
 
     def write(self, item: Frame | CopiedPacket) -> None:
         """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
+        if self._frames == 0 and self._encoder.library == "libsvtav1":
+            with opening_encoder():  # by the first packet or frame
+                self._write(item)
+        else:
+            self._write(item)
+
+    def _write(self, item: Frame | CopiedPacket) -> None:
         if isinstance(item, CopiedPacket):
             if not 0 <= item.stream < len(self._streams):
                 raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
@@ -311,8 +318,6 @@ class MediaWriter:
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
             self._durations[item.pts] = item.duration
             self._mux_video(frame)
-            if self._frames == 0 and self._encoder.library == "libsvtav1":
-                ordinary_priority()
         self._frames += 1
 
     def _note_rounding(self, pts: int) -> None:
