@@ -90,7 +90,7 @@ _LIGHT = re.compile(r"\d{1,5},\d{1,5}", re.ASCII)
 def encoder_for(codec: str) -> Encoder:
     """Raises `UsageError` for an unknown name, `UnsupportedError` for one that this FFmpeg was built without."""
     if codec not in ENCODERS:
-        raise UsageError(f"codec {codec!r} is not known — use {', '.join(ENCODERS)}")
+        raise UsageError(f"unknown codec {codec!r} — use {', '.join(ENCODERS)}")
     encoder = ENCODERS[codec]
     if encoder.library not in av.codecs_available:
         raise UnsupportedError(f"this FFmpeg was built without {encoder.library} — choose another --codec")
