@@ -129,9 +129,10 @@ def load_interpolation(path: Path, device: str | None = None, dtype: torch.dtype
     from safetensors.torch import load
 
     data = path.read_bytes()
-    net = InterpolationNet()
+    with torch.device("meta"):  # no first weights: they would be drawn from the caller's random numbers
+        net = InterpolationNet()
     try:
-        net.load_state_dict({name: value.float() for name, value in load(data).items()})
+        net.load_state_dict({name: value.float() for name, value in load(data).items()}, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise CorruptError(f"{path.name} does not contain the interpolation network — reinstall lvc") from error
     target = pick_device(device)

@@ -14,7 +14,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from lvc.errors import UsageError
+from lvc.errors import UnsupportedError, UsageError
 from lvc.jobs.task import Event, Job, Outcome, Status, Task
 from lvc.jobs.work import Worker
 
@@ -53,7 +53,7 @@ class Cluster:
         try:
             import ray
         except ImportError as error:
-            raise UsageError("--engine ray needs Ray — pip install lvc[ray]") from error
+            raise UnsupportedError("--engine ray needs Ray — pip install 'lvc[ray]'") from error
         self._ray: Any = ray
         # Ray prints what happens in the cluster, and stdout is for results
         self._quiet.enter_context(contextlib.redirect_stdout(sys.stderr))

@@ -23,7 +23,14 @@ class ContainerFormat:
     name: str
     muxer: str
     codecs: tuple[str, ...]
+    sounds: tuple[str, ...] = ("flac", "opus", "aac")
+    """What sound may be coded as for it (`lvc.media.sound`)."""
     options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def any_sound(self) -> str:
+        """`sounds` in words."""
+        return " or ".join(filter(None, [", ".join(self.sounds[:-1]), self.sounds[-1]]))
 
     @property
     def is_iso(self) -> bool:
@@ -32,9 +39,9 @@ class ContainerFormat:
 
 CONTAINERS: dict[str, ContainerFormat] = {
     "mp4": ContainerFormat("mp4", "mp4", ("h264", "hevc", "av1")),
-    "mov": ContainerFormat("mov", "mov", ("h264", "hevc")),
+    "mov": ContainerFormat("mov", "mov", ("h264", "hevc"), ("aac",)),
     "mkv": ContainerFormat("mkv", "matroska", ("h264", "hevc", "av1", "ffv1")),
-    "webm": ContainerFormat("webm", "webm", ("av1",)),
+    "webm": ContainerFormat("webm", "webm", ("av1",), ("opus",)),
 }
 _ENDINGS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "mkv", "matroska": "mkv", "webm": "webm"}
 

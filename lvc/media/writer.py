@@ -23,7 +23,7 @@ from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
 from lvc.media.params import open_params
 from lvc.media.planes import frame_from_planes
-from lvc.media.priority import ordinary_priority
+from lvc.media.priority import opening_encoder
 from lvc.media.side import FIELDS, STEREO, TIMECODE
 from lvc.media.sound import SoundEncoder, sound_coding
 from lvc.media.timecode import is_countable
@@ -94,6 +94,10 @@ class MediaWriter:
         self._closed = False
         self._side = side or VideoSide()
         self._audio, self._coding = audio, sound_coding(audio)
+        coded = self._coding is not None and any(info.kind == "audio" for info in copied)
+        if self._coding is not None and coded and self._coding.codec not in self._format.sounds:
+            fitting = f"use --audio {self._format.any_sound}, or .mkv"
+            raise UsageError(f"{self._format.name} cannot hold {self._coding.codec} — {fitting}")
         self._coders: dict[int, SoundEncoder] = {}
         self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
         self._early: list[CopiedPacket] = []
@@ -248,7 +252,7 @@ class MediaWriter:
                 template = self._templates.enter_context(open_params(info.params))
             why = refusal(template, self._format)
             if why is not None:
-                advice = "; --audio flac, opus or aac gives it out" if info.kind == "audio" else ""
+                advice = f"; use --audio {self._format.any_sound}" if info.kind == "audio" else ""
                 self.notices.append(
                     Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({why}){advice}")
                 )
@@ -283,6 +287,13 @@ class MediaWriter:
 
     def write(self, item: Frame | CopiedPacket) -> None:
         """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
+        if self._frames == 0 and self._encoder.library == "libsvtav1":
+            with opening_encoder():  # by the first packet or frame
+                self._write(item)
+        else:
+            self._write(item)
+
+    def _write(self, item: Frame | CopiedPacket) -> None:
         if isinstance(item, CopiedPacket):
             if not 0 <= item.stream < len(self._streams):
                 raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
@@ -307,8 +318,6 @@ class MediaWriter:
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
             self._durations[item.pts] = item.duration
             self._mux_video(frame)
-            if self._frames == 0 and self._encoder.library == "libsvtav1":
-                ordinary_priority()
         self._frames += 1
 
     def _note_rounding(self, pts: int) -> None:
