@@ -115,20 +115,6 @@ def _foreign_model(reader: LvzReader, name: object, device: str | None) -> Forei
     return opened_model(adapter, reader.video, reader.tensors)
 
 
-def _model_inside(reader: LvzReader) -> Model:
-    """The model that the file itself holds, whole or as a delta to one that is here."""
-    from lvc import models
-    from lvc.entropy.model_file import model_file
-    from lvc.models.load import model_of_bytes
-
-    chunk, header = reader.model_chunk, reader.header
-    assert chunk is not None
-    base = None
-    if chunk.base_sha256:
-        base = models.find_model(header.model_id, chunk.base_sha256).read_bytes()
-    return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)
-
-
 def model_of(reader: LvzReader, name: str | Model | None, device: str | None) -> Model:
     """The model that a file was made with: the one named, which has to match, or the one that is found."""
     from lvc import models
@@ -138,10 +124,8 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
         raise UsageError("holds packed latents and no video — lvc unpack gives them back")
     if is_foreign(header.model_id):
         return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
-    if name is None and reader.model_chunk is not None:
-        return _model_inside(reader)
     if name is None:
-        return models.load_model(models.find_model(header.model_id, header.model_sha256))
+        return models.model_of_file(header, reader.model_chunk)
     model = loaded(name, device)
     if model.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")

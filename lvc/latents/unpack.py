@@ -1,4 +1,5 @@
-"""`lvc unpack`: a `.lvz` of latents becomes safetensors again, a file for each that there was."""
+"""`lvc unpack`: the latents of a `.lvz` as arrays. Packed tensors become safetensors again, a file for each that there
+was; a video of lvc's own codec becomes one file of named arrays (`lvc.latents.arrays`)."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lvc.errors import CorruptError, LimitError, MediaError, UsageError
-from lvc.kinds import SAFETENSORS
+from lvc.kinds import NPZ, SAFETENSORS
 from lvc.latents.file import LatentFile
 from lvc.latents.sources import DTYPE, KEY
-from lvc.output import STREAM, check_output, publish
+from lvc.lvz import LvzReader
+from lvc.output import STREAM, about, check_output, opened_input, publish
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
@@ -28,21 +30,49 @@ _FREE_BYTES, _EXPANSION = 1 << 30, 1 << 10
 
 def unpack_latents(
     source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
     *,
     names: Sequence[str] | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    intra: bool = False,
+    threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> UnpackResult:
-    """Write the tensors of the `.lvz` `source` to the folder `target`, or to one file if it ends in `.safetensors`.
+    """Write the latents of the `.lvz` `source` to files.
 
-    `names`: only these. Folders in `target` that are links are not entered. Raises `UsageError`, `OutputExistsError`,
-    `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders, far more tensors than the file has room
-    for), `MediaError` and `OSError`.
+    Packed tensors go into the folder `target` (None: `source` without its ending), or into one file if it ends in
+    `.safetensors` or `.npz`; `names`: only these. Folders in `target` that are links are not entered.
+
+    A video of lvc's own codec goes into the file `target`, `.safetensors` (None: beside `source`) or `.npz`, whose
+    arrays `docs/latents.md` lists: of the groups of clips that show something from `start` to `end` (seconds from the
+    first frame), and with `intra` also the latents that each frame would have as a key frame. That takes the model
+    that made it, and decoding.
+
+    Raises `UsageError`, `OutputExistsError`, `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders,
+    far more tensors than the file has room for), `MediaError` (no room on the disk) and `OSError`.
     """
-    source, target = os.fspath(source), os.fspath(target)
+    source = os.fspath(source)
     if STREAM in (source, target):
         raise UsageError("latents are unpacked from a file to files, not through a pipe")
+    own = _is_video(source)
+    if target is None:
+        target = os.path.splitext(source)[0] + (SUFFIX if own else "")
+        if target == source:
+            raise UsageError("has no ending that could be left out — name OUT")
+    target = os.fspath(target)
+    if own:
+        if names:
+            raise UsageError("holds a video and no tensors with names — leave --name out")
+        check_output(source, target, force=force, writes=[SAFETENSORS, NPZ])
+        from lvc.latents.frames import unpack_video
+
+        return unpack_video(
+            source, target, start=start, end=end, intra=intra, threads=threads, force=force, progress=progress
+        )
+    if intra or start is not None or end is not None:
+        raise UsageError("holds tensors and no video of lvc's own codec — leave --start, --end and --intra out")
     started = time.monotonic()
     written = tensors = 0
     with LatentFile(source) as file:
@@ -79,6 +109,12 @@ def unpack_latents(
             if progress is not None:
                 progress(tensors, os.path.getsize(source), written, len(file))
     return UnpackResult(target, tensors, len(chosen), os.path.getsize(source), written, time.monotonic() - started)
+
+
+def _is_video(source: str) -> bool:
+    """Whether it is of lvc's own codec."""
+    with opened_input(source) as file, about(source):
+        return LvzReader(file).tensors is None
 
 
 def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int]]:

@@ -61,6 +61,18 @@ class Model:
             PlaneSpec("latent", "int16", latent, 16, in_key=False, masked=True),
         )
 
+    def latent_scale(self, name: str, level: int) -> np.ndarray:
+        """float32 `[channels]`: by what the decoder's program multiplies a step of its latents before anything else, in
+        its row of tables `level`."""
+        program = self.programs.programs[name]
+        values = next(layer.out for layer in program.layers if layer.op == p.CODE)
+        first = next((la for la in program.layers if la.op == p.GAIN and la.sources[0].tensor == values), None)
+        if first is None or first.gain is None or first.gain_shift is None:
+            return np.ones(program.tensors[values].channels, np.float32)
+        row = level % len(first.gain)
+        scale: np.ndarray = np.ldexp(first.gain[row].astype(np.float32), -int(first.gain_shift[row]))
+        return scale
+
     def _channels(self, name: str) -> tuple[int, int]:
         """Of hyper-latents and latents."""
         program = self.programs.programs[name]
