@@ -95,6 +95,10 @@ def decode(
         str | None,
         typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …"),
     ] = None,
+    latents: Annotated[
+        str | None,
+        typer.Option("--latents", metavar="X", help="Decode what X, of lvc unpack and edited, says instead."),
+    ] = None,
     max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
@@ -141,7 +145,7 @@ def decode(
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             folders.run_folder(
                 report, source, "decode", settings, how, output=None if output == named else output,
                 output_dir=output_dir or named, suffix=suffix,
@@ -150,7 +154,7 @@ def decode(
     if len(sources) > 1 or output_dir is not None:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             inputs.check(sources, VIDEOS, "--crf")
             outputs = inputs.outputs(sources, suffix, VIDEOS, output=output, output_dir=output_dir)
             folders.run_files(report, sources, outputs, "decode", settings, how)
@@ -166,13 +170,15 @@ def decode(
         from lvc.files import decode_file
 
         result = decode_file(
-            source, target, **settings, follow=follow, force=force, threads=threads, progress=report.progress,
-            notice=report.notice,
+            source, target, **settings, latents=latents, follow=follow, force=force, threads=threads,
+            progress=report.progress, notice=report.notice,
         )  # fmt: skip
         report.done(result)
         result.raise_for_damage()
 
 
-def _refuse_following(follow: bool) -> None:
+def _refuse_for_many(follow: bool, latents: str | None) -> None:
     if follow:
         raise UsageError("--follow goes on with one file that is being recorded — name it alone")
+    if latents is not None:
+        raise UsageError("--latents belongs to one file — name it alone")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .frames import Given
 from .settings import EncodeSettings
-from .video import EncodedClip, LatentFrame, decode, decode_changed, encode, latents
+from .video import Change, EncodedClip, LatentFrame, decode, decode_changed, encode, latents
 
-__all__ = ["EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents"]
+__all__ = [
+    "Change", "EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents",
+]  # fmt: skip

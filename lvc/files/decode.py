@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,12 +48,14 @@ from lvc.media.side import TIMECODE
 from lvc.media.sound import sound_coding
 from lvc.media.timecode import advanced
 from lvc.notices import Loss, Notices
-from lvc.output import STDOUT, STREAM, about, check_output
+from lvc.output import STDOUT, STREAM, about, check_output, workspace
 from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.remote.addresses import is_address
 from lvc.results import DecodeResult
 from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
+    from lvc.codec import Change
     from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
@@ -73,6 +76,7 @@ def decode_file(
     salvage: bool = False,
     follow: bool = False,
     model: str | Model | None = None,
+    latents: PathLike | None = None,
     threads: int | None = None,
     device: str | None = None,
     force: bool = False,
@@ -86,16 +90,21 @@ def decode_file(
     A range starts at time 0 in the output. `every`: of the file's frames 0, n, 2n …, each shown until the next; of the
     others only those are decoded that these need. `salvage` leaves out what is damaged and lists it in the result,
     where otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code it as: `flac`, `opus:96k`, `aac`.
-    `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
-    notice. Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
+    `latents` names a `.npz` or `.safetensors` as `unpack_latents` writes it: frames are decoded from that, and not from
+    what `source` says of them; what does not fit is a `MediaError`. `follow` goes on while `source` is being written.
+    `strict`: what the container would lose is a `LossError` and no notice. Pictures that take more than `max_memory`
+    bytes (None: than the machine has) are refused with `LimitError`.
     Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force, writes=VIDEOS)
+    changes = None if latents is None else os.fspath(latents)
+    check_output([source, *([] if changes is None else [changes])], target, force=force, writes=VIDEOS)
     sound_coding(audio)  # what is wrong with it is said first
     if follow and salvage:
         raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
+    if changes is not None and (salvage or follow):
+        raise UsageError("changed latents are for a whole file — leave --salvage and --follow out")
     kind = container_of(target, container)
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
@@ -132,6 +141,8 @@ def decode_file(
             notices.new(writer.notices)
             with about(source):
                 net = model_of(reader, model, device)
+            if changes is not None:
+                decoding.change = stack.enter_context(_changes(changes, reader, net, target))
             stack.enter_context(own_threads())
             items = stack.enter_context(blamed(decoding.items(net, threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
@@ -211,6 +222,8 @@ class Decoding:
         self.end = None if end is None else Fraction(end).limit_denominator(1_000_000)
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("the range is empty — it has to end after its start")
+        self.change: Change | None = None
+        """What frames are decoded from in the place of what the file says."""
         self.salvage = salvage
         self.follow = follow
         self.with_packets = with_packets
@@ -275,7 +288,10 @@ class Decoding:
         video = self.reader.video
         wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
         if not self.salvage:
-            frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
+            if self.change is None:
+                frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
+            else:
+                frames = codec.decode_changed(clips, video, model, self.change, threads=threads, wanted=wanted)
             yield from frames if wanted is None else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
@@ -328,6 +344,19 @@ def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
         before = frame
     if before is not None:
         yield before
+
+
+@contextlib.contextmanager
+def _changes(path: str, reader: LvzReader, model: Model | ForeignModel, target: str) -> Iterator[Change]:
+    if hasattr(model, "adapter"):
+        raise UsageError("was made with somebody else's VAE, whose latents lvc pack takes — leave --latents out")
+    from lvc.latents.changes import opened as opened_changes
+
+    streamed = target == STREAM or is_address(target)
+    with tempfile.TemporaryDirectory(prefix="lvc-") if streamed else workspace(target) as scratch:
+        geometry, sha256 = reader.video.geometry, reader.header.model_sha256
+        with opened_changes(path, geometry, sha256, reader.frame_count, Path(scratch)) as changes:
+            yield changes
 
 
 def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def rows_of(frame: LatentFrame) -> Iterator[tuple[str, Array]]:
 class ArraysWriter:
     """Takes the rows of arrays one after the other. Made by `written`."""
 
-    def __init__(self, files: dict[str, tuple[BinaryIO, int]], specs: list[Spec]) -> None:
+    def __init__(self, files: Mapping[str, tuple[BinaryIO, int]], specs: list[Spec]) -> None:
         self._files, self._specs = files, {s.name: s for s in specs}
         self._done = dict.fromkeys(self._specs, 0)
 

@@ -19,6 +19,7 @@ from lvc.threads import with_own_threads
 from lvc.video.opened import Opened
 
 if TYPE_CHECKING:
+    from lvc.codec import LatentFrame
     from lvc.media import Frame
     from lvc.models import Model
 
@@ -249,6 +250,28 @@ class Video:
             return torch.from_numpy(pictures.rgb(frame)).permute(2, 0, 1).contiguous()
 
         return lambda frame, ticks: VideoFrame(float(ticks * tick), image(frame))
+
+    def latents(
+        self, start: float | None = None, stop: float | None = None, *, intra: bool = False
+    ) -> Iterator[LatentFrame]:
+        """What the file says of each frame from `start` to `stop` (`lvc.codec.LatentFrame`): integers, dequantised
+        latents, motion, masks. Only of lvc's own codec. Those of a frame that is predicted are residuals, given its
+        prediction; with `intra` each frame has also the latents that its picture would have as a key frame, which
+        takes longer. Raises `UsageError` for a file without such latents."""
+        from lvc.latents.frames import latents_of
+
+        state = self._state()
+        start, stop = (None if t is None else self._from_end(t) for t in (start, stop))
+        with about(self.source), state.reader() as reader:
+            if reader.tensors is not None:
+                raise UsageError("holds no video of lvc's own codec — lvc.latents.LatentDataset reads its tensors")
+            found = latents_of(reader, self._loaded(state), start, stop, intra=intra, threads=self._cores())
+            with contextlib.closing(found):
+                for frame in found:
+                    if stop is not None and frame.time >= stop:
+                        return
+                    if start is None or frame.time >= start:
+                        yield frame
 
     # ---------------------------------------------------------------- times
 
