@@ -92,6 +92,10 @@ def encode(
         str | None,
         typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER."),
     ] = None,
+    embed_model: Annotated[
+        bool,
+        typer.Option("--embed-model", help="Put the model into the file, which then needs no other to be decoded."),
+    ] = False,
     audio: Annotated[
         str,
         typer.Option(
@@ -173,6 +177,8 @@ def encode(
         settings["tune"] = tune
     if close_gaps:
         settings["close_gaps"] = True
+    if embed_model:
+        settings["embed_model"] = True
     if target_vmaf is not None:
         settings["target_vmaf"] = target_vmaf
     if target_size is not None:
@@ -218,6 +224,8 @@ def encode(
 
             if any(t is not None for t in targets.values()):
                 raise UsageError("a stream has a quality, no target — use --quality")
+            if embed_model:
+                raise UsageError("each segment of a stream would carry the model — leave out --embed-model")
             if close_gaps:
                 raise UsageError("the times of a stream are those of its arrival — leave out --close-gaps")
             if strict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 import zlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lvc import __version__
+from lvc.entropy.model_file import model_chunk
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.common import (
@@ -42,6 +44,7 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -92,6 +95,7 @@ def encode_file(
     force: bool = False,
     verify: bool = False,
     features: bool = True,
+    embed_model: bool = False,
     max_memory: float | None = None,
     origin: Origin | None = None,
     allow_playlists: bool = False,
@@ -106,7 +110,7 @@ def encode_file(
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
-    With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
+    `embed_model` puts the model's file into the output, which then decodes wherever lvc is. With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
     `allow_playlists`: `source` may be a playlist, which names other files. `close_gaps` takes out jumps of the times by
     more than 5 s. `strict`: what would be lost of the source is a `LossError` and no notice.
 
@@ -168,6 +172,7 @@ def encode_file(
                 side=Side(**vars(reader.side)),
                 attachments=[Attachment(**vars(item)) for item in reader.attachments],
                 tensors=getattr(net, "tensors", None),
+                model_chunk=_embedded(net) if embed_model else None,
             )
             records = stack.enter_context(blamed(records_of(items, reader.video, copied, net, settings), source))
             with WriteBehind(write_to(writer), RECORDS_AHEAD) as sink:
@@ -193,6 +198,18 @@ def encode_file(
         model=net.id, video_bytes=writer.clip_bytes, verified=verify, audio_bytes=count.audio_bytes,
         bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, start is not None or duration is not None),
     )  # fmt: skip
+
+
+def _embedded(model: Model | ForeignModel) -> ModelChunk:
+    """What a file carries to be decoded without the model's own."""
+    from lvc.models import Model
+
+    if not isinstance(model, Model) or model.path is None:
+        raise UsageError("--embed-model is for lvc's own models — leave it out")
+    data = model.path.read_bytes()
+    if hashlib.sha256(data).digest() != model.sha256:
+        raise MediaError(f"the model {model.path} was changed meanwhile — start again")
+    return model_chunk(data)
 
 
 def made_by(settings: EncodeSettings) -> str:

@@ -91,13 +91,17 @@ def forecast(source: str, target: str, *, force: bool = False, notice: Notice | 
         for number, cut in enumerate(cuts):
             path = Path(folder, f"{number}.lvz")
             part = reading if whole else {**reading, "start": (reading["start"] or 0.0) + cut, "duration": SECONDS}
-            kept = {k: v for k, v in settings.items() if k not in ("verify", "origin", "progress", *reading)}
+            kept = {
+                k: v for k, v in settings.items() if k not in ("verify", "origin", "progress", "embed_model", *reading)
+            }
             seen.add(path, encode_file(source, path, **kept, **part, notice=notice if number == 0 else None))
     frames, share = round(length * float(rate)), length / seen.duration
     picture = seen.picture(frames, max(1, math.ceil(length / gop)))
     if settings.get("target_bitrate"):
         picture = settings["target_bitrate"] * length / 8
     audio, other = seen.audio_bytes * share, seen.other_bytes * share
+    if settings.get("embed_model") and (file := getattr(settings["model"], "path", None)) is not None:
+        other += os.path.getsize(file)
     seconds = preparing + seen.seconds * frames / seen.frames
     values: dict[str, Any] = {
         "output": target, "frames": frames, "duration": round(length, 3), "bytes_out": round(picture + audio + other),

@@ -188,7 +188,9 @@ class _Job:
 
     def samples(self, trial: Path, quality: float) -> float:
         """Mean VMAF of the samples, which `trial` holds one after the other."""
-        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress", "notice")}
+        kept = {
+            k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress", "notice", "embed_model")
+        }
         for_samples = {**kept, "model": self._model, "audio": "none", "subtitles": "none", "features": False}
         scores: list[float] = []
         for cut in self.cuts:

@@ -134,7 +134,9 @@ class Worker:
         return self._sha256
 
     def _model(self) -> Model:
-        return self._kept(self._model_sha256(), self._model_name())
+        from lvc import models
+
+        return self._kept(self._model_sha256(), lambda: models.load_model(self._model_name()))
 
     def _model_name(self) -> str | None:
         from lvc import models
@@ -150,20 +152,14 @@ class Worker:
         if name is not None:
             return self._model()
         with about(path), opened_input(path) as file:
-            header = LvzReader(file).header
-            return self._kept(
-                header.model_sha256,
-                None
-                if header.model_sha256 in self._models
-                else str(models.find_model(header.model_id, header.model_sha256)),
-            )
+            reader = LvzReader(file)
+            header, inside = reader.header, reader.model_chunk
+            return self._kept(header.model_sha256, lambda: models.model_of_file(header, inside))
 
-    def _kept(self, sha256: bytes, name: str | None) -> Model:
-        from lvc import models
-
+    def _kept(self, sha256: bytes, load: Callable[[], Model]) -> Model:
         if sha256 not in self._models:
             self._models.clear()  # a folder of many models is rare: one at a time is enough memory
-            self._models[sha256] = models.load_model(name)
+            self._models[sha256] = load()
         return self._models[sha256]
 
 

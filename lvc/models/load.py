@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -21,11 +22,13 @@ ENCODER = "key_analysis", "predicted_analysis"
 
 @dataclass
 class Model:
-    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for."""
+    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for. `path`:
+    its file, unless a video's file carried it."""
 
     id: str
     sha256: bytes
     programs: p.Model
+    path: Path | None = None
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def network(self, name: str) -> Network:
@@ -109,7 +112,7 @@ def opened(file: ModelFile) -> Model:
     """Raises as `load_model` does."""
     programs = p.load(file.path)
     _check(programs, file.path.name)
-    return Model(file.name, file.sha256, programs)
+    return Model(file.name, file.sha256, programs, file.path)
 
 
 def model_of_bytes(data: bytes, name: str) -> Model:
