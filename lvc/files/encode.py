@@ -110,7 +110,8 @@ def encode_file(
     time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
     MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
     Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
-    `embed_model` puts the model's file into the output, which then decodes wherever lvc is. With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
+    With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
+    `embed_model` puts the model's file into the output, which then decodes wherever lvc is.
     `allow_playlists`: `source` may be a playlist, which names other files. `close_gaps` takes out jumps of the times by
     more than 5 s. `strict`: what would be lost of the source is a `LossError` and no notice.
 
