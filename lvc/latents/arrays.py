@@ -3,13 +3,13 @@ safetensors, row by row, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lvc.codec import LatentFrame
 from lvc.errors import MediaError
+from lvc.latents.elements import safetensors_header
 from lvc.lvz import Geometry
 from lvc.output import publish, workspace
 
@@ -34,9 +35,6 @@ PLANES = {
 }  # fmt: skip
 """A plane's name in the file → its array's."""
 VALUE = {KEY: "key_value", RESIDUAL: "residual_value"}
-_TYPES = {
-    "uint8": "U8", "int16": "I16", "int64": "I64", "float32": "F32", "float64": "F64",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,17 +154,11 @@ def written(target: str, specs: list[Spec], text: dict[str, str], force: bool) -
         out = stack.enter_context(path.open("wb"))
         # wide types first, so that every array begins at a multiple of its item's size
         ordered = sorted(specs, key=lambda s: -np.dtype(s.dtype).itemsize)
-        header: dict[str, Any] = {"__metadata__": text}
-        at = 0
-        for spec in ordered:
-            ends = [at, at := at + spec.bytes]
-            header[spec.name] = {"dtype": _TYPES[spec.dtype], "shape": spec.shape, "data_offsets": ends}
-        data = json.dumps(header).encode()
-        data += b" " * (-len(data) % 8)
-        out.write(len(data).to_bytes(8, "little") + data)
-        start = 8 + len(data)
-        out.truncate(start + at)
-        writer = ArraysWriter({s.name: (out, start + header[s.name]["data_offsets"][0]) for s in specs}, specs)
+        data = safetensors_header([(s.name, s.dtype, s.shape, s.bytes) for s in ordered], text)
+        out.write(data)
+        out.truncate(len(data) + total)
+        starts = accumulate((s.bytes for s in ordered), initial=len(data))
+        writer = ArraysWriter({s.name: (out, start) for s, start in zip(ordered, starts, strict=False)}, specs)
         yield writer
         writer.check_full()
 

@@ -58,13 +58,12 @@ def encoded(frames: list[Frame], video: MediaReader, folder: Path, name: str) ->
 
 
 def denoised(arrays: Arrays) -> Arrays:
-    """The right half: latents of the key frame shrink towards 0, and no frame after it says anything there."""
-    out = {name: array.copy() for name, array in arrays.items()}
+    """In the right half latents shrink towards 0, those of key frames and residuals."""
+    out = {name: arrays[name].copy() for name in ("key_frame", "key_value", "residual_frame", "residual_value")}
     half = arrays["key_value"].shape[-1] // 2
-    value = out["key_value"][..., half:].astype(np.int32)
-    out["key_value"][..., half:] = np.sign(value) * np.maximum(np.abs(value) - SHRINK, 0)
-    for name in ("residual_skip", "residual_copy"):
-        out[name][..., half:] = 1
+    for name in ("key_value", "residual_value"):
+        value = out[name][..., half:].astype(np.int32)
+        out[name][..., half:] = np.sign(value) * np.maximum(np.abs(value) - SHRINK, 0)
     return out
 
 
