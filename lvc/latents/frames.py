@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +17,22 @@ from lvc import codec
 from lvc.codec import LatentFrame
 from lvc.errors import CorruptError, UsageError
 from lvc.latents.arrays import NPZ, SAFETENSORS, rows_of, specs_of, written
-from lvc.lvz import Clip, LvzReader
+from lvc.lvz import Clip, LvzReader, Sample
 from lvc.models import Model, model_of_file
 from lvc.output import about, opened_input
 from lvc.results import UnpackResult
 
+if TYPE_CHECKING:
+    import torch
+
 Progress = Callable[[int, int, int, int | None], object]
 VERSION = "1"
+
+
+def is_video(source: str) -> bool:
+    """Whether a `.lvz` is of lvc's own codec."""
+    with opened_input(source) as file, about(source):
+        return LvzReader(file).tensors is None
 
 
 def latents_of(
@@ -88,6 +100,60 @@ def unpack_video(
                     raise CorruptError("has fewer frames than its index says")
     size = os.path.getsize(target)
     return UnpackResult(target, len(specs), 1, reader.size or 0, size, time.monotonic() - started, frames)
+
+
+class VideoLatents:
+    """A file of lvc's own codec in the place of `LatentFile`: its groups of clips count as tensors `CTHW` of float32, in
+    which T is 1 and the picture the group's key frame; with `intra` all its frames, each with the latents that it would
+    have as a key frame. `models` are those loaded already, by hash. Not for several threads at once. Raises
+    `CorruptError`, `UnsupportedError` (the model is not here), `LimitError`, `OSError`."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, intra: bool = False, models: dict[bytes, Model] | None = None
+    ) -> None:
+        self.path, self.intra = os.fspath(path), intra
+        self._models = {} if models is None else models
+        self._file = open(self.path, "rb")
+        weakref.finalize(self, self._file.close)
+        with about(self.path):
+            self.reader = LvzReader(self._file)
+            index, tail = self.reader.index, self.reader.tail
+            if index is None or tail is None:
+                raise CorruptError("has no valid index: it was cut off — get another copy")
+            starts = [gop.first_frame for gop in index.gops] + [tail.frame_count]
+            spec = next(p for p in self.reader.video.planes if p.name == "key_latent")
+        _, rows, columns = self.reader.video.geometry.plane_shape(spec)
+        stem = os.path.splitext(os.path.basename(self.path))[0]
+        self.samples = tuple(
+            Sample(f"{stem}-{a}", "CTHW", b - a if intra else 1, rows, columns) for a, b in itertools.pairwise(starts)
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _model(self) -> Model:
+        sha256 = self.reader.header.model_sha256
+        if sha256 not in self._models:
+            self._models[sha256] = model_of_file(self.reader.header, self.reader.model_chunk)
+        return self._models[sha256]
+
+    def frames(self, number: int, *, all_frames: bool = True) -> list[LatentFrame]:
+        """What the file says of the frames of group `number`; without `all_frames` of its key frame alone."""
+        with about(self.path):
+            clips = self.reader.gop(number)
+            origin = 0 if self.reader.tail is None else self.reader.tail.start_pts
+            part = iter(clips if all_frames else clips[:1])
+            return list(codec.latents(part, self.reader.video, self._model(), 1, intra=self.intra, origin=origin))
+
+    def read(self, number: int) -> torch.Tensor:
+        import torch
+
+        frames = self.frames(number, all_frames=self.intra)
+        found = [f.dequantised_intra if self.intra else f.dequantised for f in frames]
+        return torch.from_numpy(np.stack([a for a in found if a is not None], 1))
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _numbers(*values: int) -> npt.NDArray[np.int64]:

@@ -15,8 +15,8 @@ from lvc.errors import CorruptError, LimitError, UsageError
 from lvc.kinds import NPZ, SAFETENSORS
 from lvc.latents.elements import Tensor, save_tensors
 from lvc.latents.file import DTYPE, KEY, LatentFile
-from lvc.lvz import LvzReader
-from lvc.output import STREAM, about, check_output, opened_input, publish
+from lvc.latents.frames import is_video, unpack_video
+from lvc.output import STREAM, check_output, publish
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
@@ -55,7 +55,7 @@ def unpack_latents(
     source = os.fspath(source)
     if STREAM in (source, target):
         raise UsageError("latents are unpacked from a file to files, not through a pipe")
-    own = _is_video(source)
+    own = is_video(source)
     if target is None:
         target = os.path.splitext(source)[0] + (SUFFIX if own else "")
         if target == source:
@@ -65,8 +65,6 @@ def unpack_latents(
         if names:
             raise UsageError("holds a video and no tensors with names — leave --name out")
         check_output(source, target, force=force, writes=[SAFETENSORS, NPZ])
-        from lvc.latents.frames import unpack_video
-
         return unpack_video(
             source, target, start=start, end=end, intra=intra, threads=threads, force=force, progress=progress
         )
@@ -141,12 +139,6 @@ def _unpack_archive(
                         progress(done, size, 0, len(file))
         written = path.stat().st_size
     return UnpackResult(target, done, 1, size, written, time.monotonic() - started)
-
-
-def _is_video(source: str) -> bool:
-    """Whether it is of lvc's own codec."""
-    with opened_input(source) as file, about(source):
-        return LvzReader(file).tensors is None
 
 
 def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int]]:
