@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +95,10 @@ class Network:
         if self.isa == NUMPY:
             return
         if self.isa == TORCH:
+            from .devices import pick_device
             from .torch_engine import TorchNetwork
 
-            self._torch = TorchNetwork(model, name, os.environ.get("LVC_DEVICE") or "cpu")
+            self._torch = TorchNetwork(model, name, pick_device(None))
             self._coding = {
                 i: _alone(model, self.program, layer)
                 for i, layer in enumerate(self.program.layers)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lvc import __version__
+from lvc.engine.library import library
 from lvc.entropy.model_file import model_chunk
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
@@ -122,6 +123,8 @@ def encode_file(
     check_output(source, target, force=force, writes=[LVZ])
     if verify and (target == STREAM or is_address(target)):
         raise UsageError("what went into a stream cannot be read again before it is published — write a file")
+    if not is_foreign(model):
+        library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
     reached: list[float] = []  # dB, where a PSNR is the target

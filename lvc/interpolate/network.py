@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..engine.devices import fast_dtype, pick_device
 from ..errors import CorruptError, UnsupportedError
-from ..models.devices import fast_dtype, pick_device
 
 WIDTH, BLOCKS = 96, 3
 HINTS = 5

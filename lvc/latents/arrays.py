@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lvc.codec import LatentFrame
+from lvc.engine import safetensors_file
 from lvc.errors import MediaError
-from lvc.latents.elements import safetensors_header
 from lvc.lvz import Geometry
 from lvc.output import publish, workspace
 
@@ -154,7 +154,7 @@ def written(target: str, specs: list[Spec], text: dict[str, str], force: bool) -
         out = stack.enter_context(path.open("wb"))
         # wide types first, so that every array begins at a multiple of its item's size
         ordered = sorted(specs, key=lambda s: -np.dtype(s.dtype).itemsize)
-        data = safetensors_header([(s.name, s.dtype, s.shape, s.bytes) for s in ordered], text)
+        data = safetensors_file.header([(s.name, s.dtype, s.shape, s.bytes) for s in ordered], text)
         out.write(data)
         out.truncate(len(data) + total)
         starts = accumulate((s.bytes for s in ordered), initial=len(data))

@@ -43,8 +43,8 @@ class LatentDataset(Dataset[Any]):
     files for itself, so any number of workers may be used. `check` compares the checksum of the integers of every item
     beside those of the chunks.
 
-    Of a video of lvc's own codec each group of clips is an item: `latents` is float32 `CTHW`, the dequantised latents of
-    its key frame (T is 1), or with `intra` those that each of its frames would have as a key frame, for which it is
+    Of a video of lvc's own codec each group of clips is an item: `latents` is float32 `CTHW`, the dequantised latents
+    of its key frame (T is 1), or with `intra` those that each of its frames would have as a key frame, for which it is
     decoded every time (`lvc unpack --intra` does it once). Latents of predicted frames, which are residuals, and all
     else that the file says are in `frames(i)`. That takes the model that made the file.
 

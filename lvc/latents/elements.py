@@ -3,8 +3,6 @@ of them. What is between two numbers of a type goes to the nearest, half-way to 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lvc.engine import safetensors_file
+
 Array = npt.NDArray[Any]
 
 NUMPY = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
 """Types that numpy has; arrays of the others are unsigned integers."""
-_SAFETENSORS = {
-    "bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64",
-    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
-    "uint8": "U8", "int16": "I16", "int64": "I64",
-}  # fmt: skip
 
 
 class Tensor(NamedTuple):
@@ -86,24 +81,6 @@ def _to_float8(values: Array) -> Array:
     return (pattern | np.signbit(values) << 7).astype(np.uint8)
 
 
-def safetensors_header(entries: Iterable[tuple[str, str, tuple[int, ...], int]], text: dict[str, str]) -> bytes:
-    """The first bytes of a file of (name, element, shape, bytes), one after the other, with `text` as metadata."""
-    header: dict[str, Any] = {"__metadata__": text} if text else {}
-    at = 0
-    for name, element, shape, size in entries:
-        ends = [at, at := at + size]
-        header[name] = {"dtype": _SAFETENSORS[element], "shape": list(shape), "data_offsets": ends}
-    data = json.dumps(header).encode()
-    data += b" " * (-len(data) % 8)
-    return len(data).to_bytes(8, "little") + data
-
-
 def save_tensors(path: Path, tensors: dict[str, Tensor], text: dict[str, str]) -> None:
-    """A safetensors file. Wide types come first, so that each tensor begins at a multiple of its item's size."""
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].array.itemsize)
-    entries = [(name, t.element, t.array.shape, t.array.nbytes) for name, t in ordered]
-    with path.open("wb") as file:
-        file.write(safetensors_header(entries, text))
-        for _, tensor in ordered:
-            array = np.ascontiguousarray(tensor.array)
-            file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    """A safetensors file."""
+    safetensors_file.save(path, {name: (t.element, t.array) for name, t in tensors.items()}, text)

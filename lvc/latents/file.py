@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lvc.errors import CorruptError, UnsupportedError
 from lvc.latents import exact
 from lvc.latents.clips import plane_names, unpack_clip
-from lvc.latents.elements import Tensor, narrowed, packed_from
+from lvc.latents.elements import NUMPY, Tensor, narrowed, packed_from
 from lvc.latents.parameters import unpack_model
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import PACKING_FIELD, Clip, LvzReader, PlaneSpec, Sample, TensorSet, VideoDescriptor
@@ -165,7 +165,8 @@ class LatentFile:
         sample, exponent = self.samples[number], self.tensors.exponent
         planes, spec = self.integers(number), self.video.planes[0]
         if exponent is not None:
-            found = Tensor(self.tensors.element, exact.join(planes, self.tensors.element, exponent))
+            patterns = exact.join(planes, self.tensors.element, exponent)
+            found = Tensor(self.tensors.element, patterns.view(NUMPY.get(self.tensors.element, patterns.dtype)))
         else:
             found = Tensor(self.tensors.element, _dequantised(planes[0], spec, self.tensors))
         if not self.tensors.samples:

@@ -103,9 +103,9 @@ def unpack_video(
 
 
 class VideoLatents:
-    """A file of lvc's own codec in the place of `LatentFile`: its groups of clips count as tensors `CTHW` of float32, in
-    which T is 1 and the picture the group's key frame; with `intra` all its frames, each with the latents that it would
-    have as a key frame. `models` are those loaded already, by hash. Not for several threads at once. Raises
+    """A file of lvc's own codec in the place of `LatentFile`: its groups of clips count as tensors `CTHW` of float32.
+    T is 1 and the picture the group's key frame; with `intra` these are all its frames, each with the latents that it
+    would have as a key frame. `models` are those loaded already, by hash. Not for several threads at once. Raises
     `CorruptError`, `UnsupportedError` (the model is not here), `LimitError`, `OSError`."""
 
     def __init__(

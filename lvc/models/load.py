@@ -122,26 +122,39 @@ def model_of_bytes(data: bytes, name: str) -> Model:
     return Model(name, hashlib.sha256(data).digest(), programs)
 
 
+_PATCHES = p.S16, 3, 96
+_INPUTS = {
+    "key": [], "predicted": [_PATCHES, _PATCHES, (p.U7, 4, 1)],
+    "key_analysis": [_PATCHES], "predicted_analysis": [_PATCHES] * 3,
+}  # fmt: skip
+
+
 def _check(model: p.Model, name: str) -> None:
     """Raises `CorruptError` unless the programs are those of a video codec."""
-    wanted = {
-        "key": ([], [(p.S16, 3, 96), (p.S16, 4, None)]),
-        "predicted": ([(p.S16, 3, 96), (p.S16, 3, 96), (p.U7, 4, 1)], [(p.S16, 3, 96), (p.S16, 4, None)]),
-    }
-    for program, (inputs, outputs) in wanted.items():
-        found = model.programs.get(program)
-        if found is None:
-            raise CorruptError(f"{name} has no program {program!r}")
-        for said, ends in ((inputs, found.inputs), (outputs, found.outputs)):
-            tensors = [found.tensors[i] for i in ends]
-            same = len(said) == len(tensors) and all(
-                (t.kind, t.scale) == (kind, scale) and channels in (None, t.channels)
-                for t, (kind, scale, channels) in zip(tensors, said, strict=False)
-            )
-            if not same:
-                raise CorruptError(f"{name}: the program {program!r} has other inputs or outputs than a codec's")
+    for decoder, encoder in zip(DECODER, ENCODER, strict=True):
+        if (found := model.programs.get(decoder)) is None:
+            raise CorruptError(f"{name} has no program {decoder!r}")
+        _check_ends(found, name, decoder, [_PATCHES, (p.S16, 4, None)])
         ops = [layer.op for layer in found.layers]
         if ops.count(p.HYPER) != 1 or ops.count(p.CODE) != 4:
-            raise CorruptError(f"{name}: the program {program!r} has other symbols than a codec's")
+            raise CorruptError(f"{name}: the program {decoder!r} has other symbols than a codec's")
+        hyper, latents = (found.tensors[next(la.out for la in found.layers if la.op == op)] for op in (p.HYPER, p.CODE))
+        if hyper.scale != 6 or found.tensors[found.outputs[1]] is not latents:
+            raise CorruptError(f"{name}: the program {decoder!r} has other symbols than a codec's")
+        if (analysis := model.programs.get(encoder)) is not None:
+            symbols = [(p.S16, t.scale, t.channels) for t in (latents, hyper)]
+            _check_ends(analysis, name, encoder, symbols)
     if model.levels != 768 or model.laps is None or model.tables is None:
         raise CorruptError(f"{name} has other levels or tables than a codec's, or no lapping filter")
+
+
+def _check_ends(program: p.Program, name: str, called: str, outputs: list[tuple[str, int, int | None]]) -> None:
+    """Raises `CorruptError` unless a program has a codec's inputs and these outputs: kind, scale, channels (any)."""
+    for said, ends in ((_INPUTS[called], program.inputs), (outputs, program.outputs)):
+        tensors = [program.tensors[i] for i in ends]
+        same = len(said) == len(tensors) and all(
+            (t.kind, t.scale) == (kind, scale) and channels in (None, t.channels)
+            for t, (kind, scale, channels) in zip(tensors, said, strict=False)
+        )
+        if not same:
+            raise CorruptError(f"{name}: the program {called!r} has other inputs or outputs than a codec's")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The picture of docs/latents.md: latents of two clips taken out by `lvc unpack`, edited, and shown by `lvc decode`.
 
-    scripts/figures/latents.py CLIP OTHER [--size 352x288] [--frames 17] [--picture docs/latents.png] [--json OUT]
+    scripts/figures/latents.py CLIP OTHER [--size 352x288] [--frames 17] [--picture docs/latents.jpg] [--json OUT]
 
 CLIP gets noise (σ = 10 of 255), so that there is something to take away and a clean picture to compare with. PSNR of
 luma against the clean clip, over the frames named.
@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import lvc
 from lvc.latents import unpack_latents
 from lvc.media import Frame, MediaReader, Y4mWriter
 from lvc.media.pictures import PictureMaker
-from lvc.search.sheet import write_png
 
 Arrays = dict[str, np.ndarray]
 SIGMA, QUALITY = 10.0, 60
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("--size", default="352x288")
     parser.add_argument("--frames", type=int, default=17)
-    parser.add_argument("--picture", type=Path, default=Path("docs/latents.png"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/latents.jpg"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def main() -> None:
         [plain[numbers[0]], less[numbers[0]]],
     ]  # fmt: skip
     picture = np.concatenate([np.concatenate([maker.rgb(f) for f in row], 1) for row in rows])
-    write_png(args.picture, picture)
+    Image.fromarray(picture).save(args.picture, quality=85)
 
 
 if __name__ == "__main__":
