@@ -78,7 +78,8 @@ def _to_float8(values: Array) -> Array:
     halfway = (below < 126) & (size == between[np.minimum(below, 125)]) & (below % 2 == 1)
     # what torch does with numbers beyond the largest one, which no file has: they are none
     pattern = np.where(np.isnan(size) | (size > 464), 127, below + halfway)
-    return (pattern | np.signbit(values) << 7).astype(np.uint8)
+    signed: Array = (pattern | np.signbit(values) << 7).astype(np.uint8)
+    return signed
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], text: dict[str, str]) -> None:
