@@ -152,7 +152,6 @@ BAD: dict[str, Callable[[p.Model], object]] = {
     "negative output": set_field(p.CONV, out=-1),
     "negative addend": set_field(p.CONV, add=500),
     "an addend beyond int32": set_field(p.GAIN, add=(1 << 32) + 1),
-    "an addend below int32": set_field(p.CONV, add=-(1 << 32) + 1),
     "symbols with an addend": set_field(p.CODE, add=0),
     "hyper-latents with an addend": set_field(p.HYPER, add=0),
     "outputs": set_field(p.CONV, outputs=10**9),
