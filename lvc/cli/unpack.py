@@ -12,7 +12,7 @@ from lvc.errors import UsageError
 from lvc.kinds import LVZ, kind_by_name, kind_of_file
 
 HELP = """
-Give the latents in a .lvz as arrays: safetensors or .npz.
+Unpack the latents in a .lvz as arrays: safetensors or .npz.
 
 \b
 Examples:
@@ -27,14 +27,14 @@ def unpack(
         list[str],
         typer.Argument(
             metavar="IN… [OUT]",
-            help="IN: .lvz files. OUT, after one IN: a .safetensors or .npz, or of what lvc pack wrote a folder. "
+            help="IN: .lvz files. OUT, if there is one IN: a .safetensors, a .npz, or for packed tensors a folder. "
             "Default: IN as .safetensors, or without its ending.",
         ),
     ],
     named: OnlyOutput = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME", help="Only this packed tensor; may be given several times."),
+        typer.Option("--name", metavar="NAME", help="Restore only this packed tensor; may be given several times."),
     ] = None,
     start: Annotated[
         Any,
