@@ -90,7 +90,7 @@ def build() -> dict[str, bytes]:
     expected = {}
     files = {"base-model.bin": BASE_MODEL}
     video, sums = rans_video()
-    cases["good-rans-video"] = video, "eleven frames and the tiny model that decodes them: every structure", None
+    cases["good-rans-video"] = video, "twelve frames and the tiny model that decodes them: every structure", None
     for name in sorted(cases):
         data, shows, error = cases[name]
         entry: dict[str, object] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}

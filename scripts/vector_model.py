@@ -256,13 +256,8 @@ def _frequency(model: p.Model) -> None:
     model.tables.frequencies[3] += 1
 
 
-def _long(model: p.Model) -> None:
-    program = model.programs["small"]
-    for _ in range(300):
-        program.tensors.append(p.Tensor("more", p.S16, 3, 4))
-        layer = copy.copy(program.layers[-1])
-        layer.out = len(program.tensors) - 1
-        program.layers.append(layer)
+def _many(model: p.Model) -> None:
+    model.programs["small"].tensors += [p.Tensor("", p.U7, 3, 1)] * 512
 
 
 BAD_MODELS: dict[str, tuple[Callable[[p.Model], object], str, str]] = {
@@ -281,7 +276,7 @@ BAD_MODELS: dict[str, tuple[Callable[[p.Model], object], str, str]] = {
     "addend": (lambda m: setattr(_layer(m, 1), "add", 77), "an addend that is not there", "CorruptError"),
     "levels": (lambda m: setattr(m, "levels", 3), "rows that do not divide the levels", "CorruptError"),
     "tables": (_frequency, "frequencies with the sum 65537", "CorruptError"),
-    "layers": (_long, "303 layers", "LimitError"),
+    "tensors": (_many, "516 tensors", "LimitError"),
 }  # fmt: skip
 
 
