@@ -31,6 +31,8 @@ class CodingOptions:
     features: bool = True
     threads: int | None = None
     device: str | None = None
+    max_bitrate: float | None = None
+    buffer: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class EncodeOptions(CodingOptions):
     allow_playlists: bool = False
     verify: bool = False
     strict: bool = False
+    embed_model: bool = False
     max_memory: float | None = None
 
 
@@ -86,6 +89,7 @@ class DecodeOptions:
     salvage: bool = False
     follow: bool = False
     model: ModelName | None = None
+    latents: str | os.PathLike[str] | None = None
     threads: int | None = None
     device: str | None = None
     strict: bool = False

@@ -234,7 +234,7 @@ class PackResult:
 
 @dataclass(frozen=True)
 class UnpackResult:
-    """Sizes in bytes."""
+    """Sizes in bytes. `frames`: of a video, whose latents are `tensors` arrays; otherwise None."""
 
     output: str
     tensors: int
@@ -242,12 +242,15 @@ class UnpackResult:
     bytes_in: int
     bytes_out: int
     seconds: float
+    frames: int | None = None
 
     def fields(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         things = f"{counted(self.tensors, 'tensor')} in {counted(self.files, 'file')}"
+        if self.frames is not None:
+            things = f"{counted(self.frames, 'frame')} in {counted(self.tensors, 'array')}"
         return f"{things}, {_bytes(self.bytes_out)} bytes → {self.output}"
 
 

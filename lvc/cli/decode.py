@@ -100,6 +100,10 @@ def decode(
         str | None,
         typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it."),
     ] = None,
+    latents: Annotated[
+        str | None,
+        typer.Option("--latents", metavar="X", help="Decode what X, of lvc unpack and edited, says instead."),
+    ] = None,
     max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
@@ -125,7 +129,7 @@ def decode(
         raise typer.BadParameter("--salvage skips what is damaged and --strict forbids losses: give only one of them")
     options = DecodeOptions(
         start=start, end=end, every=every, codec=codec.value, crf=crf, container=container and container.value,
-        audio=audio, salvage=salvage, follow=follow, model=model, threads=threads, device=device, strict=strict,
+        audio=audio, salvage=salvage, follow=follow, model=model, latents=latents, threads=threads, device=device, strict=strict,
         max_memory=max_memory,
     )  # fmt: skip
     suffix = f".{container.value if container else 'mp4'}"
@@ -135,7 +139,7 @@ def decode(
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             folders.run_folder(
                 report, source, options, how, output=None if output == named else output,
                 output_dir=output_dir or named, suffix=suffix,
@@ -144,7 +148,7 @@ def decode(
     if len(sources) > 1 or output_dir is not None:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             inputs.check(sources, VIDEOS, "--crf")
             outputs = inputs.outputs(sources, suffix, VIDEOS, output=output, output_dir=output_dir)
             folders.run_files(report, sources, outputs, options, how)
@@ -164,6 +168,8 @@ def decode(
         result.raise_for_damage()
 
 
-def _refuse_following(follow: bool) -> None:
+def _refuse_for_many(follow: bool, latents: str | None) -> None:
     if follow:
         raise UsageError("--follow reads a single file that is being recorded — give that file alone")
+    if latents is not None:
+        raise UsageError("--latents belongs to one file — give that file alone")

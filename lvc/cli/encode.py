@@ -91,6 +91,16 @@ def encode(
             min=10, max=99, metavar="SCORE", help="Aim at this mean VMAF, in several passes: 92. Needs lvc[eval]."
         ),
     ] = None,
+    max_bitrate: Annotated[
+        Any,
+        typer.Option(
+            metavar="RATE", parser=values.amount, help="Never exceed this video bit rate, but for --buffer's worth: 2M."
+        ),
+    ] = None,
+    buffer: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=600, metavar="SECONDS", help="What --max-bitrate may be ahead by. Default: 2."),
+    ] = None,
     gop: Annotated[
         float | None,
         typer.Option(
@@ -107,6 +117,10 @@ def encode(
             metavar="FILE|ID", help="The model. Default: lvc's own. VAEs of others: taesd:PATH, diffusers:FOLDER."
         ),
     ] = None,
+    embed_model: Annotated[
+        bool,
+        typer.Option("--embed-model", help="Put the model into the file, which then needs no other to be decoded."),
+    ] = False,
     audio: Annotated[
         str,
         typer.Option(
@@ -175,8 +189,10 @@ def encode(
         model=model, quality=50.0 if quality is None else quality, gop=10.0 if gop is None else gop,
         packing=packing.value, effort=effort, tune=tune, features=features, threads=threads, device=device,
         target_bitrate=target_bitrate, target_psnr=target_psnr, target_size=target_size, target_vmaf=target_vmaf,
+        max_bitrate=max_bitrate, buffer=EncodeOptions.buffer if buffer is None else buffer,
         audio=audio, resolution=resolution, fps=fps, start=start, duration=duration, close_gaps=close_gaps,
-        allow_playlists=allow_playlists, verify=verify, strict=strict, max_memory=max_memory,
+        allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict,
+        max_memory=max_memory,
     )  # fmt: skip
     targets = {
         "--target-bitrate": target_bitrate, "--target-size": target_size, "--target-psnr": target_psnr,
@@ -187,6 +203,8 @@ def encode(
     source = sources[0]
     of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
     given = {name: value for name, value in of_streams.items() if value is not None}
+    if buffer is not None and max_bitrate is None:
+        raise typer.BadParameter("--buffer is for --max-bitrate — give that too")
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
@@ -219,6 +237,8 @@ def encode(
 
             if any(t is not None for t in targets.values()):
                 raise UsageError("a stream cannot have a target — use --quality")
+            if embed_model:
+                raise UsageError("every segment of a stream would carry the model — leave out --embed-model")
             if close_gaps:
                 raise UsageError("a stream is timed by its arrival and has no gaps to close — leave out --close-gaps")
             if strict:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from .frames import Given
 from .settings import EncodeSettings
-from .video import EncodedClip, decode, encode
+from .video import Change, EncodedClip, LatentFrame, decode, decode_changed, encode, latents
 
-__all__ = ["EncodeSettings", "EncodedClip", "decode", "encode"]
+__all__ = [
+    "Change", "EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents",
+]  # fmt: skip

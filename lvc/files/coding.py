@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lvc.errors import CorruptError, UnsupportedError, UsageError
+from lvc.errors import UnsupportedError, UsageError
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import PACKING_NAMES, Clip, LvzReader, TensorSet, VideoDescriptor
 from lvc.media import Frame, VideoFormat
 
 if TYPE_CHECKING:
-    from lvc.codec import EncodedClip, EncodeSettings
+    from lvc.codec import Change, EncodedClip, EncodeSettings
     from lvc.latents.video import ForeignModel
     from lvc.models import Model
 
@@ -76,6 +76,19 @@ class OwnModel:
 
         return codec.decode(clips, video, self.model, threads=threads, wanted=wanted)
 
+    def decode_changed(
+        self,
+        clips: Iterable[Clip],
+        video: VideoDescriptor,
+        change: Change,
+        threads: int | None = None,
+        wanted: Wanted | None = None,
+    ) -> Iterator[Frame]:
+        """`decode` of what `change` makes of each frame's latents."""
+        from lvc import codec
+
+        return codec.decode_changed(clips, video, self.model, change, threads=threads, wanted=wanted)
+
 
 def loaded(model: str | os.PathLike[str] | Model | None) -> Model:
     """The model itself; a name is loaded (None: the default)."""
@@ -93,10 +106,8 @@ def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, dev
         raise UsageError("contains packed latents, not a video — use lvc unpack")
     if is_foreign(header.model_id):
         return _foreign_model(reader, name, device)
-    if name is None and reader.model_chunk is not None:
-        return OwnModel(_model_inside(reader))
     if name is None:
-        return OwnModel(models.load_model(models.find_model(header.model_id, header.model_sha256)))
+        return OwnModel(models.model_of_file(header, reader.model_chunk))
     model = loaded(name)
     if model.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — give the right one")
@@ -114,18 +125,3 @@ def _foreign_model(reader: LvzReader, name: object, device: str | None) -> Forei
     if adapter.sha256 != header.model_sha256:
         raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — give the right ones")
     return opened_model(adapter, reader.video, reader.tensors)
-
-
-def _model_inside(reader: LvzReader) -> Model:
-    """The model that the file itself holds, whole or as a delta to one that is here."""
-    from lvc import models
-    from lvc.entropy.model_file import model_file
-    from lvc.models.load import model_of_bytes
-
-    chunk, header = reader.model_chunk, reader.header
-    if chunk is None:
-        raise CorruptError("holds no model")
-    base = None
-    if chunk.base_sha256:
-        base = models.find_model(header.model_id, chunk.base_sha256).read_bytes()
-    return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import CorruptError, TruncatedError, UsageError
-from lvc.files.coding import VideoModel, model_of
+from lvc.files.coding import OwnModel, VideoModel, model_of
 from lvc.files.common import (
     RECORDS_AHEAD,
     Notice,
@@ -47,12 +48,14 @@ from lvc.media.sound import sound_coding
 from lvc.media.timecode import advanced
 from lvc.notices import Loss, Notices
 from lvc.options import DecodeOptions
-from lvc.output import STDOUT, STREAM, about, check_output
+from lvc.output import STDOUT, STREAM, about, check_output, workspace
 from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.remote.addresses import is_address
 from lvc.results import DecodeResult
 from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
+    from lvc.codec import Change
     from lvc.models import Model
 
 Y4M = "y4m"
@@ -70,10 +73,13 @@ def decode_video(
     """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read. A range
     starts at time 0 in the output. Raises as `decode_file`."""
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force, writes=VIDEOS)
+    changes = None if options.latents is None else os.fspath(options.latents)
+    check_output([source, *([] if changes is None else [changes])], target, force=force, writes=VIDEOS)
     sound_coding(options.audio)  # what is wrong with it is said first
     if options.follow and options.salvage:
         raise UsageError("--follow and --salvage cannot be combined — leave one out")
+    if changes is not None and (options.salvage or options.follow):
+        raise UsageError("--latents cannot be combined with --salvage or --follow — leave it out")
     kind = container_of(target, options.container)
     started = time.monotonic()
     notices = Notices(notice, strict=options.strict)
@@ -117,6 +123,8 @@ def decode_video(
             notices.new(writer.notices)
             with about(source):
                 net = model_of(reader, options.model, options.device)
+            if changes is not None:
+                decoding.change = stack.enter_context(_changes(changes, reader, net, target))
             stack.enter_context(own_threads())
             items = stack.enter_context(blamed(decoding.items(net, options.threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
@@ -186,6 +194,8 @@ class Decoding:
         self.end = None if end is None else Fraction(end).limit_denominator(1_000_000)
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("the time range is empty — its end has to be after its start")
+        self.change: Change | None = None
+        """What frames are decoded from in the place of what the file says."""
         self.salvage = salvage
         self.follow = follow
         self.with_packets = with_packets
@@ -250,7 +260,12 @@ class Decoding:
         video = self.reader.video
         wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
         if not self.salvage:
-            frames = model.decode(clips, video, threads, wanted)
+            if self.change is None:
+                frames = model.decode(clips, video, threads, wanted)
+            elif isinstance(model, OwnModel):
+                frames = model.decode_changed(clips, video, self.change, threads, wanted)
+            else:
+                raise TypeError("latents are changed in videos of lvc's own codec alone")
             yield from frames if wanted is None else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
@@ -303,6 +318,19 @@ def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
         before = frame
     if before is not None:
         yield before
+
+
+@contextlib.contextmanager
+def _changes(path: str, reader: LvzReader, model: VideoModel, target: str) -> Iterator[Change]:
+    if not isinstance(model, OwnModel):
+        raise UsageError("was made with somebody else's VAE, whose latents lvc pack takes — leave --latents out")
+    from lvc.latents.changes import opened as opened_changes
+
+    streamed = target == STREAM or is_address(target)
+    with tempfile.TemporaryDirectory(prefix="lvc-") if streamed else workspace(target) as scratch:
+        geometry, sha256 = reader.video.geometry, reader.header.model_sha256
+        with opened_changes(path, geometry, sha256, reader.frame_count, Path(scratch)) as changes:
+            yield changes
 
 
 def check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import zlib
 from collections import deque
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from lvc import __version__
+from lvc.engine.library import library
+from lvc.entropy.model_file import model_chunk
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
 from lvc.files.coding import OwnModel, VideoModel, loaded
@@ -39,6 +42,7 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
@@ -79,6 +83,8 @@ def encode_once(
     check_output(source, target, force=force, writes=[LVZ])
     if options.verify and (target == STREAM or is_address(target)):
         raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
+    if not is_foreign(options.model):
+        library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
     notices = Notices(notice, strict=options.strict)
     reached: list[float] = []  # dB, where a PSNR is the target
@@ -109,6 +115,7 @@ def encode_once(
             Side(**vars(reader.side)),
             tuple(Attachment(**vars(item)) for item in reader.attachments),
             origin,
+            _embedded(net) if options.embed_model else None,
         )
         count = Count(size_of(source), reader.frame_count_hint, copied, progress)
         with about(label), opened_for_writing(path) as file:
@@ -143,6 +150,7 @@ class Beside:
     side: Side = Side()
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
+    model_chunk: ModelChunk | None = None
 
 
 def write_lvz(
@@ -172,6 +180,7 @@ def write_lvz(
         side=beside.side,
         attachments=beside.attachments,
         tensors=model.tensors,
+        model_chunk=beside.model_chunk,
     )
     made = records_of(items, video, list(beside.copied), model, settings)
     write = write_to(writer, flush=settings.low_delay)
@@ -193,8 +202,8 @@ def settings_of(
 
     return codec.EncodeSettings(
         options.quality, options.gop, packing=options.packing, threads=options.threads, effort=options.effort,
-        target_bitrate=options.target_bitrate, target_psnr=options.target_psnr, tune=options.tune, seconds=seconds,
-        told_psnr=told_psnr,
+        target_bitrate=options.target_bitrate, target_psnr=options.target_psnr, max_bitrate=options.max_bitrate,
+        buffer=options.buffer, tune=options.tune, seconds=seconds, told_psnr=told_psnr,
     )  # fmt: skip
 
 
@@ -205,10 +214,22 @@ def video_model(
     if is_foreign(options.model):
         if options.tune != "psnr":
             raise UsageError("--tune is for lvc's own models — leave it out")
+        if options.max_bitrate is not None:
+            raise UsageError("--max-bitrate is for lvc's own models — leave it out")
         return _fitted(options.model, options.device, items, video, settings)
     from lvc import models
 
     return OwnModel(loaded(models.tuned(options.model, options.tune))), items
+
+
+def _embedded(model: VideoModel) -> ModelChunk:
+    """What a file carries to be decoded without the model's own."""
+    if not isinstance(model, OwnModel) or model.model.path is None:
+        raise UsageError("--embed-model is for lvc's own models — leave it out")
+    data = model.model.path.read_bytes()
+    if hashlib.sha256(data).digest() != model.sha256:
+        raise MediaError(f"the model {model.model.path} was changed meanwhile — start again")
+    return model_chunk(data)
 
 
 def made_by(settings: EncodeSettings) -> str:

@@ -96,7 +96,7 @@ def forecast(
     with tempfile.TemporaryDirectory(prefix="lvc-") as folder:
         for number, cut in enumerate(cuts):
             path = Path(folder, f"{number}.lvz")
-            part = replace(options, verify=False)
+            part = replace(options, verify=False, embed_model=False)
             if not whole:
                 part = replace(part, start=(options.start or 0.0) + cut, duration=SECONDS)
             seen.add(path, encode_once(source, str(path), part, notice=notice if number == 0 else None))
@@ -105,6 +105,8 @@ def forecast(
     if options.target_bitrate:
         picture = options.target_bitrate * length / 8
     audio, other = seen.audio_bytes * share, seen.other_bytes * share
+    if options.embed_model and (file := getattr(options.model, "path", None)) is not None:
+        other += os.path.getsize(file)
     seconds = preparing + seen.seconds * frames / seen.frames
     values: dict[str, Any] = {
         "output": target, "frames": frames, "duration": round(length, 3), "bytes_out": round(picture + audio + other),

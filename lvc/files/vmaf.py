@@ -193,7 +193,7 @@ class _Job:
         for cut in self.cuts:
             options = replace(
                 self._options, quality=quality, start=(self._options.start or 0.0) + cut, duration=SECONDS,
-                audio="none", subtitles="none", features=False, verify=False,
+                audio="none", subtitles="none", features=False, verify=False, embed_model=False,
             )  # fmt: skip
             encode_once(self.source, str(trial), options, force=True)
             scores += self._judged(trial, options)

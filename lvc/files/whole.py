@@ -41,6 +41,8 @@ def encode_file(
     target_psnr: float | None = None,
     target_size: float | None = None,
     target_vmaf: float | None = None,
+    max_bitrate: float | None = None,
+    buffer: float = 2.0,
     audio: str = "copy",
     subtitles: str = "copy",
     resolution: str | None = None,
@@ -50,6 +52,7 @@ def encode_file(
     close_gaps: bool = False,
     allow_playlists: bool = False,
     verify: bool = False,
+    embed_model: bool = False,
     strict: bool = False,
     max_memory: float | None = None,
     force: bool = False,
@@ -75,6 +78,8 @@ def encode_file(
         target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
         target_size: Bytes that the file has at most, found by encoding two to six times.
         target_vmaf: Mean VMAF, found by trying. Needs `lvc[eval]`.
+        max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
+        buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
         audio: `copy` bit for bit, `none`, or a codec: `opus:48k`, `flac`.
         subtitles: `copy` or `none`.
         resolution: Scale the video first: `1280x720`, `720p`, `x480`.
@@ -84,6 +89,7 @@ def encode_file(
         close_gaps: Take jumps of the times by more than 5 s out, as of joined recordings.
         allow_playlists: The source may be a playlist (HLS, DASH, concat), which names other files.
         verify: Decode what was written before it is published.
+        embed_model: Put the model's file into the output, which then decodes wherever lvc is.
         strict: What would be lost of the source is a `LossError` and no notice.
         max_memory: Bytes that pictures may take. None allows what the machine has.
         force: Replace an existing `.lvz`.
@@ -108,9 +114,9 @@ def encode_file(
     options = EncodeOptions(
         model=model, quality=quality, gop=gop, packing=packing, effort=effort, tune=tune, features=features,
         threads=threads, device=device, target_bitrate=target_bitrate, target_psnr=target_psnr,
-        target_size=target_size, target_vmaf=target_vmaf, audio=audio, subtitles=subtitles, resolution=resolution,
-        fps=fps, start=start, duration=duration, close_gaps=close_gaps, allow_playlists=allow_playlists,
-        verify=verify, strict=strict, max_memory=max_memory,
+        target_size=target_size, target_vmaf=target_vmaf, max_bitrate=max_bitrate, buffer=buffer, audio=audio,
+        subtitles=subtitles, resolution=resolution, fps=fps, start=start, duration=duration, close_gaps=close_gaps,
+        allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict, max_memory=max_memory,
     )  # fmt: skip
     return encode_video(
         os.fspath(source), os.fspath(target), options, force=force, progress=progress, notice=notice
@@ -153,6 +159,7 @@ def decode_file(
     salvage: bool = False,
     follow: bool = False,
     model: str | os.PathLike[str] | Model | None = None,
+    latents: PathLike | None = None,
     threads: int | None = None,
     device: str | None = None,
     strict: bool = False,
@@ -178,6 +185,8 @@ def decode_file(
         model: The model that the file was made with, if lvc does not find it by itself.
         threads: Cores to use. None takes all.
         device: Where torch runs somebody else's VAE, as `cuda`.
+        latents: A `.npz` or `.safetensors` as `unpack_latents` writes it: frames are decoded from that, and not from
+            what the source says of them.
         strict: What the container would lose is a `LossError` and no notice.
         max_memory: Bytes that pictures may take. None allows what the machine has.
         force: Replace an existing video.
@@ -200,6 +209,7 @@ def decode_file(
     """
     options = DecodeOptions(
         start=start, end=end, every=every, codec=codec, crf=crf, container=container, audio=audio, salvage=salvage,
-        follow=follow, model=model, threads=threads, device=device, strict=strict, max_memory=max_memory,
+        follow=follow, model=model, latents=latents, threads=threads, device=device, strict=strict,
+        max_memory=max_memory,
     )  # fmt: skip
     return decode_video(os.fspath(source), os.fspath(target), options, force=force, progress=progress, notice=notice)

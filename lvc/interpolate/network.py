@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..engine.devices import fast_dtype, pick_device
 from ..errors import CorruptError
 from ..installed import checkpoint
-from ..models.devices import fast_dtype, pick_device
 
 WIDTH, BLOCKS = 96, 3
 HINTS = 5

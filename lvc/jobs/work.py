@@ -136,7 +136,8 @@ class Worker:
     def _model(self, options: EncodeOptions) -> Model:
         from lvc import models
 
-        return self._kept(self._model_sha256(options), models.tuned(_name(options.model), options.tune))
+        name = models.tuned(_name(options.model), options.tune)
+        return self._kept(self._model_sha256(options), lambda: models.load_model(name))
 
     def _model_of_file(self, path: str, options: DecodeOptions | VerifyOptions) -> Model:
         """The model that a `.lvz` was made with; one that is named has to match, which `decode_file` checks."""
@@ -144,22 +145,16 @@ class Worker:
 
         name = _name(options.model)
         if name is not None:
-            return self._kept(models.resolve(name).sha256, name)
+            return self._kept(models.resolve(name).sha256, lambda: models.load_model(name))
         with about(path), opened_input(path) as file:
-            header = LvzReader(file).header
-            return self._kept(
-                header.model_sha256,
-                None
-                if header.model_sha256 in self._models
-                else str(models.find_model(header.model_id, header.model_sha256)),
-            )
+            reader = LvzReader(file)
+            header, inside = reader.header, reader.model_chunk
+            return self._kept(header.model_sha256, lambda: models.model_of_file(header, inside))
 
-    def _kept(self, sha256: bytes, name: str | None) -> Model:
-        from lvc import models
-
+    def _kept(self, sha256: bytes, load: Callable[[], Model]) -> Model:
         if sha256 not in self._models:
             self._models.clear()  # a folder of many models is rare: one at a time is enough memory
-            self._models[sha256] = models.load_model(name)
+            self._models[sha256] = load()
         return self._models[sha256]
 
 

@@ -109,7 +109,8 @@ def record(
         stack.enter_context(camera)
         settings = codec.EncodeSettings(
             quality=options.quality, gop=options.gop, packing=options.packing, threads=options.threads,
-            effort=options.effort, tune=options.tune, low_delay=True, clip_frames=LIVE_CLIP,
+            effort=options.effort, max_bitrate=options.max_bitrate, buffer=options.buffer, tune=options.tune,
+            low_delay=True, clip_frames=LIVE_CLIP,
         )  # fmt: skip
         if max_latency is not None:
             pace = Pace(settings.effort, max_latency, camera.waited, say)

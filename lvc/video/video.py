@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from lvc.errors import NoFrameError, TruncatedError, UsageError
-from lvc.files.coding import VideoModel, model_of
+from lvc.files.coding import OwnModel, VideoModel, model_of
 from lvc.files.common import opened as opened_file
 from lvc.files.decode import Decoding, check_size, format_of, frames_of
 from lvc.lvz import Clip, LvzReader
@@ -27,6 +27,7 @@ from lvc.video.frame import Frame, shown_at
 from lvc.video.opened import Opened, Source, name_of
 
 if TYPE_CHECKING:
+    from lvc.codec import LatentFrame
     from lvc.models import Model
 
 _BATCH_BYTES = 256 << 20  # of planes that wait for their turn when frames are asked for in any order
@@ -308,6 +309,38 @@ class Video:
             return self._in_batches((self._from_end(t) for t in time), lambda state, part: state.at_times(part), True)
         wanted = iter([self._from_end(time)])
         return next(self._in_batches(wanted, lambda state, part: state.at_times(part), True))
+
+    def latents(
+        self, start: float | None = None, end: float | None = None, *, intra: bool = False
+    ) -> Iterator[LatentFrame]:
+        """What the file says of each frame: integers, dequantised latents, motion, masks. Those of a predicted frame are
+        residuals, given its prediction.
+
+        Args:
+            start: Seconds from the first frame, below 0 from the end. None begins with the first.
+            end: Seconds to stop before, below 0 from the end. None goes on to the last.
+            intra: Give each frame also the latents that its picture would have as a key frame, which takes longer.
+
+        Yields:
+            `lvc.codec.LatentFrame`s in the order of their times.
+
+        Raises:
+            UsageError: The file is not of lvc's own codec, or no frame lies in the range.
+        """
+        from lvc.latents.frames import latents_of
+
+        state = self._state()
+        start, end = (None if t is None else self._from_end(t) for t in (start, end))
+        with about(self._name), state.reader() as reader:
+            if reader.tensors is not None or not isinstance(model := self._loaded(state), OwnModel):
+                raise UsageError("holds no video of lvc's own codec — lvc.latents.LatentDataset reads its tensors")
+            found = latents_of(reader, model.model, start, end, intra=intra, threads=self._cores())
+            with contextlib.closing(found):
+                for frame in found:
+                    if end is not None and frame.time >= end:
+                        return
+                    if start is None or frame.time >= start:
+                        yield frame
 
     def between(self, start: float | None = None, end: float | None = None) -> Iterator[Frame]:
         """The frames whose time lies in a range.

@@ -86,6 +86,8 @@ class Writer:
         device: str | None = None,
         target_bitrate: float | None = None,
         target_psnr: float | None = None,
+        max_bitrate: float | None = None,
+        buffer: float = 2.0,
         low_delay: bool = False,
         duration: float | None = None,
         sar: Fraction | tuple[int, int] = (1, 1),
@@ -125,6 +127,8 @@ class Writer:
             device: Where torch runs somebody else's VAE, as `cuda`. lvc's own codec runs on the CPU.
             target_bitrate: Bits of video a second, in place of a quality.
             target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
+            max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
+            buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
             low_delay: Predict each frame from the one before and pass on every 8 frames, as for a camera; larger.
             duration: Seconds that the video will have, if that is known: a bit rate is met better at its end.
             sar: Sample aspect ratio: width over height of a sample.
@@ -153,6 +157,7 @@ class Writer:
         self._options = EncodeOptions(
             model=model, quality=quality, gop=gop, packing=packing, effort=effort, tune=tune, features=features,
             threads=threads, device=device, target_bitrate=target_bitrate, target_psnr=target_psnr,
+            max_bitrate=max_bitrate, buffer=buffer,
         )  # fmt: skip
         settings = settings_of(self._options, duration)
         self._settings = replace(settings, low_delay=True, clip_frames=_LIVE_CLIP) if low_delay else settings
@@ -364,6 +369,8 @@ def encode(
     device: str | None = None,
     target_bitrate: float | None = None,
     target_psnr: float | None = None,
+    max_bitrate: float | None = None,
+    buffer: float = 2.0,
     low_delay: bool = False,
     duration: float | None = None,
     sar: Fraction | tuple[int, int] = (1, 1),
@@ -397,6 +404,8 @@ def encode(
         device: Where torch runs somebody else's VAE.
         target_bitrate: Bits of video a second, in place of a quality.
         target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
+        max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
+        buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
         low_delay: Predict each frame from the one before.
         duration: Seconds that the video will have, if that is known.
         sar: Sample aspect ratio.
@@ -425,17 +434,17 @@ def encode(
     if first is None:
         raise UsageError("there is no frame, and a .lvz has one at least")
     width, height = given(first).size
-    buffer = io.BytesIO()
+    out = io.BytesIO()
     with Writer(
-        buffer, width, height, fps, time_base=time_base, model=model, quality=quality, gop=gop, packing=packing,
+        out, width, height, fps, time_base=time_base, model=model, quality=quality, gop=gop, packing=packing,
         effort=effort, tune=tune, features=features, threads=threads, device=device, target_bitrate=target_bitrate,
-        target_psnr=target_psnr, low_delay=low_delay, duration=duration, sar=sar, rotation=rotation, hflip=hflip,
+        target_psnr=target_psnr, max_bitrate=max_bitrate, buffer=buffer, low_delay=low_delay, duration=duration, sar=sar, rotation=rotation, hflip=hflip,
         primaries=primaries, transfer=transfer, matrix=matrix, color_range=color_range,
         chroma_location=chroma_location, tags=tags, max_memory=max_memory, progress=progress, notice=notice,
     ) as writer:  # fmt: skip
         for frame in chain([first], source):
             writer.write(frame)
-    return buffer.getvalue()
+    return out.getvalue()
 
 
 @contextlib.contextmanager
