@@ -6,7 +6,9 @@
 #include <wasm_simd128.h>
 
 #define LANES 4
+#ifndef TILE
 #define TILE 2
+#endif
 #define TILE_GROUPS 1
 typedef v128_t V;
 typedef v128_t W;
@@ -23,13 +25,12 @@ static inline W min16(W a, W b) { return wasm_i16x8_min(a, b); }
 static inline W shift16(W a, int by) { return wasm_i16x8_shr(a, (uint32_t)by); }
 static inline W narrow(V a, V b) { return wasm_i16x8_narrow_i32x4(a, b); }
 
-/* Each lane by its own: there is no such instruction. */
+/* There is no shift of each lane by its own number: a product with 2^(24 - by), which `by` holds, and a shift by 24. */
 static inline V shift_right(V a, V by)
 {
-    return wasm_i32x4_make(wasm_i32x4_extract_lane(a, 0) >> wasm_i32x4_extract_lane(by, 0),
-                           wasm_i32x4_extract_lane(a, 1) >> wasm_i32x4_extract_lane(by, 1),
-                           wasm_i32x4_extract_lane(a, 2) >> wasm_i32x4_extract_lane(by, 2),
-                           wasm_i32x4_extract_lane(a, 3) >> wasm_i32x4_extract_lane(by, 3));
+    V low = wasm_u64x2_shr(wasm_i64x2_extmul_low_i32x4(a, by), SHIFTS_MOST);
+    V high = wasm_u64x2_shr(wasm_i64x2_extmul_high_i32x4(a, by), SHIFTS_MOST);
+    return wasm_i32x4_shuffle(low, high, 0, 2, 4, 6);
 }
 
 static inline V dot8(V sum, V x, V w)
@@ -74,7 +75,7 @@ static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t 
 
 #include "kernels.inc.h"
 
-static const Kernels kernels_wasm = {LANES, matrix, matrix16, depthwise, quantise};
+static const Kernels kernels_wasm = {LANES, 1, matrix, matrix16, depthwise, quantise};
 
 const Kernels *kernels_of(Isa isa)
 {

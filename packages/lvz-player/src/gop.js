@@ -176,8 +176,8 @@ export class Anchors {
     show(0, this.frames.shown(frame, checks?.[0] ?? null));
   }
 
-  /** → the work that is left of the clip: what `Between.decode` takes, or null. */
-  clip(payload, n, checks, show) {
+  /** → the work that is left of the clip: what `Between.decode` takes; null if there is none, or it is not `wanted`. */
+  clip(payload, n, checks, show, wanted = true) {
     need(this.last.length > 0, "the video starts with a predicted frame");
     const { order, parts } = readClip(payload, n, this.last.length === 2);
     const part = this.frames.part(parts[0], this.contexts?.at ?? 0);
@@ -190,10 +190,11 @@ export class Anchors {
       show(step.frame - 1, this.frames.shown(frame, checks?.[step.frame - 1] ?? null));
     }
     this.frames.end(part, true);
-    const work = first.length === order.length ? null : {
+    const rest = first.length < order.length;
+    const work = rest && wanted ? {
       low: this.frames.export(zero.frame), high: this.frames.export(known.get(n)), time: zero.time, n,
       order: order.slice(1), part: parts[1].slice(), checks,
-    };
+    } : null;
     if (this.contexts !== null) this.frames.engine.free(this.contexts.at);
     this.contexts = part;
     // of a chain all but the last are done with
@@ -217,9 +218,11 @@ export class Between {
   *decode(work, places = () => Infinity) {
     const known = new Map([[0, this.frames.import(work.low)], [work.n, this.frames.import(work.high)]]);
     const part = this.frames.part(work.part);
+    const uses = new Map(); // the last step that a frame is needed for
+    work.order.forEach((step, i) => [step.first, step.second].forEach((number) => uses.set(number, i)));
     let whole = true;
     try {
-      for (const step of work.order) {
+      for (const [i, step] of work.order.entries()) {
         if (step.place > places()) {
           whole = false;
           break;
@@ -228,10 +231,10 @@ export class Between {
         known.set(step.frame, frame);
         const number = step.frame - 1;
         yield [number, () => this.frames.shown(frame, work.checks?.[number] ?? null)];
-        // a frame at the lowest place is no reference; others stay until the clip is done
-        if (!work.order.some((other) => other.first === step.frame || other.second === step.frame)) {
-          known.delete(step.frame);
-          this.frames.done(frame);
+        for (const number of known.keys()) {
+          if ((uses.get(number) ?? -1) > i) continue;
+          this.frames.done(known.get(number));
+          known.delete(number);
         }
       }
       if (whole) {
