@@ -68,17 +68,18 @@ function arrays(header, data, packed) {
   const out = new Map();
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") continue;
-    const type = own(TYPES, own(entry, "dtype"));
-    need(type !== undefined, "an array's type in a model");
+    const type = own(entry, "dtype");
+    const Values = own(TYPES, type);
+    need(Values !== undefined, "an array's type in a model");
     const shape = list(own(entry, "shape"), 8, "an array's shape");
     const count = shape.reduce((n, side) => n * within(side, 0, MAX_MODEL, "an array's side"), 1);
     const [start, end] = list(own(entry, "data_offsets"), 2, "an array's place");
     within(start, 0, data.length, "an array's start");
     within(end, start, data.length, "an array's end");
-    need(end - start === count * type.BYTES_PER_ELEMENT, "an array's size in a model");
+    need(end - start === count * Values.BYTES_PER_ELEMENT, "an array's size in a model");
     const bytes = data.slice(start, end); // aligned by that
-    const turned = packed && name.endsWith("/bias") && shape.length === 2 && shape[0] > 1 && type === Int32Array;
-    out.set(name, { type, shape, values: turned ? sumOfRows(bytes, ...shape) : new type(bytes.buffer) });
+    const turned = packed && name.endsWith("/bias") && shape.length === 2 && shape[0] > 1 && type === "I32";
+    out.set(name, { type, shape, values: turned ? sumOfRows(bytes, ...shape) : new Values(bytes.buffer) });
   }
   return out;
 }
@@ -94,12 +95,12 @@ const half = (shift) => (shift > 0 ? 2 ** (shift - 1) : 0);
 /** Σ|weight| · largest + max|bias| + half(shift) stays below `bound` for every output. */
 function checkSums(part, [rows, columns], acrossRows, outputs, levels, single, wide, largest) {
   need(part !== undefined, "a layer lacks weights");
-  const weight = shaped(part.weight, wide ? Int16Array : Int8Array, rows, columns);
+  const weight = shaped(part.weight, wide ? "I16" : "I8", rows, columns);
   need(part.bias?.shape.length === 2, "a model's biases");
   const levelRows = single ? 1 : part.bias.shape[0];
   need(levelRows > 0 && levels % levelRows === 0, "a model's rows by level");
-  const bias = shaped(part.bias, Int32Array, levelRows, outputs);
-  const shift = shaped(part.shift, Uint8Array, outputs);
+  const bias = shaped(part.bias, "I32", levelRows, outputs);
+  const shift = shaped(part.shift, "U8", outputs);
   const bound = wide ? 2 ** 31 : 2 ** 24;
   const most = new Float64Array(outputs);
   for (let i = 0; i < bias.length; i++) most[i % outputs] = Math.max(most[i % outputs], Math.abs(bias[i]));
@@ -112,10 +113,10 @@ function checkSums(part, [rows, columns], acrossRows, outputs, levels, single, w
 }
 
 function checkTables(reach, frequencies) {
-  const reaches = shaped(reach, Uint16Array, 64);
+  const reaches = shaped(reach, "U16", 64);
   let size = 0;
   for (let i = 1; i < 64; i++) size += 2 * within(reaches[i], 1, 2046, "a table's reach") + 2;
-  const values = shaped(frequencies, Uint32Array, size);
+  const values = shaped(frequencies, "U32", size);
   for (let i = 1, at = 0; i < 64; i++) {
     let sum = 0;
     for (let k = 0; k < 2 * reaches[i] + 2; k++) sum += within(values[at++], 1, 65536, "a frequency");
@@ -124,7 +125,7 @@ function checkTables(reach, frequencies) {
 }
 
 function checkLap(array, n) {
-  const values = shaped(array, Int16Array, n, n);
+  const values = shaped(array, "I16", n, n);
   for (let j = 0; j < n; j++) {
     let sum = 0;
     for (let k = 0; k < n; k++) sum += Math.abs(values[n * k + j]);
@@ -233,11 +234,11 @@ function checkLayer(layer, before, program, written, model) {
   } else if (op === "gain") {
     need(from.length === 1 && same(0) && kind === "s16", "a gain does not fit");
     const rows = rowsOf(layer.gain);
-    shaped(layer.gain, Int16Array, rows, channels);
-    for (const shift of shaped(layer.gainShift, Uint8Array, rows)) within(shift, 0, 24, "a gain's shift");
+    shaped(layer.gain, "I16", rows, channels);
+    for (const shift of shaped(layer.gainShift, "U8", rows)) within(shift, 0, 24, "a gain's shift");
   } else {
     need(model.tables !== null && sources.length === 0 && kind === "s16" && scale > 3, "`hyper` does not fit");
-    for (const table of shaped(layer.tables, Uint8Array, rowsOf(layer.tables), channels)) within(table, 0, 63, "a table");
+    for (const table of shaped(layer.tables, "U8", rowsOf(layer.tables), channels)) within(table, 0, 63, "a table");
   }
 }
 

@@ -68,13 +68,16 @@ class Reader {
     engine.catch(() => {}); // is awaited below
     this.container = await new Container(this.source).open();
     const { head, video, streams, metadata, index, tail, start, duration } = this.container;
-    const model = this.container.model ?? (await this.modelOf(head, models));
-    const module = (this.module = await engine);
-    this.model = readModel(await unpacked(model));
+    const bytes = this.container.model ?? (await this.modelOf(head, models));
     this.container.model = null;
+    const module = (this.module = await engine);
+    this.model = readModel(await unpacked(bytes));
     this.video = { width: video.width, height: video.height, depth: video.depth };
     this.anchors = new Anchors(new Engine(module), this.model, this.video);
-    for (const port of this.helpers) port.postMessage({ op: "set", module, model: this.model, video: this.video });
+    // helpers decode no key frames
+    const { key, predicted } = this.model.programs;
+    const model = { ...this.model, programs: { key: { ...key, layers: [] }, predicted } };
+    for (const port of this.helpers) port.postMessage({ op: "set", module, model, video: this.video });
     const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
     this.frameBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
     this.ticks = video.timeBase[0] / video.timeBase[1];
