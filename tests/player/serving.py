@@ -64,7 +64,10 @@ def served(site: Site) -> Iterator[Site]:
                 self.answer(404, b"", {})
                 return
             part = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "")
-            own = {"ETag": f'"{len(data)}"', "Content-Type": KINDS.get(Path(path).suffix or ".html", "application/octet-stream")}
+            own = {
+                "ETag": f'"{len(data)}"',
+                "Content-Type": KINDS.get(Path(path).suffix or ".html", "application/octet-stream"),
+            }
             if part is None:
                 self.answer(200, data, own)
                 return
