@@ -249,6 +249,7 @@ function readVideo(bytes) {
     video.values += own * Math.ceil(padded(video.width) / by) * Math.ceil(padded(video.height) / by);
   }
   need(names.size === count, "two planes of one name");
+  limit(video.values, LIMITS.values, "values of a frame");
   p.end();
   if (packing === RANS) {
     known((video.depth === 8 || video.depth === 10) && chroma === 420 && align === 16 && stride === 1, "a picture of another kind");
