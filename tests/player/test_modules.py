@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "packages" / "lvz-player"
 
 
+@pytest.mark.timeout(900)
 def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, bytes]) -> None:
     node = shutil.which("node")
     if node is None:
@@ -31,6 +32,7 @@ def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, by
     assert "# fail 0" in done.stdout and "# skipped 0" in done.stdout
 
 
+@pytest.mark.timeout(900)
 def test_engine_is_what_its_sources_make(tmp_path: Path) -> None:
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("no compiler: pip install ziglang")
