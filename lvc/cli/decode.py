@@ -129,8 +129,8 @@ def decode(
         raise typer.BadParameter("--salvage skips what is damaged and --strict forbids losses: give only one of them")
     options = DecodeOptions(
         start=start, end=end, every=every, codec=codec.value, crf=crf, container=container and container.value,
-        audio=audio, salvage=salvage, follow=follow, model=model, latents=latents, threads=threads, device=device, strict=strict,
-        max_memory=max_memory,
+        audio=audio, salvage=salvage, follow=follow, model=model, latents=latents, threads=threads, device=device,
+        strict=strict, max_memory=max_memory,
     )  # fmt: skip
     suffix = f".{container.value if container else 'mp4'}"
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)

@@ -313,8 +313,8 @@ class Video:
     def latents(
         self, start: float | None = None, end: float | None = None, *, intra: bool = False
     ) -> Iterator[LatentFrame]:
-        """What the file says of each frame: integers, dequantised latents, motion, masks. Those of a predicted frame are
-        residuals, given its prediction.
+        """What the file says of each frame: integers, dequantised latents, motion, masks. Those of a predicted frame
+        are residuals, given its prediction.
 
         Args:
             start: Seconds from the first frame, below 0 from the end. None begins with the first.
