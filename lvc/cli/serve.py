@@ -1,0 +1,67 @@
+"""`lvc serve`: watch `.lvz` files in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lvc.cli.report import Json, Quiet, Report, Threads, Verbose
+from lvc.results import counted
+
+if TYPE_CHECKING:
+    from lvc.serve.run import Served
+
+HELP = """
+Watch .lvz files in a browser: a gallery of files and folders, and a player.
+
+\b
+Examples:
+  lvc serve holiday.lvz --open
+  lvc serve coded/ archive/ --port 8000
+  lvc serve coded/ --host 0.0.0.0
+
+Only this machine reaches it, unless --host says otherwise: then the addresses that are printed hold a token, and nobody
+without it gets in. Nothing is written and no other file is read. Ctrl-C ends it. docs/watch.md has more.
+"""
+
+
+def serve(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files and folders with .lvz files.")],
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: for the whole network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes any that is free.")
+    ] = 8080,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("serve", as_json, quiet, verbose=verbose)
+    with report.job(paths[0]):
+        from lvc.serve.needed import check_installed
+
+        check_installed()
+        from lvc.serve.run import serve as run
+
+        run(
+            paths, host=host, port=port, open_browser=open_browser, threads=threads,
+            started=lambda served: _say(report, served),
+        )  # fmt: skip
+
+
+def _say(report: Report, served: Served) -> None:
+    if report.as_json:
+        report.event({
+            "event": "serving", "address": served.address, "others": list(served.others), "token": served.token,
+            "videos": served.videos,
+        })  # fmt: skip
+        return
+    print(f"{counted(served.videos, 'video')} at {served.address}", flush=True)
+    for address in served.others:
+        print(f"from other machines: {address}", flush=True)
+    if not report.quiet:
+        report.notice("Ctrl-C ends it", "serve")

@@ -1,0 +1,298 @@
+"""The application: which address gives what."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from lvc.errors import LvcError
+from lvc.serve.guard import Guard
+from lvc.serve.library import MOST_FILES, Folder, Item, Library
+from lvc.serve.pages import Pages, address, card, clock, date, facts, shown
+from lvc.serve.pages import size as size_text
+from lvc.serve.ranges import file_answer
+from lvc.serve.thumbs import Thumbnails
+
+_HERE = Path(__file__).parent
+_PER_PAGE = 120
+_OTHERS = 12
+_TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css", ".svg": "image/svg+xml"}
+_MODEL = re.compile(r"/models/([0-9a-f]{64})\.decoder", re.ASCII)
+_SORTS = {"name": "Name", "new": "Newest", "long": "Longest", "large": "Largest"}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass
+class Settings:
+    """`token` None: on loopback. `names`: of this machine, as they may stand in `Host`."""
+
+    port: int
+    token: str | None = None
+    names: tuple[str, ...] = ()
+    threads: int | None = None
+
+
+def application(library: Library, settings: Settings) -> ASGIApp:
+    site = Site(library, settings)
+    routes = [
+        Route("/", site.gallery),
+        Route("/browse/{name:path}", site.gallery),
+        Route("/watch/{name:path}", site.watch),
+        Route("/files/{name:path}", site.file),
+        Route("/thumbs/{name:path}", site.thumb),
+        Route("/static/{name}", site.static),
+        Route("/player/{name}", site.player),
+        Route("/models/{name}", site.model),
+        Route("/favicon.ico", lambda request: RedirectResponse("/static/icon.svg")),
+    ]
+    handlers: dict[Any, Any] = {
+        HTTPException: site.refused, LvcError: site.failed, OSError: site.failed, Exception: site.broken,
+    }  # fmt: skip
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    # around everything, answers to errors too
+    return Guard(inner, token=settings.token, port=settings.port, names=settings.names)
+
+
+class Site:
+    """Answers. Whatever reads a file does so on a thread."""
+
+    def __init__(self, library: Library, settings: Settings) -> None:
+        self.library = library
+        self.settings = settings
+        self.pages = Pages()
+        self.thumbnails = Thumbnails(settings.threads)
+        self._thumb_turns = anyio.CapacityLimiter(4)
+        self._decoders: dict[str, bytes] = {}
+
+    # ---------------------------------------------------------------- pages
+
+    def _page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
+        site = shown(self.library.title) or "lvc"
+        common = {"site": site, "q": "", "search": False}
+        return HTMLResponse(self.pages.page(name, **{**common, **values}), status)
+
+    async def gallery(self, request: Request) -> Response:
+        return await anyio.to_thread.run_sync(self._gallery, request)
+
+    def _gallery(self, request: Request) -> Response:
+        library = self.library
+        q = request.query_params.get("q", "").strip()[:200]
+        folder = _name(request, "/browse/") if request.url.path.startswith("/browse/") else ""
+        folder = folder.rstrip("/")
+        if q:
+            words = q.casefold().split()
+            items = [i for i in library.items().values() if all(word in i.name.casefold() for word in words)]
+            folders: list[Folder] = []
+        else:
+            inside = library.inside(folder)
+            if inside is None:
+                raise HTTPException(404, "There is no such folder here.")
+            folders, items = inside
+        order = request.query_params.get("sort", "name")
+        order = order if order in _SORTS else "name"
+        if order == "new":
+            items.sort(key=lambda item: -item.changed)
+        elif order == "large":
+            items.sort(key=lambda item: -item.size)
+        elif order == "long":
+            items.sort(key=lambda item: -(library.details(item).seconds or 0.0))
+        pages = max(1, -(-len(items) // _PER_PAGE))
+        number = min(pages, max(1, _number(request, "page")))
+        here = items[(number - 1) * _PER_PAGE : number * _PER_PAGE]
+        known = [library.details(item) for item in here]
+        cards = [card(item, details, item.folder if q else "") for item, details in zip(here, known, strict=True)]
+        prefix, rest = ("/browse/", folder) if folder else ("/", "")
+
+        def link(**query: object) -> str:
+            return address(prefix, rest, **{"q": q, **query})
+
+        sorted_by = "" if order == "name" else order
+        lengths = [details.seconds for details in known if details.seconds]
+        return self._page(
+            "gallery",
+            title=f"{shown(folder.rpartition('/')[2]) or shown(library.title) or 'Videos'} – lvc",
+            heading=f"Found: {q}" if q else shown(library.title) or "Videos",
+            crumbs=self._crumbs(folder) if folder and not q else [],
+            q=q,
+            total=len(items),
+            length=clock(sum(lengths)) if pages == 1 and lengths else "",
+            sorts=[
+                {"title": title, "href": link(sort="" if key == "name" else key), "current": key == order}
+                for key, title in _SORTS.items()
+            ],
+            folders=[
+                {"title": shown(f.title), "href": address("/browse/", f.name), "videos": f.videos} for f in folders
+            ],
+            cards=cards,
+            complete=library.complete,
+            most=f"{MOST_FILES:,}",
+            page=number,
+            pages=pages,
+            before=link(sort=sorted_by, page=number - 1) if number > 1 else None,
+            after=link(sort=sorted_by, page=number + 1) if number < pages else None,
+        )
+
+    def _crumbs(self, folder: str) -> list[dict[str, str]]:
+        crumbs = [{"title": shown(self.library.title) or "Videos", "href": "/"}]
+        at = ""
+        for part in folder.split("/"):
+            at = f"{at}/{part}" if at else part
+            crumbs.append({"title": shown(part), "href": address("/browse/", at)})
+        return crumbs
+
+    async def watch(self, request: Request) -> Response:
+        item = self._item(request, "/watch/")
+        return await anyio.to_thread.run_sync(self._watch, item)
+
+    def _watch(self, item: Item) -> Response:
+        details = self.library.details(item)
+        title = shown(details.tags.get("title") or item.title)
+        inside = self.library.inside(item.folder)
+        others = [other for other in inside[1] if other.name != item.name] if inside else []
+        return self._page(
+            "watch",
+            title=f"{title} – lvc",
+            heading=title,
+            src=address("/files/", item.name),
+            thumb=address("/thumbs/", item.name, v=item.version),
+            filename=shown(item.name.rpartition("/")[2]),
+            seconds=details.seconds or "",
+            ratio=f"{details.width} / {details.height}" if details.height else "",
+            error=None if details.error is None else shown(details.error),
+            summary=", ".join(filter(None, [clock(details.seconds), size_text(item.size), date(item.changed)])),
+            facts=[] if details.error is not None else facts(item, details),
+            chapters=[{"t": f"{at:g}", "at": clock(at), "title": shown(name)} for at, name in details.chapters],
+            others=[card(other, self.library.details(other)) for other in others[:_OTHERS]],
+            mp4="",
+            hls="",
+            mp4_shared="",
+            hls_shared="",
+            transcode_first=False,
+            similar="",
+        )
+
+    # ---------------------------------------------------------------- files
+
+    def _item(self, request: Request, prefix: str) -> Item:
+        item = self.library.find(_name(request, prefix))
+        if item is None:
+            raise HTTPException(404, "There is no such video here.")
+        return item
+
+    async def file(self, request: Request) -> Response:
+        item = await anyio.to_thread.run_sync(self._item, request, "/files/")
+        file, status = await anyio.to_thread.run_sync(self.library.open, item)
+        return file_answer(request, file, status, "video/x-lvz")
+
+    async def thumb(self, request: Request) -> Response:
+        item = await anyio.to_thread.run_sync(self._item, request, "/thumbs/")
+        seconds = _seconds(request, "t")
+        tag = f'"{item.version}-{seconds}"'
+        headers = {"etag": tag, "cache-control": "private, max-age=3600"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+
+        def drawn() -> bytes:
+            return self.thumbnails.picture(item, self.library.details(item), seconds)
+
+        picture = await anyio.to_thread.run_sync(drawn, limiter=self._thumb_turns)
+        return Response(picture, media_type="image/jpeg", headers=headers)
+
+    async def static(self, request: Request) -> Response:
+        return _asset(_HERE / "static", request.path_params["name"])
+
+    async def player(self, request: Request) -> Response:
+        folder = _player_folder()
+        if folder is None:
+            raise HTTPException(404, "This installation has no player.")
+        return _asset(folder, request.path_params["name"])
+
+    async def model(self, request: Request) -> Response:
+        match = _MODEL.fullmatch(request.url.path)
+        data = await anyio.to_thread.run_sync(self._decoder, match[1]) if match is not None else None
+        if data is None:
+            raise HTTPException(404, "This model is not installed here: put it in a folder named by LVC_MODELS.")
+        return Response(data, media_type="application/octet-stream", headers={"cache-control": _FOR_EVER})
+
+    def _decoder(self, sha256: str) -> bytes | None:
+        if sha256 not in self._decoders:
+            from lvc.errors import UnsupportedError
+            from lvc.models import find_model
+            from lvc.models.browser import decoder_only
+
+            try:
+                path = find_model("", bytes.fromhex(sha256))
+            except UnsupportedError:
+                return None
+            if len(self._decoders) >= 8:
+                self._decoders.clear()
+            self._decoders[sha256] = decoder_only(path)
+        return self._decoders[sha256]
+
+    # ---------------------------------------------------------------- errors
+
+    async def refused(self, request: Request, error: HTTPException) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+        text = error.detail if error.status_code == 404 and error.detail != "Not Found" else "There is no such page."
+        return self._page("message", error.status_code, title="lvc", heading="Not found", text=text)
+
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """A file that cannot be read, decoded or converted."""
+        text = str(error) if isinstance(error, LvcError) else getattr(error, "strerror", None) or "cannot be read"
+        return PlainTextResponse(f"{shown(text)}\n", 404 if isinstance(error, FileNotFoundError) else 422)
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        traceback.print_exception(error)
+        return PlainTextResponse("internal error: a bug in lvc; the terminal of lvc serve says more\n", 500)
+
+
+def _name(request: Request, prefix: str) -> str:
+    """The rest of an address's path as a file's name. It is looked up, never opened."""
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    return os.fsdecode(unquote_to_bytes(raw[len(prefix) :]))
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 1
+
+
+def _seconds(request: Request, name: str) -> float | None:
+    """A time in the query; None for what is none."""
+    text = request.query_params.get(name, "")
+    if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?", text, re.ASCII):
+        return None
+    return float(text)
+
+
+def _asset(folder: Path, name: str) -> Response:
+    """A file of ours, by a name that is in the folder's list."""
+    if name not in os.listdir(folder) or not (folder / name).is_file():
+        raise HTTPException(404)
+    kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response((folder / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+
+
+def _player_folder() -> Path | None:
+    try:
+        from lvc.models.browser import player_folder
+    except ImportError:
+        return None
+    folder = player_folder()
+    return folder if folder.is_dir() else None
