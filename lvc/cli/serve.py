@@ -35,6 +35,14 @@ def serve(
         int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes any that is free.")
     ] = 8080,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    transcode: Annotated[
+        bool | None,
+        typer.Option(
+            "--transcode/--no-transcode",
+            help="Convert to MP4 while it plays; by default for browsers that cannot decode, and other players.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,8 +56,8 @@ def serve(
         from lvc.serve.run import serve as run
 
         run(
-            paths, host=host, port=port, open_browser=open_browser, threads=threads,
-            started=lambda served: _say(report, served),
+            paths, host=host, port=port, open_browser=open_browser, transcode=transcode, threads=threads,
+            notice=lambda text: report.notice(text, "serve"), started=lambda served: _say(report, served),
         )  # fmt: skip
 
 

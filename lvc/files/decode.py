@@ -102,7 +102,7 @@ def decode_file(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
-        _check_size(reader, max_memory, notice)
+        check_size(reader, max_memory, notice)
         decoding = Decoding(
             reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow, every=every
         )
@@ -165,7 +165,7 @@ def decode_frames(
     """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
-        _check_size(reader)
+        check_size(reader)
         net = model_of(reader, model, device)
         yield from frames_of(reader, start, end, salvage=salvage, model=net, threads=threads)
 
@@ -273,10 +273,15 @@ class Decoding:
     def _frames(self, clips: Iterator[Clip], model: Model | ForeignModel, threads: int | None) -> Iterator[Frame]:
         codec = codec_of(model)
         video = self.reader.video
-        wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
+        wanted: Callable[[int, int], bool] | None = None
+        if self._every != 1:
+            wanted = lambda number, _: number % self._every == 0  # noqa: E731
+        elif self.ranged and not self.salvage:
+            # what lies before the range is decoded only where the range refers to it
+            wanted = lambda _, pts: self._wanted(pts)  # noqa: E731
         if not self.salvage:
             frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
-            yield from frames if wanted is None else _joined(frames)
+            yield from frames if self._every == 1 else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):
@@ -330,7 +335,7 @@ def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield before
 
 
-def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
+def check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
     padded = reader.video.geometry
     check_memory("decode", (padded.padded_width, padded.padded_height), reader.frame_count, limit, notice)
 

@@ -6,6 +6,7 @@ import mimetypes
 import os
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,27 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lvc.errors import LvcError
+from lvc.serve.converting import Conversions
 from lvc.serve.guard import Guard
 from lvc.serve.library import MOST_FILES, Folder, Item, Library
 from lvc.serve.pages import Pages, address, card, clock, date, facts, shown
 from lvc.serve.pages import size as size_text
 from lvc.serve.ranges import file_answer
 from lvc.serve.thumbs import Thumbnails
+from lvc.serve.transcode import MP4, TS
 
 _HERE = Path(__file__).parent
 _PER_PAGE = 120
 _OTHERS = 12
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css", ".svg": "image/svg+xml"}
 _MODEL = re.compile(r"/models/([0-9a-f]{64})\.decoder", re.ASCII)
+_MP4 = re.compile(r"(.+)\.mp4", re.DOTALL)
+_HLS = re.compile(r"(.+)/(index\.m3u8|mp4\.m3u8|init\.mp4|(\d{1,7})\.(m4s|ts))", re.DOTALL | re.ASCII)
 _SORTS = {"name": "Name", "new": "Newest", "long": "Longest", "large": "Largest"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -45,9 +50,20 @@ class Settings:
     token: str | None = None
     names: tuple[str, ...] = ()
     threads: int | None = None
+    transcode: bool | None = None
+    """True: pages play converted video at once. None: only in browsers that cannot decode. False: never."""
+    notice: Callable[[str], object] = print
 
 
-def application(library: Library, settings: Settings) -> ASGIApp:
+@dataclass
+class Application:
+    """`close` ends the conversions that are under way."""
+
+    asgi: ASGIApp
+    close: Callable[[], None]
+
+
+def application(library: Library, settings: Settings) -> Application:
     site = Site(library, settings)
     routes = [
         Route("/", site.gallery),
@@ -55,6 +71,9 @@ def application(library: Library, settings: Settings) -> ASGIApp:
         Route("/watch/{name:path}", site.watch),
         Route("/files/{name:path}", site.file),
         Route("/thumbs/{name:path}", site.thumb),
+        Route("/mp4/{name:path}", site.mp4),
+        Route("/hls/{name:path}", site.hls),
+        Route("/api/conversions", site.conversions_free),
         Route("/static/{name}", site.static),
         Route("/player/{name}", site.player),
         Route("/models/{name}", site.model),
@@ -65,7 +84,8 @@ def application(library: Library, settings: Settings) -> ASGIApp:
     }  # fmt: skip
     inner = Starlette(routes=routes, exception_handlers=handlers)
     # around everything, answers to errors too
-    return Guard(inner, token=settings.token, port=settings.port, names=settings.names)
+    guard = Guard(inner, token=settings.token, port=settings.port, names=settings.names)
+    return Application(guard, site.conversions.close)
 
 
 class Site:
@@ -77,6 +97,7 @@ class Site:
         self.pages = Pages()
         self.thumbnails = Thumbnails(settings.threads)
         self._thumb_turns = anyio.CapacityLimiter(4)
+        self.conversions = Conversions(library, settings.threads, settings.notice)
         self._decoders: dict[str, bytes] = {}
 
     # ---------------------------------------------------------------- pages
@@ -163,6 +184,7 @@ class Site:
         details = self.library.details(item)
         title = shown(details.tags.get("title") or item.title)
         inside = self.library.inside(item.folder)
+        converts = self.settings.transcode is not False
         others = [other for other in inside[1] if other.name != item.name] if inside else []
         return self._page(
             "watch",
@@ -178,11 +200,12 @@ class Site:
             facts=[] if details.error is not None else facts(item, details),
             chapters=[{"t": f"{at:g}", "at": clock(at), "title": shown(name)} for at, name in details.chapters],
             others=[card(other, self.library.details(other)) for other in others[:_OTHERS]],
-            mp4="",
-            hls="",
-            mp4_shared="",
-            hls_shared="",
-            transcode_first=False,
+            mp4=address("/mp4/", f"{item.name}.mp4") if converts else "",
+            hls=address("/hls/", f"{item.name}/index.m3u8") if converts else "",
+            segments=address("/hls/", f"{item.name}/mp4.m3u8") if converts else "",
+            mp4_shared=address("/mp4/", f"{item.name}.mp4", token=self.settings.token),
+            hls_shared=address("/hls/", f"{item.name}/index.m3u8", token=self.settings.token),
+            transcode_first=bool(self.settings.transcode),
             similar="",
         )
 
@@ -212,6 +235,40 @@ class Site:
 
         picture = await anyio.to_thread.run_sync(drawn, limiter=self._thumb_turns)
         return Response(picture, media_type="image/jpeg", headers=headers)
+
+    # ---------------------------------------------------------------- converted
+
+    async def _converted(self, request: Request, prefix: str, ending: re.Pattern[str]) -> tuple[Item, re.Match[str]]:
+        """The video that an address names, and the end of the address."""
+        if self.settings.transcode is False:
+            raise HTTPException(404, "This server was started without conversion.")
+        match = ending.fullmatch(_name(request, prefix))
+        item = None if match is None else await anyio.to_thread.run_sync(self.library.find, match[1])
+        if item is None or match is None:
+            raise HTTPException(404, "There is no such video here.")
+        return item, match
+
+    async def mp4(self, request: Request) -> Response:
+        item, _ = await self._converted(request, "/mp4/", _MP4)
+        details = await anyio.to_thread.run_sync(self.library.details, item)
+        start = _seconds(request, "start") or 0.0
+        if details.seconds is not None and start >= details.seconds:
+            raise HTTPException(416, f"The video is only {details.seconds:.3f} seconds long.")
+        return await self.conversions.mp4(request, item, start)
+
+    async def hls(self, request: Request) -> Response:
+        item, match = await self._converted(request, "/hls/", _HLS)
+        if match[2].endswith(".m3u8"):
+            query = f"?token={self.settings.token}" if "token" in request.query_params else ""
+            return await self.conversions.playlist(item, MP4 if match[2] == "mp4.m3u8" else TS, query)
+        if match[2] == "init.mp4":
+            return await self.conversions.header(item)
+        return await self.conversions.segment(request, item, int(match[3]), match[4])
+
+    async def conversions_free(self, request: Request) -> Response:
+        return JSONResponse({"free": self.conversions.free})
+
+    # ---------------------------------------------------------------- ours
 
     async def static(self, request: Request) -> Response:
         return _asset(_HERE / "static", request.path_params["name"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
 from lvc.errors import UnsupportedError
 
@@ -11,6 +11,8 @@ _NEEDED = ("starlette", "uvicorn", "jinja2")
 
 def check_installed() -> None:
     """Raises `UnsupportedError`, which names the extra."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UnsupportedError(f"the server needs {', '.join(missing)} — pip install 'lvc[serve]'")
+    for name in _NEEDED:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise UnsupportedError(f"the server needs {error.name} — pip install 'lvc[serve]'") from error

@@ -57,14 +57,17 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     open_browser: bool = False,
+    transcode: bool | None = None,
     threads: int | None = None,
+    notice: Callable[[str], object] | None = None,
     started: Callable[[Served], object] | None = None,
     page: str = "/",
 ) -> None:
     """Serve files and folders until an interrupt, then return.
 
     `port` 0 takes any that is free. Beyond loopback everybody needs a token, which the addresses hold. `page` is what
-    `open_browser` opens. Raises `MediaError` for a path that is not there and a port that is taken.
+    `open_browser` opens. `transcode`: as in `Settings`. `notice` is told what the terminal should say. Raises
+    `MediaError` for a path that is not there and a port that is taken.
     """
     library = Library(paths)
     videos = len(library.items())
@@ -75,8 +78,10 @@ def serve(
         token = None if local else secrets.token_urlsafe(18)
         names = () if local else tuple(own_names(host))
         served = _addresses(bound, port, token, videos, page)
-        app = application(library, Settings(port, token, names, threads))
-        server = _Server(_config(app))
+        settings = Settings(port, token, names, threads, transcode, notice or (lambda text: None))
+        app = application(library, settings)
+        server = _Server(_config(app.asgi))
+        server.when_stopped = app.close
         if started is not None or open_browser:
             server.when_started = lambda: _tell(served, started, open_browser)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it has ended
@@ -85,6 +90,12 @@ def serve(
 
 class _Server(uvicorn.Server):
     when_started: Callable[[], object] | None = None
+    when_stopped: Callable[[], object] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.when_stopped is not None:
+            self.when_stopped()  # or their clients would be waited for
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

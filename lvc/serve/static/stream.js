@@ -11,7 +11,9 @@ export function canStream() {
 
 export async function stream(video, list, say) {
   const base = new URL(list, location.href);
-  const { init, type, segments } = readList(await (await fetched(base, say)).text(), base);
+  const { init, segments } = readList(await (await fetched(base, say)).text(), base);
+  const header = await fetched(init, say);
+  const type = header.headers.get("content-type");
   const total = segments.at(-1).end;
   if (!Source.isTypeSupported(type)) {
     say(`This browser cannot play ${type}.`);
@@ -24,7 +26,7 @@ export async function stream(video, list, say) {
   URL.revokeObjectURL(video.src);
   source.duration = total;
   const buffer = source.addSourceBuffer(type);
-  await append(buffer, await (await fetched(init, say)).arrayBuffer());
+  await append(buffer, await header.arrayBuffer());
 
   let busy = false;
   let again = false;
@@ -79,19 +81,17 @@ function next(video, buffer, segments) {
 function readList(text, base) {
   const segments = [];
   let init = null;
-  let type = 'video/mp4; codecs="avc1.640028"';
   let length = 0;
   let at = 0;
   for (const line of text.split("\n")) {
     if (line.startsWith("#EXT-X-MAP:")) init = new URL(/URI="([^"]+)"/.exec(line)[1], base);
-    else if (line.startsWith("#LVC-TYPE:")) type = line.slice(10);
     else if (line.startsWith("#EXTINF:")) length = parseFloat(line.slice(8));
     else if (line && !line.startsWith("#")) {
       segments.push({ address: new URL(line, base), start: at, end: at + length });
       at += length;
     }
   }
-  return { init, type, segments };
+  return { init, segments };
 }
 
 // Waits for a free place where the server has none.

@@ -1,7 +1,7 @@
 // The page of a video: the player that decodes here, or the browser's own with a converted stream; the time in the address.
 const stage = document.getElementById("stage");
 const notice = document.getElementById("notice");
-const { src, models, mp4, hls, poster, transcode, ratio } = stage.dataset;
+const { src, models, mp4, hls, segments, poster, transcode, ratio } = stage.dataset;
 const seconds = Number(stage.dataset.seconds) || 0;
 let player = null;
 
@@ -91,7 +91,7 @@ async function convert(reason) {
   const start = timeIn(location.hash) ?? 0;
   const { canStream, stream } = await import("/static/stream.js");
   if (canStream()) {
-    stream(video, hls, say);
+    stream(video, segments, say);
     video.addEventListener("loadedmetadata", () => start && seek(start), { once: true });
   } else if (video.canPlayType("application/vnd.apple.mpegurl")) {
     video.src = hls;
