@@ -19,7 +19,7 @@ Watch .lvz files in a browser: a gallery of files and folders, and a player.
 Examples:
   lvc serve holiday.lvz --open
   lvc serve coded/ archive/ --port 8000
-  lvc serve coded/ --host 0.0.0.0
+  lvc serve coded/ --host 0.0.0.0 --db archive.db
 
 Only this machine reaches it, unless --host says otherwise: then the addresses that are printed hold a token, and nobody
 without it gets in. Nothing is written and no other file is read. Ctrl-C ends it. docs/watch.md has more.
@@ -43,6 +43,10 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    db: Annotated[
+        str | None,
+        typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="Search in it: a database of lvc search."),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,7 +60,7 @@ def serve(
         from lvc.serve.run import serve as run
 
         run(
-            paths, host=host, port=port, open_browser=open_browser, transcode=transcode, threads=threads,
+            paths, host=host, port=port, open_browser=open_browser, transcode=transcode, database=db, threads=threads,
             notice=lambda text: report.notice(text, "serve"), started=lambda served: _say(report, served),
         )  # fmt: skip
 

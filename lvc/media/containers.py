@@ -33,7 +33,7 @@ class ContainerFormat:
 CONTAINERS: dict[str, ContainerFormat] = {
     "mp4": ContainerFormat("mp4", "mp4", ("h264", "hevc", "av1")),
     "mov": ContainerFormat("mov", "mov", ("h264", "hevc")),
-    "mkv": ContainerFormat("mkv", "matroska", ("h264", "hevc", "av1", "ffv1")),
+    "mkv": ContainerFormat("mkv", "matroska", ("h264", "hevc", "av1", "ffv1", "raw")),
     "webm": ContainerFormat("webm", "webm", ("av1",)),
 }
 _ENDINGS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "mkv", "matroska": "mkv", "webm": "webm"}

@@ -187,7 +187,8 @@ class MediaWriter:
         self._held: Any | None = None  # the newest packet of the encoder
         self._first_pts = self._first_dts = 0
         self._video_end = -_MAX_TICKS
-        if not self._format.is_iso and encoder.library in ("ffv1", "libsvtav1") and video.sar[0] != video.sar[1]:
+        silent = encoder.library in ("ffv1", "rawvideo", "libsvtav1")
+        if silent and not self._format.is_iso and video.sar[0] != video.sar[1]:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
             self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
 

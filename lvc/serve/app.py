@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp
 
 from lvc.errors import LvcError
 from lvc.serve.converting import Conversions
+from lvc.serve.finding import MOST_BYTES, Finder, Found
 from lvc.serve.guard import Guard
 from lvc.serve.library import MOST_FILES, Folder, Item, Library
 from lvc.serve.pages import Pages, address, card, clock, date, facts, shown
@@ -53,6 +55,8 @@ class Settings:
     transcode: bool | None = None
     """True: pages play converted video at once. None: only in browsers that cannot decode. False: never."""
     notice: Callable[[str], object] = print
+    database: str | None = None
+    """The folder of a database of `lvc search`."""
 
 
 @dataclass
@@ -74,6 +78,8 @@ def application(library: Library, settings: Settings) -> Application:
         Route("/mp4/{name:path}", site.mp4),
         Route("/hls/{name:path}", site.hls),
         Route("/api/conversions", site.conversions_free),
+        Route("/search", site.search),
+        Route("/api/search", site.search_by_file, methods=["POST"]),
         Route("/static/{name}", site.static),
         Route("/player/{name}", site.player),
         Route("/models/{name}", site.model),
@@ -97,14 +103,17 @@ class Site:
         self.pages = Pages()
         self.thumbnails = Thumbnails(settings.threads)
         self._thumb_turns = anyio.CapacityLimiter(4)
+        self._searches = anyio.CapacityLimiter(1)
+        self._uploads = anyio.CapacityLimiter(2)
         self.conversions = Conversions(library, settings.threads, settings.notice)
+        self.finder = None if settings.database is None else Finder(library, settings.database, settings.threads)
         self._decoders: dict[str, bytes] = {}
 
     # ---------------------------------------------------------------- pages
 
     def _page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         site = shown(self.library.title) or "lvc"
-        common = {"site": site, "q": "", "search": False}
+        common = {"site": site, "q": "", "search": self.finder is not None}
         return HTMLResponse(self.pages.page(name, **{**common, **values}), status)
 
     async def gallery(self, request: Request) -> Response:
@@ -206,7 +215,7 @@ class Site:
             mp4_shared=address("/mp4/", f"{item.name}.mp4", token=self.settings.token),
             hls_shared=address("/hls/", f"{item.name}/index.m3u8", token=self.settings.token),
             transcode_first=bool(self.settings.transcode),
-            similar="",
+            similar=address("/search", **{"in": item.name, "t": "0"}) if self.finder is not None else "",
         )
 
     # ---------------------------------------------------------------- files
@@ -268,6 +277,68 @@ class Site:
     async def conversions_free(self, request: Request) -> Response:
         return JSONResponse({"free": self.conversions.free})
 
+    # ---------------------------------------------------------------- search
+
+    def _finder(self) -> Finder:
+        if self.finder is None:
+            raise HTTPException(404, "This server was started without a search database: lvc serve --db.")
+        return self.finder
+
+    async def search(self, request: Request) -> Response:
+        finder = self._finder()
+        key = request.query_params.get("found", "")
+        name, seconds = request.query_params.get("in", ""), _seconds(request, "t") or 0.0
+        item = await anyio.to_thread.run_sync(self.library.find, name) if name else None
+        if name and item is None:
+            raise HTTPException(404, "There is no such video here.")
+        if item is None:
+            found = finder.recalled(key) if key else []
+            if found is None:
+                return self._results(None, 0.0, [], "These results are gone. Search again.")
+            return self._results(None, 0.0, found, "" if not key else _counted_results(found))
+        found = await anyio.to_thread.run_sync(finder.near, item, seconds, limiter=self._searches)
+        return self._results(item, seconds, found, _counted_results(found))
+
+    def _results(self, item: Item | None, seconds: float, found: list[Found], said: str) -> Response:
+        cards = []
+        for place in found:
+            middle = round((place.start + place.end) / 2, 2)
+            made = card(place.item, self.library.details(place.item))
+            span = clock(place.start) if place.end - place.start < 1 else f"{clock(place.start)} – {clock(place.end)}"
+            made |= {
+                "watch": address("/watch/", place.item.name) + f"#t={place.start:.2f}",
+                "thumb": address("/thumbs/", place.item.name, v=place.item.version, t=f"{middle:.2f}"),
+                "length": span, "spoken": f"at {clock(place.start)}", "picture": "", "where": "",
+                "size": f"{round(100 * max(0.0, place.score))} % alike",
+            }  # fmt: skip
+            cards.append(made)
+        asked = None if item is None else {
+            "title": shown(self.library.details(item).tags.get("title") or item.title),
+            "at": clock(seconds),
+            "watch": address("/watch/", item.name) + f"#t={seconds:.2f}",
+            "thumb": address("/thumbs/", item.name, v=item.version, t=f"{seconds:.2f}"),
+        }  # fmt: skip
+        return self._page("search", title="Search – lvc", asked=asked, cards=cards, said=said)
+
+    async def search_by_file(self, request: Request) -> Response:
+        """Keeps what is sent in a temporary file as long as it takes to look at it."""
+        finder = self._finder()
+        too_much = HTTPException(413, f"Send at most {MOST_BYTES >> 20} MiB: a picture, or a short clip.")
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MOST_BYTES:
+            raise too_much
+        async with self._uploads:
+            with tempfile.TemporaryDirectory(prefix="lvc-") as folder:
+                path, size = Path(folder, "asked"), 0
+                with path.open("wb") as file, anyio.fail_after(120):
+                    async for piece in request.stream():
+                        size += len(piece)
+                        if size > MOST_BYTES:
+                            raise too_much
+                        file.write(piece)
+                found = await anyio.to_thread.run_sync(finder.like, path, limiter=self._searches)
+        return JSONResponse({"page": f"/search?found={finder.remember(found)}"})
+
     # ---------------------------------------------------------------- ours
 
     async def static(self, request: Request) -> Response:
@@ -323,6 +394,14 @@ def _name(request: Request, prefix: str) -> str:
     """The rest of an address's path as a file's name. It is looked up, never opened."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     return os.fsdecode(unquote_to_bytes(raw[len(prefix) :]))
+
+
+def _counted_results(found: list[Found]) -> str:
+    return (
+        f"{len(found)} video{'' if len(found) == 1 else 's'} with something like it"
+        if found
+        else "Nothing like it here."
+    )
 
 
 def _number(request: Request, name: str) -> int:

@@ -19,7 +19,9 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 def address(prefix: str, name: str = "", **query: object) -> str:
     """A path of this server. Names that are no UTF-8 keep their bytes."""
-    words = [f"{quote(key)}={quote(str(value))}" for key, value in query.items() if value not in (None, "")]
+    words = [
+        f"{quote(key)}={quote(os.fsencode(str(value)))}" for key, value in query.items() if value not in (None, "")
+    ]
     return prefix + quote(os.fsencode(name)) + ("?" + "&".join(words) if words else "")
 
 

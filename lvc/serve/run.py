@@ -21,6 +21,7 @@ from lvc.errors import MediaError, UsageError
 from lvc.serve.app import Settings, application
 from lvc.serve.guard import own_names
 from lvc.serve.library import Library
+from lvc.serve.pages import address
 
 _HEADER_BYTES = 16 << 10
 _FIRST_REQUEST = 20.0  # seconds that a connection may take to ask
@@ -58,16 +59,18 @@ def serve(
     port: int = 8080,
     open_browser: bool = False,
     transcode: bool | None = None,
+    database: str | None = None,
     threads: int | None = None,
     notice: Callable[[str], object] | None = None,
     started: Callable[[Served], object] | None = None,
-    page: str = "/",
+    start: float | None = None,
 ) -> None:
     """Serve files and folders until an interrupt, then return.
 
-    `port` 0 takes any that is free. Beyond loopback everybody needs a token, which the addresses hold. `page` is what
-    `open_browser` opens. `transcode`: as in `Settings`. `notice` is told what the terminal should say. Raises
-    `MediaError` for a path that is not there and a port that is taken.
+    `port` 0 takes any that is free. Beyond loopback everybody needs a token, which the addresses hold. `start`: open
+    the page of the first video at that time, and not the gallery. `transcode` and `database`: as in `Settings`.
+    `notice` is told what the terminal should say. Raises `MediaError` for a path that is not there and a port that is
+    taken, and the errors of `lvc.search.Database`.
     """
     library = Library(paths)
     videos = len(library.items())
@@ -77,8 +80,11 @@ def serve(
         local = ipaddress.ip_address(bound).is_loopback
         token = None if local else secrets.token_urlsafe(18)
         names = () if local else tuple(own_names(host))
-        served = _addresses(bound, port, token, videos, page)
-        settings = Settings(port, token, names, threads, transcode, notice or (lambda text: None))
+        page = "/"
+        if start is not None and videos:
+            page = address("/watch/", next(iter(library.items())))
+        served = _addresses(bound, port, token, videos, page, f"#t={start:g}" if start else "")
+        settings = Settings(port, token, names, threads, transcode, notice or (lambda text: None), database)
         app = application(library, settings)
         server = _Server(_config(app.asgi))
         server.when_stopped = app.close
@@ -137,8 +143,8 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _addresses(bound: str, port: int, token: str | None, videos: int, page: str) -> Served:
-    end = page if token is None else f"{page}?token={token}"
+def _addresses(bound: str, port: int, token: str | None, videos: int, page: str, time: str) -> Served:
+    end = (page if token is None else f"{page}?token={token}") + time
     everywhere = ipaddress.ip_address(bound).is_unspecified
     own = "127.0.0.1" if everywhere else bound
     others = [f"http://{_bracketed(place)}:{port}{end}" for place in _lan_addresses()] if everywhere else []

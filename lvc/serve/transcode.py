@@ -335,8 +335,8 @@ def _upright_format(reader: LvzReader) -> VideoFormat:
 def _upright(frame: Frame, video: VideoDescriptor) -> Frame:
     if not video.rotation and not video.hflip:
         return frame
-    planes = {name: upright(getattr(frame, name), video.rotation, video.hflip) for name in ("y", "u", "v")}
-    return replace(frame, **planes)
+    y, u, v = (upright(cast(Any, plane), video.rotation, video.hflip) for plane in (frame.y, frame.u, frame.v))
+    return replace(frame, y=cast(Any, y), u=cast(Any, u), v=cast(Any, v))
 
 
 def _as_ts(whole: bytes) -> bytes:
