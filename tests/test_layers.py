@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "video": {"torch"},
     "live": set(),
     "jobs": {"ray"},
+    "serve": {"starlette", "uvicorn", "anyio", "jinja2", "av", "PIL"},
     "training": {"torch", "numpy", "safetensors", "av", "matplotlib"},
     "evaluation": {"torch", "numpy", "av", "rich", "matplotlib"},
     "cli": {"typer", "rich"},

@@ -12,10 +12,10 @@ import anyio
 import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from lvc.serve.library import Item, Library
+from lvc.serve.ranges import Sending
 from lvc.serve.transcode import MP4, TYPE, Pieces, Pipe, stream
 
 AT_A_TIME = 2
@@ -33,18 +33,18 @@ class Busy(HTTPException):
         super().__init__(503, text, {"retry-after": _ASK_AGAIN})
 
 
-class _Stream(StreamingResponse):
-    """Whatever becomes of the client, its turn ends."""
-
-    def __init__(self, pieces: AsyncIterator[bytes], ended: Callable[[], Awaitable[None]]) -> None:
+class _Stream(Sending):
+    def __init__(
+        self, pieces: AsyncIterator[bytes], ended: Callable[[], Awaitable[None]], told: Callable[[Exception], object]
+    ) -> None:
         super().__init__(pieces, media_type=TYPE, headers={"accept-ranges": "none"})
-        self._ended = ended
+        self._ended, self._told = ended, told
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._ended()
+    async def let_go(self) -> None:
+        await self._ended()
+
+    def failed(self, error: Exception) -> None:
+        self._told(error)
 
 
 class Conversions:
@@ -114,7 +114,7 @@ class Conversions:
                 yield piece
                 piece = await take()
 
-        return _Stream(pieces(), give_back)
+        return _Stream(pieces(), give_back, lambda error: self._notice(f"{item.name}: {error}"))
 
     # ---------------------------------------------------------------- segments
 

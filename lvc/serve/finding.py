@@ -24,6 +24,7 @@ SECONDS = 60.0
 """Of a clip that is sent so much is looked at."""
 _TOP = 48
 _CONSIDERED = 500
+_LEAST = 0.4  # of two pictures, what is below has nothing in common
 _PART = 2.0  # seconds around a moment of a video that say more than its one picture
 _REMEMBERED = 50
 
@@ -96,7 +97,9 @@ class Finder:
         hits = query(collection, moments, _CONSIDERED, nearest)
         places = [(self._library.by_path(hit.path), hit) for hit in hits]
         # the database may know files that are not served: they are none of the visitor's business
-        return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item is not None][:_TOP]
+        return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item and hit.score >= _LEAST][
+            :_TOP
+        ]
 
     def _collection(self) -> tuple[Collection, Nearest]:
         """What the database holds, read again when it has changed."""

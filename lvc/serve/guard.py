@@ -83,9 +83,9 @@ class Guard:
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return _said(421, "this server does not go by that name: use the address that lvc serve printed")
         if method == "POST":
-            origin = request.headers.get("origin")
-            site = request.headers.get("sec-fetch-site", "same-origin")
-            if site not in ("same-origin", "none") or (origin is not None and origin.partition("://")[2] != hosts[0]):
+            site = request.headers.get("sec-fetch-site")
+            origin = request.headers.get("origin", "").partition("://")[2]  # of browsers that do not say the site
+            if site not in (None, "same-origin", "none") or (site is None and origin not in ("", hosts[0])):
                 return _said(403, "another site asks")
         return None
 

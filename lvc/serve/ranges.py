@@ -13,13 +13,32 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from lvc.errors import LvcError
+
 _PIECE = 256 * 1024
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})", re.ASCII | re.IGNORECASE)
 
 
-class FileAnswer(StreamingResponse):
-    """Sends an open file, and closes it whatever happens."""
+class Sending(StreamingResponse):
+    """Sends what an iterator gives; what it has is let go in any case. An error on the way ends the connection, which
+    is how a client notices that something is missing."""
 
+    async def let_go(self) -> None:
+        raise NotImplementedError
+
+    def failed(self, error: Exception) -> None:
+        """Told of an error that the client can no longer be told."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except (LvcError, OSError) as error:
+            self.failed(error)  # the server closes a connection whose answer is not complete
+        finally:
+            await self.let_go()
+
+
+class FileAnswer(Sending):
     def __init__(self, file: BinaryIO, start: int, length: int, status: int, headers: dict[str, str]) -> None:
         self._file = file
         super().__init__(self._pieces(start, length), status, headers)
@@ -31,16 +50,13 @@ class FileAnswer(StreamingResponse):
 
         while length > 0:
             piece = await anyio.to_thread.run_sync(read, start, min(_PIECE, length))
-            if not piece:  # it was cut short meanwhile: the connection ends before its time
-                raise ConnectionAbortedError("the file has become shorter")
+            if not piece:
+                raise OSError("the file has been cut short meanwhile")
             start, length = start + len(piece), length - len(piece)
             yield piece
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._file.close()
+    async def let_go(self) -> None:
+        self._file.close()
 
 
 def file_answer(request: Request, file: BinaryIO, status: os.stat_result, kind: str) -> Response:
