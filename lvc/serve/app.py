@@ -345,10 +345,9 @@ class Site:
         return _asset(_HERE / "static", request.path_params["name"])
 
     async def player(self, request: Request) -> Response:
-        folder = _player_folder()
-        if folder is None:
-            raise HTTPException(404, "This installation has no player.")
-        return _asset(folder, request.path_params["name"])
+        from lvc.models.browser import player_folder
+
+        return _asset(player_folder(), request.path_params["name"])
 
     async def model(self, request: Request) -> Response:
         match = _MODEL.fullmatch(request.url.path)
@@ -423,12 +422,3 @@ def _asset(folder: Path, name: str) -> Response:
         raise HTTPException(404)
     kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Response((folder / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
-
-
-def _player_folder() -> Path | None:
-    try:
-        from lvc.models.browser import player_folder
-    except ImportError:
-        return None
-    folder = player_folder()
-    return folder if folder.is_dir() else None
