@@ -101,7 +101,7 @@ class Site:
         self.library = library
         self.settings = settings
         self.pages = Pages()
-        self.thumbnails = Thumbnails(settings.threads)
+        self.thumbnails = Thumbnails(library, settings.threads)
         self._thumb_turns = anyio.CapacityLimiter(4)
         self._searches = anyio.CapacityLimiter(1)
         self._uploads = anyio.CapacityLimiter(2)

@@ -14,6 +14,7 @@ from lvc import __version__
 from lvc.serve.library import Details, Item
 
 _HERE = Path(__file__).parent
+_LEFT_OUT = ("title", "creation_time", "encoder", "major_brand", "minor_version", "compatible_brands")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -91,7 +92,9 @@ def facts(item: Item, details: Details) -> list[tuple[str, str]]:
         ("Subtitles", str(details.subtitles) if details.subtitles else ""),
         ("Changed", date(item.changed)),
     ]
-    lines += [(key.replace("_", " ").capitalize(), value) for key, value in details.tags.items() if key != "title"]
+    lines += [
+        (key.replace("_", " ").capitalize(), value) for key, value in details.tags.items() if key not in _LEFT_OUT
+    ]
     return [(shown(key), shown(value)) for key, value in lines if value]
 
 

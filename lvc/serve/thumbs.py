@@ -6,9 +6,10 @@ import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from itertools import islice
 
 from lvc.errors import MediaError
-from lvc.serve.library import Details, Item
+from lvc.serve.library import Details, Item, Library
 
 WIDTH, HEIGHT = 480, 480
 """At most; pictures keep their proportions."""
@@ -19,7 +20,8 @@ _PART = 0.1  # of the length: the first picture of a film is often black
 class Thumbnails:
     """Threads may share one."""
 
-    def __init__(self, threads: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, library: Library, threads: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
+        self._library = library
         self._threads = threads
         self._most = cache_bytes
         self._kept: OrderedDict[tuple[str, str, int], bytes] = OrderedDict()
@@ -39,7 +41,7 @@ class Thumbnails:
             with self._turn:
                 kept = self._get(key)  # somebody may have asked for the same
                 if kept is None:
-                    kept = _drawn(item, details, details.gops[gop] if details.gops else 0.0, self._threads)
+                    kept = _drawn(self._library, item, details, gop, self._threads)
                     self._put(key, kept)
         return kept
 
@@ -66,17 +68,28 @@ def gop_at(details: Details, seconds: float | None) -> int:
     return max(0, bisect_right(details.gops, seconds + 1e-4) - 1)
 
 
-def _drawn(item: Item, details: Details, seconds: float, threads: int | None) -> bytes:
+def _drawn(library: Library, item: Item, details: Details, gop: int, threads: int | None) -> bytes:
+    """Of a GOP, by its number, nothing but the key frame is decoded."""
     from PIL import Image
 
-    from lvc.files.memory import check_memory
-    from lvc.video import open as open_video
+    from lvc.files.common import codec_of, model_of
+    from lvc.files.decode import check_size, format_of
+    from lvc.lvz import LvzReader, clips_only
+    from lvc.media.pictures import PictureMaker
 
     if details.error is not None:
         raise MediaError(details.error)
-    check_memory("decode", (details.width, details.height), details.frames)
-    with open_video(item.path, threads=threads) as video:
-        picture = Image.fromarray(video[seconds].image)
+    file, _ = library.open(item)
+    with file:
+        reader = LvzReader(file)
+        check_size(reader)
+        clips = reader.gop(gop) if details.gops else clips_only(reader.records_from(packets=False))
+        model = model_of(reader, None, None)
+        frames = codec_of(model).decode(islice(clips, 1), reader.video, model, threads=threads)
+        frame = next(iter(frames), None)
+        if frame is None:
+            raise MediaError("holds no picture yet")
+        picture = Image.fromarray(PictureMaker(format_of(reader)).rgb(frame))
     scale = min(1.0, WIDTH / details.width, HEIGHT / details.height)
     size = max(1, round(details.width * scale)), max(1, round(details.height * scale))
     out = io.BytesIO()

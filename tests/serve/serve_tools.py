@@ -15,8 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
+
+from lvc.files import decode_frames
+from lvc.files.decode import format_of
+from lvc.lvz import LvzReader
+from lvc.media.pictures import PictureMaker
 
 SECRET = b"the content of a file that is not served"
 ODD = "<b>Ünïcode & “quotes” #1 100%.lvz"
@@ -96,6 +102,21 @@ def start(*arguments: object, folder: Path | None = None, **env: str) -> Server:
     server.reader = threading.Thread(target=lambda: server.errors.extend(stderr), daemon=True)
     server.reader.start()
     return server
+
+
+def decoded(path: Path) -> list[tuple[float, Any]]:
+    """The frames of a `.lvz` as lvc decodes them, with their times in seconds from the first."""
+    with path.open("rb") as file:
+        tick = LvzReader(file).video.seconds_per_tick
+    frames = list(decode_frames(path))
+    return [(float((frame.pts - frames[0].pts) * tick), frame) for frame in frames]
+
+
+def picture_at(path: Path, seconds: float) -> Any:
+    """uint8 [H,W,3]: what is shown at a time, upright."""
+    with path.open("rb") as file:
+        maker = PictureMaker(format_of(LvzReader(file)))
+    return maker.rgb([frame for at, frame in decoded(path) if at <= seconds + 1e-6][-1])
 
 
 def encode(source: Path, target: Path, *options: str) -> Path:

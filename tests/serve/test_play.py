@@ -14,9 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from serve_tools import Server
-
-import lvc
+from serve_tools import Server, decoded
 
 
 def program(folder: Path, name: str, script: str) -> Path:
@@ -49,16 +47,15 @@ def recorded(tmp_path: Path) -> Path:
 def test_the_very_pictures_and_the_sound(recorded: Path, tmp_path: Path, sounding: Path) -> None:
     done = play(recorded, sounding)
     assert done.returncode == 0, done.stderr
-    with lvc.open(sounding, pixels="yuv") as video:
-        wanted = list(video)
+    wanted = decoded(sounding)
     with av.open(str(tmp_path / "got.mkv")) as got:
         assert [s.codec_context.name for s in got.streams] == ["rawvideo", "aac"]
         shown = list(got.decode(video=0))
     assert len(shown) == len(wanted)
-    for frame, (when, planes) in zip(shown, wanted, strict=True):
+    for frame, (when, right) in zip(shown, wanted, strict=True):
         assert abs(frame.time - when) < 1e-3
         luma = np.frombuffer(frame.planes[0], np.uint8).reshape(-1, frame.planes[0].line_size)[:, : frame.width]
-        assert (luma == planes.y).all()
+        assert (luma == right.y).all()
     assert (tmp_path / "arguments").read_text().splitlines()[-1] == "-"
 
 

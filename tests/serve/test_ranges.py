@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from serve_tools import Server
 
+from lvc.files import decode_frames
 from lvc.serve.ranges import asked_range
 
 PATH = "/files/carphone.lvz"
@@ -92,7 +93,6 @@ def test_of_an_empty_file() -> None:
 
 
 def test_lvc_reads_it(server: Server, tree: Path) -> None:
-    import lvc
-
-    with lvc.open(f"http://127.0.0.1:{server.port}{PATH}") as far, lvc.open(tree / "carphone.lvz") as near:
-        assert (far[1.5].image == near[1.5].image).all()
+    far = decode_frames(f"http://127.0.0.1:{server.port}{PATH}", 1.5, 1.6)
+    near = decode_frames(tree / "carphone.lvz", 1.5, 1.6)
+    assert sum((a.y == b.y).all() for a, b in zip(far, near, strict=True)) == 3

@@ -16,11 +16,10 @@ import av
 import numpy as np
 import pytest
 from clips import Audio, Clip
-from serve_tools import Server, Starter, encode
+from serve_tools import Server, Starter, decoded, encode, picture_at
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-import lvc
 from lvc.serve import converting
 from lvc.serve.converting import Conversions
 from lvc.serve.library import Library
@@ -38,8 +37,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def pictures(path: Path) -> list[tuple[float, np.ndarray]]:
-    with lvc.open(path, pixels="yuv") as video:
-        return [(frame.time, frame.image.y) for frame in video]
+    return [(at, frame.y) for at, frame in decoded(path)]
 
 
 def assert_same(
@@ -175,8 +173,7 @@ def test_turned_pictures_come_upright(started: Starter, tmp_path: Path) -> None:
     Clip((96, 64), 12, rotation=-90).write(source)
     film = encode(source, tmp_path / "phone.lvz")
     server = started(tmp_path)
-    with lvc.open(film) as video:
-        right = video[0.2].image
+    right = picture_at(film, 0.2)
     with av.open(io.BytesIO(server.ask("/mp4/phone.lvz.mp4").body)) as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][5]
     assert shown.shape == right.shape == (96, 64, 3) and psnr(shown, right) > 26
