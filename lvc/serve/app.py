@@ -186,10 +186,10 @@ class Site:
         return crumbs
 
     async def watch(self, request: Request) -> Response:
-        item = self._item(request, "/watch/")
-        return await anyio.to_thread.run_sync(self._watch, item)
+        return await anyio.to_thread.run_sync(self._watch, request)
 
-    def _watch(self, item: Item) -> Response:
+    def _watch(self, request: Request) -> Response:
+        item = self._item(request, "/watch/")
         details = self.library.details(item)
         title = shown(details.tags.get("title") or item.title)
         inside = self.library.inside(item.folder)

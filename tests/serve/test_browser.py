@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--autoplay-policy=no-user-gesture-required"]
 PATIENCE = 240.0  # seconds; a loaded machine draws slowly
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.skipif(BROWSER is None, reason="no browser: apt-get install chromium-headless-shell"),
     pytest.mark.slow,
 ]
@@ -72,9 +74,9 @@ def page(chromium: Any) -> Iterator[Any]:
 def until(page: Any, script: str) -> Any:
     """The value of a script once it is true; without the page's leave to evaluate text, which its policy forbids."""
     for _ in range(int(PATIENCE * 5)):
-        value = page.evaluate(script)
-        if value:
-            return value
+        with contextlib.suppress(playwright.Error):  # the page has just gone to another
+            if value := page.evaluate(script):
+                return value
         time.sleep(0.2)
     pytest.fail(f"never came true: {script}; the page says {page.evaluate('document.body.innerText')[:500]}")
 
@@ -94,7 +96,6 @@ def test_the_gallery(page: Any, site: Server) -> None:
     read = page.locator("body").aria_snapshot()
     for text in ('heading "films', 'link "bunny', 'searchbox "Find by name"', 'navigation "Order"', "5 seconds"):
         assert text in read, read
-    assert page.title() == "films0 – lvc" or page.title().endswith("lvc")
     page.keyboard.press("/")
     page.keyboard.type("bun")
     page.keyboard.press("Enter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import shutil
 import socket
@@ -79,7 +80,8 @@ def test_from_a_time(server: Server, tree: Path) -> None:
     wanted = [(at, picture) for at, picture in pictures(tree / BUNNY) if at >= 2.5]
     assert_same(read(io.BytesIO(server.ask(f"/mp4/{BUNNY}.mp4?start=2.5").body)), wanted, wanted[0][0])
     assert server.ask(f"/mp4/{BUNNY}.mp4?start=99").status == 416
-    assert server.ask("/mp4/cut.lvz.mp4").status in (200, 422)
+    with pytest.raises(http.client.IncompleteRead):  # the header is whole, and the connection ends where the file does
+        server.ask("/mp4/cut.lvz.mp4")
     assert server.ask("/mp4/junk.lvz.mp4").status == 422
 
 
