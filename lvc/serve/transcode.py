@@ -219,11 +219,11 @@ class Pieces:
         records = reader.records_from(begin, end, packets=False, from_first=True)
         clips = list(clips_only(records))
         times = [pts for clip in clips for pts in clip.pts]
-        shown_at_start = times[max(0, bisect_right(times, first) - 1)]
-        frames = codec_of(model).decode(
-            iter(clips), reader.video, model, threads=threads, wanted=lambda _, pts: shown_at_start <= pts < last
+        if not any(first <= pts < last for pts in times):
+            first = times[max(0, bisect_right(times, first) - 1)]  # the one before goes on through the whole segment
+        yield from codec_of(model).decode(
+            iter(clips), reader.video, model, threads=threads, wanted=lambda _, pts: first <= pts < last
         )
-        yield from frames
 
 
 def _cut(bounds: Sequence[int], tick: Fraction) -> list[Piece]:
