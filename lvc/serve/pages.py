@@ -92,9 +92,10 @@ def facts(item: Item, details: Details) -> list[tuple[str, str]]:
         ("Subtitles", str(details.subtitles) if details.subtitles else ""),
         ("Changed", date(item.changed)),
     ]
-    lines += [
-        (key.replace("_", " ").capitalize(), value) for key, value in details.tags.items() if key not in _LEFT_OUT
-    ]
+    for key, value in details.tags.items():
+        # com.apple.quicktime.make and make-eng say what make says
+        if key not in _LEFT_OUT and "." not in key and key.partition("-")[0] not in details.tags.keys() - {key}:
+            lines.append((key.replace("_", " ").capitalize(), value))
     return [(shown(key), shown(value)) for key, value in lines if value]
 
 
