@@ -113,7 +113,9 @@ class DecodeResult(_Job):
         """Raises `CorruptError` if something was left out; what could be saved has been written."""
         if self.damage:
             places = "one place" if len(self.damage) == 1 else f"{len(self.damage)} places"
-            raise CorruptError(f"damaged in {places} — {self.output} holds the {self.frames} frames that were saved")
+            raise CorruptError(
+                f"damaged in {places} — {self.output} contains the {self.frames} frames that were recovered"
+            )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {"ray"},
     "serve": {"starlette", "uvicorn", "anyio", "jinja2", "av", "PIL"},
     "training": {"torch", "numpy", "safetensors", "av", "matplotlib"},
-    "evaluation": {"torch", "numpy", "av", "rich", "matplotlib"},
+    "evaluation": {"torch", "numpy", "av", "rich"},
     "cli": {"typer", "rich"},
     "__init__": set(),
     "__main__": set(),
