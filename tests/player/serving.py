@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
 import threading
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from lvc.files import decode_frames
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -61,7 +64,10 @@ def served(site: Site) -> Iterator[Site]:
                 self.answer(404, b"", {})
                 return
             part = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "")
-            own = {"ETag": f'"{len(data)}"', "Content-Type": KINDS.get(Path(path).suffix or ".html", "application/octet-stream")}
+            own = {
+                "ETag": f'"{len(data)}"',
+                "Content-Type": KINDS.get(Path(path).suffix or ".html", "application/octet-stream"),
+            }
             if part is None:
                 self.answer(200, data, own)
                 return
@@ -103,3 +109,28 @@ def until(page: Any, condition: str, seconds: float = 90) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"{condition} is not true after {seconds} s")
         time.sleep(0.02)
+
+
+def digests(path: Path) -> list[str]:
+    """SHA-256 of each frame's planes as lvc decodes it."""
+    return [hashlib.sha256(f.y.tobytes() + f.u.tobytes() + f.v.tobytes()).hexdigest() for f in decode_frames(str(path))]
+
+
+class Tab:
+    """A page; leaving it fails the test if a script failed, or the page's policy forbade something."""
+
+    def __init__(self, browser: Any, address: str, expected: tuple[str, ...] = (), **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.expected = expected
+        self.page = browser.new_page(**options)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        self.page.goto(address)
+
+    def __enter__(self) -> Any:
+        return self.page
+
+    def __exit__(self, *error: object) -> None:
+        self.page.close()
+        if error[0] is None:
+            assert [c for c in self.complaints if not any(part in c for part in self.expected)] == []

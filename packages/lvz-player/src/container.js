@@ -10,8 +10,8 @@ const RANS = 5;
 const PLACES = { 1: "zstd", 3: "field", 5: "rans" };
 /** As lvc's, but for what a page can hold: chunks, and pictures (about 4096x2304). */
 export const LIMITS = {
-  side: 16384, pixels: 1 << 24, chunk: 64 << 20, metadata: 16 << 20, clipFrames: 32, groupFrames: 1 << 16, streams: 64,
-  attachments: 1000, entries: 1 << 22, packets: 4096, emptyPackets: 64, packet: 16 << 20, tags: 1 << 16, chapters: 1 << 16,
+  side: 16384, pixels: 1 << 24, chunk: 64 << 20, metadata: 16 << 20, clipFrames: { rans: 32, zstd: 64, field: 64 }, groupFrames: 1 << 16, streams: 64,
+  attachments: 1000, entries: 1 << 22, values: 2 ** 29, packets: 4096, emptyPackets: 64, packet: 16 << 20, tags: 1 << 16, chapters: 1 << 16,
 };
 const TEXT = new TextDecoder("utf-8", { fatal: true });
 
@@ -196,11 +196,12 @@ function readPlane(p) {
   const flags = p.u8();
   known(flags < 32, "a plane's flag");
   const channels = p.uvarint(65536);
-  need(channels > 0 && p.uvarint(65536) > 0, "a plane without values");
+  const stride = p.uvarint(65536);
+  need(channels > 0 && stride > 0, "a plane without values");
   const finite = (value) => need(Number.isFinite(value), "a plane's scale");
   if (flags & 8) for (let i = 0; i < 2 * channels; i++) finite(p.f32());
   if (flags & 16) finite(p.f32());
-  return name;
+  return { name, channels, stride };
 }
 
 function readVideo(bytes) {
@@ -241,8 +242,14 @@ function readVideo(bytes) {
   const count = p.uvarint();
   need(count <= 64, "planes of latents");
   const names = new Set();
-  for (let i = 0; i < count; i++) names.add(readPlane(p));
+  video.values = 0; // of a frame's latents
+  for (let i = 0; i < count; i++) {
+    const { name, channels: own, stride: by } = readPlane(p);
+    names.add(name);
+    video.values += own * Math.ceil(padded(video.width) / by) * Math.ceil(padded(video.height) / by);
+  }
   need(names.size === count, "two planes of one name");
+  limit(video.values, LIMITS.values, "values of a frame");
   p.end();
   if (packing === RANS) {
     known((video.depth === 8 || video.depth === 10) && chroma === 420 && align === 16 && stride === 1, "a picture of another kind");
@@ -280,13 +287,13 @@ function readMetadata(bytes) {
   return { tags, chapters };
 }
 
-/** {sha256 of the base or null, bytes}. */
+/** {delta: whether it builds on another model, bytes}. */
 function readModelChunk(bytes) {
   const p = new Payload(bytes, "MODL");
   const kind = p.u8();
   known(kind <= 1, "a kind of model");
-  known(kind === 0, "a model in the file that builds on another one");
-  return p.take(p.left).slice();
+  if (kind === 1) p.take(32);
+  return { delta: kind === 1, bytes: p.take(p.left).slice() };
 }
 
 /** The clips of a chunk. `expected`: the number that its first frame must have, or null. */
@@ -303,7 +310,8 @@ export function readClips(bytes, video, expected = null) {
   let frames = 0;
   for (const length of lengths) {
     need(length >= 1, "a clip without frames");
-    limit(length, LIMITS.clipFrames, "frames of a clip");
+    limit(length, LIMITS.clipFrames[video.packing], "frames of a clip");
+    limit(length * video.values, LIMITS.values, "values of a clip");
     frames += length;
   }
   limit(frames, LIMITS.groupFrames, "frames of a chunk");
@@ -503,17 +511,20 @@ export class Container {
       at = chunk.end;
     }
     this.body = at;
-    if (this.video.packing !== "rans" || this.latents) {
-      throw new UnsupportedError(
-        this.latents ? "the file holds latents of another model, which only that model turns into pictures"
-          : `a file with packing ${this.video.packing} does not play in a browser — lvc decode can read it`,
-      );
-    }
     if (!(await this.fromTail())) await this.walk();
     const base = this.video.timeBase[0] / this.video.timeBase[1];
     this.start = this.tail.start * base;
     this.duration = (this.tail.end - this.tail.start) * base;
     return this;
+  }
+
+  /** Throws for a file that is whole, and no page can show. */
+  playable() {
+    if (this.latents) throw new UnsupportedError("the file holds latents of another model, which only that model turns into pictures");
+    if (this.model?.delta) throw new UnsupportedError("the file's model builds on another one, which this player cannot put together — lvc decode can");
+    if (this.video.packing !== "rans") {
+      throw new UnsupportedError(`a file with packing ${this.video.packing} does not play in a browser — lvc decode can read it`);
+    }
   }
 
   /** Whether there is a valid end. */

@@ -1,4 +1,5 @@
 /** The bar under the picture. It uses nothing of the element but what a page can use too, and previews. */
+import { clock } from "./clock.js";
 import { Renderer } from "./renderer.js";
 
 const ICONS = {
@@ -28,13 +29,6 @@ function make(tag, className, ...inside) {
   made.className = className;
   made.append(...inside);
   return made;
-}
-
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds + 1e-6));
-  const two = (n) => String(n).padStart(2, "0");
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
 export class Controls {

@@ -34,6 +34,7 @@ export class LvzPlayer extends HTMLElement {
   #error = null;
   #paused = true;
   #seeking = false;
+  #opening = false; // seeks the first picture
   #waiting = false;
   #ended = false;
   #time = 0;
@@ -118,7 +119,7 @@ export class LvzPlayer extends HTMLElement {
     this.#session = this.#sound = this.#subtitles = this.#info = this.#shown = this.#error = this.#clock = null;
     this.#previews.clear();
     this.#paused = true;
-    this.#seeking = this.#waiting = this.#ended = false;
+    this.#seeking = this.#opening = this.#waiting = this.#ended = false;
     this.#time = this.#skip = 0;
     this.words.textContent = this.note.textContent = this.text.textContent = "";
     this.spinner.hidden = true;
@@ -201,7 +202,7 @@ export class LvzPlayer extends HTMLElement {
     }
     const start = Number(this.getAttribute("start") ?? 0);
     this.#time = Number.isFinite(start) ? this.#bounded(start) : 0;
-    this.#seeking = true;
+    this.#seeking = this.#opening = true;
     this.#session.play(this.#time);
     this.#sound?.seek(this.#time);
     if (this.autoplay) this.play().catch(() => {});
@@ -305,8 +306,11 @@ export class LvzPlayer extends HTMLElement {
     this.#seeking = false;
     this.spinner.hidden = true;
     this.#draw(frame, frame.data);
-    this.#emit("seeked");
-    this.#emit("timeupdate");
+    if (!this.#opening) {
+      this.#emit("seeked");
+      this.#emit("timeupdate");
+    }
+    this.#opening = false;
     if (this.#clock === null) this.#waiting = !this.#paused;
     this.#emit("canplay");
   }
@@ -406,7 +410,7 @@ export class LvzPlayer extends HTMLElement {
   }
 
   get seeking() {
-    return this.#seeking;
+    return this.#seeking && !this.#opening;
   }
 
   get readyState() {
@@ -439,8 +443,7 @@ export class LvzPlayer extends HTMLElement {
     this.#stop();
     this.#time = time;
     this.#seeking = true;
-    this.#ended = false;
-    this.#waiting = false;
+    this.#opening = this.#ended = this.#waiting = false;
     this.#shown = null;
     this.#emit("seeking");
     const session = this.#session;
@@ -578,7 +581,7 @@ export class LvzPlayer extends HTMLElement {
 
   /** Up to where frames are decoded, in seconds. */
   get decodedTo() {
-    return this.#session?.frames.get(this.#session.last)?.end ?? 0;
+    return this.#session?.reach(this.#time) ?? 0;
   }
 
   /** The picture one frame on (1) or back (−1). */

@@ -311,7 +311,8 @@ export function readModel(bytes) {
   } catch {
     throw new CorruptError("a model's header is damaged");
   }
-  known(own(said, "version") === 1, "a model of another version");
+  need(own(said, "version") !== undefined, "a model without a version");
+  known(said.version === 1, "a model of another version");
   known(packed === undefined || packed === "1", "a model packed in another way");
   const found = arrays(header, bytes.subarray(8 + size), packed === "1");
   const model = { levels: within(own(said, "levels"), 1, 1024, "levels"), programs: {}, tables: null, laps: null };

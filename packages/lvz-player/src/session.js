@@ -151,6 +151,14 @@ export class Session {
     return best;
   }
 
+  /** Up to when all frames from `time` on are there or were left out. */
+  reach(time) {
+    let frame = this.at(time);
+    let end = time;
+    for (; frame !== undefined && frame !== null && frame.data !== null; frame = this.frames.get(frame.number + 1)) end = Math.max(end, frame.end);
+    return end;
+  }
+
   /** Whether all frames of [from, to) are there or were left out. */
   ready(from, to) {
     let reach = from;

@@ -5,7 +5,7 @@
  */
 import { Container } from "./container.js";
 import { Engine, hasRelaxedSimd } from "./engine.js";
-import { LvzError, NetworkError, UnsupportedError } from "./errors.js";
+import { CorruptError, LvzError, NetworkError, UnsupportedError } from "./errors.js";
 import { Anchors, Between } from "./gop.js";
 import { readModel, unpacked } from "./model.js";
 import { HttpSource } from "./source.js";
@@ -53,6 +53,16 @@ async function engineModule() {
   return WebAssembly.compile(await fetched(new URL(name, import.meta.url), 4 << 20, "the decoder"));
 }
 
+/** The model that a file brings, if it is the one that the file names. (Pages without https have no hashes.) */
+async function ownModel(bytes, { sha256 }) {
+  if (self.crypto?.subtle !== undefined) {
+    const sum = new Uint8Array(await self.crypto.subtle.digest("SHA-256", bytes));
+    const found = Array.from(sum, (b) => b.toString(16).padStart(2, "0")).join("");
+    if (found !== sha256) throw new CorruptError("the file brings another model than the one it names");
+  }
+  return bytes;
+}
+
 class Reader {
   constructor() {
     this.helpers = [];
@@ -67,8 +77,9 @@ class Reader {
     const engine = engineModule();
     engine.catch(() => {}); // is awaited below
     this.container = await new Container(this.source).open();
+    this.container.playable();
     const { head, video, streams, metadata, index, tail, start, duration } = this.container;
-    const bytes = this.container.model ?? (await this.modelOf(head, models));
+    const bytes = this.container.model === null ? await this.modelOf(head, models) : await ownModel(this.container.model.bytes, head);
     this.container.model = null;
     const module = (this.module = await engine);
     this.model = readModel(await unpacked(bytes));
