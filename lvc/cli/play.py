@@ -22,8 +22,8 @@ Examples:
   lvc play holiday.lvz --start 1:30 --player ffplay
   lvc play https://example.org/film.lvz --start 12:00
 
-Pictures come as they were coded, with sound and subtitles, through a pipe: a player can pause there, and go on. To seek
-freely, play it in the browser.
+The player gets decoded pictures, sound and subtitles through a pipe, without a second loss. It can pause but not seek;
+to seek, use --player browser.
 """
 
 
@@ -38,7 +38,7 @@ def play(
     start: Start = None,
     player: Annotated[
         Player | None,
-        typer.Option(help="Play it in this one; by default the first that is installed.", show_default=False),
+        typer.Option(help="Use this player. Default: the first one installed.", show_default=False),
     ] = None,
     threads: Threads = None,
     quiet: Quiet = False,

@@ -21,31 +21,31 @@ Examples:
   lvc serve coded/ archive/ --port 8000
   lvc serve coded/ --host 0.0.0.0 --db archive.db
 
-Only this machine reaches it, unless --host says otherwise: then the addresses that are printed hold a token, and nobody
-without it gets in. Nothing is written and no other file is read. Ctrl-C ends it. docs/watch.md has more.
+Only this machine can connect by default. With --host, the printed addresses contain a token that every visitor needs.
+Files are only read, and only .lvz files in PATH. Ctrl-C stops the server. docs/watch.md has recipes for other players.
 """
 
 
 def serve(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files and folders with .lvz files.")],
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: for the whole network.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is the whole network.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="N", help="0 takes any that is free.")
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port to listen on; 0 picks a free one.")
     ] = 8080,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     transcode: Annotated[
         bool | None,
         typer.Option(
             "--transcode/--no-transcode",
-            help="Convert to MP4 while it plays; by default for browsers that cannot decode, and other players.",
+            help="Convert to MP4 while playing. Default: for other players and for browsers that cannot decode.",
             show_default=False,
         ),
     ] = None,
     db: Annotated[
         str | None,
-        typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="Search in it: a database of lvc search."),
+        typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="Search this database of lvc search."),
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
