@@ -42,6 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "video": {"numpy", "PIL"},
     "live": set(),
     "jobs": {"ray"},
+    "serve": {"starlette", "uvicorn", "anyio", "jinja2", "av", "PIL"},
     "training": {"torch", "numpy", "safetensors", "av", "matplotlib"},
     "evaluation": {"torch", "numpy", "av", "rich", "PIL"},
     "cli": {"typer", "rich"},

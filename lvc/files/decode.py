@@ -258,7 +258,12 @@ class Decoding:
 
     def _frames(self, clips: Iterator[Clip], model: VideoModel, threads: int | None) -> Iterator[Frame]:
         video = self.reader.video
-        wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
+        wanted: Callable[[int, int], bool] | None = None
+        if self._every != 1:
+            wanted = lambda number, _: number % self._every == 0  # noqa: E731
+        elif self.ranged and not self.salvage:
+            # what lies before the range is decoded only where the range refers to it
+            wanted = lambda _, pts: self._wanted(pts)  # noqa: E731
         if not self.salvage:
             if self.change is None:
                 frames = model.decode(clips, video, threads, wanted)
@@ -266,7 +271,7 @@ class Decoding:
                 frames = model.decode_changed(clips, video, self.change, threads, wanted)
             else:
                 raise TypeError("latents are changed in videos of lvc's own codec alone")
-            yield from frames if wanted is None else _joined(frames)
+            yield from frames if self._every == 1 else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):

@@ -71,6 +71,7 @@ ENCODERS: dict[str, Encoder] = {
         options={"level": "3", "slicecrc": "1"},
         says=(FIELDS,),
     ),
+    "raw": Encoder("rawvideo", crf=None, max_crf=0, preset=None, even=False, says=(FIELDS,)),
 }
 _PROPERTIES = {
     MASTERING: "how the mastering display was",
