@@ -360,7 +360,7 @@ def test_existing_files_and_wrong_arguments(tmp_path: Path) -> None:
     for arguments in ({"matrix": 9}, {"color_range": 2}):
         with pytest.raises(lvc.UsageError, match="BT.709|limited"):
             lvc.encode(pictures(1), fps=25, **arguments)
-    with pytest.raises(lvc.UsageError, match="no model"):
+    with pytest.raises(lvc.UsageError, match="no such model"):
         lvc.encode(pictures(1), fps=25, model="nothing")
     assert names(tmp_path) == ["a.lvz", "b.lvz"]
 

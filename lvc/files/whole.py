@@ -183,10 +183,10 @@ def decode_file(
         salvage: Leave out what is damaged and list it in the result, instead of a `CorruptError`.
         follow: Go on while the source is being written.
         model: The model that the file was made with, if lvc does not find it by itself.
-        threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE, as `cuda`.
         latents: A `.npz` or `.safetensors` as `unpack_latents` writes it: frames are decoded from that, and not from
             what the source says of them.
+        threads: Cores to use. None takes all.
+        device: Where torch runs somebody else's VAE, as `cuda`.
         strict: What the container would lose is a `LossError` and no notice.
         max_memory: Bytes that pictures may take. None allows what the machine has.
         force: Replace an existing video.

@@ -438,9 +438,10 @@ def encode(
     with Writer(
         out, width, height, fps, time_base=time_base, model=model, quality=quality, gop=gop, packing=packing,
         effort=effort, tune=tune, features=features, threads=threads, device=device, target_bitrate=target_bitrate,
-        target_psnr=target_psnr, max_bitrate=max_bitrate, buffer=buffer, low_delay=low_delay, duration=duration, sar=sar,
-        rotation=rotation, hflip=hflip, primaries=primaries, transfer=transfer, matrix=matrix, color_range=color_range,
-        chroma_location=chroma_location, tags=tags, max_memory=max_memory, progress=progress, notice=notice,
+        target_psnr=target_psnr, max_bitrate=max_bitrate, buffer=buffer, low_delay=low_delay, duration=duration,
+        sar=sar, rotation=rotation, hflip=hflip, primaries=primaries, transfer=transfer, matrix=matrix,
+        color_range=color_range, chroma_location=chroma_location, tags=tags, max_memory=max_memory,
+        progress=progress, notice=notice,
     ) as writer:  # fmt: skip
         for frame in chain([first], source):
             writer.write(frame)
