@@ -11,14 +11,14 @@
     ├── RegressionError          8  quality or size got worse than a baseline
     └── LossError                9  something would be lost, and --strict forbids that
 
-`exit_code` is the process exit status documented in the README; 130 is an interrupt.
+`exit_code` is the process exit status documented in docs/reference.md; 130 is an interrupt.
 """
 
 from __future__ import annotations
 
 import os
 
-NOWHERE = "the working directory has been deleted: change to another one, or give whole paths"
+NOWHERE = "the working directory has been deleted: change to another one, or give absolute paths"
 
 
 def nowhere() -> bool:
@@ -37,7 +37,7 @@ def explained(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError):
         advice = "check the path, its permissions and the free space"
         if isinstance(error, BrokenPipeError):
-            advice = "whoever read the output has stopped"
+            advice = "the reader of the output has stopped"
         elif isinstance(error, FileNotFoundError) and nowhere():
             advice = NOWHERE
         return 3, f"{error.strerror or error} — {advice}"

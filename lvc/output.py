@@ -70,7 +70,7 @@ def check_output(
         return
     path = Path(target)
     if path.is_dir():
-        raise _about(target, UsageError("is a folder — name a file in it"))
+        raise _about(target, UsageError("is a folder — give a file in it"))
     if not path.parent.is_dir():
         raise _about(target, UsageError("its folder does not exist — create it first"))
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What the file-level jobs give back: `fields()` for machines (the README's JSON schema), `str()` for people."""
+"""What the file-level jobs give back: `fields()` for machines (docs/json.md), `str()` for people."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ class DecodeResult(_Job):
         """Raises `CorruptError` if something was left out; what could be saved has been written."""
         if self.damage:
             places = "one place" if len(self.damage) == 1 else f"{len(self.damage)} places"
-            raise CorruptError(f"damaged in {places} — {self.output} holds the {self.frames} frames that were saved")
+            raise CorruptError(
+                f"damaged in {places} — {self.output} contains the {self.frames} frames that were recovered"
+            )
 
 
 @dataclass(frozen=True)

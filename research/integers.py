@@ -1,12 +1,16 @@
-"""The codec as it ships, on `val`: python research/integers.py MODEL DATA/val ANCHORS.json [--clips 5] [--gop 32]
+"""The codec as it ships, on `val`: python research/integers.py MODEL DATA/val ANCHORS.json [--clips 5] [--effort 4]
 
-Real payloads of the package's encoder, PSNR 6:1:1 of what is shown, BD-rate by PCHIP beside the anchors that
-`rd_pyramid.py anchors` has measured on the same frames. `--set COPY_BITS=3` sets constants of `lvc.codec.frames`.
+Clips' payloads by the package's encoder, cuts and lengths as it decides them, PSNR 6:1:1 of what is shown, BD-rate by
+PCHIP beside the anchors that `rd_pyramid.py anchors` has measured on the same frames. `--set frames.COPY_BITS=3` sets
+constants of `lvc.codec`'s modules.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib
+import json
 import sys
 import time
 from pathlib import Path
@@ -18,41 +22,28 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from intra_val import psnr  # noqa: E402
 from rd_pyramid import CLIPS, compare, footage  # noqa: E402
 
-from lvc.codec import frames as codec_frames  # noqa: E402
-from lvc.codec import payload as layout  # noqa: E402
-from lvc.codec.frames import Coded, FrameEncoder  # noqa: E402
-from lvc.codec.gop import GopEncoder  # noqa: E402
-from lvc.codec.pyramid import OLDER, PYRAMID, steps  # noqa: E402
-from lvc.codec.settings import Effort  # noqa: E402
-from lvc.codec.shown import padded, shown  # noqa: E402
-from lvc.codec.video import ANCHOR_RAISE, FALL  # noqa: E402
+from lvc.codec.settings import EncodeSettings  # noqa: E402
+from lvc.codec.video import decode, encode  # noqa: E402
+from lvc.lvz import Clip, VideoDescriptor  # noqa: E402
+from lvc.media.types import Frame, VideoFormat  # noqa: E402
 from lvc.models import Model, load_model  # noqa: E402
 
+RATE = 25
 
-def point(model: Model, y: np.ndarray, uv: np.ndarray, base: float, a: argparse.Namespace) -> tuple[float, float]:
-    """Bits a pixel and dB of one clip at one level."""
-    h, w = y.shape[1:]
-    encoder = GopEncoder(FrameEncoder(model, h + -h % 16, w + -w % 16), Effort(a.effort))
-    sources = [padded(y[i], uv[i, 0], uv[i, 1], 8) for i in range(len(y))]
-    payload, key = encoder.key(sources[0], layout.quality_of(base + a.key))
-    sizes, made, at = [len(payload)], {0: key.planes}, 0
-    while at < len(y) - 1:
-        n = min(a.gop, len(y) - 1 - at)
-        structure = OLDER if encoder.older else PYRAMID
-        first = layout.quality_of(base + ANCHOR_RAISE)
-        qualities = tuple(layout.falling(first, FALL, s.place) for s in steps(structure, n, encoder.older))
 
-        def done(number: int, coded: Coded, at: int = at) -> None:
-            made[at + 1 + number] = coded.planes
-
-        rest = encoder.anchors(sources[at + 1 : at + 1 + n], layout.ClipHead(structure, qualities), done)
-        sizes.append(len(rest(done)))
-        at += n
-    scores = []
-    for i in range(len(y)):
-        luma, *chroma = shown(made[i], h, w, 8)
-        scores.append(psnr((y[i], uv[i]), (luma, np.stack(chroma))))
-    return sum(sizes) * 8 / y.size, float(np.mean(scores))
+def point(model: Model, y: np.ndarray, uv: np.ndarray, settings: EncodeSettings) -> tuple[float, float]:
+    """Bits a pixel and dB of one clip."""
+    height, width = y.shape[1:]
+    video = VideoFormat(width, height, time_base=(1, RATE), frame_rate=(RATE, 1))
+    frames = (Frame(a, b[0].copy(), b[1].copy(), i, 1) for i, (a, b) in enumerate(zip(y, uv, strict=True)))
+    clips, first = [], 0
+    for c in encode(frames, video, model, settings):
+        clips.append(Clip(first, c.key, c.pts, c.durations, None, c.payload))
+        first += len(c.pts)
+    made = VideoDescriptor(width, height, model.planes, 5, time_base=(1, RATE), frame_rate=(RATE, 1))
+    shown = decode(clips, made, model, settings.threads)
+    scores = [psnr((a, b), (f.y, np.stack([f.u, f.v]))) for a, b, f in zip(y, uv, shown, strict=True)]
+    return sum(len(c.payload) for c in clips) * 8 / y.size, float(np.mean(scores))
 
 
 def main() -> None:
@@ -60,25 +51,31 @@ def main() -> None:
     p.add_argument("model", type=Path)
     p.add_argument("root", type=Path)
     p.add_argument("anchors", type=Path)
-    p.add_argument("--clips", type=int, default=10)
+    p.add_argument("--clips", nargs="+", default=["10"], help="how many, or which")
     p.add_argument("--frames", type=int, default=65)
     p.add_argument("--rows", type=int, default=288)
-    p.add_argument("--gop", type=int, default=32)
+    p.add_argument("--clip-frames", type=int, default=32)
     p.add_argument("--key", type=float, default=1.6)
-    p.add_argument("--effort", type=int, default=1)
-    p.add_argument("--bases", type=float, nargs="+", default=(7.0, 9.0, 11.0, 13.0))
-    p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
+    p.add_argument("--effort", type=int, default=4)
+    p.add_argument("--qualities", type=float, nargs="+", default=(15.0, 35.0, 55.0, 75.0))
+    p.add_argument("--set", nargs="*", default=[], metavar="MODULE.NAME=VALUE")
+    p.add_argument("--points", type=Path, help="write the points there")
     a = p.parse_args()
     for text in a.set:
         name, value = text.split("=")
-        setattr(codec_frames, name, type(getattr(codec_frames, name))(float(value)))
+        module, name = name.split(".")
+        where = importlib.import_module(f"lvc.codec.{module}")
+        setattr(where, name, type(getattr(where, name))(json.loads(value)))
+    settings = EncodeSettings(clip_frames=a.clip_frames, key_raise=a.key, effort=a.effort, threads=1, gop=1e6)
     model, table = load_model(a.model), {}
-    for clip in CLIPS[: a.clips]:
+    for clip in CLIPS[: int(a.clips[0])] if a.clips[0].isdigit() else a.clips:
         y, uv = footage(a.root, clip, a.frames, a.rows)
         began = time.process_time()
-        table[clip] = [point(model, y, uv, base, a) for base in a.bases]
-        spent = (time.process_time() - began) / len(a.bases) / len(y)
+        table[clip] = [point(model, y, uv, dataclasses.replace(settings, quality=q)) for q in a.qualities]
+        spent = (time.process_time() - began) / len(a.qualities) / len(y)
         print(f"{clip:14}", *(f"{r:.4f} bpp {q:.2f} dB " for r, q in table[clip]), f" {spent * 1e3:.0f} ms", flush=True)
+        if a.points:
+            a.points.write_text(json.dumps(table))
     compare(table, a.anchors)
 
 

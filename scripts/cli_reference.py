@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renews the command line reference in README.md from the commands' own help: python scripts/cli_reference.py
+"""Renews the command reference, docs/reference.md, from the commands' own help: python scripts/cli_reference.py
 
 tests/test_docs.py compares the two.
 """
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from lvc.cli import app
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 BEGIN, END = "<!-- reference: scripts/cli_reference.py -->\n", "<!-- end of reference -->\n"
 
 
@@ -23,7 +23,7 @@ def reference() -> str:
     parts = []
     for command in _commands(typer.main.get_command(app)):
         text = runner.invoke(app, [*command.split(), "--help"], prog_name="lvc", terminal_width=110).output
-        parts.append(f"### lvc {command}\n\n```text\n{text.strip()}\n```\n")
+        parts.append(f"## lvc {command}\n\n```text\n{text.strip()}\n```\n")
     return "\n" + "\n".join(parts) + "\n"
 
 
@@ -35,10 +35,10 @@ def _commands(group: object, before: str = "") -> list[str]:
     return names
 
 
-def renewed(readme: str) -> str:
-    before, rest = readme.split(BEGIN)
+def renewed(page: str) -> str:
+    before, rest = page.split(BEGIN)
     return before + BEGIN + reference() + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -15,6 +15,7 @@ import typer
 
 from lvc import __version__, errors
 from lvc.cli import app
+from lvc.cli.command import help_record
 
 
 def page() -> str:
@@ -52,7 +53,7 @@ def _command(name: str, command: Any, context: Any) -> list[str]:
         body = [_text(line) for line in paragraph.removeprefix("\b\n").splitlines()]
         lines += [".PP", *([".nf", *body, ".fi"] if literal else body)]
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = help_record(parameter, context)
         if record is not None:
             lines += [".TP", f".B {_text(record[0])}", _text(record[1]) or "\\&"]
     return lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,26 +13,16 @@ from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
 import typer
-from typer.core import TyperCommand
 
 from lvc import __version__
 from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
+from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.engine.library import chosen
 from lvc.errors import LvcError
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
-
-
-class Command(TyperCommand):
-    """Usage as people write it: `IN… [OUT]`, without braces around it."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [
-            re.sub(r"[{[]([^{}]*…[^{}]*)[]}](\.\.\.)?", r"\1", piece) for piece in super().collect_usage_pieces(ctx)
-        ]
-
 
 app = typer.Typer(
     name="lvc",
@@ -79,7 +68,7 @@ app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.inter
 
 
 HELP = """
-Show the help of lvc, or of a command.
+Show the help of lvc or of a command.
 
 \b
 Examples:
@@ -93,7 +82,9 @@ Examples:
 @app.command("help", cls=Command, help=HELP)
 def help_(
     context: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Its name; of a group two.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="A command, such as encode or search query.")
+    ] = None,
 ) -> None:
     above = context.parent
     if above is None:
@@ -102,7 +93,7 @@ def help_(
     for word in words or []:
         inner = getattr(command, "commands", {}).get(word)
         if inner is None:
-            raise typer.BadParameter(f"there is no command {word!r}; lvc help lists them")
+            raise typer.BadParameter(f"no such command: {word!r}; lvc help lists them")
         command, above = inner, command.context_class(inner, info_name=word, parent=above)
     typer.echo(command.get_help(above))
 
@@ -113,9 +104,9 @@ def main() -> None:
         signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+            stream.reconfigure(errors="backslashreplace")  # a terminal without some letter is not an error
     if any([remember(argument) for argument in sys.argv[1:]]):
-        # whoever writes, and be it a traceback: passwords and signatures stay in this process
+        # passwords and signatures must not be printed, not even by a traceback
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     warnings.showwarning = _warned
     code: object = 0
@@ -125,32 +116,32 @@ def main() -> None:
         code = end.code
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except OSError as error:  # help or a version that cannot be written
+    except OSError as error:  # the help or version could not be written
         code = cannot_be_written(error)
     if code == INTERRUPTED:
         say_interrupted()
     code = _flushed(code if isinstance(code, int) else int(code is not None))
     if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
-        # a thread that is blocked in a read would keep the interpreter from ending, or crash it; and Python itself may
-        # end with SIGINT instead of the code if an import was interrupted
+        # a thread blocked in a read would keep the interpreter from exiting, or crash it; and after an interrupted
+        # import Python itself may exit with SIGINT instead of the code
         os._exit(code)
     sys.exit(code)
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    """What Python code is told by a warning is one line here."""
-    with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed
+    """Print a Python warning as one line."""
+    with contextlib.suppress(OSError, AttributeError):  # the terminal was closed
         print(f"lvc: warning: {message}", file=sys.stderr, flush=True)
 
 
 def _flushed(code: int) -> int:
-    """The exit code, now that everything is said: what cannot be written is an error, and no traceback at the end."""
+    """Flush the output and return the exit code. Output that cannot be written is an error, not a traceback at exit."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed by who started us
+        if stream is not None:  # closed by the parent process
             try:
                 stream.flush()
             except OSError as error:
-                if code:  # that has been said
+                if code:  # already reported
                     drop_output()
                 else:
                     code = cannot_be_written(error)
@@ -161,7 +152,7 @@ _interrupted = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C, SIGTERM or SIGHUP unwinds in good order; the second one does not wait."""
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds properly; the second one exits at once."""
     global _interrupted
     if _interrupted:
         discard_unfinished()

@@ -1,4 +1,4 @@
-"""`lvc decode`: a `.lvz` file becomes a video that everything plays."""
+"""`lvc decode`: turn a `.lvz` file into a video that every player opens."""
 
 from __future__ import annotations
 
@@ -54,14 +54,17 @@ class Container(StrEnum):
     y4m = "y4m"
 
 
-# How a video is written, and which part of IN: `lvc interpolate` has them too.
-Start = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")]
-End = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")]
-Codec = Annotated[VideoCodec, typer.Option(help="What OUT is coded with; ffv1 loses nothing.")]
-Crf = Annotated[
-    float | None, typer.Option(min=0, max=63, metavar="0-63", help="Its quality; lower is better, and larger.")
+# How a video is written, and which part of IN; shared with `lvc interpolate`.
+Start = Annotated[
+    Any, typer.Option(metavar="TIME", parser=values.seconds, help="Start at this time: 90, 1:30 or 0:01:30.5.")
 ]
-Kind = Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not say.")]
+End = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")]
+Codec = Annotated[VideoCodec, typer.Option(help="The codec of OUT; ffv1 is lossless.")]
+Crf = Annotated[
+    float | None,
+    typer.Option(min=0, max=63, metavar="0-63", help="The quality of that codec; lower means better and larger."),
+]
+Kind = Annotated[Container | None, typer.Option(help="The container, if OUT's ending does not tell.")]
 
 
 def decode(
@@ -69,31 +72,32 @@ def decode(
         list[str],
         typer.Argument(
             metavar="IN… [OUT]",
-            help="IN: .lvz files, or an address, a folder, - (stdin). OUT, after one IN: a .mp4, .mkv, .mov, .webm, "
-            ".y4m, or - (stdout, y4m). Default: IN as .mp4.",
+            help="IN: .lvz files, or a URL, one folder, or - (stdin). OUT, if there is one IN: a .mp4, .mkv, .mov, "
+            ".webm, .y4m, or - (stdout, y4m). Default: IN with the ending .mp4.",
         ),
     ],
     named: Output = None,
     start: Start = None,
     end: End = None,
-    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Or after so much.")] = None,
+    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop after this much.")] = None,
     every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Frames 0, N, 2N … alone; a power of 2 is decoded that much faster.")
+        int, typer.Option(min=1, metavar="N", help="Decode only frames 0, N, 2N, …; fast where N is a power of 2.")
     ] = 1,
     codec: Codec = VideoCodec.h264,
     crf: Crf = None,
     container: Kind = None,
     audio: Annotated[
         str,
-        typer.Option(metavar="copy|none|CODEC", help="Sound: as it is, none, or flac, opus:96k, aac."),
+        typer.Option(metavar="copy|none|CODEC", help="Copy the sound, drop it, or re-encode it: flac, opus:96k, aac."),
     ] = "copy",
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="Skip what is damaged, write the rest, say what is missing, exit with 4.")
+        bool,
+        typer.Option("--salvage", help="Skip what is damaged, write the rest, report what is missing, exit with 4."),
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on while IN is being recorded.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow a file that is still being recorded.")] = False,
     model: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it; taesd:PATH …"),
+        typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it."),
     ] = None,
     max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
@@ -117,7 +121,7 @@ def decode(
             raise typer.BadParameter("give --end or --duration, not both")
         end = (start or 0) + duration
     if strict and salvage:
-        raise typer.BadParameter("--salvage leaves out what is damaged and --strict forbids losses: give one of them")
+        raise typer.BadParameter("--salvage skips what is damaged and --strict forbids losses: give only one of them")
     settings: dict[str, Any] = {
         "start": start,
         "end": end,
@@ -132,7 +136,7 @@ def decode(
     }
     if every != 1:
         settings["every"] = every
-    if audio != "copy":  # what was made before there was a choice is not stale
+    if audio != "copy":  # files made before the option existed stay valid for --resume
         settings["audio"] = audio
     suffix = f".{container.value if container else 'mp4'}"
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
@@ -175,4 +179,4 @@ def decode(
 
 def _refuse_following(follow: bool) -> None:
     if follow:
-        raise UsageError("--follow goes on with one file that is being recorded — name it alone")
+        raise UsageError("--follow reads a single file that is being recorded — give that file alone")

@@ -1,4 +1,4 @@
-"""`lvc encode`: a video becomes a `.lvz` file."""
+"""`lvc encode`: compress a video to a `.lvz` file."""
 
 from __future__ import annotations
 
@@ -50,88 +50,108 @@ def encode(
         list[str],
         typer.Argument(
             metavar="IN… [OUT]",
-            help="IN: videos, or a folder, an address of FFmpeg, - (stdin). OUT, after one IN: a .lvz, an address, "
-            "or - (stdout). Default: IN as .lvz.",
+            help="IN: videos, or one folder, a URL that FFmpeg opens, or - (stdin). OUT, if there is one IN: a .lvz, "
+            "a URL, or - (stdout). Default: IN with the ending .lvz.",
         ),
     ],
     named: Output = None,
     quality: Annotated[
         float | None,
         typer.Option(
-            "--quality", "-q", min=0, max=100, metavar="0-100", help="Higher is better, and larger; 50 by default."
+            "--quality", "-q", min=0, max=100, metavar="0-100", help="Higher means better and larger. Default: 50."
         ),
     ] = None,
     effort: Annotated[
-        int, typer.Option("--effort", "-e", min=0, max=9, metavar="0-9", help="More searches longer for fewer bits.")
+        int, typer.Option("--effort", "-e", min=0, max=9, metavar="0-9", help="Higher means slower and smaller.")
     ] = 4,
     tune: Annotated[
         Literal["psnr", "ssim"],
-        typer.Option(metavar="psnr|ssim", help="What bits are spent on: squared error, or MS-SSIM."),
+        typer.Option(metavar="psnr|ssim", help="The metric to optimise for: PSNR or MS-SSIM."),
     ] = "psnr",
     target_bitrate: Annotated[
-        Any, typer.Option(metavar="RATE", parser=values.amount, help="Bits of video a second instead: 800k, 2.5M.")
+        Any,
+        typer.Option(
+            metavar="RATE", parser=values.amount, help="Aim at this video bit rate (bits a second): 800k, 2.5M."
+        ),
     ] = None,
     target_size: Annotated[
-        Any, typer.Option(metavar="BYTES", parser=values.amount, help="Just below this size, by trying: 700k, 25M.")
+        Any,
+        typer.Option(
+            metavar="BYTES", parser=values.amount, help="Aim just below this file size, in several passes: 700k, 25M."
+        ),
     ] = None,
     target_psnr: Annotated[
-        float | None, typer.Option(min=20, max=60, metavar="DB", help="This mean PSNR (6:1:1) instead: 38.")
+        float | None, typer.Option(min=20, max=60, metavar="DB", help="Aim at this mean PSNR (6:1:1): 38.")
     ] = None,
     target_vmaf: Annotated[
         float | None,
-        typer.Option(min=10, max=99, metavar="SCORE", help="This mean VMAF, by trying: 92. Needs lvc[eval]."),
+        typer.Option(
+            min=10, max=99, metavar="SCORE", help="Aim at this mean VMAF, in several passes: 92. Needs lvc[eval]."
+        ),
     ] = None,
     gop: Annotated[
         float | None,
         typer.Option(
-            min=0.01, max=3600, metavar="SECONDS", help="A decoder can start this often: 10; of streams, 120."
+            min=0.01,
+            max=3600,
+            metavar="SECONDS",
+            help="Longest distance between key frames. Default: 10; for streams 120.",
         ),
     ] = None,
-    packing: Annotated[Packing, typer.Option(help="How integers become bytes; rans is denser.")] = Packing.rans,
+    packing: Annotated[Packing, typer.Option(help="The entropy coder; rans is the smaller one.")] = Packing.rans,
     model: Annotated[
         str | None,
-        typer.Option(metavar="FILE|ID", help="A model; lvc's own by default. Others': taesd:PATH, diffusers:FOLDER."),
+        typer.Option(
+            metavar="FILE|ID", help="The model. Default: lvc's own. VAEs of others: taesd:PATH, diffusers:FOLDER."
+        ),
     ] = None,
     audio: Annotated[
         str,
         typer.Option(
-            metavar="copy|none|opus:RATE", help="Copy sound bit for bit, drop it, or code it: opus:48k, flac."
+            metavar="copy|none|opus:RATE", help="Copy the sound bit for bit, drop it, or re-encode it: opus:48k, flac."
         ),
     ] = "copy",
     resolution: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Scale the video first: 1280x720, 720p, x480.")
+        str | None, typer.Option(metavar="WxH", help="Scale the video: 1280x720, 720p, x480.")
     ] = None,
-    fps: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Change the frame rate first: 25, 30000/1001.")
-    ] = None,
+    fps: Annotated[str | None, typer.Option(metavar="RATE", help="Change the frame rate: 25, 30000/1001.")] = None,
     start: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Begin here: 90, 1:30 or 0:01:30.5.")
+        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Start at this time: 90, 1:30 or 0:01:30.5.")
     ] = None,
-    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Take only so much.")] = None,
+    duration: Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Encode only this much.")] = None,
     close_gaps: Annotated[
         bool,
-        typer.Option("--close-gaps", help="Take jumps of the times by more than 5 s out, as of joined recordings."),
+        typer.Option("--close-gaps", help="Remove jumps in time of more than 5 s, as in recordings that were joined."),
     ] = False,
     allow_playlists: Annotated[
-        bool, typer.Option("--allow-playlists", help="IN may be a playlist (HLS, DASH, concat) that names other files.")
+        bool,
+        typer.Option(
+            "--allow-playlists", help="Allow IN to be a playlist (HLS, DASH, concat) that refers to other files."
+        ),
     ] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Decode what was written before publishing it.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode and check the result before publishing it.")] = False,
     features: Annotated[
-        bool, typer.Option("--features/--no-features", help="Keep what lvc search wants to know, under 1 kbit/s.")
+        bool, typer.Option("--features/--no-features", help="Store feature vectors for lvc search, under 1 kbit/s.")
     ] = True,
     max_memory: MaxMemory = None,
-    live: Annotated[bool, typer.Option("--live", help="IN is a stream: record it as it comes.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Treat IN as a live stream and record it.")] = False,
     segment: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: a new file so often, as 60s, 10m.")
+        Any, typer.Option(metavar="TIME", parser=values.span, help="Streams: start a new file this often: 60s, 10m.")
     ] = None,
     keep: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: delete older files, as 24h, 7d.")
+        Any, typer.Option(metavar="TIME", parser=values.span, help="Streams: delete files older than this: 24h, 7d.")
     ] = None,
     max_latency: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.span, help="Of a stream: rather drop frames than be later.")
+        Any,
+        typer.Option(
+            metavar="TIME", parser=values.span, help="Streams: drop frames rather than fall further behind: 5s."
+        ),
     ] = None,
     reconnect: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Of a stream: try so long; always by default.")
+        Any,
+        typer.Option(
+            metavar="TIME", parser=values.seconds, help="Streams: how long to try to reconnect. Default: for ever."
+        ),
     ] = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
@@ -169,7 +189,7 @@ def encode(
     }
     if max_memory is not None:
         settings["max_memory"] = max_memory
-    if tune != "psnr":  # what was made before there was a choice is not stale
+    if tune != "psnr":  # files made before the option existed stay valid for --resume
         settings["tune"] = tune
     if close_gaps:
         settings["close_gaps"] = True
@@ -200,7 +220,7 @@ def encode(
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             if live or given or any(is_live(name) for name in sources):
-                raise UsageError("a stream goes alone — name one, and its output with -o")
+                raise UsageError("only one stream can be recorded at a time — give one, and its output with -o")
             _refuse_playlists(allow_playlists)
             _check_targets(quality, targets)
             inputs.check(sources, [LVZ], "-q")
@@ -213,15 +233,15 @@ def encode(
         with report.job(source, show=True):
             how.refuse_for_a_file()
             if start is not None or verify:
-                raise UsageError("a stream can be neither sought nor read again — leave out --start and --verify")
+                raise UsageError("a stream cannot be seeked or read twice — leave out --start and --verify")
             from lvc.live.record import record
 
             if any(t is not None for t in targets.values()):
-                raise UsageError("a stream has a quality, no target — use --quality")
+                raise UsageError("a stream cannot have a target — use --quality")
             if close_gaps:
-                raise UsageError("the times of a stream are those of its arrival — leave out --close-gaps")
+                raise UsageError("a stream is timed by its arrival and has no gaps to close — leave out --close-gaps")
             if strict:
-                raise UsageError("a recording goes on whatever is lost — leave out --strict")
+                raise UsageError("a recording does not stop for a loss — leave out --strict")
             for name in ("start", "verify", "target_bitrate", "target_psnr", "strict", "max_memory"):
                 settings.pop(name, None)
             if gop is None:
@@ -236,7 +256,9 @@ def encode(
     with report.job(source, show=True):
         inputs.check(sources, [LVZ], "-q")
         if given:
-            raise UsageError(f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as one")
+            raise UsageError(
+                f"--{next(iter(given)).replace('_', '-')} is for streams — add --live to record IN as a stream"
+            )
         how.refuse_for_a_file(dry_run=True)
         _check_targets(quality, targets)
         check_output(source, target, force=force, writes=[LVZ])
@@ -244,7 +266,7 @@ def encode(
             settings["allow_playlists"] = True
         if dry_run:
             if target_size is not None or target_vmaf is not None:
-                raise UsageError("--dry-run of a target that is hit by trying would have to try — give a --quality")
+                raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
             from lvc.files.forecast import forecast
 
             report.done(forecast(source, target, **settings, force=force, threads=threads, notice=report.notice))
@@ -268,13 +290,13 @@ def encode(
 
 def _refuse_playlists(allowed: bool) -> None:
     if allowed:
-        raise UsageError("--allow-playlists is for one file that you know — name it")
+        raise UsageError("--allow-playlists is for a single file that you trust — give that file alone")
 
 
 def _check_targets(quality: float | None, targets: dict[str, float | None]) -> None:
-    """Raises `UsageError` for more than one of them."""
+    """Raises `UsageError` if more than one target is given."""
     given = [name for name, value in targets.items() if value is not None]
     if quality is not None:
         given.insert(0, "--quality")
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} each choose the quality — give one of them")
+        raise UsageError(f"{' and '.join(given)} all set the quality — give only one of them")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_ANCHORS = "x264:medium,x264:medium:psnr"
 
 HELP = """
-Encode and decode real files; measure quality, size and speed beside classical encoders.
+Measure quality, size and speed on real files, beside classical encoders.
 
 \b
 Examples:
@@ -35,60 +35,78 @@ Examples:
   lvc eval clips/*.mp4 --qualities none --anchors x264:medium@20/26/32/38,svtav1:6@25/35/45/55 --resume
   lvc eval clips/*.mp4 --baseline regression.json
 
-All metrics are those of the 4:2:0 planes at the source's size. bpp counts every byte of the file on disk, audio left
-out. Anchors are bare elementary streams at the encoder's own GOP, at the CRF that meets lvc's size within 2 % (≠: none
-does) or at those that are named; these stay measured for the next model with --resume. x264 and x265 spend bits for the
-eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in brackets, of the whole
-process with its start; ~: the machine was busy with other work.
+Metrics are computed on 4:2:0 planes at the size of the source. bpp counts every byte of the file without its audio.
+Anchors are elementary streams with the encoder's default GOP, at the CRF that meets lvc's size within 2 % (≠: none
+does) or at the CRFs given. With --resume the latter are reused for the next model. By default x264 and x265 optimise
+for the eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in brackets, of
+the whole process; ~ marks a machine that was busy with other work.
 """
 
 
 def evaluate(
-    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Videos; bare .yuv as name_352x288_30.yuv.")],
+    clips: Annotated[
+        list[str], typer.Argument(metavar="CLIP...", help="Videos; raw .yuv files are named like name_352x288_30.yuv.")
+    ],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE|ID", help="A model, or several; the one that comes with lvc by default."),
+        typer.Option(metavar="FILE|ID", help="The model; may be given several times. Default: lvc's own."),
     ] = None,
     qualities: Annotated[
         str,
-        typer.Option("--qualities", "--quality", "-Q", metavar="LIST", help="lvc's points; none: the anchors alone."),
+        typer.Option(
+            "--qualities",
+            "--quality",
+            "-Q",
+            metavar="LIST",
+            help="The qualities to measure lvc at; none: measure the anchors alone.",
+        ),
     ] = "20,40,60,80",
     anchors: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="CODEC:PRESET of x264, x265, svtav1, vvc; x264:medium:psnr and :ssim set -tune; at lvc's sizes, or at "
-            f"CRFs as in x264:medium@22/27/32; none for lvc alone, as with --baseline. [default: {DEFAULT_ANCHORS}]",
+            help="Encoders to compare with, as CODEC:PRESET[:TUNE] of x264, x265, svtav1 and vvc, at lvc's sizes or "
+            f"at CRFs as in x264:medium@22/27/32; none: lvc alone, as with --baseline. [default: {DEFAULT_ANCHORS}]",
         ),
     ] = None,
     metrics: Annotated[
-        str, typer.Option(metavar="LIST", help="Of psnr, ssim, ms-ssim, vmaf, vmaf-neg; all: what is installed.")
+        str,
+        typer.Option(metavar="LIST", help="Any of psnr, ssim, ms-ssim, vmaf, vmaf-neg; all: those that are installed."),
     ] = "all",
-    frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N frames.")] = None,
-    max_height: Annotated[int | None, typer.Option(min=16, metavar="ROWS", help="Scale down to this first.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Measure only the first N frames.")] = None,
+    max_height: Annotated[
+        int | None, typer.Option(min=16, metavar="ROWS", help="Scale larger videos down to this height.")
+    ] = None,
     gop: Annotated[float | None, typer.Option(min=0.01, metavar="SECONDS", help="lvc's GOP.")] = None,
     tune: Annotated[
-        Literal["psnr", "ssim"], typer.Option(metavar="psnr|ssim", help="What lvc's bits are spent on.")
+        Literal["psnr", "ssim"], typer.Option(metavar="psnr|ssim", help="The metric that lvc optimises for.")
     ] = "psnr",
     packing: Annotated[str | None, typer.Option(metavar="rans|zstd", help="lvc's packing.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Points at a time; speeds suffer.")] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished points, and do not measure them again.")
-    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=256, metavar="N", help="How many points at the same time; lowers measured speeds.")
+    ] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep finished points, and reuse them.")] = False,
     work: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where --resume keeps them. Default: lvc-eval.work.")
+        Path | None, typer.Option(metavar="FOLDER", help="Where --resume keeps points. Default: lvc-eval.work.")
     ] = None,
-    report: Annotated[str | None, typer.Option(metavar="FILE", help="Write curves and pictures as one page.")] = None,
+    report: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write curves and pictures as one HTML page.")
+    ] = None,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write every point as CSV.")] = None,
-    per_frame: Annotated[bool, typer.Option("--per-frame", help="With --json: every frame's quality.")] = False,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="With --json: include the quality of every frame.")
+    ] = False,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Exit with 8 if lvc got worse than FILE says.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Fail with exit code 8 if size or quality is worse than in FILE."),
     ] = None,
-    tolerance_bpp: Annotated[str, typer.Option(metavar="SHARE", help="So many more bits are no regression.")] = "1%",
+    tolerance_bpp: Annotated[str, typer.Option(metavar="SHARE", help="How many more bits to accept.")] = "1%",
     tolerance_psnr: Annotated[
-        float, typer.Option(min=0, metavar="DB", help="So much less PSNR-Y or PSNR-YUV is none.")
+        float, typer.Option(min=0, metavar="DB", help="How much less PSNR-Y and PSNR-YUV to accept.")
     ] = 0.05,
-    update_baseline: Annotated[bool, typer.Option("--update-baseline", help="Write --baseline anew.")] = False,
+    update_baseline: Annotated[
+        bool, typer.Option("--update-baseline", help="Write the baseline instead of comparing with it.")
+    ] = False,
     force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
@@ -133,9 +151,9 @@ def evaluate(
         tolerance = gate.Tolerance(gate.parse_tolerance(tolerance_bpp), tolerance_psnr)
         before = gate.read(baseline, plan) if baseline and not update_baseline else None
         if baseline and (len(plan.models) > 1 or not plan.qualities):
-            raise UsageError("a baseline is one model's — give one --model, and --qualities")
+            raise UsageError("a baseline is for a single model — give one --model, and --qualities")
         if not (plan.qualities or (plan.anchors and all(anchor.crfs for anchor in plan.anchors))):
-            raise UsageError("without lvc, anchors need CRFs — write them as in x264:medium@22/27/32/37")
+            raise UsageError("anchors need CRFs if lvc is not measured — give them as in x264:medium@22/27/32/37")
         paths = planning.labels([Path(clip) for clip in clips])
         if left_out:
             voice.notice(left_out)
@@ -167,7 +185,7 @@ def evaluate(
             _results(points, plan, as_json)
         for clip, text in worse:
             with voice.job(clip, go_on=True):
-                raise RegressionError(f"{text} — if that is meant, {gate.RENEW}")
+                raise RegressionError(f"{text} — if this is intended, {gate.RENEW}")
         if before and not voice.exit_code:
             voice.notice(f"{counted(len(points), 'point')}, none worse than {baseline}")
     voice.finish()
@@ -237,7 +255,7 @@ def _line(event: str, **fields: Any) -> None:
 
 
 class _Progress:
-    """On a terminal: what runs, a bar over all points, and the time that is left."""
+    """On a terminal: the current step, a bar over all points, and the time left."""
 
     def __init__(self, points_per_clip: int, clips: int, shown: bool) -> None:
         self._points_per_clip, self._clips, self._shown = points_per_clip, clips, shown
@@ -277,5 +295,5 @@ class _Progress:
 
     def done(self, point: Point) -> None:
         if self._bar is not None:
-            # a clip that cannot be opened is one point that stands for all of its
+            # a clip that cannot be opened gives one point, which stands for all of its points
             self._bar.advance(self._bar.task_ids[0], 1 if point.width else self._points_per_clip)

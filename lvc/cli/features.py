@@ -1,4 +1,4 @@
-"""`lvc features`: vectors of what frames show, for other tools."""
+"""`lvc features`: feature vectors of videos, for other tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvc.output import check_output, publish
 from lvc.results import Facts, counted
 
 HELP = """
-Write what the frames of videos show as vectors, for classification, tagging and clustering.
+Write feature vectors of videos, for classification, tagging and clustering.
 
 \b
 Examples:
@@ -21,14 +21,16 @@ Examples:
   lvc features archive/*.lvz archive/*.mp4 archive.parquet
   lvc features camera.mp4 --every 0.25 camera.npz
 
-One row for each moment: path, time in seconds, and 64 numbers of length 1. docs/search.md trains a classifier on them.
+One row per moment: path, time in seconds, and a unit vector of 64 numbers. docs/search.md trains a classifier on them.
 """
 
 
 def features(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="FILE… OUT", help="Videos and pictures, .lvz or not; then a .npz or .parquet to write."),
+        typer.Argument(
+            metavar="FILE… OUT", help="Videos and pictures, .lvz or not; last the .npz or .parquet to write."
+        ),
     ],
     named: OnlyOutput = None,
     every: Annotated[
@@ -37,7 +39,7 @@ def features(
             min=0.01,
             max=3600,
             metavar="SECONDS",
-            help="From one moment to the next; features in a .lvz are then not used. Default: 1.",
+            help="Distance between moments; ignores the vectors stored in a .lvz. Default: 1.",
         ),
     ] = None,
     force: Force = False,

@@ -1,4 +1,4 @@
-"""What `encode`, `decode` and `verify` share when they are given a folder: its options, its table, its summary."""
+"""Folder jobs of `encode`, `decode` and `verify`: options, live table, summary."""
 
 from __future__ import annotations
 
@@ -25,38 +25,44 @@ if TYPE_CHECKING:
 
 OutputDir = Annotated[
     str | None,
-    typer.Option("--output-dir", metavar="FOLDER", help="Where outputs go; of a folder, in the same tree."),
+    typer.Option("--output-dir", metavar="FOLDER", help="Where to write the outputs; the tree of a folder is kept."),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Of many: files at the same time.")
+    int | None,
+    typer.Option("--jobs", "-j", min=1, max=256, metavar="N", help="Several files: how many at the same time."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Of many: skip what is done, whole and made in the same way.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; of one file: how large, how long.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Several files: skip outputs that are complete and made with the same settings."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; for one file, predict its size and time.")
+]
 Engine = Annotated[
-    str, typer.Option(metavar="local|ray", help="Of many: workers of this machine, or of a Ray cluster.")
+    str, typer.Option(metavar="local|ray", help="Several files: run on this machine, or on a Ray cluster.")
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Of the Ray cluster; by default it is looked for.")
+    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster. Default: found automatically.")
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Of a folder: go on with what arrives in it, until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Folder: keep processing files that arrive in it, until Ctrl-C.")]
 
 
 def is_folder(source: str, output_dir: str | None = None) -> bool:
-    """What is at an address is asked only if there is somewhere to put the outputs of a folder."""
+    """Whether `source` is a folder. A URL is checked only if an output folder is given."""
     if os.path.isdir(source):
         return True
     if output_dir is None or not is_address(source):
         return False
     from lvc.jobs import places
 
-    with contextlib.suppress(LvcError):  # whoever opens it says why it cannot be
+    with contextlib.suppress(LvcError):  # the error is reported when it is opened
         return places.is_folder(source)
     return False
 
 
 @dataclass(frozen=True)
 class HowToRun:
-    """The options of every job of many files."""
+    """The options of every job with several files."""
 
     jobs: int | None = None
     threads: int | None = None
@@ -72,28 +78,28 @@ class HowToRun:
         if self.resume and self.force:
             raise UsageError("--resume and --force contradict each other — leave one out")
         if self.watch and (self.dry_run or self.force):
-            raise UsageError("--watch goes with neither --dry-run nor --force — leave one out")
+            raise UsageError("--watch cannot be combined with --dry-run or --force — leave one out")
         if self.engine not in ("local", "ray"):
             raise UsageError(f"--engine {self.engine} is unknown — use local or ray")
         if self.address is not None and self.engine != "ray":
-            raise UsageError("--address is that of a Ray cluster — add --engine ray")
+            raise UsageError("--address names a Ray cluster — add --engine ray")
 
     def place(self, name: str) -> str:
-        """Where workers find it: elsewhere another folder is the current one."""
+        """The path by which workers find it: on other nodes the working directory differs."""
         from lvc.jobs import places
 
         name = places.local(name)
         return os.path.abspath(name) if self.engine == "ray" and not is_address(name) else name
 
     def refuse_for_a_file(self, output_dir: str | None = None, *, dry_run: bool = False) -> None:
-        """Options that one file does not have; `dry_run`: that one it has. Raises `UsageError`."""
+        """Raises `UsageError` for options that make no sense for a single file; `dry_run`: it is allowed."""
         given = {
             "output-dir": output_dir, "jobs": self.jobs, "resume": self.resume, "watch": self.watch,
             "dry-run": self.dry_run and not dry_run,
         }  # fmt: skip
         for name, value in given.items():
             if value:
-                raise UsageError(f"--{name} is for a folder, or for several files — leave it out")
+                raise UsageError(f"--{name} is for a folder or several files — leave it out")
 
 
 def run_folder(
@@ -107,19 +113,19 @@ def run_folder(
     output_dir: str | None = None,
     suffix: str = "",
 ) -> None:
-    """Do `command` with every file below `root` and report each of them and all together.
+    """Run `command` on every file below `root`, and report each file and a summary.
 
-    A file that fails is reported and never stops the rest; the first failure decides the exit code. Raises `LvcError`
-    and `OSError` for what concerns all of it.
+    A file that fails is reported and does not stop the others; the first failure decides the exit code. Raises
+    `LvcError` and `OSError` for errors that concern the whole job.
     """
     from lvc.jobs import tree
     from lvc.jobs.watch import Watcher
 
     if output is not None:
-        raise UsageError("is a folder — name that of its outputs with --output-dir")
+        raise UsageError("is a folder — name the folder for the outputs with --output-dir")
     how.check()
     if output_dir is None and command != "verify":
-        raise UsageError("is a folder — say where its outputs go with --output-dir")
+        raise UsageError("is a folder — name the folder for the outputs with --output-dir")
     root = how.place(root)
     target = how.place(output_dir) if output_dir is not None else root
 
@@ -132,7 +138,7 @@ def run_folder(
     found = tree.Tree([], 0) if how.watch else tree.find(root, command, None if command == "verify" else target)
     tasks = plan(found.files)
     if command == "verify" and not tasks:
-        raise MediaError("holds no .lvz, so that nothing was checked — is it the right folder?")
+        raise MediaError("contains no .lvz file, so nothing was checked — is it the right folder?")
     _run(report, root, Job(command, settings, how.resume or how.watch, how.force, how.dry_run), how, tasks,
          others=found.others, output_dir=target, arrivals=arrivals)  # fmt: skip
 
@@ -145,14 +151,14 @@ def run_files(
     settings: dict[str, Any],
     how: HowToRun,
 ) -> None:
-    """Do `command` with every one of `sources`; the rest is as for a folder."""
+    """Run `command` on each of `sources`, as for a folder."""
     from lvc.jobs import places
 
     how.check()
     if how.watch:
         raise UsageError("--watch is for a folder — leave it out, or name one")
     if command != "verify" and STREAM in targets:
-        raise UsageError("standard output takes one file — leave out -")
+        raise UsageError("standard output can take only one file — leave out -")
     sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
     tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
     _run(report, counted(len(tasks), "file"), Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
@@ -169,7 +175,7 @@ def _run(
     output_dir: str | None = None,
     arrivals: Watcher | None = None,
 ) -> None:
-    """Work on all tasks; `name` is what the summary calls them."""
+    """Run all tasks; `name` is their name in the summary."""
     from lvc.jobs import claims, run
     from lvc.jobs.cluster import CPUS_OF_A_TASK, Cluster
     from lvc.jobs.pool import Pool
@@ -207,15 +213,16 @@ def _run(
     except KeyboardInterrupt:
         if job.command != "verify" and not how.watch:
             report.notice(
-                f"{totals.count} of {len(tasks)} files are finished; with --resume the same command goes on", name
+                f"{totals.count} of {len(tasks)} files are finished — run the same command with --resume to continue",
+                name,
             )
         raise
-    claims.sweep_all(folders)  # of workers that died
+    claims.sweep_all(folders)  # left by workers that died
     report.summary(name, totals.fields(), totals.text(job.command, False))
 
 
 def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:
-    """Report one file, numbered."""
+    """Report one file, with its number."""
     source = outcome.task.source
     for text in outcome.notices:
         report.notice(text, source)
@@ -233,7 +240,7 @@ def _about(outcome: Outcome) -> dict[str, Any]:
 
 
 class _Totals:
-    """Of all files: how they ended, sizes and frames."""
+    """Counts over all files: outcomes, sizes, frames."""
 
     def __init__(self, others: int) -> None:
         self.others = others
@@ -275,7 +282,9 @@ class _Totals:
             return f"{files}: {v['planned']} to {command}, {v['skipped']} to skip, {len(v['failed'])} refused"
         parts = [f"{files}: {v['done']} done, {v['skipped']} skipped, {len(v['failed'])} failed"]
         if self.others and command == "encode":
-            parts.append(f"{self.others} {'other is no video' if self.others == 1 else 'others are no videos'}")
+            parts.append(
+                f"{self.others} {'other file is not a video' if self.others == 1 else 'other files are not videos'}"
+            )
         if v["bytes_in"] and v["bytes_out"]:
             share = 100 * v["bytes_out"] / v["bytes_in"]
             parts.append(f"{v['bytes_in']:,} → {v['bytes_out']:,} bytes ({share:.1f} %)")
@@ -287,7 +296,7 @@ class _Totals:
 
 @contextlib.contextmanager
 def _board(report: Report, root: str, total: int | None) -> Iterator[Board]:
-    """The live table, on a terminal."""
+    """The live table, if stderr is a terminal."""
     board = Board(root, total)
     if not report.shows_progress:
         yield board

@@ -1,4 +1,4 @@
-"""`lvc info`: what is in a `.lvz`, from its header and its index. Neither torch nor PyAV is loaded."""
+"""`lvc info`: the contents of a `.lvz`, from its header and index, without loading torch or PyAV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from lvc.cli.report import Json, Report, Verbose
 
 HELP = """
-Show what is in .lvz files.
+Show what .lvz files contain.
 
 \b
 Examples:
@@ -20,7 +20,7 @@ Examples:
 
 
 def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, addresses, or - (stdin).")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, URLs, or - (stdin).")],
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:

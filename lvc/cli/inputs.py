@@ -1,7 +1,7 @@
-"""What the words of a command line mean: which are inputs and which is the output, and what must not be either.
+"""Which words of a command line are inputs and which is the output, and what may be neither.
 
-A pattern of the shell may turn one word into many, so that nothing is taken for an output that could be somebody's
-source: an output has the ending of what the command writes, or is named with --output.
+A shell pattern may expand to many words. So that a user's file is never mistaken for an output, an output must have
+the ending that the command writes, or be given with --output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATTERN = re.compile(r"%0?\d*d")
 def split(
     words: Sequence[str], named: str | None, writes: Sequence[str], most: int = 2
 ) -> tuple[list[str], str | None]:
-    """(inputs, output or None). The last word of `most` at most is an output if it looks like one."""
+    """Returns (inputs, output or None). The last of at most `most` words is the output if it looks like one."""
     words = list(words)
     if named is None and 1 < len(words) <= most and _is_output(words[-1], writes):
         return words[:-1], words[-1]
@@ -33,11 +33,11 @@ def split(
 
 
 def split_required(words: Sequence[str], named: str | None, writes: Sequence[str]) -> tuple[list[str], str]:
-    """The same where inputs are never of the kind that is written: the last word is the output. Raises `UsageError`."""
+    """As `split`, for commands whose inputs never have the output's ending. Raises `UsageError` without an output."""
     inputs, output = split(words, named, writes, most=len(words))
     if output is None:
         wanted = " or ".join(endings(writes))
-        raise UsageError(f"where to? Name the {wanted} to write last, or with --output")
+        raise UsageError(f"no output given — name the {wanted} to write last, or with --output")
     return inputs, output
 
 
@@ -51,23 +51,29 @@ def _is_output(word: str, writes: Sequence[str]) -> bool:
 
 
 def _is_sink(word: str) -> bool:
-    """A device such as /dev/null, which holds nothing that could be lost; cameras are inputs."""
+    """A device such as /dev/null, where nothing can be overwritten; cameras are inputs."""
     return not word.startswith("/dev/video") and os.path.exists(word) and stat.S_ISCHR(os.stat(word).st_mode)
 
 
 def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, folders: bool = False) -> None:
-    """Inputs that cannot be meant, before any work. `number_is`: the option that a stray number may belong to;
-    `folders`: they may be several, and among files."""
+    """Raises `UsageError` for inputs that must be mistakes, before any work starts.
+
+    Args:
+        inputs: the words taken as inputs.
+        writes: the kinds of file that the command writes.
+        number_is: the option that a stray number probably belongs to.
+        folders: whether folders are allowed beside other inputs.
+    """
     for name in inputs:
         if name == STREAM or is_address(name) or os.path.exists(name):
             continue
         with about(name):
             if _NUMBER.fullmatch(name):
                 hint = f" — if it is a value, write {number_is} {name}" if number_is else " — name a file"
-                raise UsageError(f"there is no file of this name{hint}")
+                raise UsageError(f"no such file{hint}")
             if _PATTERN.search(os.path.basename(name)):
                 raise UsageError(
-                    "patterns of numbered pictures are not read — make a video of them first: "
+                    "numbered pictures cannot be read — make a video of them first: "
                     f"ffmpeg -i {name} -c:v ffv1 pictures.mkv"
                 )
             if len(inputs) > 1:
@@ -78,22 +84,22 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
     for name in inputs:
         with about(name):
             if name == STREAM:
-                raise UsageError("standard input goes alone — name it as the only input")
+                raise UsageError("standard input cannot be combined with other inputs — give it alone")
             if os.path.isdir(name) and not folders:
-                raise UsageError("a folder goes alone — name it as the only input, with --output-dir")
+                raise UsageError("a folder cannot be combined with other inputs — give it alone, with --output-dir")
             if is_address(name) and kind_by_name(name) in writes:
-                raise UsageError("nothing can be written to this address — name a file, or one such as s3://…")
+                raise UsageError("this URL cannot be written to — give a file, or a URL such as s3://…")
             if LVZ in writes and kind_of_file(name) == LVZ:
-                raise UsageError("is a .lvz already — with several inputs it cannot be the output")
+                raise UsageError("is a .lvz already — it cannot be the output of several inputs")
 
 
 def outputs(
     inputs: Sequence[str], suffix: str, writes: Sequence[str], *, output: str | None, output_dir: str | None
 ) -> list[str]:
-    """The output of each of several inputs: beside it, or in `output_dir`. Raises `UsageError` before any work."""
+    """The output of each input: beside it, or in `output_dir`. Raises `UsageError` before any work starts."""
     if output is not None:
         raise UsageError(
-            f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or name a folder with --output-dir"
+            f"{output} cannot be the output of {len(inputs)} inputs — leave it out, or give a folder with --output-dir"
         )
     targets = [default_output(name, suffix) for name in inputs]
     if output_dir is not None:
@@ -115,9 +121,9 @@ def _below(folder: str, target: str) -> str:
 
 
 def check_unnamed(source: str, target: str, force: bool) -> None:
-    """An output that nobody named, and that is a video: it may be what the .lvz was made from.
+    """Protects an existing video under the default name of the output, which may be the source of the .lvz.
 
-    Raises `OutputExistsError`, also with --force.
+    Raises `OutputExistsError`, even with --force.
     """
     if force and os.path.isfile(target):
         with about(target):

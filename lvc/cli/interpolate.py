@@ -1,4 +1,4 @@
-"""`lvc interpolate`: new frames between old ones."""
+"""`lvc interpolate`: new frames between those of a video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvc.kinds import VIDEOS
 from lvc.output import STREAM, about, check_output
 
 HELP = """
-Make new frames between the frames of a video.
+Raise the frame rate of a video with new frames.
 
 \b
 Examples:
@@ -24,7 +24,7 @@ Examples:
   lvc interpolate holiday.mp4 sixty.mp4 --fps 60
   lvc interpolate holiday.mp4 part.mkv --factor 4 --start 0.5 --end 1 --codec ffv1
 
-Times are kept, sound and subtitles copied bit for bit; nothing is blended over a cut.
+Times are kept, sound and subtitles are copied bit for bit, and cuts are never blended.
 """
 
 
@@ -34,16 +34,18 @@ class Factor(StrEnum):
 
 
 def interpolate(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A .lvz or any video, its address, or - (a video).")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A .lvz or another video, a URL, or - (stdin, not a .lvz).")
+    ],
     output: Annotated[
         str | None, typer.Argument(metavar="OUT", help="A .mp4, .mkv, .mov, .webm, .y4m, or - (stdout, y4m).")
     ] = None,
     named: OnlyOutput = None,
     factor: Annotated[
-        Factor | None, typer.Option(metavar="2|4", help="Frames for every old one; 2 if no rate is given either.")
+        Factor | None, typer.Option(metavar="2|4", help="Multiply the frame rate. Default: 2, unless --fps is given.")
     ] = None,
     fps: Annotated[
-        str | None, typer.Option(metavar="RATE", help="A constant frame rate instead: 60, 60000/1001.")
+        str | None, typer.Option(metavar="RATE", help="Convert to this constant frame rate: 60, 60000/1001.")
     ] = None,
     start: Start = None,
     end: End = None,
@@ -51,9 +53,12 @@ def interpolate(
     crf: Crf = None,
     container: Kind = None,
     allow_playlists: Annotated[
-        bool, typer.Option("--allow-playlists", help="IN may be a playlist (HLS, DASH, concat) that names other files.")
+        bool,
+        typer.Option(
+            "--allow-playlists", help="Allow IN to be a playlist (HLS, DASH, concat) that refers to other files."
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
     force: Force = False,
     strict: Strict = False,
     threads: Threads = None,
@@ -71,8 +76,8 @@ def interpolate(
         inputs.check([source], VIDEOS, "--factor")
         check_output(source, target, force=force, writes=VIDEOS)
         if output is not None and force and os.path.isfile(output):
-            with about(output):  # a pattern of the shell may have named somebody's source
-                raise OutputExistsError("exists already — to overwrite it, name it with --output")
+            with about(output):  # a shell pattern may have expanded to a source
+                raise OutputExistsError("exists already — to overwrite it, give it with --output")
         from lvc.interpolate import interpolate_file, plan_file
 
         settings: dict[str, Any] = {

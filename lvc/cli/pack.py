@@ -1,4 +1,4 @@
-"""`lvc pack`: cached latents of any VAE become one `.lvz`."""
+"""`lvc pack`: pack cached latents of any VAE into one `.lvz`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Examples:
   lvc pack clip.safetensors clip.lvz --lossless
   lvc pack frames/ frames.lvz --bits 2.5 --decoder taesd:taef2_decoder.pth
 
-The bound is checked on the written file. Without one it is --rms 0.01. A text beside a clip (clip.txt) becomes its
-caption. lvc unpack gives the tensors back; lvc.latents.LatentDataset feeds them to PyTorch.
+The error bound is checked on the written file; the default is --rms 0.01. A text file beside a clip (clip.txt) becomes
+its caption. lvc unpack restores the tensors; lvc.latents.LatentDataset feeds them to PyTorch.
 """
 
 
@@ -37,31 +37,39 @@ class Packing(StrEnum):
 def pack(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="LATENTS… OUT", help=".safetensors, .npy, .pt, and folders; then the .lvz to write."),
+        typer.Argument(
+            metavar="LATENTS… OUT", help=".safetensors, .npy and .pt files, and folders; last the .lvz to write."
+        ),
     ],
     named: OnlyOutput = None,
     rms: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="RMS error over RMS of the values, at most: 0.01 is 1 %.")
+        float | None,
+        typer.Option(metavar="SHARE", help="Largest RMS error, relative to the RMS of the values: 0.01 is 1 %."),
     ] = None,
-    max_error: Annotated[float | None, typer.Option(metavar="E", help="No value is further off than this.")] = None,
+    max_error: Annotated[float | None, typer.Option(metavar="E", help="Largest error of any value.")] = None,
     bits: Annotated[
-        float | None, typer.Option("--bits", "--target-bits", metavar="B", help="Bits a value, the whole file counted.")
+        float | None,
+        typer.Option(
+            "--bits", "--target-bits", metavar="B", help="Aim at this many bits per value, over the whole file."
+        ),
     ] = None,
-    step: Annotated[float | None, typer.Option(metavar="S", help="The quantiser's step; nothing is promised.")] = None,
-    lossless: Annotated[bool, typer.Option("--lossless", help="Every bit comes back.")] = False,
+    step: Annotated[float | None, typer.Option(metavar="S", help="The quantiser's step size; no error bound.")] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Restore every bit.")] = False,
     packing: Annotated[
-        Packing, typer.Option(help="field is the densest; zstd is read faster; fast fastest, a byte a value.")
+        Packing, typer.Option(help="field is the smallest, zstd faster to read, fast the fastest (a byte per value).")
     ] = Packing.field,
     decoder: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Spread errors as its pictures feel them least: taesd:PATH.")
+        str | None,
+        typer.Option(metavar="MODEL", help="Distribute errors where the decoded pictures suffer least: taesd:PATH."),
     ] = None,
     axes: Annotated[
-        str | None, typer.Option(metavar="LETTERS", help="What the axes are: TCHW. Default: CHW, CTHW, NCTHW.")
+        str | None,
+        typer.Option(metavar="LETTERS", help="The order of axes, such as TCHW. Default: CHW, CTHW or NCTHW."),
     ] = None,
     keys: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="Only tensors named like this in their files: 'latents_*'.")
+        str | None, typer.Option(metavar="PATTERN", help="Pack only tensors whose names match: 'latents_*'.")
     ] = None,
-    stride: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Pixels a latent, in both directions.")] = 8,
+    stride: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Pixels per latent, in both directions.")] = 8,
     force: Force = False,
     device: Device = None,
     as_json: Json = False,
@@ -72,9 +80,9 @@ def pack(
     given = {"rms": rms, "max": max_error, "bits": bits, "step": step, "exact": 0.0 if lossless else None}
     bounds = [(kind, value) for kind, value in given.items() if value is not None]
     if len(bounds) > 1:
-        raise typer.BadParameter("give one of --rms, --max-error, --bits, --step and --lossless")
+        raise typer.BadParameter("give only one of --rms, --max-error, --bits, --step and --lossless")
     if axes is not None and not set(axes) <= set("NCTHW"):
-        raise typer.BadParameter(f"--axes {axes} has other letters than N, C, T, H and W")
+        raise typer.BadParameter(f"--axes {axes} may contain only the letters N, C, T, H and W")
     report = Report("pack", as_json, quiet, no_progress, verbose)
     with report.job(words[0], show=True):
         sources, output = inputs.split_required(words, named, [LVZ])

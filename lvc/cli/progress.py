@@ -1,4 +1,4 @@
-"""How far one job is: a line that is drawn on a terminal, and the figures for it."""
+"""Progress of one job: the figures, and the line on a terminal."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _WINDOW = 20.0
 
 
 class Pace:
-    """Frames done and how fast, without the start. A job that goes over its source again begins anew: `number` says
-    how many times it has. `also`: what else is to be shown."""
+    """Counts frames and measures speed, start-up excluded. A job with several passes starts over with each: `number` is
+    the current one. `also`: further text to show."""
 
     def __init__(self, unit: str = "frames") -> None:
         self.unit = unit
@@ -46,7 +46,7 @@ class Pace:
 
     @property
     def fps(self) -> float | None:
-        """None until there is something to tell."""
+        """Recent frames a second; None until it is known."""
         if len(self._seen) < 2:
             return None
         (begin, before), (end, after) = self._seen[0], self._seen[-1]
@@ -58,13 +58,13 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end of this pass."""
+        """Estimated seconds to the end of this pass, or None."""
         fps = self.fps
         return None if self.total is None or fps is None else max(0, self.total - self.frames) / fps
 
 
 class ProgressLine:
-    """Draws a `Pace` on stderr from the first moment on, four times a second, until it is left."""
+    """Draws a `Pace` on stderr four times a second while its context is active."""
 
     def __init__(self, name: str, pace: Pace) -> None:
         from rich.console import Console
@@ -82,7 +82,7 @@ class ProgressLine:
         self._live.stop()
 
     def line(self) -> Text:
-        """The line as it is now, as wide as the terminal."""
+        """The current line, as wide as the terminal."""
         from rich.text import Text
 
         plain = not self.console.encoding.lower().startswith("utf")
@@ -90,14 +90,14 @@ class ProgressLine:
 
 
 def line_of(name: str, pace: Pace, width: int, *, plain: bool = False) -> str:
-    """`holiday.mp4  ━━━━━━━───────  43 %  516 of 1,200 frames  14.2 fps  0:48 left`, or what fits of it.
+    """`holiday.mp4  ━━━━━━━───────  43 %  516 of 1,200 frames  14.2 fps  0:48 left`, or as much of it as fits.
 
-    `plain`: without letters that an old terminal lacks.
+    `plain`: ASCII only.
     """
     facts = _facts(pace)
     name = "".join(c if c.isprintable() else "?" for c in name)
     room = width - 1 - sum(len(fact) + 2 for fact in facts)
-    if room < 12 and len(facts) > 2:  # what is read off a share is left out first
+    if room < 12 and len(facts) > 2:  # the share tells the same
         facts.pop(1)
         room = width - 1 - sum(len(fact) + 2 for fact in facts)
     bar = max(0, min(24, room - 2 - min(len(name), 16))) if pace.share is not None else 0

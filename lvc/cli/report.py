@@ -1,4 +1,4 @@
-"""What every command says: progress, notices, results and errors, to a person or as JSON lines.
+"""Output of all commands: progress, notices, results and errors, as text or JSON lines.
 
 A command runs its work inside `Report.job`, which turns every exception into one line and an exit code.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Result(Protocol):
-    """Of a job: `fields` go into JSON, the text is for people."""
+    """The result of a job: `fields()` for JSON, `str()` for people."""
 
     def fields(self) -> dict[str, Any]: ...
 
@@ -37,37 +37,42 @@ class Result(Protocol):
 INTERRUPTED = 130
 _OF_LVZ = ("decode", "verify", "info", "interpolate")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout; the last is done or error.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress display.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line on stdout; the last one is done or error.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Do not show progress.")]
 Verbose = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; -vv: a traceback after an error."
+        "--verbose",
+        "-v",
+        count=True,
+        metavar="",
+        show_default=False,
+        help="Print more; -vv adds a traceback to errors.",
     ),
 ]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT; of a folder, --output-dir."),
+    typer.Option("--output", "-o", metavar="OUT", help="The output, instead of OUT; for a folder use --output-dir."),
 ]
-OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Another way to name OUT.")]
+OnlyOutput = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="The output, instead of OUT.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 9, without an output, where something of IN would be lost.")
+    bool, typer.Option("--strict", help="Fail with exit code 9, and write nothing, if anything in IN would be lost.")
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        envvar="LVC_THREADS", min=1, max=1024, metavar="N", help="CPU threads; by default as many as there are cores."
-    ),
+    typer.Option(envvar="LVC_THREADS", min=1, max=1024, metavar="N", help="CPU threads. Default: one per core."),
 ]
 Device = Annotated[
-    str | None, typer.Option(envvar="LVC_DEVICE", metavar="NAME", help="Where the network runs: cpu, cuda, cuda:1.")
+    str | None, typer.Option(envvar="LVC_DEVICE", metavar="NAME", help="Where PyTorch networks run: cpu, cuda, cuda:1.")
 ]
 
 
 class Report:
-    """The voice of one command. `to_stdout`: its result is written to stdout, so JSON lines go to stderr."""
+    """Reports for one command. `to_stdout`: the result goes to stdout, and JSON lines to stderr."""
 
     def __init__(
         self,
@@ -96,9 +101,9 @@ class Report:
 
     @contextlib.contextmanager
     def job(self, file: str, *, go_on: bool = False, show: bool = False) -> Iterator[None]:
-        """Work on `file`. An error is reported and leaves with its exit code; with `go_on` only `finish` leaves.
+        """Context for work on `file`: an error is reported, and the command exits with its code.
 
-        `show`: on a terminal a line says how far it is, from now on.
+        `go_on`: do not exit; `finish` will. `show`: draw a progress line if stderr is a terminal.
         """
         self._file = file
         self._pace = Pace(self._unit)
@@ -130,44 +135,44 @@ class Report:
             sys.stderr.write("".join(traceback.format_exception(error)))
 
     def file_failed(self, file: str, code: int, kind: str, message: str) -> None:
-        """Report the error of one file, which happened elsewhere."""
+        """Report the error of one file, which occurred in a worker."""
         global _interrupt_said
         _interrupt_said = _interrupt_said or code == INTERRUPTED
         self.exit_code = self.exit_code or code
         if code == CorruptError.exit_code and self.command in _OF_LVZ and " — " not in message:
-            message += " — get another copy, or save what is whole of a video with lvc decode --salvage"
+            message += " — get another copy, or recover what is intact with lvc decode --salvage"
         if self.as_json:
-            with contextlib.suppress(OSError):  # said below, and in the exit code
+            with contextlib.suppress(OSError):  # reported below, and by the exit code
                 self._json("error", file=file, exit_code=code, kind=kind, message=message)
         shown = {STREAM: "standard input"}.get(file, file)
         self._line(f"lvc: error: {_one_line(shown)}: {message}")
 
     def file_done(self, file: str, fields: dict[str, Any], number: str, text: str) -> None:
-        """One file of many is done; `number` says how many that makes."""
+        """Report one finished file of several; `number` is its text prefix."""
         if self.as_json:
             self._json("done", file=file, **fields)
         elif not self.quiet:
             self._line(f"{number}{_one_line(f'{file}: {text}')}")
 
     def file_progress(self, file: str, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
-        """One file of many is in work. People see it in the table."""
+        """Report the progress of one file of several, as JSON; people see the table."""
         if self.as_json:
             self._json("progress", file=file, frames=frames, frames_total=total, bytes_in=bytes_in, bytes_out=bytes_out)
 
     def summary(self, file: str, fields: dict[str, Any], text: str) -> None:
-        """The end of a job of many files."""
+        """Report the summary of a job with several files."""
         if self.as_json:
             self._json("summary", file=file, **fields)
         elif not self.quiet:
-            self._line(text if text.startswith(f"{file}: ") else f"{file}: {text}")  # "2 files" needs no name
+            self._line(text if text.startswith(f"{file}: ") else f"{file}: {text}")  # "2 files" already says it
 
     def finish(self) -> None:
-        """Leave with the first failure's exit code, if there was one."""
+        """Exit with the code of the first failure, if there was one."""
         if self.exit_code:
             raise typer.Exit(self.exit_code)
 
     def done(self, result: Result) -> None:
-        """The result: as JSON, or as text for people."""
+        """Report the result on stderr as text, or as JSON."""
         self._clear()
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
@@ -178,7 +183,7 @@ class Report:
                     self._line(f"  {name}: {value}")
 
     def show(self, result: Result) -> None:
-        """A result that was asked for to be read, and so goes to stdout."""
+        """Print a result that is itself the output of the command, on stdout."""
         if self.as_json:
             self._json("done", file=self._file, **result.fields())
         else:
@@ -186,7 +191,7 @@ class Report:
                 print(_printable(f"{self._file}: {result}"), flush=True)
 
     def event(self, fields: dict[str, Any]) -> None:
-        """One step of a long job, as it comes: `event` and figures. The last one, `done`, is said in any case."""
+        """Report one step of a long job: `event` and its figures. `done` is always printed."""
         if self.as_json:
             self._json(fields["event"], file=self._file, **{k: v for k, v in fields.items() if k != "event"})
         elif not self.quiet and (fields["event"] == "done" or self.verbose or self.shows_progress):
@@ -194,14 +199,14 @@ class Report:
             self._line(f"lvc: {self._file}: {fields['event']}: {figures}")
 
     def notice(self, text: str, file: str | None = None) -> None:
-        """Something the user should know, such as what a conversion lost."""
+        """Tell the user something, such as a loss in conversion."""
         if self.as_json:
             self._json("notice", file=file or self._file, message=text, loss=isinstance(text, Loss))
         elif not self.quiet:
             self._line(f"lvc: {_one_line(file or self._file)}: {text}")
 
     def progress(self, frames: int, bytes_in: int, bytes_out: int, total: int | None) -> None:
-        """Called often; JSON comes at most twice a second, what is drawn keeps its own time."""
+        """Record progress; may be called often. JSON lines are printed at most twice a second."""
         self._pace.add(frames, bytes_out, total)
         now = time.monotonic()
         if not self.as_json or now - self._shown < 0.5:
@@ -215,7 +220,7 @@ class Report:
         )  # fmt: skip
 
     def recording(self, dropped: int, path: str) -> None:
-        """What a recording shows besides: frames that were dropped, and the file that is being written."""
+        """Show dropped frames and the current file of a recording."""
         self._pace.also = (f"{dropped:,} dropped", _one_line(short_name(path)))
 
     @property
@@ -224,7 +229,7 @@ class Report:
 
     @contextlib.contextmanager
     def above(self, console: Console) -> Iterator[None]:
-        """Lines are printed above what is displayed on `console` meanwhile."""
+        """Context in which lines are printed above the display on `console`."""
         self._console = console
         try:
             yield
@@ -242,13 +247,13 @@ class Report:
                 raise _about_json(error) from error
 
     def _line(self, text: str) -> None:
-        """One line on stderr, above the progress display if there is one; control characters are spelled out."""
+        """Print a line on stderr, above any progress display, with control characters escaped."""
         safe = _printable(text)
         console = self._console if self._display is None else self._display.console
         if console is not None:
             console.print(safe, markup=False, highlight=False, soft_wrap=True)
         else:
-            with contextlib.suppress(OSError, AttributeError):  # a terminal that was closed: the exit code says it
+            with contextlib.suppress(OSError, AttributeError):  # the terminal was closed: the exit code tells
                 print(safe, file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
@@ -264,13 +269,13 @@ def _about_json(error: OSError) -> OSError:
 
 
 def drop_output() -> None:
-    """What is left to write goes nowhere: Python would complain once more when it flushes at exit."""
+    """Redirect stdout to null, so that Python's flush at exit does not fail again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def cannot_be_written(error: OSError) -> int:
-    """What `lvc` wanted to say has no room, or nobody reads it any more: the exit code. It is not said twice."""
+    """Handle output that cannot be written (no space, no reader), and return the exit code."""
     drop_output()
     code, message = explained(error)
     with contextlib.suppress(OSError):
@@ -282,19 +287,19 @@ _interrupt_said = False
 
 
 def say_interrupted() -> None:
-    """For an interrupt outside of any job; once."""
+    """Report an interrupt that happened outside of any job; once."""
     if not _interrupt_said:
         with contextlib.suppress(OSError):
             print("lvc: error: interrupted", file=sys.stderr, flush=True)
 
 
 def _one_line(name: str) -> str:
-    """A file's name, which may hold anything, on one line."""
+    """A file name on one line; it may contain line breaks."""
     return name.replace("\n", "\\n")
 
 
 def _wrapped(text: str) -> str:
-    """On a terminal, a long line broken between words."""
+    """Wrap a long line between words, if stderr is a terminal."""
     if not sys.stderr.isatty() or "\n" in text:
         return text
     width = shutil.get_terminal_size().columns - 1
@@ -306,9 +311,9 @@ def _printable(text: str) -> str:
 
 
 def default_output(source: str, suffix: str) -> str:
-    """The output's name when none is given: the input's with another suffix; stdout for stdin.
+    """The default output: the input with another ending; stdout for stdin.
 
-    What comes from an address is written to the current folder, under the last part of its path.
+    The output of a URL is written to the current folder, under the last part of the URL's path.
     """
     if source == STREAM:
         return STREAM

@@ -1,4 +1,4 @@
-"""`lvc search`: which video, and where in it."""
+"""`lvc search`: find videos, and places in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lvc.cli.command import Command
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
 from lvc.output import check_output, publish
 from lvc.results import Facts, counted
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lvc.search.database import Database
 
 HELP = """
-Find videos by what they show: .lvz and others alike.
+Search videos by their content, in .lvz and other formats.
 
 \b
 Examples:
@@ -30,7 +31,7 @@ Examples:
 """
 
 INDEX_HELP = """
-Read folders and files into a database; again: only what is new, changed or gone.
+Index videos in a database; later runs process only new, changed and deleted files.
 
 \b
 Examples:
@@ -38,11 +39,11 @@ Examples:
   lvc search index a.lvz https://example.org/film.lvz s3://bucket/films --db archive.db
   lvc search index archive/ --db archive.db --json | jq -r 'select(.event == "failed") | .path'
 
-A .lvz brings its features along, so that nothing is decoded. An interrupted run goes on where it was.
+A .lvz contains its feature vectors, so nothing is decoded. An interrupted run continues where it stopped.
 """
 
 QUERY_HELP = """
-Where is this clip, picture, or moment?
+Find where a clip, picture or moment occurs.
 
 \b
 Examples:
@@ -50,11 +51,12 @@ Examples:
   lvc search query photo.jpg --db archive.db --contact-sheet found.png
   lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 
-FILE@12.5 is the picture there, FILE@12-16 a part. Each video comes once, with its best place.
+FILE@12.5 is the frame at that time, FILE@12-16 the part between two times. Each video is listed once, with its best
+match.
 """
 
 DUPLICATES_HELP = """
-Groups of re-encodes, crops and excerpts of the same footage.
+Find re-encodes, crops and excerpts of the same footage.
 
 \b
 Examples:
@@ -62,11 +64,11 @@ Examples:
   lvc search duplicates archive/ --db archive.db
   lvc search duplicates --db archive.db --json | jq 'select(.event == "group") | .paths'
 
-Folders are indexed first, in --db if it is named.
+Folders are indexed first, in --db or a temporary database.
 """
 
 SIMILAR_HELP = """
-Videos that are, as a whole, most like this one.
+Find the videos that are most similar to this one as a whole.
 
 \b
 Examples:
@@ -75,18 +77,18 @@ Examples:
   lvc search similar holiday.lvz --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 """
 
-DB = Annotated[Path, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")]
-Top = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many results.")]
+DB = Annotated[Path, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="FOLDER", help="The database, a folder.")]
+Top = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many results to show.")]
 Sheet = Annotated[
-    Path | None, typer.Option("--contact-sheet", metavar="PNG", help="Write a picture of the matching frames.")
+    Path | None, typer.Option("--contact-sheet", metavar="PNG", help="Write a picture with the matching frames.")
 ]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("index", help=INDEX_HELP)
+@app.command("index", cls=Command, help=INDEX_HELP)
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="FOLDER…", help="Folders, files, and addresses.")],
+    paths: Annotated[list[str], typer.Argument(metavar="FOLDER…", help="Folders, files and URLs.")],
     db: DB,
     threads: Threads = None,
     as_json: Json = False,
@@ -102,7 +104,7 @@ def index(
             report.done(_indexed(report, paths, database, threads))
 
 
-@app.command("query", help=QUERY_HELP)
+@app.command("query", cls=Command, help=QUERY_HELP)
 def query(
     target: Annotated[str, typer.Argument(metavar="CLIP", help="A video, a picture, FILE@TIME or FILE@FROM-TO.")],
     db: DB,
@@ -116,7 +118,7 @@ def query(
     _find("query", target, db, top, contact_sheet, force, threads, as_json, verbose)
 
 
-@app.command("similar", help=SIMILAR_HELP)
+@app.command("similar", cls=Command, help=SIMILAR_HELP)
 def similar(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A video.")],
     db: DB,
@@ -130,11 +132,11 @@ def similar(
     _find("similar", file, db, top, contact_sheet, force, threads, as_json, verbose)
 
 
-@app.command("duplicates", help=DUPLICATES_HELP)
+@app.command("duplicates", cls=Command, help=DUPLICATES_HELP)
 def duplicates(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="FOLDER…", help="Folders, files, and addresses.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="FOLDER…", help="Folders, files and URLs.")] = None,
     db: Annotated[
-        Path | None, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="DIR", help="The folder of the database.")
+        Path | None, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="FOLDER", help="The database, a folder.")
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -149,7 +151,7 @@ def duplicates(
         from lvc.search import duplicates as ask
 
         if not paths and db is None:
-            raise UsageError("name folders to look through, or a database with --db")
+            raise UsageError("give folders to search, or a database with --db")
         with _folder_of(db) as folder, Database(folder, create=bool(paths)) as database:
             if paths:
                 _indexed(report, paths, database, threads)
@@ -178,7 +180,7 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
     from lvc.search import index_folders
 
     if database.restarted:
-        report.notice("the database was made with other features: everything is read again")
+        report.notice("the database has vectors of another version: everything is indexed again")
 
     place: dict[str, int] = {}
 
@@ -200,13 +202,13 @@ def _indexed(report: Report, paths: list[str], database: Database, threads: int 
     values = vars(result)
     counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
     counts.append(f"{counted(result.moments, 'moment')} of {result.seconds:.0f} s")
-    counts.append(f"{result.stored} with features of their own")
+    counts.append(f"{result.stored} with stored vectors")
     return Facts(values, text=", ".join(counts))
 
 
 @contextlib.contextmanager
 def _status(report: Report) -> Iterator[Callable[[str], object]]:
-    """On a terminal: a line that says what is in work, below the lines that are printed meanwhile."""
+    """A status line on a terminal, below the lines printed meanwhile."""
     if not report.shows_progress:
         yield lambda text: None
         return
@@ -229,7 +231,7 @@ def _find(
     as_json: bool,
     verbose: int,
 ) -> None:
-    """Where a part or moment of a video is, or which videos are like the whole of it."""
+    """Run `query` or `similar`."""
     report = Report(f"search {command}", as_json, verbose=verbose)
     with report.job(target):
         if contact_sheet is not None:
@@ -246,7 +248,7 @@ def _find(
             collection = database.load()
         moments = moments_of(path, start, end, SPACING if whole else QUERY_SPACING, threads)
         hits = like(collection, moments, top, name_of(path)) if whole else places_of(collection, moments, top)
-        _answer(report, hits, "the database holds nothing else" if whole else "nothing like it was found")
+        _answer(report, hits, "the database contains no other video" if whole else "no match found")
         middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
         _draw(report, contact_sheet, path, middle, hits, force, threads)
 

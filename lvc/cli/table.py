@@ -1,4 +1,4 @@
-"""The live table of a folder job: files in work with their speed and time left, and how far all of it is."""
+"""The live table of a folder job: current files with speed and time left, and a total."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """What is in work. `total` files in all; None while watching."""
+    """State of the table. `total`: number of files; None while watching."""
 
     def __init__(self, root: str, total: int | None) -> None:
         self._root, self._total = root, total
@@ -32,7 +32,7 @@ class Board:
         self._frames += int(event.fields.get("frames") or 0)
 
     def table(self) -> Table:
-        """As it is now: a line for every file in work, and one for all."""
+        """The current table: a line for every file in progress, and a total."""
         from rich.table import Table
         from rich.text import Text
 

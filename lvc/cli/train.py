@@ -1,4 +1,4 @@
-"""`lvc train`: makes a model from video and photographs."""
+"""`lvc train`: train a model on video and photographs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Examples:
   lvc train camera7/ camera7.safetensors --start mine.weights.safetensors --minutes 30
   lvc train footage/ tiny.safetensors --max-steps 20 --batch 2 --crop 128
 
-Key frames and predicted frames are trained in floats, then with the rounding of integers, and written as one file.
-Killed or interrupted, the same command goes on where it was; --restart begins anew. Keep OUT: what was encoded with it
+The networks for key frames and predicted frames are trained in floating point, then with integer rounding, and written
+to one file. After an interruption the same command continues; --restart starts over. Keep OUT: files encoded with it
 cannot be decoded without it.
 """
 
@@ -31,45 +31,51 @@ def train(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA… OUT", help="Folders or files, video and photographs; then the .safetensors to write."
+            metavar="DATA… OUT", help="Folders and files with video and photographs; last the .safetensors to write."
         ),
     ],
     named: Annotated[
-        str | None, typer.Option("--output", "--out", "-o", metavar="OUT", help="Another way to name OUT.")
+        str | None, typer.Option("--output", "--out", "-o", metavar="OUT", help="The output, instead of OUT.")
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Caches, logs and states. Default: OUT with .work.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder for caches, logs and checkpoints. Default: OUT with the ending .work."
+        ),
     ] = None,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Stages and their settings: a .toml file; docs/training.md.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="The stages and their settings: a name or a .toml file (docs/training.md)."
+        ),
     ] = "default",
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, metavar="N", help="Time to train, with that of earlier runs. Default: the recipe's, 120."),
+        typer.Option(
+            min=0, metavar="N", help="Training time, including earlier runs. Default: set by the recipe, 120."
+        ),
     ] = None,
     max_steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="So many steps in each of the four stages, not minutes."),
+        typer.Option(min=1, metavar="N", help="Train this many steps in each of the four stages, instead of minutes."),
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Go on from these weights: OUT.weights.safetensors of another training."),
+        typer.Option(metavar="FILE", help="Start from these weights: OUT.weights.safetensors of an earlier training."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the model calls itself. Default: OUT's.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name. Default: that of OUT.")] = None,
     tune: Annotated[
         Literal["psnr", "ssim"],
-        typer.Option(metavar="psnr|ssim", help="What the model is to be good at; ssim: MS-SSIM."),
+        typer.Option(metavar="psnr|ssim", help="The metric to optimise for: PSNR or MS-SSIM."),
     ] = "psnr",
-    restart: Annotated[bool, typer.Option("--restart", help="Do not go on from what FOLDER holds.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of continuing from --work.")] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Crops in one step. Default: the recipe's, 8 or 5."),
+        typer.Option(min=1, metavar="N", help="Crops per step. Default: set by the recipe, 8 or 5."),
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option(min=64, metavar="SIDE", help="Of a crop, a multiple of 64. Default: the recipe's, 256."),
+        typer.Option(min=64, metavar="SIDE", help="Side of a crop, a multiple of 64. Default: set by the recipe, 256."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.")] = 0,
     force: Force = False,
@@ -85,7 +91,7 @@ def train(
         data, out = [Path(name) for name in names], Path(output)
         work = work or out.with_suffix(".work")
         read = names if start is None else [*names, str(start)]
-        going_on = (work / "sources.json").exists()  # then what lies beside OUT is its own
+        going_on = (work / "sources.json").exists()  # then the files beside OUT are from this training
         check_output(read, output, force=force or going_on, writes=[SAFETENSORS])
         from lvc.training.recipe import beside
         from lvc.training.recipe import train as run
@@ -101,5 +107,5 @@ def train(
         try:
             run(settings, lambda event, **fields: report.event({"event": event, **fields}))
         except KeyboardInterrupt:
-            report.notice("stopped: the same command goes on from what was saved")
+            report.notice("stopped — run the same command to continue")
             raise

@@ -1,4 +1,4 @@
-"""`lvc unpack`: latents in a `.lvz` become safetensors again."""
+"""`lvc unpack`: restore the latents in a `.lvz` as safetensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvc.errors import UsageError
 from lvc.kinds import LVZ, kind_by_name, kind_of_file
 
 HELP = """
-Give the tensors in a .lvz back as safetensors.
+Restore the tensors in a .lvz as safetensors.
 
 \b
 Examples:
@@ -28,13 +28,14 @@ def unpack(
         list[str],
         typer.Argument(
             metavar="IN… [OUT]",
-            help="IN: .lvz files that lvc pack wrote. OUT, after one IN: a folder, or a .safetensors. "
+            help="IN: .lvz files written by lvc pack. OUT, if there is one IN: a folder or a .safetensors. "
             "Default: IN without its ending.",
         ),
     ],
     named: OnlyOutput = None,
     names: Annotated[
-        list[str] | None, typer.Option("--name", metavar="NAME", help="Only this tensor; may be given several times.")
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="Restore only this tensor; may be given several times."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -56,7 +57,7 @@ def unpack(
 
             target = output or os.path.splitext(source)[0]
             if target == source:
-                raise UsageError("has no ending that could be left out — name OUT")
+                raise UsageError("has no ending to remove — name OUT")
             report.done(unpack_latents(source, target, names=names, force=force, progress=report.progress))
     report.finish()
 

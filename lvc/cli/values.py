@@ -1,4 +1,4 @@
-"""Values that options take. A bad one is a usage error (2)."""
+"""Parsers of option values. An invalid value is a usage error (2)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def span(text: str) -> float:
-    """A length of time: `60s`, `1.5m`, `24h`, `7d`, or as in `seconds`."""
+    """Parse a duration in seconds: `60s`, `1.5m`, `24h`, `7d`, or as in `seconds`."""
     match = _SPAN.fullmatch(text.strip())
     value = float(match[1]) * _UNITS[match[2]] if match else seconds(text)
     if not value > 0:
-        raise typer.BadParameter(f"{text!r} is no length of time; write it as 60s, 10m, 24h or 7d")
+        raise typer.BadParameter(f"{text!r} is not a duration; write it as 60s, 10m, 24h or 7d")
     return value
 
 
 def seconds(text: str) -> float:
-    """`90`, `90.5s`, `1:30` and `0:01:30.5` in seconds."""
+    """Parse a time in seconds: `90`, `90.5s`, `1:30`, `0:01:30.5`."""
     match = _TIME.fullmatch(text.strip())
     if not match:
-        raise typer.BadParameter(f"{text!r} is no time; write it as 90, 1:30 or 0:01:30.5")
+        raise typer.BadParameter(f"{text!r} is not a time; write it as 90, 1:30 or 0:01:30.5")
     hours, minutes, rest = match.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
 
@@ -37,11 +37,11 @@ _THOUSANDS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def amount(text: str) -> float:
-    """A number with k, M or G for thousands, millions, thousand millions: `800k`, `2.5M`."""
+    """Parse a number with an optional k, M or G (10^3, 10^6, 10^9): `800k`, `2.5M`."""
     match = _AMOUNT.fullmatch(text.strip())
     value = float(match[1]) * _THOUSANDS[match[2].lower()] if match else 0.0
     if not value > 0:
-        raise typer.BadParameter(f"{text!r} is no amount; write it as 800k or 2.5M")
+        raise typer.BadParameter(f"{text!r} is not an amount; write it as 800k or 2.5M")
     return value
 
 
@@ -51,13 +51,13 @@ MaxMemory = Annotated[
         metavar="BYTES",
         parser=amount,
         envvar="LVC_MAX_MEMORY",
-        help="Refuse pictures that would take more: 4G; by default what the machine has.",
+        help="Refuse pictures that would need more memory: 4G. Default: what the machine has.",
     ),
 ]
 
 
 def either(argument: str | None, option: str | None) -> str | None:
-    """The output, which may be named as an argument or as an option, not as both."""
+    """The output, given as an argument or as an option, not both."""
     if argument is not None and option is not None:
         raise typer.BadParameter("name the output once, as OUT or with --output")
     return option if argument is None else argument

@@ -1,4 +1,4 @@
-"""`lvc verify`: is a `.lvz` whole? Every checksum, without the network; `--full` decodes too."""
+"""`lvc verify`: check every checksum of a `.lvz`; `--full` decodes it too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvc.cli.folders import HowToRun, Jobs
 from lvc.cli.report import Device, Json, NoProgress, Quiet, Report, Threads, Verbose
 
 HELP = """
-Check that .lvz files are whole.
+Check that .lvz files are intact.
 
 \b
 Examples:
@@ -23,7 +23,7 @@ Examples:
 
 def verify(
     files: Annotated[list[str], typer.Argument(metavar="FILE…", help=".lvz files, folders, or - (stdin).")],
-    full: Annotated[bool, typer.Option("--full", help="Decode every frame and check the latents too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also decode every frame and check its pixels.")] = False,
     jobs: Jobs = None,
     threads: Threads = None,
     device: Device = None,

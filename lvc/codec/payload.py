@@ -87,7 +87,7 @@ def unpack(payload: bytes, frames: int) -> tuple[ClipHead, list[bytes]]:
     elif fall == _BY_FRAME:
         qualities, at = [first, *payload[at : at + frames - 1]], at + frames - 1
     else:
-        raise UnsupportedError(f"a clip gives its qualities in the unknown way {fall} — update lvc")
+        raise UnsupportedError(f"a clip codes its qualities by the unknown method {fall} — update lvc")
     if len(qualities) != frames or at > len(payload):
         raise CorruptError("a clip's payload ends too early")
     head = ClipHead(structure, tuple(map(checked_quality, qualities)))

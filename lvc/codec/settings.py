@@ -11,12 +11,14 @@ from .pyramid import LONGEST
 
 
 class Effort(NamedTuple):
-    """`motion`: effort of the search (`lvc.engine.motion.search`)."""
+    """`motion`: effort of the search (`lvc.engine.motion.search`). `reach`: how many frames before and after help
+    filter a key frame or an anchor (`lvc.codec.temporal_filter`)."""
 
     motion: int = 1
+    reach: int = 0
 
 
-EFFORTS = (*(Effort(0) for _ in range(2)), *(Effort(1) for _ in range(5)), *(Effort(2) for _ in range(3)))
+EFFORTS = (*[Effort(0, 2)] * 2, *[Effort(1, 4)] * 5, *[Effort(2, 4)] * 3)
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 
@@ -48,22 +50,22 @@ class EncodeSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
-            raise UsageError("quality goes from 0 to 100")
+            raise UsageError("quality has to be from 0 to 100")
         if not self.gop > 0:
-            raise UsageError("a group of clips needs a length above 0 seconds")
+            raise UsageError("the GOP length has to be above 0 seconds")
         if not 0 <= self.effort < len(EFFORTS):
-            raise UsageError("effort goes from 0 to 9")
+            raise UsageError("effort has to be from 0 to 9")
         if not 1 <= self.clip_frames <= LONGEST:
-            raise UsageError(f"a clip holds 1 to {LONGEST} frames")
+            raise UsageError(f"a clip has to have 1 to {LONGEST} frames")
         if self.target_bitrate is not None and self.target_psnr is not None:
-            raise UsageError("a bit rate and a PSNR cannot be targets at once")
+            raise UsageError("a bit rate and a PSNR cannot both be targets")
         for target in (self.target_bitrate, self.target_psnr):
             if target is not None and not 0 < target < float("inf"):
-                raise UsageError("a target is a number above 0")
+                raise UsageError("a target has to be above 0")
         if self.tune not in TUNES:
-            raise UsageError(f"tune is {' or '.join(TUNES)}")
+            raise UsageError(f"tune has to be {' or '.join(TUNES)}")
         if self.packing not in ("rans", "zstd"):
-            raise UsageError("packing is rans or zstd")
+            raise UsageError("packing has to be rans or zstd")
 
     @property
     def level(self) -> float:

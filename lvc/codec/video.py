@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from .lookahead import LookAhead
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
+from .temporal_filter import STRENGTHS, filtered
 
 LARGE = 1_500_000
 """Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
@@ -54,46 +56,96 @@ class EncodedClip:
     checks: tuple[int, ...] | None = None
 
 
+Around = list[tuple[int, Frame]]
+"""Frames of the same scene, and how far away each is."""
+
+
+@dataclass
+class _Seen:
+    """A frame, whether a scene begins with it, its change, and frames around it that are to help filter it."""
+
+    frame: Frame
+    cut: bool
+    change: float
+    around: Around = field(default_factory=list)
+
+
 @dataclass
 class _Group:
-    """Frames of a clip."""
+    """Frames of a clip; `around` the last of them."""
 
     key: bool
     frames: list[Frame] = field(default_factory=list)
+    around: Around = field(default_factory=list)
 
 
 class _Sources(Sequence[Planes]):
-    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory."""
+    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory. Those in
+    `filters`, which have what is around them, a level and a strength, go through the temporal filter."""
 
-    def __init__(self, frames: list[Frame]) -> None:
-        self._frames = frames
+    def __init__(self, frames: list[Frame], filters: dict[int, tuple[Around, float, float]]) -> None:
+        self._frames, self._filters = frames, filters
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def __getitem__(self, i: Any) -> Any:
-        return _padded(self._frames[i])
+        source = _padded(self._frames[i])
+        if i not in self._filters:
+            return source
+        around, level, strength = self._filters[i]
+        return filtered(source, [(k, _padded(f)) for k, f in around], level, strength)
 
 
 def _padded(frame: Frame) -> Planes:
     return padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
 
 
-def _grouped(frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float) -> Iterator[_Group]:
-    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
-    `SHORT` where much changes."""
-    look, group, change = LookAhead(), _Group(False), 0.0
-    key_pts: int | None = None
+def _seen(frames: Iterable[Frame], reach: int) -> Iterator[_Seen]:
+    """Every frame, `reach` frames late, with up to so many before and after it in `around`."""
+    look = LookAhead()
+    before: deque[Frame] = deque(maxlen=reach)
+    waiting: deque[_Seen] = deque()
+
+    def first() -> _Seen:
+        seen = waiting.popleft()
+        if seen.cut:
+            before.clear()
+        seen.around = [(len(before) - i, f) for i, f in enumerate(before)]
+        seen.around += [(i + 1, s.frame) for i, s in enumerate(waiting)]
+        before.append(seen.frame)
+        return seen
+
     for frame in frames:
         missed, flat = look.see(_padded(frame)[0])
-        if key_pts is None or frame.pts - key_pts >= ticks or look.cut(missed, flat):
+        cut = look.cut(missed, flat)
+        while waiting and (cut or len(waiting) > reach):
+            yield first()
+        waiting.append(_Seen(frame, cut, missed / max(flat, 0.5)))
+        if not reach:
+            yield first()
+    while waiting:
+        yield first()
+
+
+def _grouped(
+    frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float, reach: int
+) -> Iterator[_Group]:
+    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
+    `SHORT` where much changes. `reach`: of the frames around that are kept."""
+    group, change = _Group(False), 0.0
+    key_pts: int | None = None
+    for seen in _seen(frames, reach):
+        frame = seen.frame
+        if key_pts is None or frame.pts - key_pts >= ticks or seen.cut:
             if group.frames:
                 yield group
-            yield _Group(True, [frame])
+            yield _Group(True, [frame], seen.around)
             key_pts, group, change = frame.pts, _Group(False), 0.0
             continue
         group.frames.append(frame)
-        change += missed / max(flat, 0.5)
+        group.around = seen.around
+        change += seen.change
         count = len(group.frames)
         if count == length or (count == SHORT < length and change > LIVELY * SHORT):
             yield group
@@ -108,7 +160,7 @@ def encode(
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
     a key frame is a clip."""
     if not model.can_encode:
-        raise UnsupportedError(f"the model {model.id} can decode only — name another with --model")
+        raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
     length = settings.clip_frames if height * width < LARGE else max(1, settings.clip_frames // 2)
     tick = video.time_base[0] / video.time_base[1]
@@ -118,14 +170,15 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
-    source = _grouped(frames, settings, length, settings.gop / tick)
+    reach = 0 if settings.low_delay else EFFORTS[settings.effort].reach
+    source = _grouped(frames, settings, length, settings.gop / tick, reach)
     with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
 
         def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None, reach))
 
         # what is steered by what came of a clip begins the next one afterwards
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
@@ -152,16 +205,19 @@ def _begun(
     settings: EncodeSettings,
     video: VideoFormat,
     geometry: Geometry | None,
+    reach: int,
 ) -> Callable[[], EncodedClip]:
-    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`. `reach`:
+    of the temporal filter."""
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
-    sources = _Sources(group.frames)
+    filters: dict[int, tuple[Around, float, float]] = {}
+    sources = _Sources(group.frames, filters)
 
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
-            control.measured(_psnr(sources[number], coded.planes))
+            control.measured(_psnr(_padded(group.frames[number]), coded.planes))
         checks[number] = checksum(shown(coded.planes, video.height, video.width, 8))
         if geometry is not None:
             kept.append(integers(coded))
@@ -169,13 +225,23 @@ def _begun(
     between: Callable[[], bytes]
     if group.key:
         quality = layout.quality_of(control.level + settings.key_raise)
+        filters[0] = group.around, layout.level_of(quality), STRENGTHS[0]
         payload, coded = encoder.key(sources[0], quality)
         done(0, coded)
         between = lambda: payload  # noqa: E731
     else:
         structure = CHAIN if settings.low_delay else OLDER if encoder.older else PYRAMID
         first = layout.quality_of(control.level + (0.0 if settings.low_delay else ANCHOR_RAISE))
-        qualities = [layout.falling(first, FALL, s.place) for s in steps(structure, len(sources), encoder.older)]
+        order = steps(structure, len(sources), encoder.older)
+        qualities = [layout.falling(first, FALL, s.place) for s in order]
+        filters[len(sources) - 1] = group.around, layout.level_of(first), STRENGTHS[0]
+        for step, q in zip(order, qualities, strict=True):
+            if 1 <= step.place < len(STRENGTHS) and reach:
+                filters[step.frame - 1] = (
+                    _near(group.frames, step.frame - 1, reach),
+                    layout.level_of(q),
+                    STRENGTHS[step.place],
+                )
         head = layout.ClipHead(structure, tuple(qualities))
         rest = encoder.anchors(sources, head, done)
         between = lambda: rest(done)  # noqa: E731
@@ -191,6 +257,11 @@ def _begun(
         return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
 
     return work
+
+
+def _near(frames: list[Frame], i: int, reach: int) -> Around:
+    """Frames of a group around one of them."""
+    return [(abs(k - i), frames[k]) for k in range(max(0, i - reach), min(len(frames), i + reach + 1)) if k != i]
 
 
 def _psnr(source: Planes, coded: Planes) -> float:
@@ -214,7 +285,7 @@ def decode(
     checksum, `UnsupportedError` for planes that are not the model's."""
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
-        raise UnsupportedError("the file's planes are not those of its model — update lvc")
+        raise UnsupportedError("the file's planes do not match its model — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))

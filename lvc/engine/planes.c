@@ -213,3 +213,22 @@ LVC_API void lvc_block_errors(const int16_t *residual, const int16_t *change, in
             out[(size_t)(y / 2) * (columns / 2) + x / 2] = total / 64;
         }
 }
+
+/* Adds to `sum` and `weight` [rows, columns] another picture of the same scene: a sample weighs its block's `share`,
+   less the more it differs (a Gaussian to about 1 %: exp(-x) is (1 + x/8)^-8). Blocks are `side` samples wide and high,
+   whole ones. */
+LVC_API void lvc_blend(const int16_t *own, const int16_t *other, int32_t rows, int32_t columns, int32_t side,
+                       const float *share, const float *falloff, float *sum, float *weight)
+{
+    for (int32_t y = 0; y < rows; y++)
+        for (int32_t block = 0; block < columns / side; block++) {
+            size_t at = (size_t)y * columns + block * side, of = (size_t)(y / side) * (columns / side) + block;
+            float most = share[of], fall = falloff[of] / 8;
+            for (int32_t x = 0; x < side; x++) {
+                float d = (float)(own[at + x] - other[at + x]), near = 1 + d * d * fall;
+                near *= near, near *= near, near *= near;
+                sum[at + x] += most / near * (float)other[at + x];
+                weight[at + x] += most / near;
+            }
+        }
+}

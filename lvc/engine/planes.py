@@ -112,6 +112,31 @@ def block_errors(residual: Array, change: Array | None = None) -> Array:
     return out
 
 
+class Blend:
+    """The weighted mean of a plane int16 [H,W] (weight 1) and of others like it. For an encoder: not part of the
+    format."""
+
+    def __init__(self, plane: Array) -> None:
+        self._own = _int16(plane, plane.shape)
+        self._sum, self._weight = plane.astype(np.float32), np.ones(plane.shape, np.float32)
+
+    def add(self, other: Array, share: Array, falloff: Array) -> None:
+        """`other`: samples weigh `share` · exp(-`falloff` · d²), d their difference; both float32 [H/n,W/n] of blocks."""
+        rows, columns = self._own.shape
+        side = rows // share.shape[0]
+        if share.shape != falloff.shape or (share.shape[0] * side, share.shape[1] * side) != (rows, columns):
+            raise ValueError(f"shares are {share.shape} and {falloff.shape} for a plane of {self._own.shape}")
+        share, falloff = (np.ascontiguousarray(a, np.float32) for a in (share, falloff))
+        library().lvc_blend(
+            address(self._own), address(_int16(other, (rows, columns))), rows, columns, side, address(share),
+            address(falloff), address(self._sum), address(self._weight),
+        )  # fmt: skip
+
+    def mean(self) -> Array:
+        mean: Array = np.rint(self._sum / self._weight).astype(np.int16)
+        return mean
+
+
 # The same in numpy
 
 

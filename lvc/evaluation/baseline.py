@@ -54,9 +54,9 @@ def read(path: Path, plan: Plan) -> Baseline:
         figures = {(r["clip"], float(r["quality"])): {k: float(r[k]) for k in ("bpp", *PSNRS)} for r in rows}
         settings = dict(values["settings"])
     except FileNotFoundError as e:
-        raise UsageError(f"there is no baseline {path} — make it with --update-baseline") from e
+        raise UsageError(f"no such baseline: {path} — make it with --update-baseline") from e
     except (ValueError, KeyError, TypeError, OSError) as e:
-        raise MediaError(f"{path} is no baseline of lvc eval — make it with --update-baseline") from e
+        raise MediaError(f"{path} is not a baseline of lvc eval — make one with --update-baseline") from e
     for name, value in settings_of(plan).items():
         if settings.get(name) != value:
             was, option = settings.get(name), f"--{name.replace('_', '-')}"
@@ -71,7 +71,7 @@ def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
     """All of lvc's points; one that failed is a MediaError."""
     mine = [p for p in points if p.is_lvc]
     if not mine or any(p.error or p.quality is None for p in points):
-        raise MediaError(f"{path} was not written: not every point could be measured — mend that first")
+        raise MediaError(f"{path} was not written, because some points could not be measured — fix that first")
     rows = [
         {"clip": p.clip, "quality": p.setting, "frames": p.frames, "bytes": p.bytes, "bpp": round(p.bpp, 6),
          **{name: round(getattr(p.quality, name), 4) for name in PSNRS}}
@@ -112,5 +112,5 @@ def parse_tolerance(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 10:
-        raise UsageError(f"--tolerance-bpp {text!r} is no share — write it as 1% or 0.01")
+        raise UsageError(f"--tolerance-bpp {text!r} is not a share — write it as 1% or 0.01")
     return value

@@ -65,7 +65,7 @@ def codecs(names: Sequence[str | None]) -> list[Codec]:
     files = [models.resolve(name) for name in names]
     hashes = [file.sha256.hex() for file in files]
     if len(set(hashes)) < len(hashes):
-        raise UsageError("the same model is named twice — give every --model once")
+        raise UsageError("the same model is given twice — give every --model once")
     stems = [file.path.stem for file in files]
     found = []
     for name, file, sha256, stem in zip(names, files, hashes, stems, strict=True):
@@ -89,7 +89,7 @@ def parse_qualities(text: str) -> list[float]:
     except ValueError:
         values = [-1.0]
     if not all(0 <= v <= 100 for v in values):
-        raise UsageError(f"--qualities {text!r} is no list of numbers from 0 to 100 — write it as 20,40,60,80")
+        raise UsageError(f"--qualities {text!r} is not a list of numbers from 0 to 100 — write it as 20,40,60,80")
     return list(dict.fromkeys(values))
 
 
@@ -97,7 +97,9 @@ def parse_anchors(text: str, threads: int) -> list[Anchor]:
     """`x264:medium,svtav1:6@25/35/45`, or `none`. Raises UsageError."""
     anchors = list(dict.fromkeys(Anchor.parse(a, threads) for a in text.split(",") if a and a != "none"))
     if len({str(a) for a in anchors}) < len(anchors):
-        raise UsageError(f"--anchors {text!r} names one twice — write all its CRFs at once, as in x264:medium@22/27/32")
+        raise UsageError(
+            f"--anchors {text!r} names an encoder twice — give all its CRFs together, as in x264:medium@22/27/32"
+        )
     return anchors
 
 
@@ -108,7 +110,7 @@ def parse_metrics(text: str) -> tuple[list[str], str]:
         return [m for m in METRICS if not (missing and _by_libvmaf(m))], f"no VMAF: {missing}" if missing else ""
     wanted = list(dict.fromkeys(["psnr", *text.split(",")]))
     if unknown := [m for m in wanted if m not in METRICS]:
-        raise UsageError(f"--metrics {text!r}: there is no {unknown[0]!r} — all, or of {', '.join(METRICS)}")
+        raise UsageError(f"--metrics {text!r}: unknown metric {unknown[0]!r} — use all, or any of {', '.join(METRICS)}")
     if missing and any(map(_by_libvmaf, wanted)):
         raise UsageError(f"--metrics {text!r}: {missing}")
     return wanted, ""

@@ -94,10 +94,10 @@ def _open(path: Path) -> Any:
     try:
         return open_file(path, form, options)
     except (av.error.FFmpegError, OSError) as e:
-        raise MediaError(f"cannot be opened: {e.strerror} — a video file is needed") from e
+        raise MediaError(f"cannot be opened: {e.strerror} — give a video file") from e
 
 
 def _video(container: Any, path: Path) -> VideoStream:
     if not container.streams.video:
-        raise MediaError(f"no video in {path.name} — a video file is needed")
+        raise MediaError(f"{path.name} contains no video — give a video file")
     return cast(VideoStream, container.streams.video[0])

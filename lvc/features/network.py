@@ -66,7 +66,7 @@ class Extractor:
             self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
             projected = self._weights["projection.weight"].shape[0]
         except (SafetensorError, KeyError) as error:
-            raise UnsupportedError(f"{path.name} holds no weights of features — reinstall lvc") from error
+            raise UnsupportedError(f"{path.name} does not contain the feature network — reinstall lvc") from error
         if projected != DIMENSIONS:
             raise UnsupportedError(f"{path.name} makes vectors of {projected} numbers, not {DIMENSIONS}")
         self.fingerprint = hashlib.sha256(data).digest()[:8]

@@ -106,12 +106,12 @@ def _foreign_model(reader: LvzReader, name: object, device: str | None) -> Forei
     header = reader.header
     if not is_foreign(name):
         kind = header.model_id.partition(":")[0]
-        raise UnsupportedError(f"was made with {header.model_id} — say where that is: --model {kind}:PATH")
+        raise UnsupportedError(f"was made with {header.model_id} — give its path: --model {kind}:PATH")
     from lvc.latents.video import opened_model
 
     adapter = load_foreign(name, device)
     if adapter.sha256 != header.model_sha256:
-        raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — name the right ones")
+        raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — give the right ones")
     return opened_model(adapter, reader.video, reader.tensors)
 
 
@@ -135,7 +135,7 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
 
     header = reader.header
     if header.model_id == "latents":
-        raise UsageError("holds packed latents and no video — lvc unpack gives them back")
+        raise UsageError("contains packed latents, not a video — use lvc unpack")
     if is_foreign(header.model_id):
         return cast("Model", _foreign_model(reader, name, device))  # it stands in for one
     if name is None and reader.model_chunk is not None:
@@ -144,5 +144,5 @@ def model_of(reader: LvzReader, name: str | Model | None, device: str | None) ->
         return models.load_model(models.find_model(header.model_id, header.model_sha256))
     model = loaded(name, device)
     if model.sha256 != header.model_sha256:
-        raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — name the right one")
+        raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — give the right one")
     return model

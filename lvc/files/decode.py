@@ -95,7 +95,7 @@ def decode_file(
     check_output(source, target, force=force, writes=VIDEOS)
     sound_coding(audio)  # what is wrong with it is said first
     if follow and salvage:
-        raise UsageError("a file that is being written is not damaged — leave --follow or --salvage out")
+        raise UsageError("--follow and --salvage cannot be combined — leave one out")
     kind = container_of(target, container)
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
@@ -203,14 +203,14 @@ class Decoding:
         every: int = 1,
     ) -> None:
         if every < 1:
-            raise UsageError("every which frame is a number from 1 on")
+            raise UsageError("every has to be 1 or more")
         self._every = every
         self.reader = reader
         self.ranged = start is not None or end is not None
         self.start = Fraction(start or 0).limit_denominator(1_000_000)
         self.end = None if end is None else Fraction(end).limit_denominator(1_000_000)
         if self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise UsageError("the range is empty — it has to end after its start")
+            raise UsageError("the time range is empty — its end has to be after its start")
         self.salvage = salvage
         self.follow = follow
         self.with_packets = with_packets
@@ -241,8 +241,8 @@ class Decoding:
                 yield from self._packets()
             if self._first is None:
                 if self.damage:
-                    raise CorruptError("nothing could be saved — get another copy of the file")
-                raise UsageError("no frame lies in that range — lvc info shows its length")
+                    raise CorruptError("nothing could be recovered — get another copy of the file")
+                raise UsageError("there is no frame in this range — lvc info shows the length")
             yield from self._packets()
 
     def _followed(self, records: Iterator[Clip | PacketGroup]) -> Iterator[Clip | PacketGroup]:
@@ -401,7 +401,7 @@ def opened_writer(
                 text = "y4m holds no sound and no subtitles: they are left out — a .mkv keeps them"
                 writer.notices.append(Loss(text))
             if attachments:
-                writer.notices.append(Loss("y4m holds no cover and no attachment: they are left out"))
+                writer.notices.append(Loss("y4m has no place for covers and attachments: left out"))
         else:
             # a path, because FFmpeg opens it a second time to move an MP4's index to its front
             writer = MediaWriter(

@@ -116,7 +116,7 @@ def encode_file(
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force, writes=[LVZ])
     if verify and (target == STREAM or is_address(target)):
-        raise UsageError("what went into a stream cannot be read again before it is published — write a file")
+        raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
     started = time.monotonic()
     notices = Notices(notice, strict=strict)
     reached: list[float] = []  # dB, where a PSNR is the target
@@ -209,7 +209,7 @@ def made_by(settings: EncodeSettings) -> str:
 def refuse_lvz(source: str) -> None:
     """What is a .lvz already. Raises `MediaError`."""
     if kind_of_file(source) == LVZ:
-        raise MediaError("is a .lvz already — lvc decode makes a video of it")
+        raise MediaError("is a .lvz already — use lvc decode to convert it to a video")
 
 
 def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
@@ -307,7 +307,7 @@ def records_of(
         first_frame += len(clip.pts)
         yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
     if not first_frame:
-        raise MediaError("no frame could be decoded — it may be damaged, or the range lies behind its end")
+        raise MediaError("no frame could be decoded — the file may be damaged, or the range starts after its end")
     yield from packets(None)
 
 
@@ -367,7 +367,9 @@ def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, thre
         reader = LvzReader(file)
         frames = sum(1 for _ in codec.decode(clips(reader), reader.video, model, threads=threads))
     if frames != count.frames or seen != count.clips:
-        raise CorruptError("what was written does not decode to what went in — try again, and check disk and memory")
+        raise CorruptError(
+            "the written file does not decode to what was encoded — try again, and check disk and memory"
+        )
 
 
 def _opened_for_writing(target: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:

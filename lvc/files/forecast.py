@@ -78,7 +78,7 @@ def forecast(source: str, target: str, *, force: bool = False, notice: Notice | 
     with about(source), MediaReader(source, **reading, audio="none", subtitles="none") as reader:
         length, rate = seconds_of(reader), reader.video.rate
     if length is None or rate is None:
-        raise MediaError("does not say how long it is — encode a part of it with --duration")
+        raise MediaError("does not state its length — encode a part of it with --duration")
     if not is_foreign(name):
         from lvc import models
 

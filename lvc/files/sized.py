@@ -31,12 +31,14 @@ def encode_to_size(
     Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
     """
     if STREAM in (source, target) or is_address(target):
-        raise UsageError("a size is hit by trying, which a stream does not allow — use --target-bitrate")
+        raise UsageError(
+            "--target-size needs several passes, and standard input can be read only once — use --target-bitrate"
+        )
     check_output(source, target, force=force, writes=[LVZ])
     settings = {**settings, "notice": each_once(notice)}
     settings.pop("quality", None)
     if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
-        raise UsageError("a size and another target cannot be hit at once")
+        raise UsageError("a size cannot be combined with another target")
     low, high = 0.0, 100.0
     sizes: dict[float, int] = {}
     best: EncodeResult | None = None

@@ -54,11 +54,13 @@ def encode_to_vmaf(
     """
     source, target = os.fspath(source), os.fspath(target)
     if missing := ffmpeg.why_not("filter", "libvmaf"):
-        raise UnsupportedError(f"nobody here can judge VMAF: {missing}")
+        raise UnsupportedError(f"VMAF cannot be measured: {missing}")
     if STREAM in (source, target) or is_address(target):
-        raise UsageError("a VMAF is hit by trying, which a stream does not allow — use --target-psnr")
+        raise UsageError(
+            "--target-vmaf needs several passes, and standard input can be read only once — use --target-psnr"
+        )
     if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
-        raise UsageError("a VMAF and another target cannot be hit at once")
+        raise UsageError("a VMAF cannot be combined with another target")
     settings.pop("quality", None)
     check_output(source, target, force=force, writes=[LVZ])
     started = time.monotonic()
@@ -93,7 +95,7 @@ def encode_to_vmaf(
         if best is None or best.vmaf is None:
             raise MediaError("nothing was encoded — a bug in lvc")
         if abs(best.vmaf - vmaf) > TOLERANCE:
-            say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} is as near as it comes")
+            say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} comes closest")
         publish_file(folder / "best.lvz", target, force=force)
     return EncodeResult(**{**vars(best), "output": target, "seconds": time.monotonic() - started})
 
@@ -164,7 +166,7 @@ class _Job:
                 self.video: VideoFormat = reader.video
                 length = seconds_of(reader)
             if min(self.video.width, self.video.height) < ffmpeg.VMAF_MIN_SIDE:
-                raise UsageError(f"VMAF wants at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
+                raise UsageError(f"VMAF needs at least {ffmpeg.VMAF_MIN_SIDE} rows and columns — use --target-psnr")
         self.cuts: list[float] = []
         if length is not None and length > SHORT:
             part = length / SAMPLES
@@ -216,12 +218,12 @@ class _Job:
                 with closing(cast(Generator[Frame, None, None], frames)) as decoded:
                     for mine, other in itertools.zip_longest(sources, decoded):
                         if mine is None or other is None:
-                            raise MediaError("has another number of frames when it is read again — copy it first")
+                            raise MediaError("gave a different number of frames when it was read again — copy it first")
                         yield mine, other
 
         with about(self.source):
             scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, threads or 1)
         known = [s for s in scores if s is not None]
         if not known:
-            raise MediaError("VMAF has no number for any of its frames — use --target-psnr")
+            raise MediaError("VMAF could not be computed for any frame — use --target-psnr")
         return known

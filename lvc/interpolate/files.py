@@ -188,7 +188,7 @@ def _wanted(factor: int | None, fps: str | int | float | Fraction | None) -> Fra
     """The constant rate, or None for a factor. Raises `UsageError`."""
     if fps is not None:
         if factor is not None:
-            raise UsageError("a factor and a rate are both given — use --factor or --fps")
+            raise UsageError("--factor and --fps cannot be combined — give one of them")
         return target_rate(fps)
     if factor is not None and factor not in FACTORS:
         raise UsageError(f"a factor of {factor} is not possible — use 2 or 4, or --fps")
@@ -230,7 +230,7 @@ def _opened(
     allow_playlists: bool = False,
 ) -> Iterator[_Source]:
     if os.path.isdir(source):
-        raise UsageError("is a folder — name a video in it")
+        raise UsageError("is a folder — give a video in it")
     if _is_lvz(source):
         with opened(source, notice=notice) as reader:
             decoding = Decoding(reader, start, end, False, with_packets=kind != "y4m", from_zero=True)
@@ -248,7 +248,7 @@ def _opened(
         return
     duration = None if end is None else end - (start or 0)
     if duration is not None and duration <= 0:
-        raise UsageError("the range is empty — it has to end after its start")
+        raise UsageError("the time range is empty — its end has to be after its start")
     with contextlib.ExitStack() as stack:
         fetched = source == STREAM or is_stored(source)
         media = in_background(

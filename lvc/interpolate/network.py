@@ -132,7 +132,7 @@ def load_interpolation(path: Path, device: str | None = None, dtype: torch.dtype
     try:
         net.load_state_dict({name: value.float() for name, value in load(data).items()})
     except (SafetensorError, RuntimeError) as error:
-        raise CorruptError(f"{path.name} does not hold the weights of interpolation — reinstall lvc") from error
+        raise CorruptError(f"{path.name} does not contain the interpolation network — reinstall lvc") from error
     target = pick_device(device)
     net.to(target, dtype or fast_dtype(target)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.eval().requires_grad_(False)

@@ -61,7 +61,7 @@ class Cluster:
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UsageError(f"no Ray cluster answers ({reason}) — check --address") from error
+            raise UsageError(f"no Ray cluster could be reached ({reason}) — check --address") from error
         self._remote = ray.remote(do).options(
             num_cpus=self._threads, num_gpus=self._gpus, max_retries=RETRIES, retry_exceptions=False, name="lvc"
         )

@@ -54,7 +54,7 @@ def walk(root: str, without: str | None = None) -> Iterator[str]:
         yield from places.walk(root)
         return
     if not os.path.isdir(root):
-        raise UsageError("is not a folder — name one")
+        raise UsageError("is not a folder — give one")
     # a folder of outputs that holds the sources too, or is theirs, cannot be left out
     excluded = os.path.realpath(without) if without is not None else ""
     if excluded == os.path.realpath(root):

@@ -73,7 +73,7 @@ class Worker:
             return ""
         paths = not (is_address(task.source) or is_address(task.target))
         if paths and os.path.samefile(task.source, task.target):
-            raise OutputExistsError("would be its own output — choose another --output-dir")
+            raise OutputExistsError("would overwrite itself — choose another --output-dir")
         if now != task.before and self._why_stale(task) is None:
             return "made by another run"
         if not (self.job.force or self.job.resume):
@@ -81,7 +81,9 @@ class Worker:
         if self.job.resume and self._why_stale(task) is None:
             return "is done"
         if self.job.command == "decode" and paths and _folder_of(task.source) == _folder_of(task.target):
-            raise OutputExistsError(f"{task.target} may be what it was made from — choose another --output-dir")
+            raise OutputExistsError(
+                f"{task.target} may be the video that it was made from — choose another --output-dir"
+            )
         writes = [LVZ] if self.job.command == "encode" else VIDEOS
         check_output(task.source, task.target, force=True, writes=writes)  # what it would not have written stays
         return ""
@@ -114,7 +116,7 @@ class Worker:
             encoded = encode_file(task.source, task.target, **common)
         if stamp(task.source) != before:
             remove(task.target)
-            raise MediaError("was changed while it was read — try again when nobody writes it any more")
+            raise MediaError("changed while it was read — try again when it is no longer being written")
         return Status.done, str(encoded), encoded.fields()
 
     def _verify(self, task: Task) -> tuple[Status, str, dict[str, Any]]:

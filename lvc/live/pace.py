@@ -41,9 +41,9 @@ class Pace:
             if now - self._changed >= _STEP * self._latency:
                 if self._tried:
                     self._calm = min(2 * self._calm, _LONGEST_CALM)
-                self._change(-1, now, "the encoder falls behind: effort goes down to")
+                self._change(-1, now, "the encoder is falling behind: lowering effort to")
         elif self.effort < self._most and now - max(self._late, self._changed) >= self._calm:
-            self._change(1, now, "the encoder keeps up: effort goes up to")
+            self._change(1, now, "the encoder keeps up: raising effort to")
         return self.effort
 
     def _change(self, step: int, now: float, why: str) -> None:

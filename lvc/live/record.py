@@ -104,9 +104,9 @@ def record(
     Raises every kind of `LvcError`, and `OSError`.
     """
     if keep is not None and segment is None:
-        raise UsageError("--keep deletes old segments — say how long one is with --segment")
+        raise UsageError("--keep deletes old segments — set their length with --segment")
     if segment is not None and target == STREAM:
-        raise UsageError("segments are files — name one")
+        raise UsageError("segments are written to files — give a file name")
     names = Segments(target) if segment is not None else None
     if names is None:
         check_output(source, target, force=force, writes=[LVZ])
@@ -144,7 +144,7 @@ def record(
             if names is not None and keep is not None:
                 _delete(names.older_than(time.time() - keep), path, say)
     if not job.files:
-        raise MediaError("no frame came — check the stream")
+        raise MediaError("no frame arrived — check the stream")
     counts: Counts = camera.counts
     return Recording(
         target, tuple(job.files), job.frames, counts.dropped, counts.connections, camera.video.width,

@@ -30,13 +30,13 @@ class Segments:
         used = re.findall(r"%(.)", self._pattern)
         if unknown := sorted(set(used) - set(_DIRECTIVES)):
             known = " ".join(f"%{name}" for name in _DIRECTIVES)
-            raise UsageError(f"%{unknown[0]} in the name of segments is not understood — use {known}")
+            raise UsageError(f"%{unknown[0]} is not supported in segment names — use {known}")
         if (
             len(set(used)) != len(used)
             or not {"Y", "H", "M", "S"} <= set(used)
             or not ({"m", "d"} <= set(used) or "j" in used)
         ):
-            raise UsageError("names of segments need a whole time, each part once: %Y%m%d-%H%M%S")
+            raise UsageError("segment names need a complete date and time, each part once: %Y%m%d-%H%M%S")
         parts = re.split(r"(%.)", self._pattern)
         self._expression = re.compile("".join(_DIRECTIVES[p[1]] if p[:1] == "%" else re.escape(p) for p in parts))
 

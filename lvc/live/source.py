@@ -136,7 +136,7 @@ class LiveSource:
         """One connection, to its end; why it ended."""
         same_sound = [_kind(s) for s in reader.copied] == [_kind(s) for s in self.copied]
         if not same_sound:
-            self.notice("its sound is not what it was: left out until it is the same again")
+            self.notice("the format of the sound has changed: sound is left out until it changes back")
         try:
             with reader:
                 for item in reader:
@@ -157,7 +157,7 @@ class LiveSource:
         """Connects once more, with longer and longer pauses; None when that has taken too long."""
         if self.address == STREAM or self.reconnect <= 0:
             return None
-        self.notice(f"{reason}: connecting again")
+        self.notice(f"{reason}: reconnecting")
         lost, pause = time.monotonic(), _FIRST_PAUSE
         while not self._stopped and time.monotonic() - lost < self.reconnect:
             end = time.monotonic() + pause
@@ -169,7 +169,7 @@ class LiveSource:
             except (LvcError, OSError):
                 continue
             self.counts.connections += 1
-            self.notice(f"connected again after {time.monotonic() - lost:.1f} s")
+            self.notice(f"reconnected after {time.monotonic() - lost:.1f} s")
             return reader
         if not self._stopped:
             self.notice(f"gave up after {time.monotonic() - lost:.0f} s without a connection")
@@ -219,7 +219,7 @@ class LiveSource:
         now = time.monotonic()
         if now - self._said >= _SAY_EVERY:
             self._said = now
-            self.notice(f"the encoder falls behind: {self.counts.dropped} frames dropped so far")
+            self.notice(f"the encoder is falling behind: {self.counts.dropped} frames dropped so far")
 
 
 def _kind(stream: Any) -> tuple[Any, ...]:

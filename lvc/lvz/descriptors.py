@@ -119,7 +119,7 @@ def unpack_video(payload: bytes, limits: Limits) -> VideoDescriptor:
     r = f.Fields(payload, "VSTR")
     packing = r.u8()
     if packing in RETIRED_RANS:
-        raise UnsupportedError(f"packing {packing} is that of an earlier lvc — encode the source anew")
+        raise UnsupportedError(f"packing {packing} is from an earlier lvc — encode the source again")
     if packing not in PACKING_NAMES:
         raise UnsupportedError(f"latents are packed by the unknown method {packing} — use a newer lvc")
     width, height, align = r.uvarint(U32), r.uvarint(U32), r.uvarint(1 << 16)
@@ -308,7 +308,7 @@ def unpack_model_chunk(payload: bytes, model_sha256: bytes, limits: Limits) -> M
     r = f.Fields(payload, "MODL")
     kind = r.u8()
     if kind not in (MODEL_WHOLE, MODEL_DELTA):
-        raise UnsupportedError(f"MODL holds a model in the unknown way {kind} — use a newer lvc")
+        raise UnsupportedError(f"MODL stores a model by the unknown method {kind} — use a newer lvc")
     base = r.take(32) if kind == MODEL_DELTA else b""
     data = r.take(r.left)
     if kind == MODEL_WHOLE and hashlib.sha256(data).digest() != model_sha256:

@@ -250,7 +250,7 @@ class LvzReader:
         """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
         index, tail = self.index, self.tail
         if index is None or tail is None:
-            raise CorruptError("the file has no valid index — it may be cut off, or still be written")
+            raise CorruptError("the file has no valid index — it may be cut off, or still being written")
         if self._gops is None:
             gops = index.gops
             self._gops = list(zip(gops, [*(g.offset for g in gops[1:]), index.offset], strict=True))

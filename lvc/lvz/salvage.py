@@ -162,7 +162,7 @@ class Salvager:
                 break
             self._read_descriptor(chunk)
         if self.header is None or self.video is None:
-            raise CorruptError("HEAD or VSTR is lost, nothing can be salvaged")
+            raise CorruptError("HEAD or VSTR is lost, so nothing can be salvaged")
         self.damage.clear()
 
     def _read_descriptor(self, chunk: c.Chunk) -> None:
@@ -197,7 +197,7 @@ class Salvager:
     def records(self) -> Iterator[ClipGroup | PacketGroup]:
         """Clips that can be decoded and intact packets, in file order. Call `read_descriptors` first."""
         if self.video is None:
-            raise CorruptError("HEAD or VSTR is lost, nothing can be salvaged")
+            raise CorruptError("HEAD or VSTR is lost, so nothing can be salvaged")
         for chunk in self.good_chunks():
             if chunk.type == c.CLIP:
                 try:

@@ -159,7 +159,7 @@ class Walker:
                 raise CorruptError(f"chunk {chunk.type.decode()!r} at byte {chunk.offset} is out of place")
             chunk.feed(self.digest)
         if not at_end:
-            raise TruncatedError("file ends without INDX and TAIL — `--salvage` keeps what is there")
+            raise TruncatedError("file ends without INDX and TAIL — `--salvage` recovers what is there")
 
     def _check_index(self, chunk: c.Chunk) -> Index:
         index = unpack_index(chunk.payload, chunk.offset, self.limits)
@@ -190,5 +190,5 @@ def check_signature(signature: bytes) -> None:
         kind = kind_of(signature)
         if kind is not None:
             advice = "lvc encode makes one of it" if kind in VIDEOS else "name another file"
-            raise MediaError(f"is {called(kind)}, no .lvz — {advice}")
+            raise MediaError(f"is {called(kind)}, not a .lvz — {advice}")
         raise CorruptError("not an .lvz file (its signature is missing)")

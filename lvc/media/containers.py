@@ -44,11 +44,11 @@ def container_for(path: object, container: str | None) -> ContainerFormat:
     if container is not None:
         name = _ENDINGS.get(container.lower().lstrip("."))
         if name is None:
-            raise UsageError(f"container {container!r} is not known — use {', '.join(CONTAINERS)}")
+            raise UsageError(f"unknown container {container!r} — use {', '.join(CONTAINERS)}")
         return CONTAINERS[name]
     ending = os.path.splitext(os.fspath(path))[1].lower().lstrip(".") if isinstance(path, (str, os.PathLike)) else ""
     if ending not in _ENDINGS:
-        raise UsageError(f"no container is known for the ending {ending!r} — use .mp4, .mov, .mkv or .webm")
+        raise UsageError(f"unknown container for the ending {ending!r} — use .mp4, .mov, .mkv or .webm")
     return CONTAINERS[_ENDINGS[ending]]
 
 

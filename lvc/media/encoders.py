@@ -92,7 +92,7 @@ def encoder_for(codec: str) -> Encoder:
     """Raises `UsageError` for an unknown name, `UnsupportedError` for one that this FFmpeg was built without."""
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints to stderr by itself: errors only
     if codec not in ENCODERS:
-        raise UsageError(f"codec {codec!r} is not known — use {', '.join(ENCODERS)}")
+        raise UsageError(f"unknown codec {codec!r} — use {', '.join(ENCODERS)}")
     encoder = ENCODERS[codec]
     if encoder.library not in av.codecs_available:
         raise UnsupportedError(f"this FFmpeg was built without {encoder.library} — choose another --codec")

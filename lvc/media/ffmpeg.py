@@ -90,7 +90,7 @@ class Fed:
     def __init__(self, arguments: list[str], folder: Path, inherited: tuple[int, ...] = ()) -> None:
         program = executable()
         if program is None:
-            raise UnsupportedError(f"no static FFmpeg — {EXTRA}")
+            raise UnsupportedError(f"there is no static FFmpeg — {EXTRA}")
         self._log = folder / "ffmpeg.log"
         with self._log.open("wb") as log:
             command = [program, "-hide_banner", "-nostats", "-loglevel", "error", "-y", *arguments]
@@ -156,7 +156,7 @@ def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, thread
     """VMAF of every pair of a source's picture and the decoded one, in constant memory. Raises `MediaError`,
     `UnsupportedError`, and what `pairs` raises."""
     if os.name != "posix":
-        raise UnsupportedError("VMAF of pictures as they come needs inherited pipes, which Windows has not")
+        raise UnsupportedError("VMAF during encoding needs inherited pipes, which Windows does not have")
     with tempfile.TemporaryDirectory(prefix="lvc-vmaf-") as folder:
         theirs, ours = os.pipe()
         with os.fdopen(ours, "wb") as decoded:

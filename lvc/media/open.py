@@ -93,7 +93,7 @@ def access_to(address: str, allow_playlists: bool = False) -> Access:
     scheme = scheme_of(address)
     if scheme not in _PROTOCOLS:
         raise MediaError(
-            f"no such file, and {scheme}: is no kind of address that lvc opens — check the name, or use one of "
+            f"no such file, and {scheme}: is not a URL scheme that lvc opens — check the name, or use one of "
             f"{', '.join(sorted(_PROTOCOLS))}"
         )
     formats = [*FILES, *_STREAMS] if scheme in _STREAMED else list(FILES)

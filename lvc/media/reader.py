@@ -127,7 +127,7 @@ class MediaReader:
         container = self._source.container
         stream = choose_video(container, self.notices)
         if stream is None:
-            raise MediaError("has no video stream — name a file with moving pictures")
+            raise MediaError("has no video stream — give a video file")
         self._stream: Any = stream
         self._is_iso = "mp4" in container.format.name
         # decoders that work on several frames at once hold them back
@@ -169,7 +169,7 @@ class MediaReader:
                 else:
                     self._attach(attachment)
             if other.type == "video" and other.disposition & Disposition.timed_thumbnails:
-                self.notices.append(Loss(f"video stream {other.index} has pictures for chapters: left out"))
+                self.notices.append(Loss(f"video stream {other.index} holds chapter pictures: left out"))
             if other.index not in {stream.index, *self._covers, *(s.index for s in others)}:
                 other.discard = 48  # AVDISCARD_ALL
         self._wanted = [stream, *self._covers.values(), *others]
@@ -223,7 +223,7 @@ class MediaReader:
             self.notices.append(f"{name} holds nothing: left out")
         elif stream.type == "audio":
             ways = "--audio none" if stream.codec_context is None else "--audio opus, flac or none"
-            raise MediaError(f"{name} cannot be copied — say what to do with the sound: {ways}")
+            raise MediaError(f"{name} cannot be copied — choose what to do with the sound: {ways}")
         else:
             self.notices.append(Loss(f"{name} cannot be copied: left out"))
 
@@ -276,9 +276,9 @@ class MediaReader:
         if first is not None:
             return first
         if before:
-            raise MediaError("the range starts behind the end of the video — choose an earlier start")
+            raise MediaError("the range starts after the end of the video — choose an earlier start")
         detail = f" ({self._first_error})" if self._first_error else ""
-        raise MediaError(f"no picture could be decoded{detail} — the file is damaged, or not really a video")
+        raise MediaError(f"no frame could be decoded{detail} — the file is damaged, or not a video")
 
     def _search(self) -> tuple[bool, Any | None]:
         """(whether frames were seen that lie before the range, the first frame of the range)."""
@@ -307,7 +307,7 @@ class MediaReader:
                 matrix = np.frombuffer(found["DISPLAYMATRIX"][:36], dtype=np.int32).tolist()
                 rotation, hflip, exact = orientation_of(matrix)
                 if not exact:
-                    self.notices.append(Loss("the display matrix is no quarter turn: the nearest one is kept"))
+                    self.notices.append(Loss("the rotation is not a multiple of 90°: rounded to the nearest one"))
         crop = header.crop
         size = crop.size(frame.width, frame.height)
         if min(size) <= 0:
@@ -353,14 +353,12 @@ class MediaReader:
         for key in ("alpha_mode", "stereo_mode", "rotate"):
             value = next((tags.pop(name) for name in list(tags) if name.lower() == key), "")
             if key == "alpha_mode" and value == "1":
-                self.notices.append(Loss("transparency is dropped: it is a second picture, which lvc does not code"))
+                self.notices.append(Loss("transparency is dropped"))
         if frame.interlaced_frame and field_order in ("", "progressive"):
             field_order = "interlaced"
         if field_order not in ("", "progressive"):
             if scaled or self._rate is not None:
-                self.notices.append(
-                    Loss("interlaced video is scaled or thinned out as if it were not: fields are mixed")
-                )
+                self.notices.append(Loss("interlaced video is processed as progressive: fields are mixed"))
             else:
                 properties[FIELDS] = field_order
                 self.notices.append("interlaced video: lvc codes frames, fields stay woven; their order is kept")
@@ -460,7 +458,7 @@ class MediaReader:
     def _attach(self, attachment: Attachment) -> None:
         many = len(self._attachments) >= self._limits.max_attachments
         if many or len(attachment.data) > self._limits.max_metadata - _DESCRIPTION:
-            self.notices.append(Loss(f"the attachment {attachment.name} is too large, or one too many: left out"))
+            self.notices.append(Loss(f"the attachment {attachment.name} is too large, or there are too many: left out"))
         else:
             self._attachments.append(attachment)
 
@@ -503,7 +501,7 @@ class MediaReader:
 
     def __iter__(self) -> Iterator[Frame | CopiedPacket]:
         if self._begun:
-            raise UsageError("a reader gives its frames once — open the file again")
+            raise UsageError("a reader can be iterated only once — open the file again")
         self._begun = True
         return self._items()
 
@@ -640,23 +638,21 @@ class MediaReader:
     def _close_notices(self) -> None:
         clock = self._clock
         if self._errors:
-            self.notices.append(Loss(f"{self._errors} place(s) of the file could not be read ({self._first_error})"))
+            self.notices.append(Loss(f"{self._errors} part(s) of the file could not be read ({self._first_error})"))
         if clock.jumps:
-            self.notices.append(
-                Loss(f"times jump back {clock.jumps} time(s): the rest is shifted behind what came before")
-            )
+            self.notices.append(Loss(f"timestamps jump back {clock.jumps} time(s): later frames are shifted"))
         for at, length in self._gaps.found:
             self.notices.append(
                 f"the times jump forward by {float(length):.1f} s at {float(at - length / 2):.1f} s: "
                 + ("taken out" if self._close_gaps else "the picture stands still meanwhile; --close-gaps takes it out")
             )
         if clock.moved:
-            self.notices.append(Loss(f"{clock.moved} frame(s) had a time not later than the one before: moved up"))
+            self.notices.append(Loss(f"{clock.moved} frame(s) were not later than the one before: moved"))
         if clock.derived:
             self.notices.append(f"{clock.derived} frame(s) had no time: derived from the frame rate")
         for clock_ in self._clocks:
             if clock_.jumps:
-                self.notices.append(Loss(f"times of a copied stream jump back {clock_.jumps} time(s): shifted"))
+                self.notices.append(Loss(f"timestamps of a copied stream jump back {clock_.jumps} time(s): shifted"))
         if self._cut == Cut() and self._live is None:
             self._note_missing_end()
 
@@ -665,7 +661,7 @@ class MediaReader:
         # edit lists hide frames that the track counts
         expected = min(stream.frames, len(stream.index_entries) or stream.frames)
         if self._is_iso and expected > self._packets:
-            self.notices.append(Loss(f"the file ends early: {self._packets} of {expected} frames are there"))
+            self.notices.append(Loss(f"the file ends early: it has {self._packets} of {expected} frames"))
         elif container.duration is not None and container.duration > 0:
             promised = Fraction(container.duration, 1_000_000)
             # Matroska counts from 0, others from the first packet

@@ -92,7 +92,7 @@ def _from_pipe(raw: BinaryIO, notices: list[str]) -> Any:
         if not head[4:8] == b"ftyp":  # only MP4 and MOV need a longer look
             break
     if not head:
-        raise MediaError("the input is empty — check what is piped in")
+        raise MediaError("the input is empty — check the command before the pipe")
     if not _index_comes_last(head):
         return PipeInput(raw, head)
     notices.append("MP4 with its index at the end came through a pipe: kept in a temporary file until it is complete")
@@ -123,7 +123,7 @@ def raw_options(path: str) -> tuple[str, dict[str, str]] | None:
 def _stdin() -> BinaryIO:
     """Without Python's buffer, whose lock a blocked reading thread would hold on to at exit."""
     if sys.stdin is None:
-        raise MediaError("there is no standard input — name a file")
+        raise MediaError("there is no standard input — give a file")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 
@@ -165,13 +165,13 @@ def _spelled(path: str, allow_playlists: bool) -> _Spelled:
             return _Spelled(name, RAW, *raw)
         head = _head_of(path)
         if _is_animated_webp(head):
-            raise MediaError("is an animated WebP, which FFmpeg cannot decode — convert it to a GIF or a video first")
+            raise MediaError("is an animated WebP, which FFmpeg cannot decode — convert it to GIF or video first")
         return _Spelled(name, access_to_playlist() if allow_playlists else FILE, head=head)
     if scheme_of(path):
         return _Spelled(path, access_to(path, allow_playlists))
     if re.search(r"%0?\d*d|[*?]", path):
         raise MediaError(
-            "no such file, and patterns of numbered pictures are not read — make a video of them first: "
+            "no such file, and numbered pictures cannot be read — make a video of them first: "
             "ffmpeg -i PATTERN -c:v ffv1 pictures.mkv"
         )
     raise MediaError(f"no such file — {NOWHERE if nowhere() else 'check the name'}")
@@ -232,12 +232,10 @@ def open_source(
         if isinstance(error, MediaError):
             raise
         if isinstance(error, PermissionError):
-            raise MediaError("permission denied — check who may read it") from error
+            raise MediaError("permission denied — check the file's permissions") from error
         if isinstance(error, (ConnectionError, TimeoutError)):
-            raise MediaError(
-                f"nobody answers ({reason(error)}) — check the address, the server and the network"
-            ) from error
+            raise MediaError(f"no answer ({reason(error)}) — check the URL, the server and the network") from error
         raise MediaError(
-            f"not a video that FFmpeg can read ({reason(error)}) — it may be damaged, cut off, or another kind of file"
+            f"not a video that FFmpeg can read ({reason(error)}) — it may be damaged, cut off, or not a video"
         ) from error
     return Source(container, owned, seekable)

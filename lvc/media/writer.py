@@ -85,7 +85,7 @@ class MediaWriter:
             fitting = ", ".join(self._format.codecs)
             raise UsageError(f"{self._format.name} cannot hold {codec} — use a codec it holds ({fitting}) or .mkv")
         if not (0 < video.time_base[0] <= _MAX_INT and 0 < video.time_base[1] <= _MAX_INT):
-            raise MediaError(f"a time base of {video.time_base} makes no sense — the source is damaged")
+            raise MediaError(f"invalid time base {video.time_base} — the source is damaged")
         self._tick = video.seconds_per_tick
         self._last: int | None = None
         self._frames = 0
@@ -191,11 +191,11 @@ class MediaWriter:
             stream.metadata["stereo_mode"] = _STEREO_IN_MATROSKA[stereo]
             properties = {key: value for key, value in properties.items() if key != STEREO}
         self.notices += [
-            Loss(f"{codec.library} in {name} cannot say {what}: {properties[key]} is left out")
+            Loss(f"{codec.library} in {name} cannot store {what}: {properties[key]} is left out")
             for key, what in unsaid(codec, properties).items()
         ]
         if properties.get(FIELDS) == "interlaced" or (FIELDS in properties and self._format.muxer == "webm"):
-            self.notices.append(Loss("the order of the fields is not known, or has no place here: it is left out"))
+            self.notices.append(Loss("the field order is unknown or cannot be stored here: left out"))
         elif FIELDS in properties and codec.library == "libx264" and self.video.height % FIELD_ROWS:
             text = f"libx264 cannot flag fields in pictures of {self.video.height} rows: left out — use --codec hevc"
             self.notices.append(Loss(text))
@@ -419,7 +419,7 @@ class MediaWriter:
         self._closed = True
         try:
             if not self._frames:
-                raise MediaError("there is no frame to write — the source holds no pictures in this range")
+                raise MediaError("there is no frame to write — the source has none in this range")
             self._take_early()
             for coder in self._coders.values():
                 for packet in coder.flush():

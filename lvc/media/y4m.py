@@ -27,9 +27,9 @@ class Y4mWriter:
         self._next: int | None = None
         num, den = video.frame_rate if all(video.frame_rate) else (25, 1)
         if not all(video.frame_rate):
-            self.notices.append(Loss("y4m needs a frame rate and none is known: 25 is written"))
+            self.notices.append(Loss("y4m needs a frame rate and none is known: using 25"))
         if video.rotation or video.hflip:
-            self.notices.append(Loss("y4m has no place for rotation: pictures are written as coded"))
+            self.notices.append(Loss("y4m cannot store rotation: pictures are written unrotated"))
         properties = {} if side is None else side.properties
         fields = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}.get(properties.get(FIELDS, ""), "p")
         others = sorted({key for key in properties if key != FIELDS} | ({TIMECODE} & set(side.tags if side else ())))
@@ -54,7 +54,7 @@ class Y4mWriter:
             step = (item.pts - self._next) * self.video.seconds_per_tick * rate
             if abs(step - 1) > 0.5:
                 self._uneven = True
-                self.notices.append(Loss("y4m has one constant frame rate: the varying times of frames are lost"))
+                self.notices.append(Loss("y4m has a constant frame rate: variable frame times are lost"))
         self._next = item.pts
         self._file.write(b"FRAME\n")
         for plane in (item.y, item.u, item.v):
@@ -81,10 +81,10 @@ def frames_in(path: str) -> int:
     words = header.split()
     sides = {word[:1]: int(word[1:]) for word in words[1:] if word[:1] in (b"W", b"H") and word[1:].isdigit()}
     if not header.endswith(b"\n") or words[:1] != [b"YUV4MPEG2"] or set(sides) != {b"W", b"H"}:
-        raise OSError("is no Y4M file")
+        raise OSError("is not a Y4M file")
     width, height = sides[b"W"], sides[b"H"]
     frame = len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
     frames, rest = divmod(os.path.getsize(path) - len(header), frame)
     if rest or not frames:
-        raise OSError("does not end with a whole frame")
+        raise OSError("ends within a frame")
     return frames

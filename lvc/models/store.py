@@ -44,7 +44,7 @@ def default_model_path() -> Path:
         path = folder / f"{DEFAULT_NAME}.safetensors"
         if path.is_file():
             return path
-    raise UnsupportedError("no default model is installed — name one with --model")
+    raise UnsupportedError("no default model is installed — give one with --model")
 
 
 def inspect(path: Path) -> ModelFile:
@@ -52,7 +52,7 @@ def inspect(path: Path) -> ModelFile:
     try:
         size = path.stat().st_size
         if size > _MAX_FILE:
-            raise UnsupportedError(f"{path.name} is larger than any model of this lvc")
+            raise UnsupportedError(f"{path.name} is larger than any lvc model")
         data = path.read_bytes()
     except OSError as e:
         raise UsageError(f"the model {path} cannot be read ({e.strerror}) — check --model") from e
@@ -64,7 +64,7 @@ def inspect(path: Path) -> ModelFile:
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             raise TypeError("its name is no name")
     except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UnsupportedError(f"{path.name} holds no lvc model — models are made by lvc train") from e
+        raise UnsupportedError(f"{path.name} is not an lvc model — lvc train makes models") from e
     return ModelFile(path, hashlib.sha256(data).digest(), name)
 
 
@@ -78,7 +78,7 @@ def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
     for folder in folders():
         if path.name == str(name) and (folder / f"{name}.safetensors").is_file():
             return inspect(folder / f"{name}.safetensors")
-    raise UsageError(f"there is no model {name!s} — give a .safetensors file or an installed name")
+    raise UsageError(f"no such model: {name!s} — give a .safetensors file or an installed name")
 
 
 def tuned(name: T | None, tune: str | None) -> T | str | None:

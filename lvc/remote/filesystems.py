@@ -22,7 +22,7 @@ def fsspec_core() -> Any:
     try:
         import fsspec.core
     except ImportError as error:
-        raise UsageError("addresses like this need fsspec — pip install lvc[remote]") from error
+        raise UsageError("URLs like this need fsspec — pip install lvc[remote]") from error
     return fsspec.core
 
 
@@ -35,7 +35,7 @@ def file_system(address: str, options: Mapping[str, Any] | None = None, **more: 
     except ImportError as error:  # fsspec says which package opens it
         raise UsageError(f"{protocol}:// is not installed ({error}) — pip install lvc[remote] has s3") from error
     except ValueError as error:
-        raise UsageError(f"{protocol}:// is nothing that lvc or fsspec opens ({error}) — check the address") from error
+        raise UsageError(f"{protocol}:// is not supported by lvc or fsspec ({error}) — check the URL") from error
     return fs, path
 
 
@@ -106,10 +106,10 @@ class FsspecStore:
         self._fs, self._path = file_system(address, options)
         info = asked(lambda: self._fs.info(self._path))
         if info.get("type") == "directory":
-            raise MediaError("is a folder — name a file in it")
+            raise MediaError("is a folder — give a file in it")
         size = info.get("size")
         if not isinstance(size, int):
-            raise MediaError("has no known size, so that no part of it can be found — copy it to a file first")
+            raise MediaError("has an unknown size — copy it to a file first")
         self.size = size
         here = not set((protocol_of(address) or "").split("::")).isdisjoint(_HERE)
         self.identity = None if here else version(info)
@@ -120,7 +120,7 @@ class FsspecStore:
     def _whole(self, start: int, end: int) -> bytes:
         data = bytes(self._fs.cat_file(self._path, start=start, end=end))
         if len(data) != end - start:
-            raise OSError(f"{len(data)} bytes came where {end - start} were asked for")
+            raise OSError(f"{len(data)} bytes received, {end - start} requested")
         return data
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ class _Raw(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("timed out")
         if self._received >= self._most:
-            raise MediaError("the server sends more than it was asked for — check the address")
+            raise MediaError("the server sent more than was requested — check the URL")
         self._socket.settimeout(min(self._timeout, left))
         started = time.monotonic()
         count: int = self._file.readinto(memoryview(buffer)[: self._most - self._received]) or 0
@@ -140,11 +140,11 @@ class _Url:
         try:
             found = urllib3.util.parse_url(_ascii_host(address))
         except (LocationValueError, ValueError) as error:
-            raise MediaError("is no address — check it") from error
+            raise MediaError("is not a URL — check it") from error
         if found.scheme not in ("http", "https") or not found.host:
-            raise MediaError("is no address of a file on a web server — check it")
+            raise MediaError("is not the URL of a file on a web server — check it")
         if any(not label or len(label) > 63 for label in found.host.rstrip(".").split(".")) and ":" not in found.host:
-            raise MediaError("is no address: a part of its host is empty or too long — check it")
+            raise MediaError("is not a URL: a part of the host name is empty or too long — check it")
         authorization = None
         if found.auth is not None:
             authorization = "Basic " + base64.b64encode(urllib.parse.unquote_to_bytes(found.auth)).decode()
@@ -227,11 +227,11 @@ class HttpStore:
         response = self._get(f"bytes={start}-{end - 1}")
         if response.status != 206:
             self.close()
-            raise MediaError("the server no longer gives ranges — try again")
+            raise MediaError("the server stopped answering range requests — try again")
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[3]) != self.size or _identity(response) != self.identity:
             self.close()
-            raise MediaError("the file was changed while it was read — start again")
+            raise MediaError("the file changed while it was read — start again")
         if (int(found[1]), int(found[2])) != (start, end - 1):
             raise self._other_range()
         return self._body(response, end - start)
@@ -253,13 +253,13 @@ class HttpStore:
             try:
                 following = _Url.of(urllib.parse.urljoin(url.address, location))
             except (ValueError, MediaError) as error:
-                raise MediaError("the server redirects to what is no address — tell whoever runs it") from error
+                raise MediaError("the server redirects to something that is not a URL — tell its operator") from error
             if url.origin[0] == "https" and following.origin[0] == "http":
-                raise MediaError("the server sends lvc from https to http, which is not secure — check the address")
+                raise MediaError("the server redirects from https to http, which is insecure — check the URL")
             if following.origin == self._url.origin:  # with what the user gave for it, and nothing else
                 following = replace(following, authorization=self._url.authorization)
             url = following
-        raise MediaError("the server redirects without end — check the address")
+        raise MediaError("too many redirects — check the URL")
 
     def _ask(self, url: _Url, wanted: str | None) -> BaseHTTPResponse:
         if self._pid != os.getpid():  # a connection of the process that this one was forked from is not ours
@@ -285,7 +285,7 @@ class HttpStore:
             untrusted = next((e for e in _chain(error) if isinstance(e, ssl.SSLCertVerificationError)), None)
             if untrusted is not None:
                 reason = untrusted.verify_message
-                raise MediaError(f"the server cannot prove who it is ({reason}) — check the address") from error
+                raise MediaError(f"the server's certificate is not valid ({reason}) — check the URL") from error
             raise TemporaryFailure(f"the server does not answer: {_reason(error)}") from error
 
     def _check(self, response: BaseHTTPResponse) -> None:
@@ -293,7 +293,7 @@ class HttpStore:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
                 self.close()
-                raise MediaError(f"the server compresses the file ({encoding[:40]}) — have it sent as it is")
+                raise MediaError(f"the server compresses the file ({encoding[:40]}) — turn that off for it")
             return
         status = f"{response.status} {(response.reason or '')[:80]}".strip()
         self._discard(response)
@@ -301,7 +301,7 @@ class HttpStore:
             raise TemporaryFailure(f"the server says {status}", _retry_after(response))
         advice = {404: "check the address", 410: "it is gone", 401: "give user and password, or a signed address"}
         raise MediaError(
-            f"the server says {status} — {advice.get(response.status, 'check the address and your rights')}"
+            f"the server answered {status} — {advice.get(response.status, 'check the URL and your permissions')}"
         )
 
     def _body(self, response: BaseHTTPResponse, length: int) -> bytes:
@@ -357,7 +357,7 @@ class HttpStream(io.RawIOBase):
         try:
             data = _read(self._response, len(buffer))
         except _CONNECTION_ERRORS as error:
-            raise MediaError(f"the connection broke off ({_reason(error)}) — try again") from error
+            raise MediaError(f"the connection was lost ({_reason(error)}) — try again") from error
         buffer[: len(data)] = data
         return len(data)
 

@@ -37,7 +37,7 @@ def attempts(action: Callable[[], T]) -> T:
             number += 1
             if number >= ATTEMPTS or told_to_stop():
                 times = f"{number} times" if number > 1 else "once"
-                raise MediaError(f"{failure} ({times}) — check the address and the network, and try again") from failure
+                raise MediaError(f"{failure} ({times}) — check the URL and the network, and try again") from failure
             pause = FIRST_PAUSE * 2**number * random.uniform(0.5, 1.0)
             _sleep(min(max(pause, failure.wait), MAX_PAUSE))
 

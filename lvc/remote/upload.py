@@ -19,10 +19,10 @@ def check_target(address: str, *, force: bool = False, writes: Sequence[str] | N
     Raises `OutputExistsError`, `UsageError`, `MediaError`.
     """
     if is_http(address):
-        raise UsageError("nothing can be written to a web server — use a file, or an address like s3://bucket/name")
+        raise UsageError("lvc cannot write to a web server — use a file, or a URL such as s3://bucket/name")
     fs, path = file_system(address)
     if asked(lambda: fs.isdir(path)) and not asked(lambda: fs.isfile(path)):
-        raise UsageError("is a folder — name a file in it")
+        raise UsageError("is a folder — give a file in it")
     if (not force or writes is not None) and asked(lambda: fs.exists(path)):
         if not force:
             raise OutputExistsError("exists already — choose another output or use --force")

@@ -69,10 +69,10 @@ class Database:
         path = self.folder / FILE
         if create:
             if self.folder.exists() and not self.folder.is_dir():
-                raise UsageError(f"{self.folder} is a file — name a folder for the database")
+                raise UsageError(f"{self.folder} is a file — give a folder for the database")
             self.folder.mkdir(parents=True, exist_ok=True)
         elif not path.is_file():
-            raise UsageError(f"{self.folder} holds no database — make one with lvc search index")
+            raise UsageError(f"{self.folder} is not a database — make one with lvc search index")
         self.restarted = False
         with _sqlite_errors(self.folder):
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
@@ -90,7 +90,7 @@ class Database:
         if meta and meta != wanted:
             if not create:
                 raise UnsupportedError(
-                    f"the database was made with other features ({meta.get('extractor')}) — index the folders again"
+                    f"the database has vectors of another version ({meta.get('extractor')}) — index the folders again"
                 )
             self.restarted = True
             with self._transaction():
@@ -164,6 +164,8 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise MediaError(f"the database {folder}: {error} — check its folder, and who else uses it") from error
+        raise MediaError(
+            f"the database {folder}: {error} — check the folder, and whether another program uses it"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise CorruptError(f"the database {folder} is damaged ({error}) — delete it and index again") from error

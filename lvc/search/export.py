@@ -29,7 +29,7 @@ def check_ending(target: str) -> None:
     """Before any work is done. Raises `UsageError` for another format, and for Parquet without pyarrow."""
     ending = Path(target).suffix.lower()
     if ending not in ENDINGS:
-        raise UsageError(f"{target}: features are written as {' or '.join(ENDINGS)} — name the output so")
+        raise UsageError(f"{target}: features can be written as {' or '.join(ENDINGS)} — choose one of these endings")
     if ending == ".parquet":
         _pyarrow()
 

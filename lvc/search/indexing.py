@@ -68,7 +68,7 @@ def index_folders(
                 raise MediaError("no such file or folder — check the name")
             for place, state in (found or {}).items():
                 if wanted.setdefault(name_of(place), (place, state))[0] != place:
-                    raise UsageError("differs from another address in its query alone — index it in another database")
+                    raise UsageError("differs from another URL only in its query — index it in another database")
     gone = [path for path in known if path not in wanted and _is_under(path, roots)]
     database.remove(gone)
     result.removed = len(gone)

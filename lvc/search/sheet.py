@@ -142,7 +142,7 @@ def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, Vi
             continue
         if frames:
             return frames[0], video
-    raise MediaError("no picture was found there")
+    raise MediaError("there is no frame at this time")
 
 
 def _clock(seconds: float) -> str:

@@ -55,7 +55,7 @@ def parse_target(text: str) -> tuple[str, float | None, float | None]:
         return text, None, None
     start, end = float(match[2]), None if match[3] is None else float(match[3])
     if end is not None and end <= start:
-        raise UsageError(f"the range {match[2]}-{match[3]} is empty — it has to end after its start")
+        raise UsageError(f"the range {match[2]}-{match[3]} is empty — its end has to be after its start")
     return match[1], start, end
 
 
@@ -85,7 +85,7 @@ def moments_of(
         if not is_address(name) and not os.path.exists(name):
             raise MediaError("no such file — check the name")
         if os.path.isdir(name):
-            raise MediaError("is a folder — name a video or a picture")
+            raise MediaError("is a folder — give a video or a picture")
         with contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
             coded = file.read(len(LVZ)) == LVZ
             # without going back, there is no end to read features from
@@ -95,7 +95,7 @@ def moments_of(
         else:
             found = (_decoded if coded else _watched)(name, start, end, spacing, threads)
         if not len(found.times):
-            raise MediaError("no picture was found there — check the time")
+            raise MediaError("there is no frame at this time — check it")
         return found
 
 
@@ -123,7 +123,7 @@ def _part(whole: Moments, start: float | None, end: float | None) -> Moments:
         return whole
     if end is None:
         if start > whole.seconds:
-            raise MediaError(f"the time {start:g} lies behind the end, {whole.seconds:.2f} s — choose an earlier one")
+            raise MediaError(f"the time {start:g} is after the end, {whole.seconds:.2f} s — choose an earlier one")
         nearest = int(np.abs(whole.times - start).argmin())
         return Moments(np.zeros(1), whole.vectors[nearest : nearest + 1], 0.0, True)
     part = whole.between(start, end)

@@ -205,6 +205,13 @@ class Conv(nn.Conv2d):
         return self._conv_forward(x, w, self.bias)  # type: ignore[no-any-return]
 
 
+class Down(Conv):
+    """3x3 at every second position. Beyond its edges a picture's edge goes on, as in the engine's `down3`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, 2, 1, padding_mode="replicate")
+
+
 class Block(nn.Module):
     """DCVC's depth-wise block: 1x1, activation, depthwise 3x3, 1x1; then a gated 1x1 pair; both residual."""
 
@@ -311,7 +318,7 @@ class Intra(nn.Module):
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.gain_e, self.latent_gain = Gains(c16), Gains(m)
         self.hyper_encoder = nn.Sequential(
-            Conv(m, f, 1), Act(leaky=True), Conv(f, f, 3, 2, 1), Act(leaky=True), Conv(f, z, 3, 2, 1)
+            Conv(m, f, 1), Act(leaky=True), Down(f, f), Act(leaky=True), Down(f, z)
         )
         self.hyper_decoder = nn.Sequential(
             Conv(z, 4 * f, 1), nn.PixelShuffle(2), Act(leaky=True), Conv(f, 4 * f, 1), nn.PixelShuffle(2)
@@ -451,7 +458,7 @@ class Inter(nn.Module):
         self.encoder_out = Conv(c, m, 2, stride=2)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.encoder_gain, self.latent_gain = KindGains(c), KindGains(m)
-        self.hyper_encoder = nn.Sequential(Conv(m + s, s, 3, 2, 1), Act(leaky=True), Conv(s, z, 3, 2, 1))
+        self.hyper_encoder = nn.Sequential(Down(m + s, s), Act(leaky=True), Down(s, z))
         self.hyper_decoder = nn.Sequential(
             Conv(z, 4 * s, 1), nn.PixelShuffle(2), Act(leaky=True), Conv(s, 4 * s, 1), nn.PixelShuffle(2)
         )

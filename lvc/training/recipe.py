@@ -79,7 +79,7 @@ def train(settings: TrainSettings, tell: Event) -> None:
         try:
             draw(log, curves)
         except ImportError:
-            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[eval]'")
+            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[plot]'")
         watch.tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
 
 
@@ -88,7 +88,7 @@ def _recipe(settings: TrainSettings) -> Recipe:
     recipe = read_recipe(settings.recipe)
     crop = settings.crop or recipe.crop
     if crop < 64 or crop % 64:
-        raise UsageError("a crop is a multiple of 64")
+        raise UsageError("the crop has to be a multiple of 64")
     minutes = recipe.minutes if settings.minutes is None else settings.minutes
     stages = []
     for stage in recipe.stages:
@@ -118,7 +118,7 @@ def _cache(recipe: Recipe, work: Path, paths: list[Path], watch: Watch) -> None:
         if not count:
             what = "picture" if name == "stills" else "clip of 9 frames or more"
             raise UsageError(
-                f"no {what} is {recipe.crop} samples wide and high — give larger ones, or a smaller --crop"
+                f"no {what} is at least {recipe.crop} samples wide and high — give larger ones, or a smaller --crop"
             )
     watch.tell("data", **counts)
     known.write_text(said, encoding="utf-8")
@@ -209,16 +209,20 @@ def read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """What `save_weights` wrote. Raises `MediaError`, `UnsupportedError`."""
     with about(str(path)):
         if not path.is_file():
-            raise MediaError("no such file — name weights that lvc train has left")
+            raise MediaError("no such file — give weights that lvc train wrote")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as e:
-        raise UnsupportedError(f"{path.name} holds no weights ({str(e)[:80]}) — use those of lvc train") from e
+        raise UnsupportedError(
+            f"{path.name} contains no weights ({str(e)[:80]}) — give weights that lvc train wrote"
+        ) from e
     out = {n: {k.removeprefix(f"{n}."): v for k, v in tensors.items() if k.startswith(f"{n}.")} for n in NETWORKS}
     shapes = {"intra": Intra().state_dict(), "inter": Inter().state_dict()}
     for name, weights in out.items():
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in shapes[name].items()}:
-            raise UnsupportedError(f"{path.name} holds no weights of this lvc's networks — use those of lvc train")
+            raise UnsupportedError(
+                f"{path.name} does not contain weights of lvc's networks — give weights that lvc train wrote"
+            )
         if not all(bool(torch.isfinite(v.float()).all()) for v in weights.values()):
             raise UnsupportedError(f"{path.name} has weights that are not finite — use another file")
     return {n: {k: v.float() for k, v in w.items()} for n, w in out.items()}

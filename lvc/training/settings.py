@@ -85,17 +85,17 @@ def read_recipe(name: str) -> Recipe:
             try:
                 text = Path(name).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as e:
-                raise MediaError("this recipe cannot be read — check --recipe") from e
+                raise MediaError("the recipe cannot be read — check --recipe") from e
     else:
         found = resources.files(__package__).joinpath("recipes", f"{name}.toml")
         if not found.is_file():
-            raise UsageError(f"there is no recipe {name!r} — give a .toml file, or 'default'")
+            raise UsageError(f"no such recipe: {name!r} — give a .toml file, or 'default'")
         text = found.read_text(encoding="utf-8")
     with about(name):
         try:
             given = tomllib.loads(text)
         except tomllib.TOMLDecodeError as e:
-            raise UsageError(f"no recipe: {e} — see docs/training.md") from e
+            raise UsageError(f"not a recipe: {e} — see docs/training.md") from e
         return _checked(Path(name).stem, given)
 
 
@@ -111,11 +111,11 @@ def _checked(name: str, given: dict[str, Any]) -> Recipe:
         stages.append(Stage(stage, **_values(table, needed, one_of, f"[{stage}] ")))
     shares, steps = [s.share for s in stages], [s.steps for s in stages]
     if None in steps and (None in shares or any(steps) or abs(sum(s or 0 for s in shares) - 1) > 1e-6):
-        raise UsageError("every stage needs a share, together 1, or every one its steps — see docs/training.md")
+        raise UsageError("every stage needs either a share (together 1) or a number of steps — see docs/training.md")
     if None not in steps and any(s is not None for s in shares):
-        raise UsageError("a stage has a share or steps, not both — see docs/training.md")
+        raise UsageError("a stage can have a share or steps, not both — see docs/training.md")
     if top["crop"] % 64:
-        raise UsageError("a crop is a multiple of 64 — change the recipe's crop")
+        raise UsageError("the crop has to be a multiple of 64 — change the recipe")
     return Recipe(name, top["minutes"], top["crop"], tuple(stages))
 
 
@@ -127,7 +127,7 @@ def _values(
     tables: set[str] = frozenset(),  # type: ignore[assignment]
 ) -> dict[str, Any]:
     if unknown := table.keys() - needed - optional - tables:
-        raise UsageError(f"{where}{sorted(unknown)[0]} means nothing in a recipe — take it out")
+        raise UsageError(f"{where}{sorted(unknown)[0]} is not a setting of a recipe — remove it")
     if missing := needed - table.keys():
         raise UsageError(f"{where}{sorted(missing)[0]} is missing — see docs/training.md")
     out = {}

@@ -30,7 +30,7 @@ def find_footage(roots: tuple[Path, ...]) -> list[Path]:
             below = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
             footage = [p for p in below if p.suffix.lower() in VIDEO | PHOTO]
             if not footage:
-                raise UsageError("holds no video or photograph — name files or folders that do")
+                raise UsageError("contains no video or photograph — give files or folders that do")
             found += footage
     return found
 

@@ -1,6 +1,6 @@
 """Watching a training: what is said of it, its log and its curves.
 
-`python -m lvc.training.watch OUT.log.jsonl OUT.png` draws the curves at any time (matplotlib, extra `eval`).
+`python -m lvc.training.watch OUT.log.jsonl OUT.png` draws the curves at any time (matplotlib, extra `plot`).
 """
 
 from __future__ import annotations

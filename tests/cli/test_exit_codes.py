@@ -1,4 +1,4 @@
-"""Every exit code of the README, by real processes, and that nothing is left behind."""
+"""Every exit code in docs/reference.md, by real processes, and that nothing is left behind."""
 
 from __future__ import annotations
 

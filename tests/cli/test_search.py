@@ -90,7 +90,7 @@ def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
         (("query", "videos/b.lvz@9", "--db", "db"), 3, "lies behind the end"),
         (("query", "videos/d.mp4", "--db", "db"), 3, "not a video"),
         (("index", "none", "--db", "db"), 3, "no such file or folder"),
-        (("duplicates",), 2, "name folders"),
+        (("duplicates",), 2, "give folders"),
     ],
 )
 def test_errors(archive: tuple[Lvc, Path], arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -30,7 +30,7 @@ def fake(clips: Mapping[Path, str], plan: Plan, store: Store, begun: object = No
 
 def fake_clip(name: str, plan: Plan) -> Generator[Point]:
     if name in ("absent.mp4", "broken.mp4"):
-        error = MediaError("cannot be opened — a video file is needed") if name[0] == "a" else CorruptError("broken")
+        error = MediaError("cannot be opened — give a video file") if name[0] == "a" else CorruptError("broken")
         yield Point(name, "lvc", plan.qualities[0], plan.qualities[0], error=str(error), exit_code=error.exit_code)
         return
     for quality in plan.qualities:
@@ -178,7 +178,7 @@ def test_the_gate(tmp_path: Path) -> None:
     [
         (["c.mp4"], "c.mp4 at quality 30 is not in the baseline"),
         (["--frames", "5"], "measured without --frames"),
-        (["--tolerance-bpp", "much"], "no share"),
+        (["--tolerance-bpp", "much"], "not a share"),
         (["--model", "a", "--model", "b"], "one --model"),
         (["--qualities", "none", "--anchors", "x264@30"], "one --model, and --qualities"),
     ],
@@ -198,7 +198,7 @@ def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
     assert result.exit_code == MediaError.exit_code and "was not written" in result.output and not path.exists()
     path.write_text("[]")
     result = invoke(*gate[1:])
-    assert result.exit_code == MediaError.exit_code and "no baseline" in result.output
+    assert result.exit_code == MediaError.exit_code and "not a baseline" in result.output
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def made_up(store: Store) -> list[Point]:
                         original=f"o{number}",
                     )  # fmt: skip
                 )
-    return [*points, Point("absent.mp4", "lvc", 30, 30, error="cannot be opened — a video file is needed", exit_code=3)]
+    return [*points, Point("absent.mp4", "lvc", 30, 30, error="cannot be opened — give a video file", exit_code=3)]
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +100,7 @@ def test_all_is_inside_and_nothing_is_fetched(report: Path) -> None:
         assert list(clip["pictures"]) == ["6", "11"] and clip["pictures_at"] == 50
         for shown in clip["pictures"].values():
             assert set(shown) == {"original", *GAINS} and all(uri.startswith("data:image/") for uri in shown.values())
-    assert data["failed"] == [
-        {"clip": "absent.mp4", "point": "lvc", "error": "cannot be opened — a video file is needed"}
-    ]
+    assert data["failed"] == [{"clip": "absent.mp4", "point": "lvc", "error": "cannot be opened — give a video file"}]
     assert "MS-SSIM" not in data["metrics"].values()  # nobody measured it
     assert "default-src 'none'" in text and "<!-- " not in text
     assert not re.search(

@@ -159,5 +159,5 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="8 numbers"):
         Extractor(path)
     path.write_bytes(b"nothing")
-    with pytest.raises(UnsupportedError, match="no weights"):
+    with pytest.raises(UnsupportedError, match="does not contain"):
         Extractor(path)

@@ -82,9 +82,9 @@ def test_effort_goes_down_before_frames_are_dropped_and_up_again() -> None:
     assert set(encoder.run(60, 0.01, 0.001)) == {4} and not encoder.said
     busy = encoder.run(60, 0.01, 0.014)  # keeps up with effort 2
     assert encoder.dropped == 0 and 2 < encoder.longest < 4
-    assert busy[0] == 4 and min(busy) <= 2 and encoder.said[0] == "the encoder falls behind: effort goes down to 3"
+    assert busy[0] == 4 and min(busy) <= 2 and encoder.said[0] == "the encoder is falling behind: lowering effort to 3"
     again = encoder.run(120, 0.01, 0.001)
-    assert again[-1] == 4 and encoder.said[-1] == "the encoder keeps up: effort goes up to 4"
+    assert again[-1] == 4 and encoder.said[-1] == "the encoder keeps up: raising effort to 4"
 
 
 def test_what_was_tried_in_vain_is_tried_less_often() -> None:

@@ -90,7 +90,7 @@ def test_tcp_over_an_interruption(fake: Lvc) -> None:
                 done = finish(recording, signal.SIGINT)
     assert done.code == 0, done.err
     messages = [e["message"] for e in done.events if e["event"] == "notice"]
-    assert any("connecting again" in m for m in messages) and any("connected again" in m for m in messages)
+    assert any("reconnecting" in m for m in messages) and any("reconnected" in m for m in messages)
     last = done.events[-1]
     assert last["event"] == "done" and last["connections"] == 2 and last["dropped"] == 0
     assert fake("verify", "a.lvz", "--full").code == 0
@@ -178,7 +178,7 @@ def test_a_slow_encoder_drops_frames_and_says_so(fake: Lvc) -> None:
             done = finish(recording)
     last = done.events[-1]
     assert done.code == 0 and last["dropped"] > 10 and last["frames"] + last["dropped"] == 100
-    assert any("falls behind" in e["message"] for e in done.events if e["event"] == "notice")
+    assert any("falling behind" in e["message"] for e in done.events if e["event"] == "notice")
     assert times(fake.folder / "a.lvz")[-1] > 3500  # late frames are not made up for by a shorter video
 
 
@@ -190,7 +190,7 @@ def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
         with fake.start(*args, stdin=camera.stdout, env=env) as recording:
             done = finish(recording)
     messages = [e["message"] for e in done.events if e["event"] == "notice"]
-    assert done.code == 0 and messages[0] == "the encoder falls behind: effort goes down to 3"
+    assert done.code == 0 and messages[0] == "the encoder is falling behind: lowering effort to 3"
     last = done.events[-1]
     assert last["dropped"] == 0 and last["frames"] == 160 and len(last["files"]) == 1
 

@@ -318,7 +318,7 @@ def test_sound_that_cannot_be_copied_is_an_error(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(streams, "pack_params", lambda stream, packet=b"": None)
     with pytest.raises(
-        MediaError, match="cannot be copied — say what to do with the sound: --audio opus, flac or none"
+        MediaError, match="cannot be copied — choose what to do with the sound: --audio opus, flac or none"
     ):
         case("cover_art.mp4")
     assert case("cover_art.mp4", audio="none").copied == ()
@@ -466,7 +466,7 @@ def test_hdr10(tmp_path: Path, codec: str, container: str) -> None:
 
 def test_hdr10_without_a_place_is_a_loss(tmp_path: Path) -> None:
     writer = case("hdr10_mastering.mp4").write(tmp_path / "out.mkv", codec="ffv1")
-    assert sum(isinstance(text, Loss) and "cannot say" in text for text in writer.notices) == 2
+    assert sum(isinstance(text, Loss) and "cannot store" in text for text in writer.notices) == 2
 
 
 @pytest.mark.parametrize("value", ["G(1,2):preset=placebo", "L(1,1)", "", "1000,400:log=x"])

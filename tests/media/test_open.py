@@ -190,7 +190,7 @@ def test_lists_of_formats() -> None:
 
 
 def test_a_pattern_is_no_name(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="patterns of numbered pictures"):
+    with pytest.raises(MediaError, match="numbered pictures cannot be read"):
         MediaReader(tmp_path / "seq%04d.png")
 
 

@@ -49,7 +49,7 @@ def test_sound_is_cut_to_the_range() -> None:
 
 
 def test_start_behind_the_end() -> None:
-    with pytest.raises(MediaError, match="behind the end"):
+    with pytest.raises(MediaError, match="after the end"):
         Read(Clip(frames=10).bytes(), start=100)
 
 

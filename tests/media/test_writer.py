@@ -179,7 +179,7 @@ def test_quality_is_obeyed(tmp_path: Path) -> None:
 
 def test_wrong_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = Read(Clip(frames=2).bytes()).video
-    with pytest.raises(UsageError, match="not known"):
+    with pytest.raises(UsageError, match="unknown"):
         MediaWriter(tmp_path / "x.mp4", video, codec="mpeg1")
     with pytest.raises(UsageError, match="cannot hold ffv1"):
         MediaWriter(tmp_path / "x.mp4", video, codec="ffv1")

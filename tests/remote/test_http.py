@@ -168,7 +168,7 @@ def test_a_server_without_ranges_is_read_from_the_front(site: Site, length: bool
 
 def test_a_stream_that_breaks_off_is_said_to(site: Site) -> None:
     site.ranges, site.faults = False, ["cut"]
-    with open_remote(site.put(DATA)) as file, pytest.raises(MediaError, match="broke off"):
+    with open_remote(site.put(DATA)) as file, pytest.raises(MediaError, match="connection was lost"):
         list(LvzReader(file).records())
 
 
@@ -186,7 +186,7 @@ def test_redirects(site: Site, another_site: Site) -> None:
     assert {s.get("Authorization") for s in site.seen} == {"Basic dXNlcjpzZWNyZXQ="}
     assert {s.get("X-Key") for s in site.seen} == {"1"}
     assert not [s for s in another_site.seen if "Authorization" in s or "X-Key" in s]
-    with pytest.raises(MediaError, match="without end"):
+    with pytest.raises(MediaError, match="too many redirects"):
         open_remote(site.address + "/round")
 
 

@@ -85,5 +85,5 @@ def test_what_an_earlier_version_kept_leaves_the_database(tmp_path: Path) -> Non
 def test_two_addresses_that_would_be_one_name_are_refused(site: Site, tmp_path: Path) -> None:
     from lvc.errors import UsageError
 
-    with Database(tmp_path, create=True) as database, pytest.raises(UsageError, match="query alone"):
+    with Database(tmp_path, create=True) as database, pytest.raises(UsageError, match="only in its query"):
         index_folders([f"{site.address}/get?id=1", f"{site.address}/get?id=2"], database)

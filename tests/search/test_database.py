@@ -120,7 +120,7 @@ def test_other_features_begin_anew(tmp_path: Path, drawn: list[str]) -> None:
 
 
 def test_what_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no database"):
+    with pytest.raises(UsageError, match="is not a database"):
         Database(tmp_path / "none")
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file"):

@@ -166,7 +166,7 @@ def test_targets(text: str, expected: tuple[str, float | None, float | None]) ->
 def test_targets_that_make_no_sense(bikes: Path) -> None:
     with pytest.raises(UsageError, match="empty"):
         parse_target("a.mp4@5-5")
-    with pytest.raises(MediaError, match="range starts behind"):
+    with pytest.raises(MediaError, match="range starts after"):
         moments_of(bikes, start=99)
     with pytest.raises(MediaError, match="no such file"):
         moments_of("nowhere.mp4")

@@ -243,7 +243,7 @@ def test_recipes_are_checked(tmp_path: Path) -> None:
         ("muon = 5e-3", "", r"\[intra\] muon is missing"),
         ("muon = 5e-3", "muon = 5e-3\nmoun = 1", "moun means nothing"),
         ("[inter-quantised]", "[later]", "later means nothing"),
-        ("minutes = 120", "minutes = ", "no recipe"),
+        ("minutes = 120", "minutes = ", "not a recipe"),
     ):
         mine.write_text(text.replace(old, new))
         with pytest.raises(UsageError, match=said):

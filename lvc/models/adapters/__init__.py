@@ -17,7 +17,7 @@ def load_adapter(name: str, device: str | None = None) -> Adapter:
     `config.json`. Raises `UsageError` (not there), `UnsupportedError` (not such a model), `CorruptError`."""
     kind, _, path = name.partition(":")
     if not path or kind not in ("taesd", "diffusers"):
-        raise UsageError(f"{name} names no model — write taesd:PATH or diffusers:FOLDER")
+        raise UsageError(f"{name} is not a model — use taesd:PATH or diffusers:FOLDER")
     if kind == "taesd":
         from .taesd import load_taesd
 

@@ -98,18 +98,18 @@ def load_diffusers(path: str, device: str | None) -> DiffusersVae:
         if not _is_modest(config):
             raise ValueError("a number is out of range")
     except OSError as error:
-        raise UsageError(f"{folder} holds no config.json ({error.strerror}) — name the folder of a VAE") from error
+        raise UsageError(f"{folder} contains no config.json ({error.strerror}) — give the folder of a VAE") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnsupportedError(f"{folder / 'config.json'} describes no model of diffusers") from error
+        raise UnsupportedError(f"{folder / 'config.json'} does not describe a diffusers model") from error
     if name not in CLASSES:
-        raise UnsupportedError(f"{folder} holds {name!s:.60}, none of {', '.join(CLASSES)}")
+        raise UnsupportedError(f"{folder} contains {name!s:.60}, not one of {', '.join(CLASSES)}")
     try:
         import diffusers
     except ImportError as error:
         raise UnsupportedError("diffusers is not installed — pip install 'lvc[diffusers]'") from error
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise UsageError(f"{folder} holds no weights as .safetensors")
+        raise UsageError(f"{folder} contains no .safetensors weights")
     try:
         _check_size(getattr(diffusers, name), config, sum(path.stat().st_size for path in weights))
         vae = getattr(diffusers, name).from_pretrained(

@@ -104,7 +104,7 @@ def load_taesd(path: str, device: str | None) -> Taesd:
     try:
         adapter = Taesd(_weights(encoder), _weights(decoder), pick_device(device))
     except (KeyError, ValueError, IndexError, RuntimeError, AttributeError, TypeError) as error:
-        raise UnsupportedError(f"{encoder.name} and {decoder.name} are no TAESD — see --help for others") from error
+        raise UnsupportedError(f"{encoder.name} and {decoder.name} are not a TAESD model") from error
     adapter.id, adapter.sha256 = f"taesd:{decoder.stem}", sha256
     return adapter
 
@@ -119,7 +119,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # unpicklers raise what they like
-            raise UnsupportedError(f"{path.name} is no file of weights ({type(error).__name__})") from error
+            raise UnsupportedError(f"{path.name} is not a weights file ({type(error).__name__})") from error
     weights = {name: tensor.float() for name, tensor in found.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise UnsupportedError(f"{path.name} has weights that are not finite — get another copy")
@@ -131,7 +131,7 @@ def _halves(path: Path) -> tuple[Path, Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.stem.endswith("_decoder") and p.suffix in ENDINGS)
         if len(found) != 1:
-            raise UsageError(f"{path} has {len(found)} files …_decoder — name one with --model taesd:FILE")
+            raise UsageError(f"{path} has {len(found)} files …_decoder — choose one with --model taesd:FILE")
         path = found[0]
     suffixes: tuple[str, ...] = ENDINGS
     base = str(path)
