@@ -6,9 +6,7 @@
 #include <wasm_simd128.h>
 
 #define LANES 4
-#ifndef TILE
-#define TILE 2
-#endif
+#define TILE 3
 #define TILE_GROUPS 1
 typedef v128_t V;
 typedef v128_t W;
