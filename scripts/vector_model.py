@@ -6,7 +6,6 @@ use for pictures; every kind of symbol, structure and mode occurs.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
