@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -148,7 +149,7 @@ def _check(model: p.Model, name: str) -> None:
         raise CorruptError(f"{name} has other levels or tables than a codec's, or no lapping filter")
 
 
-def _check_ends(program: p.Program, name: str, called: str, outputs: list[tuple[str, int, int | None]]) -> None:
+def _check_ends(program: p.Program, name: str, called: str, outputs: Sequence[tuple[str, int, int | None]]) -> None:
     """Raises `CorruptError` unless a program has a codec's inputs and these outputs: kind, scale, channels (any)."""
     for said, ends in ((_INPUTS[called], program.inputs), (outputs, program.outputs)):
         tensors = [program.tensors[i] for i in ends]

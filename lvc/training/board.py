@@ -22,7 +22,7 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
-        self._writer: Any = SummaryWriter(str(folder), flush_secs=10)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), flush_secs=10)
 
     @property
     def how_to_look(self) -> str:
