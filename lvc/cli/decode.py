@@ -102,7 +102,7 @@ def decode(
     ] = None,
     latents: Annotated[
         str | None,
-        typer.Option("--latents", metavar="X", help="Decode what X, of lvc unpack and edited, says instead."),
+        typer.Option("--latents", metavar="FILE", help="Decode edited latents: an output of lvc unpack."),
     ] = None,
     max_memory: MaxMemory = None,
     output_dir: OutputDir = None,

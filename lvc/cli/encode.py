@@ -119,7 +119,7 @@ def encode(
     ] = None,
     embed_model: Annotated[
         bool,
-        typer.Option("--embed-model", help="Put the model into the file, which then needs no other to be decoded."),
+        typer.Option("--embed-model", help="Store the model in the output, which then decodes without it."),
     ] = False,
     audio: Annotated[
         str,

@@ -80,10 +80,10 @@ def train(
     ] = None,
     log: Annotated[
         Literal["tensorboard"] | None,
-        typer.Option(metavar="tensorboard", help="Figures also for TensorBoard, in FOLDER. Needs lvc[tensorboard]."),
+        typer.Option(metavar="tensorboard", help="Log for TensorBoard too, in --work. Needs lvc[tensorboard]."),
     ] = None,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Train nothing: draw the curves of OUT's training so far, as OUT.png.")
+        bool, typer.Option("--plot", help="Only draw the curves of OUT's training so far, as OUT.png.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.")] = 0,
     force: Force = False,

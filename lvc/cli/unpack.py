@@ -38,13 +38,18 @@ def unpack(
     ] = None,
     start: Annotated[
         Any,
-        typer.Option(metavar="TIME", parser=values.seconds, help="Of a video: from the group at this time on."),
+        typer.Option(
+            metavar="TIME", parser=values.seconds, help="Start at the key frame before this time (videos only)."
+        ),
     ] = None,
     end: Annotated[
-        Any, typer.Option(metavar="TIME", parser=values.seconds, help="Of a video: to the group before this time.")
+        Any,
+        typer.Option(
+            metavar="TIME", parser=values.seconds, help="Stop at the key frame after this time (videos only)."
+        ),
     ] = None,
     intra: Annotated[
-        bool, typer.Option("--intra", help="Of a video: also the latents that each frame would have as a key frame.")
+        bool, typer.Option("--intra", help="Add the latents of each frame as a key frame (videos only).")
     ] = False,
     threads: Threads = None,
     force: Force = False,

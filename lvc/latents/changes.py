@@ -66,8 +66,10 @@ class Changes:
                 raise MediaError(f"has {mine[0]} without {name}, which says whose rows these are")
             return {}
         array = self._arrays[name]
-        if array.dtype.kind not in "iu" or len(array.shape) != 1 or array.shape[0] > 1 << 32:
+        if array.dtype.kind not in "iu" or len(array.shape) != 1:
             raise MediaError(f"{name} is {array.dtype} {list(array.shape)}, not a list of integers")
+        if frames is not None and array.shape[0] > frames:
+            raise MediaError(f"{name} names {array.shape[0]} frames, the video has {frames}")
         numbers = array.read().tolist()
         rows = {number: row for row, number in enumerate(numbers)}
         if len(rows) != len(numbers):

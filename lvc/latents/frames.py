@@ -95,7 +95,7 @@ def unpack_video(
                         for name, row in rows_of(frame):
                             arrays.add(name, row)
                     if progress is not None:
-                        progress(done, os.path.getsize(source), 0, frames)
+                        progress(done, reader.size or 0, 0, frames)
                 if (taken, done) != (keys, frames):
                     raise CorruptError("has fewer frames than its index says")
     size = os.path.getsize(target)

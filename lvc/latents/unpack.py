@@ -18,6 +18,7 @@ from lvc.latents.elements import Tensor, save_tensors
 from lvc.latents.file import DTYPE, KEY, LatentFile
 from lvc.latents.frames import is_video, unpack_video
 from lvc.output import STREAM, check_output, publish
+from lvc.remote.addresses import is_address
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
@@ -58,6 +59,8 @@ def unpack_latents(
         raise UsageError("latents are unpacked from a file to files, not through a pipe")
     own = is_video(source)
     if target is None:
+        if is_address(source):
+            raise UsageError("is an address — name OUT")
         target = os.path.splitext(source)[0] + (SUFFIX if own else "")
         if target == source:
             raise UsageError("has no ending that could be left out — name OUT")

@@ -31,6 +31,7 @@ def test_usage(lvc: Lvc, carphone: Path) -> None:
 
 
 def test_curves_at_any_time(lvc: Lvc) -> None:
+    pytest.importorskip("matplotlib")
     (lvc.folder / "m.log.jsonl").write_text(
         '{"event": "step", "stage": "intra", "minutes": 1, "loss": 2.0, "d": 0.1, "bpp": 0.2}\n' * 2
     )
