@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .settings import EncodeSettings
+from .settings import EncodeSettings, lower_efforts
 from .video import EncodedClip, decode, encode
 
-__all__ = ["EncodeSettings", "EncodedClip", "decode", "encode"]
+__all__ = ["EncodeSettings", "EncodedClip", "decode", "encode", "lower_efforts"]

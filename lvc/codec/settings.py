@@ -19,6 +19,17 @@ class Effort(NamedTuple):
 
 
 EFFORTS = (*[Effort(0, 2)] * 2, *[Effort(1, 4)] * 5, *[Effort(2, 4)] * 3)
+
+
+def lower_efforts(effort: int) -> list[int]:
+    """`effort` and the ones below it that search for motion less, falling: what helps an encoder that is late."""
+    found = [effort]
+    for lower in reversed(range(effort)):
+        if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
+            found.append(lower)
+    return found
+
+
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 

@@ -129,7 +129,7 @@ def record(
         if effort is not None:
             settings = dataclasses.replace(settings, effort=effort)
         if max_latency is not None:
-            pace = Pace(settings.effort, max_latency, camera.waited, say)
+            pace = Pace(codec.lower_efforts(settings.effort), max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
         job = _Recorder(camera, net, settings, features and segment is not None, progress, status)
