@@ -16,7 +16,18 @@ class Effort(NamedTuple):
     motion: int = 1
 
 
-EFFORTS = (*(Effort(0) for _ in range(2)), *(Effort(1) for _ in range(5)), *(Effort(2) for _ in range(3)))
+EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, *[Effort(2)] * 3)
+
+
+def lower_efforts(effort: int) -> list[int]:
+    """`effort` and the ones below it that search for motion less, falling: what helps an encoder that is late."""
+    found = [effort]
+    for lower in reversed(range(effort)):
+        if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
+            found.append(lower)
+    return found
+
+
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 

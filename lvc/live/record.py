@@ -113,7 +113,7 @@ def record(
             low_delay=True, clip_frames=LIVE_CLIP,
         )  # fmt: skip
         if max_latency is not None:
-            pace = Pace(settings.effort, max_latency, camera.waited, say)
+            pace = Pace(codec.lower_efforts(settings.effort), max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
         job = _Recorder(camera, net, settings, options.features and segment is not None, progress, status)
