@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from .frames import Given
 from .settings import EncodeSettings
-from .video import Change, EncodedClip, LatentFrame, decode, decode_changed, encode, latents
+from .video import (
+    Change,
+    EncodedClip,
+    FrameIntegers,
+    LatentFrame,
+    decode,
+    decode_changed,
+    encode,
+    integers_of,
+    latents,
+)
 
 __all__ = [
-    "Change", "EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents",
+    "Change", "EncodeSettings", "EncodedClip", "FrameIntegers", "Given", "LatentFrame", "decode", "decode_changed",
+    "encode", "integers_of", "latents",
 ]  # fmt: skip
