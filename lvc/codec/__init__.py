@@ -1,9 +1,9 @@
-"""The codec: clips of frames ↔ quantised latents. The one place where tensors meet integers."""
+"""The codec: frames ↔ clips of entropy-coded symbols."""
 
 from __future__ import annotations
 
 from .frames import Given
-from .settings import EncodeSettings
+from .settings import EncodeSettings, lower_efforts
 from .video import (
     Change,
     EncodedClip,
@@ -18,5 +18,5 @@ from .video import (
 
 __all__ = [
     "Change", "EncodeSettings", "EncodedClip", "FrameIntegers", "Given", "LatentFrame", "decode", "decode_changed",
-    "encode", "integers_of", "latents",
+    "encode", "integers_of", "latents", "lower_efforts",
 ]  # fmt: skip

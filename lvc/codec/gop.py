@@ -56,6 +56,13 @@ class _Gop:
     def older(self) -> bool:
         return len(self._last) == 2
 
+    def remembered(self) -> tuple[list[Coded], motion.Stream | None]:
+        """What the next clip follows from; `back` to it."""
+        return self._last, self.contexts
+
+    def back(self, to: tuple[list[Coded], motion.Stream | None]) -> None:
+        self._last, self.contexts = to
+
     def _anchors(self, order: Sequence[Step], code: Callable[[Step, int, References], Coded], done: Done) -> Between:
         """Codes a clip's anchor (all frames of a chain, which has no others)."""
         known = {-k: c for k, c in enumerate(reversed(self._last))}

@@ -31,7 +31,7 @@ from .lookahead import LookAhead
 from .pyramid import CHAIN, OLDER, PYRAMID, Step, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
-from .temporal_filter import STRENGTHS, filtered
+from .temporal_filter import REACH, STRENGTHS, filtered
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -173,15 +173,24 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
-    reach = 0 if settings.low_delay else EFFORTS[settings.effort].reach
+    reach = 0 if settings.low_delay else REACH[0]
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
     with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
+
+        def submitted(group: _Group) -> Future[EncodedClip]:
+            return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
 
         def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None, reach))
+                before = encoder.remembered()
+                made = submitted(group)
+                seconds = tick * sum(f.duration for f in group.frames)
+                while control.wants_sizes and control.refused(8 * len(made.result().payload), seconds, group.key):
+                    encoder.back(before)
+                    made = submitted(group)
+                yield made
 
         # what is steered by what came of a clip begins the next one afterwards
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
@@ -208,10 +217,8 @@ def _begun(
     settings: EncodeSettings,
     video: VideoFormat,
     geometry: Geometry | None,
-    reach: int,
 ) -> Callable[[], EncodedClip]:
-    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`. `reach`:
-    of the temporal filter."""
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
@@ -239,9 +246,9 @@ def _begun(
         qualities = [layout.falling(first, FALL, s.place) for s in order]
         filters[len(sources) - 1] = group.around, layout.level_of(first), STRENGTHS[0]
         for step, q in zip(order, qualities, strict=True):
-            if 1 <= step.place < len(STRENGTHS) and reach:
+            if 1 <= step.place < len(STRENGTHS):
                 filters[step.frame - 1] = (
-                    _near(group.frames, step.frame - 1, reach),
+                    _near(group.frames, step.frame - 1, REACH[step.place]),
                     layout.level_of(q),
                     STRENGTHS[step.place],
                 )

@@ -86,7 +86,7 @@ static int pack_bias(const Kernels *k, const LvcWeights *w, int all, int first, 
         if (output >= outputs)
             continue;
         int s = w->shift[first + output];
-        (*shift)[at] = s;
+        (*shift)[at] = k->powers ? 1 << (SHIFTS_MOST - s) : s;
         for (int level = 0; level < levels; level++)
             (*bias)[level * groups * GROUP + at] = rounded_bias(w->bias[(size_t)level * all + first + output], s);
     }

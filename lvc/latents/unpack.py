@@ -3,6 +3,7 @@ was; a video of lvc's own codec becomes one file of named arrays (`lvc.latents.a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zipfile
@@ -85,7 +86,7 @@ def unpack_latents(
         raise UsageError("holds tensors and no video of lvc's own codec — leave --start, --end and --intra out")
     started = time.monotonic()
     written = tensors = 0
-    with LatentFile(source) as file:
+    with LatentFile(source) as file, contextlib.ExitStack() as undo:
         chosen = _chosen(file, names)
         if target.endswith(ARCHIVE):
             return _unpack_archive(file, chosen, target, started, force, progress)
@@ -95,10 +96,10 @@ def unpack_latents(
         _check_size(file, chosen, source)
         paths = {name: target if single else str(Path(target, *_parts(name))) + SUFFIX for name in chosen}
         if not single:
-            Path(target).mkdir(exist_ok=True)
+            _make_folder(Path(target), undo)
         for name, output in paths.items():
             if not single:
-                _make_folders(Path(target), _parts(name)[:-1])
+                _make_folders(Path(target), _parts(name)[:-1], undo)
                 _refuse_link(Path(output))
             check_output(source, output, force=force, writes=[SAFETENSORS])
         made: set[tuple[int, int]] = set()
@@ -176,12 +177,24 @@ def _parts(name: str) -> tuple[str, ...]:
     return parts
 
 
-def _make_folders(folder: Path, names: tuple[str, ...]) -> None:
+def _make_folders(folder: Path, names: tuple[str, ...], undo: contextlib.ExitStack) -> None:
     """Below `folder`, which the user has named. Raises `UsageError` for a link: it may lead anywhere."""
     for name in names:
         folder = folder / name
         _refuse_link(folder)
-        folder.mkdir(exist_ok=True)
+        _make_folder(folder, undo)
+
+
+def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
+    """One that was not there before goes again if nothing gets into it."""
+    if not folder.is_dir():
+        folder.mkdir()
+        undo.callback(_remove_if_empty, folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _refuse_link(path: Path) -> None:

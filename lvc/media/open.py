@@ -1,4 +1,4 @@
-"""The one way to open media. No other module calls `av.open`.
+"""The only module that calls `av.open`.
 
 A file can lead FFmpeg to other files, to addresses and to sockets: playlists, session descriptions, patterns of picture
 names. So each opening names the protocols and the formats that it may use. Both lists are needed: with
@@ -89,7 +89,7 @@ RAW = Access("file", "rawvideo")
 
 
 def access_to(address: str, allow_playlists: bool = False) -> Access:
-    """For an address that the user wrote. Raises `MediaError` for a kind that lvc does not open."""
+    """Access for a URL given by the user. Raises `MediaError` for unsupported schemes."""
     scheme = scheme_of(address)
     if scheme not in _PROTOCOLS:
         raise MediaError(
@@ -105,12 +105,12 @@ def access_to(address: str, allow_playlists: bool = False) -> Access:
 
 
 def access_to_playlist() -> Access:
-    """For a file that may lead to others, because the user said so."""
+    """Access for a file that may refer to others, by the user's permission."""
     return Access(f"file,crypto,data,rtp,udp,{_WEB}", ",".join([*FILES, *_PLAYLISTS]))
 
 
 def scheme_of(name: str) -> str:
-    """`rtsp` of `rtsp://camera`; empty for what is no address."""
+    """`rtsp` of `rtsp://camera`; empty if it is not a URL."""
     match = _SCHEME.match(name)
     return match[1].lower() if match else ""
 
@@ -139,7 +139,7 @@ def open_input(
             raise
         raise MediaError(_refusal(head)) from error
     except av.error.InvalidDataError as error:
-        if _is_list(head):  # some are known by their names only
+        if is_list(head):  # some are known by their names only
             raise MediaError(_refusal(head)) from error
         raise
 
@@ -152,17 +152,18 @@ def open_output(target: Any, form: str | None = None, options: Mapping[str, str]
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"[Reference]", b"<asx", b"v=0")
 
 
-def _is_list(head: bytes) -> bool:
+def is_list(head: bytes) -> bool:
+    """Whether a file that begins like this is a playlist or a session description."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return text.startswith(_LISTS) or b"<MPD" in text
 
 
 def _refusal(head: bytes) -> str:
     """Why a file was not opened, by its first bytes."""
-    if _is_list(head):
+    if is_list(head):
         return (
-            "is a playlist: it names other files or addresses, which lvc encode and lvc interpolate open, only with "
-            "--allow-playlists — name the video itself"
+            "is a playlist, which names other files or addresses — name the video itself; lvc encode and lvc "
+            "interpolate follow playlists with --allow-playlists"
         )
     if not head:
         return "is no video that lvc opens — if it is a playlist, lvc encode takes it with --allow-playlists"

@@ -104,8 +104,20 @@ class Model:
 
 
 def load_model(name: str | os.PathLike[str] | None = None) -> Model:
-    """Load a model by path or name (None: the default). Raises `UsageError`, `CorruptError`, `LimitError`,
-    `UnsupportedError`."""
+    """Load a model, which several jobs can share as their `model`.
+
+    Args:
+        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. None takes the default.
+
+    Returns:
+        The model: its name, its hash, and its programs.
+
+    Raises:
+        UsageError: There is no such file, and no model of that name.
+        CorruptError: The file is damaged, or its programs are not those of a codec.
+        UnsupportedError: The file holds no model of this lvc, or no default model is installed.
+        LimitError: Its programs are larger than the limits allow.
+    """
     return opened(resolve(name))
 
 

@@ -49,7 +49,8 @@ class _Block(nn.Module):
 def _convolution(weights: dict[str, Tensor], name: str, stride: int = 1) -> nn.Conv2d:
     weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
     outputs, inputs, side, _ = weight.shape
-    layer = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=bias is not None)
+    # on "meta": no first weights, which would be drawn from the caller's random numbers
+    layer = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(weight)
     if bias is not None:
         layer.bias = nn.Parameter(bias)
