@@ -110,7 +110,7 @@ def forecast(source: str, target: str, *, force: bool = False, notice: Notice | 
     return Facts(
         values,
         text=f"about {_rounded(picture + audio + other)} bytes (picture {_rounded(picture)}{sound}){ratio}, in about "
-        f"{clock(seconds)} ({frames / seconds:.1f} fps), judging by {seen.duration:.0f} s of {length:.0f} → {target}",
+        f"{clock(seconds)} ({frames / seconds:.1f} fps), judging by {clock(seen.duration)} of {clock(length)} → {target}",
     )
 
 
