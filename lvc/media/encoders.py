@@ -176,7 +176,8 @@ class FieldFlag:
 
     def __init__(self, width: int, height: int, tick: Fraction, top_first: bool) -> None:
         self._graph = av.filter.Graph()
-        source = self._graph.add_buffer(width=width, height=height, format="yuv420p", time_base=tick)
+        form = av.VideoFormat("yuv420p")
+        source = self._graph.add_buffer(width=width, height=height, format=form, time_base=tick)
         mark = self._graph.add("setfield", "tff" if top_first else "bff")
         self._graph.link_nodes(source, mark, self._graph.add("buffersink")).configure()
 
