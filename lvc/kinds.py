@@ -1,6 +1,6 @@
 """What a file is, by its first bytes and by its ending.
 
-So nothing is overwritten that a command does not write, and a message can name what was given.
+This protects files that a command would not have written, and lets messages name what was given.
 """
 
 from __future__ import annotations
@@ -12,6 +12,12 @@ from lvc.errors import OutputExistsError
 
 HEAD_BYTES = 64
 
+VIDEO_ENDINGS = frozenset(
+    ".264 .265 .3g2 .3gp .asf .avi .f4v .flv .gif .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf"
+    " .nut .obu .ogv .ts .vob .webm .wmv .y4m .yuv".split()
+)
+"""What people name videos: in folders, such a file is taken for one."""
+
 LVZ, MP4, MATROSKA, Y4M, SAFETENSORS = "lvz", "mp4", "matroska", "y4m", "safetensors"
 NPZ, PARQUET = "npz", "parquet"
 VIDEOS = (MP4, MATROSKA, Y4M)
@@ -19,7 +25,7 @@ VIDEOS = (MP4, MATROSKA, Y4M)
 TABLES = (NPZ, PARQUET)
 """What `features` writes."""
 
-# kind -> what people call it, endings of its files
+# kind -> its name with an article, its file endings
 _KINDS = {
     LVZ: ("a .lvz", "lvz"),
     MP4: ("an MP4 or QuickTime video", "mp4 m4v mov qt"),
@@ -52,7 +58,7 @@ _SIGNATURES = (
 
 
 def kind_of(head: bytes) -> str | None:
-    """The kind of file that begins with these bytes (`HEAD_BYTES` are enough); None for one that is not known here."""
+    """The kind of file that begins with these bytes (`HEAD_BYTES` suffice); None if it is unknown."""
     for offset, signature, kind in _SIGNATURES:
         if head.startswith(signature, offset):
             return kind
@@ -74,7 +80,7 @@ def kind_by_name(path: str) -> str | None:
 
 
 def called(kind: str) -> str:
-    """What people call it, with an article."""
+    """The name of a kind, with an article."""
     return _KINDS[kind][0]
 
 
@@ -84,7 +90,7 @@ def endings(kinds: Iterable[str]) -> tuple[str, ...]:
 
 
 def refuse_foreign(head: bytes, writes: Sequence[str] | None) -> None:
-    """`head`: how an existing target begins. Raises `OutputExistsError` for what the command would not have written."""
+    """Raises `OutputExistsError` for a target that the command would not have written. `head`: its first bytes."""
     kind = kind_of(head)
     if writes is None or not head or kind in writes:
         return

@@ -1,4 +1,4 @@
-"""Resource limits, handed down to whoever allocates. A value over a limit raises `LimitError`."""
+"""Resource limits, passed to the code that allocates. A value over a limit raises `LimitError`."""
 
 from __future__ import annotations
 

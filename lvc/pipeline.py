@@ -38,7 +38,7 @@ def usable_cores() -> int:
 
 
 def stop_signals() -> list[int]:
-    """Those that end a job in good order; also that of a terminal that was closed, unless `nohup` asked otherwise."""
+    """The signals that end a job properly, including SIGHUP unless it is ignored (`nohup`)."""
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -55,7 +55,7 @@ class _End:
 
 
 class _Stopped(Exception):
-    """Raised in a thread whose work nobody wants any more."""
+    """Raised in a thread that has been told to stop."""
 
 
 # the flag that stops the running thread, if it is one of a pipeline
@@ -155,30 +155,34 @@ class ReadAhead(_Worker[T]):
         self.close()
 
 
-class WriteBehind(_Worker[T]):
-    """Hands items to `write` on a thread, in order, at most `depth` behind; leaving the block waits for it."""
+class Consumer(_Worker[T]):
+    """Runs `work` on a thread, over the items that are put, at most `depth` of them waiting; leaving the block waits
+    until it has taken all, an exception that leaves the block stops it."""
 
-    def __init__(self, write: Callable[[T], object], depth: int) -> None:
-        super().__init__(depth, "lvc-write")
-        self._write = write
+    def __init__(self, work: Callable[[Iterator[T]], object], depth: int, name: str) -> None:
+        super().__init__(depth, name)
+        self._work = work
         self._error: BaseException | None = None
 
     def _run(self) -> None:
         try:
-            while True:
-                item = self._get()
-                if isinstance(item, _End):
-                    return
-                if not isinstance(item, _Failure):
-                    self._write(item)
+            self._work(self._items())
         except _Stopped:
             raise
         except BaseException as error:
             self._error = error
             self._stop.set()
 
+    def _items(self) -> Iterator[T]:
+        while True:
+            item = self._get()
+            if isinstance(item, _End):
+                return
+            if not isinstance(item, _Failure):
+                yield item
+
     def put(self, item: T) -> None:
-        """Queue one item. Raises what `write` raised for an earlier one."""
+        """Queue one item. Raises what `work` raised."""
         try:
             self._put(item)
         except _Stopped:
@@ -198,6 +202,17 @@ class WriteBehind(_Worker[T]):
             self._end(_WRITER_PATIENCE)
         if self._error is not None and kind is None:
             raise self._error
+
+
+class WriteBehind(Consumer[T]):
+    """Hands items to `write` on a thread, in order, at most `depth` behind; leaving the block waits for it."""
+
+    def __init__(self, write: Callable[[T], object], depth: int) -> None:
+        def each(items: Iterator[T]) -> None:
+            for item in items:
+                write(item)
+
+        super().__init__(each, depth, "lvc-write")
 
 
 def side_by_side(
@@ -259,6 +274,6 @@ def _acquire(semaphore: threading.Semaphore) -> None:
 
 
 def in_background(function: Callable[[], T]) -> T:
-    """What `function` gives, run on a thread, so that Ctrl-C is heard while foreign code waits for its input."""
+    """The result of `function`, run on a thread, so that Ctrl-C works while native code waits for input."""
     with ReadAhead((function() for _ in range(1)), 1) as results:
         return next(iter(results))

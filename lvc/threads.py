@@ -1,5 +1,5 @@
-"""torch's number of threads is one for the whole process, which may be somebody's training: lvc sets it only while it
-works, and gives the caller's back. torch is not loaded here: call this when it is."""
+"""torch's thread count is global to the process, which may be training: lvc sets it only while it works, and restores
+it afterwards. torch is not loaded here; it has to be before these are called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def own_threads() -> Iterator[None]:
-    """Whatever number is set inside is the caller's again afterwards."""
+    """Context that restores torch's thread count."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield
@@ -26,7 +26,7 @@ def own_threads() -> Iterator[None]:
 
 
 def with_own_threads(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items; what `items` sets holds while it works on the next one, and not while the caller has one."""
+    """The same items; the thread count that `items` sets is in effect only while it works on the next one."""
     ours: int | None = None
     try:
         while True:

@@ -18,6 +18,7 @@ import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of its backend
+from matplotlib.ticker import NullFormatter  # noqa: E402
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 METRICS = {"psnr_y": "PSNR-Y", "vmaf": "VMAF", "ssim_y": "SSIM-Y", "psnr_611": "PSNR 6:1:1"}
@@ -35,6 +36,8 @@ def curves(points: list[dict[str, Any]], file: Path) -> None:
             style = {"linewidth": 2.2, "color": "black"} if codec == "lvc" else {"linewidth": 1.1}
             panel.plot(*zip(*line, strict=True), marker="o", markersize=3, label=codec.replace(":", " "), **style)
         panel.set(title=clip, xscale="log", xlabel="bits per luma sample")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3, which="both")
     panels[0][0].set_ylabel(f"{METRICS[CURVE]} (dB)")
     panels[0][-1].legend(fontsize=8)

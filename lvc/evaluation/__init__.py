@@ -1,1 +1,1 @@
-"""The judge: real files in, real files on disk, named settings, every codec on the same frames."""
+"""Evaluation: real files in, real files on disk, named settings, every codec on the same frames."""

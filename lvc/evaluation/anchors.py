@@ -111,7 +111,7 @@ class Encoded:
 
 
 def why_not(anchor: Anchor) -> str | None:
-    """None where the anchor's encoder is there, else what is missing and what to do."""
+    """None if the anchor's encoder is available, else what is missing and what to do."""
     if anchor.name == "vvc":
         return ffmpeg.why_not("encoder", anchor.family.encoder)
     if anchor.family.encoder in av.codecs_available:

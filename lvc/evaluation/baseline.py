@@ -1,4 +1,4 @@
-"""The gate: lvc's size and quality, point by point, against what a file says they were.
+"""The gate: lvc's size and quality, point by point, against a baseline file.
 
 The file is JSON, made to be committed: settings, model, and bpp, PSNR-Y and PSNR-YUV of every clip and quality. Sizes
 and PSNR do not depend on the machine's speed, so that the gate holds anywhere. PSNR-YUV notices what happens to colour;
@@ -38,7 +38,7 @@ class Baseline:
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
-    """What has to be the same for figures to be comparable. The model is not among it: it is what may get worse."""
+    """The settings that have to be the same for a comparison. The model may differ: it is what the gate tests."""
     return {
         "frames": plan.frames,
         "max_height": plan.max_height,
@@ -47,7 +47,7 @@ def settings_of(plan: Plan) -> dict[str, Any]:
 
 
 def read(path: Path, plan: Plan) -> Baseline:
-    """Raises MediaError for what is no baseline, UsageError for one that was measured with other settings."""
+    """Raises `MediaError` if it is not a baseline, `UsageError` if it was measured with other settings."""
     try:
         values = json.loads(path.read_text())
         rows = values["points"]
@@ -68,7 +68,7 @@ def read(path: Path, plan: Plan) -> Baseline:
 
 
 def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
-    """All of lvc's points; one that failed is a MediaError."""
+    """Write all of lvc's points. Raises `MediaError` if a point failed."""
     mine = [p for p in points if p.is_lvc]
     if not mine or any(p.error or p.quality is None for p in points):
         raise MediaError(f"{path} was not written, because some points could not be measured — fix that first")
@@ -84,7 +84,9 @@ def write(path: Path, points: Sequence[Point], plan: Plan) -> None:
 
 
 def complaints(points: Sequence[Point], baseline: Baseline, tolerance: Tolerance) -> list[tuple[str, str]]:
-    """(clip, what got worse by how much) for every point that did. Raises UsageError for points it does not know."""
+    """(clip, what is worse and by how much) for every point that is worse.
+
+    Raises `UsageError` for points that are not in the baseline."""
     found = []
     for p in (p for p in points if p.is_lvc and p.quality):
         if (p.clip, p.setting) not in baseline.figures:

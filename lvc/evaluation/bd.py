@@ -42,7 +42,7 @@ def bd_quality(anchor: Curve, test: Curve) -> Delta:
 
 
 def _frontier(curve: Curve) -> list[tuple[float, float]]:
-    """By rising rate, without points that cost more and are no better: interpolation needs strictly rising curves."""
+    """Sorted by rate, without points that cost more and are not better: interpolation needs strictly rising curves."""
     kept: list[tuple[float, float]] = []
     for rate, quality in sorted(curve, key=lambda p: (p[0], -p[1])):
         if not (rate > 0 and math.isfinite(rate) and math.isfinite(quality)):

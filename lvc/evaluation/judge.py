@@ -1,4 +1,4 @@
-"""Decoded pictures against the source's: all metrics that were asked for, and the pictures that people are shown."""
+"""Compares decoded pictures with the source: the requested metrics, and the pictures of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of the networks, counted while they really run, padding and all.
+"""Counts the networks' multiply-accumulates while they run, padding included.
 
 The engine runs programs, and says what each costs a block; of blocks that nobody wants nothing is counted. What torch
 computes (other people's VAEs) goes through a few functions. Both are wrapped here, in a worker's process, on all of its
@@ -20,7 +20,7 @@ class Macs:
         self._lock = threading.Lock()
 
     def count(self) -> None:
-        """Wraps the functions, for the rest of this process's life."""
+        """Wrap the functions, for the rest of the process."""
         import torch
         import torch.nn.functional as F
 

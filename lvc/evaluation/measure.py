@@ -1,4 +1,4 @@
-"""Runs `lvc.evaluation.worker` and brings back what it did, how long the whole process took and how much memory."""
+"""Runs `lvc.evaluation.worker` and returns its result, the time of the whole process, and its memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Measured:
 
     @property
     def starved(self) -> bool:
-        """The process had to wait for a processor: the machine was busy with other work, and the speeds are too low.
+        """Whether the process had to wait for a processor, so that its speeds are too low.
 
         Encoders and decoders compute all the time: alone, every one of them takes more than `FED` of a core.
         """
@@ -52,7 +52,7 @@ class Measured:
 
 
 class Workers:
-    """The processes of one run, on any number of threads; `stop` ends them, and no further one starts."""
+    """The processes of one run, started from any thread; `stop` ends them and prevents new ones."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -66,7 +66,9 @@ class Workers:
                 process.terminate()
 
     def ask(self, order: dict[str, Any]) -> tuple[dict[str, Any], float]:
-        """One job's answer and its process's wall time. Raises the worker's LvcError, RuntimeError if it died."""
+        """Run one job; returns its answer and the process's wall time.
+
+        Raises the worker's `LvcError`, or `RuntimeError` if it died."""
         name = f"{order['codec']} {order['job']}"
         command = [sys.executable, "-m", "lvc.evaluation.worker", json.dumps(order)]
         start = time.perf_counter()
@@ -114,7 +116,7 @@ class Workers:
 
 
 def error_of(exit_code: int, message: str) -> Exception:
-    """An error with the worker's exit code; RuntimeError for what lvc did not raise on purpose."""
+    """The worker's error by its exit code; `RuntimeError` for unexpected ones."""
     for kind in KINDS:
         if kind.exit_code == exit_code:
             return kind(message)

@@ -41,7 +41,7 @@ def squared_error(a: Plane, b: Plane) -> int:
     total = 0
     for top in range(0, a.shape[0], 64):  # bands: the float64 copy stays small and in the cache
         d = np.subtract(a[top : top + 64], b[top : top + 64], dtype=np.float64).ravel()
-        total += int(np.einsum("i,i->", d, d))  # not np.dot: BLAS would wake its threads for this
+        total += int(np.einsum("i,i->", d, d))  # not np.dot, which would start BLAS threads
     return total
 
 
@@ -150,7 +150,7 @@ class FrameQuality:
 
     @property
     def psnr_yuv(self) -> float:
-        """Of all samples of the three planes of 4:2:0 together."""
+        """PSNR over all samples of the three 4:2:0 planes."""
         y, u, v = (
             255**2 / 10 ** (db / 10) if db < IDENTICAL else 0.0 for db in (self.psnr_y, self.psnr_u, self.psnr_v)
         )
@@ -191,11 +191,11 @@ class ClipQuality:
         return frame
 
     def add_vmaf(self, scores: Sequence[Mapping[str, float | None]]) -> None:
-        """The scores by name for each frame that was added."""
+        """Add the scores, by name, of each frame."""
         self.frames = [FrameQuality(**{**vars(f), **score}) for f, score in zip(self.frames, scores, strict=True)]
 
     def clip(self) -> FrameQuality:
-        """The whole clip's figures, pooled as in the table above."""
+        """The figures of the whole clip, pooled as in the table above."""
         if not self.frames:
             raise ValueError("no frames to pool")
         y, u, v = (psnr(e / n) for e, n in zip(self._errors, self._samples, strict=True))
@@ -208,7 +208,7 @@ class ClipQuality:
 
 
 def compare(reference: Iterable[Planes], decoded: Iterable[Planes], quality: ClipQuality | None = None) -> ClipQuality:
-    """Frame by frame; raises ValueError where one side has more frames than the other."""
+    """Compare frame by frame. Raises `ValueError` if the numbers of frames differ."""
     quality = quality or ClipQuality()
     for a, b in zip(reference, decoded, strict=True):
         quality.add(a, b)

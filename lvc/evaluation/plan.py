@@ -1,4 +1,4 @@
-"""What a run measures, checked before it begins."""
+"""The plan of a run, validated before it starts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def shown(self) -> float | None:
-        """The quality whose pictures people are shown: the lower middle, where codecs differ and one looks on."""
+        """The quality whose pictures are shown: the lower middle one, where codecs differ visibly."""
         return sorted(self.qualities)[(len(self.qualities) - 1) // 2] if self.qualities else None
 
     def matched(self, quality: float) -> list[Anchor]:
@@ -61,7 +61,7 @@ class Codec:
 
 
 def codecs(names: Sequence[str | None]) -> list[Codec]:
-    """Raises UsageError for a model that does not exist or is named twice, and whatever `lvc.models` raises."""
+    """Raises `UsageError` for a model that does not exist or is given twice, and the errors of `lvc.models`."""
     files = [models.resolve(name) for name in names]
     hashes = [file.sha256.hex() for file in files]
     if len(set(hashes)) < len(hashes):
@@ -104,7 +104,9 @@ def parse_anchors(text: str, threads: int) -> list[Anchor]:
 
 
 def parse_metrics(text: str) -> tuple[list[str], str]:
-    """`psnr,ssim`, or `all`: what this machine can measure. Also says what is left out of `all`. Raises UsageError."""
+    """Parse `psnr,ssim`, or `all`: what this machine can measure. Also returns what is missing from `all`.
+
+    Raises `UsageError`."""
     missing = ffmpeg.why_not("filter", "libvmaf")
     if text == "all":
         return [m for m in METRICS if not (missing and _by_libvmaf(m))], f"no VMAF: {missing}" if missing else ""
@@ -121,10 +123,10 @@ def _by_libvmaf(metric: str) -> bool:
 
 
 def threads_of_a_job(threads: int | None, jobs: int, cores: int) -> int:
-    """What was asked for; else the cores shared out among the jobs."""
+    """The requested number; by default the cores divided by the jobs."""
     return threads or max(1, cores // jobs)
 
 
 def default_store() -> Path:
-    """Where `--resume` keeps its points if no folder is named."""
+    """The default folder of `--resume`."""
     return Path(os.curdir) / "lvc-eval.work"

@@ -1,4 +1,4 @@
-"""8-bit 4:2:0 pictures as numpy planes, and their way in and out of PyAV frames without any colour conversion."""
+"""8-bit 4:2:0 pictures as numpy planes, to and from PyAV frames without colour conversion."""
 
 from __future__ import annotations
 

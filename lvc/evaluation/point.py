@@ -1,4 +1,4 @@
-"""One measured point: one clip through one codec at one setting. Also what is said when it failed."""
+"""One measured point: one clip, codec and setting; or its error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Point:
 
     @property
     def told(self) -> str:
-        """Codec and setting for people; the codec alone where no setting came to be tried."""
+        """Codec and setting as text; the codec alone if no setting was tried."""
         if not self.width:
             return self.codec
         return f"{self.codec} at {f'CRF {self.setting:g}' if self.at is None else f'{self.at:g}'}"
@@ -67,7 +67,7 @@ class Point:
 
     @property
     def misses_size(self) -> bool:
-        """The anchor's file should have had the size of lvc's, and has not."""
+        """Whether the anchor's file misses the size of lvc's."""
         return self.size_match is not None and abs(self.size_match) > SAME_SIZE
 
     def record(self, per_frame: bool = False) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Point:
 
     @classmethod
     def restored(cls, values: dict[str, Any]) -> Point:
-        """Raises TypeError for what another version of lvc has stored."""
+        """Raises `TypeError` for a point stored by another version of lvc."""
         quality = values["quality"] and FrameQuality(**values["quality"])
         frames = [FrameQuality(**frame) for frame in values["per_frame"]]
         encode, decode = (

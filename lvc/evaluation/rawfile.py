@@ -1,4 +1,4 @@
-"""Decoded pictures on disk as bare planes, y then u then v, picture after picture: what a worker hands to the judge."""
+"""Decoded pictures on disk as raw planes (y, u, v), passed from a worker to the judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that every codec of a comparison is given: the source itself, or a lossless copy of what was cut or scaled.
+"""The input file of all codecs in a comparison: the source, or a lossless copy of the cut or scaled frames.
 
 The copy is raw video in NUT, which keeps the time base and costs next to nothing to read. lvc and the anchors so start
 from the same bytes, and reading them is part of everybody's time.

@@ -37,7 +37,7 @@ def page(points: Sequence[Point], plan: Plan, store: Store) -> str:
         "title": html.escape("lvc eval: " + ", ".join(clip["name"] for clip in data["clips"])[:80]),
         "style": (ASSETS / "page.css").read_text(encoding="utf-8"),
         "script": "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        # `<` is spelled out, so that no name of a clip can end the element
+        # `<` is escaped, so that a clip's name cannot end the element
         "data": json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
     }
     for name, part in parts.items():

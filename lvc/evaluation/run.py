@@ -79,12 +79,12 @@ Fixed = tuple[Anchor, float]  # an anchor and one of its own CRFs
 
 
 def steps(plan: Plan) -> list[float | Fixed]:
-    """What is done of a clip: lvc's qualities with the anchors that meet its sizes, then the other anchors' CRFs."""
+    """The steps for one clip: lvc's qualities with the anchors at its sizes, then the other anchors' CRFs."""
     return [*plan.qualities, *((anchor, crf) for anchor in plan.anchors for crf in anchor.crfs)]
 
 
 class _Clip:
-    """One clip of a run. Its source is opened, or copied, by whoever comes first, and removed after the last one."""
+    """One clip of a run. The first thread opens (or copies) its source, and the last one removes it."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Clip:
             self._begun(self.name, what)
 
     def _key(self, **codec: Any) -> str:
-        """The name in the store of a point of this clip: all on which its figures depend."""
+        """The key of a point in the store: a hash of everything its figures depend on."""
         plan = self.plan
         how = {"metrics": sorted(plan.metrics), "threads": plan.threads, "pictures": plan.pictures}
         return key_of(**self._frames, **how, **codec)
@@ -284,7 +284,7 @@ class _Search:
 
 
 def in_order(points: Sequence[Point], clips: Mapping[Path, str], plan: Plan) -> list[Point]:
-    """As one job would have brought them."""
+    """Points in the order of a single job."""
     names, order = list(clips.values()), [(str(s[0]), s[1]) if isinstance(s, tuple) else s for s in steps(plan)]
 
     def place(p: Point) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Where the time goes: looks at what every thread is doing, a hundred times a second, and counts.
+"""A sampling profiler: records what every thread is doing, a hundred times a second.
 
 No figure of a deterministic profiler: those slow Python down and not the networks, and see one thread only. A sample
 belongs to the innermost function of the package on a thread's stack; waiting for another stage is `waiting`.

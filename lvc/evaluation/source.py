@@ -1,4 +1,4 @@
-"""The frames that all codecs of one comparison get: native planes, cut and scaled once, before anybody encodes.
+"""The frames for all codecs of one comparison: native planes, cut and scaled once, before encoding.
 
 Formats other than 8-bit 4:2:0 are converted by swscale here: the loss is the same for every codec, and not counted.
 """
@@ -25,7 +25,7 @@ RAW_NAME = re.compile(r"(\d+)x(\d+)(?:[_@p-]?(\d+))?")
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What an encoder has to know about the frames. `time_base` in seconds, `rate` in frames per second."""
+    """The format of the frames. `time_base` in seconds, `rate` in frames per second."""
 
     width: int
     height: int

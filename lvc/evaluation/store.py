@@ -1,4 +1,4 @@
-"""Finished points in a folder: a run that was cut off goes on where it was, and one that is repeated takes no time.
+"""Stores finished points in a folder, so that an interrupted run continues and a repeated one takes no time.
 
 A point is found again by everything that it depends on: the clip's content, the codec with its settings and version,
 what was measured by which code, the number of threads. For lvc that includes the model's hash and the code of the

@@ -145,7 +145,7 @@ def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]
 
 
 def _steady(job: str, clips: list[str], groups: Sequence[dict[str, Point]]) -> list[str]:
-    """The clips on which everybody has a steady speed."""
+    """The clips for which all codecs have a steady speed."""
     measured = {clip: [getattr(group[clip], job) for group in groups] for clip in clips}
     return [clip for clip, all_of in measured.items() if all(m is not None and m.fps is not None for m in all_of)]
 

@@ -1,4 +1,4 @@
-"""Who took part in a measurement: versions of lvc, of FFmpeg and of every encoder, and the machine's cores."""
+"""Versions of lvc, FFmpeg and every encoder in a measurement, and the machine's cores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encoder_version(anchor: Anchor) -> str:
 
 
 def decoders(metrics: Sequence[str]) -> list[str]:
-    """Who reads the clips and the anchors' files, and who measures VMAF, if it is measured."""
+    """The libraries that read clips and anchors' files, and that measure VMAF, if it is measured."""
     found = [f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"]
     return [*found, f"static FFmpeg {ffmpeg.version()}"] if any(m.startswith("vmaf") for m in metrics) else found
 

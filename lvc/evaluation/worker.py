@@ -1,4 +1,4 @@
-"""One encoding, decoding or judging in a process of its own, so that its time and its memory are its own too.
+"""One encoding, decoding or comparison in its own process, so that its time and memory can be measured.
 
     python -m lvc.evaluation.worker '{"job": "encode", "codec": "lvc", …}'
 
@@ -27,7 +27,7 @@ def main(text: str) -> int:
         answer = JOBS["lvc" if job["codec"] == "lvc" else "anchor", job["job"]](job)
     except LvcError as e:
         answer = {"error": str(e), "exit_code": e.exit_code, "kind": type(e).__name__}
-    except Exception as e:  # a worker must answer, whatever happens: the run goes on with the next clip
+    except Exception as e:  # a worker always answers: the run continues with the next clip
         answer = {"error": f"{type(e).__name__}: {e}", "exit_code": 1, "kind": type(e).__name__}
     print(json.dumps({"rss": peak_rss(), "cpu": cpu_seconds(), **answer}), flush=True)
     return 0

@@ -1,4 +1,4 @@
-"""What a frame shows, as a short vector: for finding copies, neighbours and classes. numpy alone; no codec, no torch.
+"""Feature vectors of frames, for finding copies, neighbours and classes. numpy only; no codec, no torch.
 
     frame ─▶ thumbnail 64x64 ─▶ network of its own ─▶ int8 [64], about once a second
 

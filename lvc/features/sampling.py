@@ -19,7 +19,7 @@ _BATCH = 32
 
 
 class FeatureSampler:
-    """Takes every frame in order, looks at the first of each `spacing` seconds, counted from the first frame.
+    """Takes all frames in order and uses the first of each `spacing` seconds, counted from the first frame.
 
     `hflip` and `rotation` as in `VideoFormat`. Memory: 64 bytes for each vector, and at most 32 thumbnails.
     """
@@ -42,18 +42,18 @@ class FeatureSampler:
 
     @classmethod
     def of(cls, video: VideoFormat, spacing: Fraction = SPACING) -> FeatureSampler:
-        """With the extractor that comes with lvc."""
+        """A sampler with lvc's own extractor."""
         return cls(default_extractor(), video.seconds_per_tick, video.rotation, video.hflip, spacing)
 
     def watch(self, items: Iterable[T]) -> Iterator[T]:
-        """The same items; frames among them are looked at in passing."""
+        """The same items; frames among them are sampled."""
         for item in items:
             if isinstance(item, Frame):
                 self.add(item.y, item.u, item.v, item.pts)
             yield item
 
     def add(self, y: Byte, u: Byte, v: Byte, pts: int) -> None:
-        """The next frame. Most cost nothing."""
+        """Add the next frame; most are skipped at no cost."""
         if self._first is None:
             self._first = pts
         slot = int((pts - self._first) * self._tick / self._spacing)
@@ -71,7 +71,7 @@ class FeatureSampler:
             self._waiting.clear()
 
     def finish(self) -> FeatureTrack:
-        """What has come so far."""
+        """The vectors so far."""
         self._embed()
         extractor = self._extractor
         return FeatureTrack(extractor.name, extractor.fingerprint, DIMENSIONS, list(self._pts), b"".join(self._done))

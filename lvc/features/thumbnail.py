@@ -55,7 +55,7 @@ def without_bars(y: Byte) -> tuple[slice, slice]:
 
 
 def _inside(lines: Byte) -> slice:
-    """What is left of the lines after bars at both ends."""
+    """The range of lines between bars at both ends."""
     size = len(lines)
     colours = [float(np.median(line)) for line in (lines[0], lines[-1])]
     if abs(colours[0] - colours[1]) > BAR_NOISE:

@@ -44,7 +44,7 @@ class Cluster:
 
     def __init__(self, job: Job, jobs: int | None, threads: int, address: str | None = None) -> None:
         self._job, self._jobs, self._threads, self._address = job, jobs, threads, address
-        self._gpus = 1 if str(job.settings.get("device") or "").startswith("cuda") else 0
+        self._gpus = 1 if (job.options.device or "").startswith("cuda") else 0
         self._environment = {k: v for k, v in os.environ.items() if k in ("LVC_MODELS", "LVC_DEVICE")}
         self._tasks: dict[Any, Task] = {}
         self._quiet = contextlib.ExitStack()

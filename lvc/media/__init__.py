@@ -1,4 +1,4 @@
-"""Video files in and out, through PyAV: frames as planes with exact times, and everything else that a file carries."""
+"""Video files in and out through PyAV: frames as planes with exact times, and all other streams and metadata."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ def _known(value: Any) -> int:
     return int(value) or UNSPECIFIED
 
 
-# what H.273 and FFmpeg have names for; encoders refuse the rest
+# code points known to H.273 and FFmpeg; encoders refuse others
 _PRIMARIES = frozenset({1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22})
 _TRANSFERS = frozenset({1, *range(4, 19)})
 _MATRICES = frozenset({1, *range(4, 15)})
 
 
 def known_tags(tags: ColourTags) -> ColourTags:
-    """The same, with "unspecified" for numbers that mean nothing (or, as matrix, RGB)."""
+    """The same tags, with "unspecified" for unknown code points (and for an RGB matrix)."""
     return ColourTags(
         primaries=tags.primaries if tags.primaries in _PRIMARIES else UNSPECIFIED,
         transfer=tags.transfer if tags.transfer in _TRANSFERS else UNSPECIFIED,

@@ -73,6 +73,7 @@ ENCODERS: dict[str, Encoder] = {
         options={"level": "3", "slicecrc": "1"},
         says=(FIELDS,),
     ),
+    "raw": Encoder("rawvideo", crf=None, max_crf=0, preset=None, even=False, says=(FIELDS,)),
 }
 _PROPERTIES = {
     MASTERING: "how the mastering display was",
@@ -107,7 +108,7 @@ def encoder_options(
     properties: Mapping[str, str] | None = None,
     height: int = 0,
 ) -> dict[str, str]:
-    """What FFmpeg is told. `properties` are those of `lvc.media.side`; what is no such thing is passed over."""
+    """The options for FFmpeg. `properties` are those of `lvc.media.side`; others are ignored."""
     options = dict(encoder.options)
     if encoder.crf is not None:
         value = encoder.crf if crf is None else crf
@@ -129,7 +130,7 @@ def encoder_options(
 
 
 def unsaid(encoder: Encoder, properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties of pictures that this encoder cannot write into its stream, and what they say."""
+    """The picture properties that this encoder cannot store in its stream, with descriptions."""
     said = {key for key in _PROPERTIES if key in encoder.says}
     if properties.get(STEREO) not in _FRAME_PACKING:
         said.discard(STEREO)
@@ -137,8 +138,7 @@ def unsaid(encoder: Encoder, properties: Mapping[str, str]) -> dict[str, str]:
 
 
 def _said(encoder: Encoder, properties: Mapping[str, str], height: int) -> list[str]:
-    """`key=value` for each property that goes into the encoder's own stream. They come out of files: nothing but
-    numbers is passed on."""
+    """`key=value` for each property stored in the bitstream. They come from files, so only numbers are passed on."""
     result = []
     mastering = _NUMBERS.fullmatch(properties.get(MASTERING, ""))
     light = _LIGHT.fullmatch(properties.get(LIGHT, ""))

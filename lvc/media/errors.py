@@ -32,7 +32,7 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def media_errors(what: str, advice: str) -> Iterator[None]:
-    """Turn anything that PyAV raises in here into `MediaError`. I/O errors of the system pass through as they are."""
+    """Convert every PyAV error in this context to `MediaError`; the system's I/O errors pass unchanged."""
     try:
         yield
     except LvcError:

@@ -1,7 +1,7 @@
-"""The static FFmpeg that comes with the extra `lvc[eval]`: VMAF and VVC, which PyAV's build has not.
+"""The static FFmpeg that comes with the extra `lvc[eval]`: VMAF and VVC, which PyAV's build lacks.
 
-`imageio-ffmpeg` carries one program for each platform, and their builds differ: what a build has is asked of the
-program itself. IMAGEIO_FFMPEG_EXE names another one.
+`imageio-ffmpeg` carries one program for each platform, and their builds differ: the
+program itself is asked what it contains. IMAGEIO_FFMPEG_EXE names another one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXTRA = "pip install 'lvc[eval]'"
 
 
 def why_not(kind: str, name: str) -> str | None:
-    """None if the program can do it; else what is missing and what to do. `kind`: filter, encoder."""
+    """None if the program supports it; else what is missing and what to do. `kind`: filter, encoder."""
     program = executable()
     if program is None:
         return f"{name} needs the extra: {EXTRA}"
@@ -79,13 +79,13 @@ def raw_input(width: int, height: int, rate: str, source: str) -> list[str]:
 
 
 def write_picture(file: IO[bytes], picture: Planes) -> None:
-    """Bare planes, y then u then v."""
+    """Raw planes: y, u, v."""
     for plane in (picture.y, picture.u, picture.v):
         file.write(np.ascontiguousarray(plane).data)
 
 
 class Fed:
-    """The program with pictures written to its standard input. Leaving waits for it; raises MediaError if it failed."""
+    """The program, fed with pictures on standard input. Exit waits for it; raises `MediaError` if it failed."""
 
     def __init__(self, arguments: list[str], folder: Path, inherited: tuple[int, ...] = ()) -> None:
         program = executable()
@@ -100,7 +100,7 @@ class Fed:
 
     def write(self, picture: Planes) -> None:
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has died: `__exit__` says of what
+            with contextlib.suppress(BrokenPipeError):  # it has died: `__exit__` reports why
                 write_picture(self._process.stdin, picture)
 
     def kill(self) -> None:
@@ -122,7 +122,7 @@ class Fed:
 
 
 class Vmaf(Fed):
-    """VMAF of the bare pictures in `decoded` against those written here. `figures`: of `VMAF_MODELS`."""
+    """VMAF of the raw pictures in `decoded` against those written here. `figures`: of `VMAF_MODELS`."""
 
     LOG = "vmaf.json"
 
@@ -166,7 +166,7 @@ def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, thread
                 os.close(theirs)
 
             def write(picture: Planes) -> None:
-                with contextlib.suppress(BrokenPipeError):  # it has died: leaving it says of what
+                with contextlib.suppress(BrokenPipeError):  # it has died: its exit reports why
                     write_picture(decoded, picture)
                     decoded.flush()
 

@@ -1,4 +1,4 @@
-"""Which containers hold which copied stream: FFmpeg's muxers are asked, on a header in memory."""
+"""Which containers can hold a copied stream, by asking FFmpeg's muxers for a header in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HELD_BY_MOST = ("aac", "ac3", "alac", "dts", "eac3", "flac", "mp2", "mp3", "opu
 
 
 def add_copy(container: Any, template: Any) -> Any:
-    """A stream like `template`. Channels in an order that nobody named get the usual one, as MP4 demands a name."""
+    """Add a stream like `template`. Unnamed channel layouts get the default one, because MP4 needs a name."""
     stream = container.add_stream_from_template(template)
     if template.type == "audio" and "channels" in template.codec_context.layout.name:
         usual = _USUAL_LAYOUTS.get(template.codec_context.layout.nb_channels)
@@ -43,7 +43,7 @@ def refusal(template: Any, form: ContainerFormat) -> str | None:
 
 
 def holders(info: CopiedStreamInfo) -> list[str]:
-    """The names of the containers that `decode` can write this stream to as it is."""
+    """The containers into which `decode` can copy this stream."""
     try:
         with open_params(info.params) as template:
             return [name for name, form in CONTAINERS.items() if refusal(template, form) is None]
@@ -52,7 +52,7 @@ def holders(info: CopiedStreamInfo) -> list[str]:
 
 
 def way_out(info: CopiedStreamInfo) -> str | None:
-    """Of sound that few containers hold: what `decode` can do with it."""
+    """Advice on sound that few containers can hold."""
     if info.kind != "audio" or info.codec in _HELD_BY_MOST or info.codec.startswith("pcm_s"):
         return None
     names = holders(info)

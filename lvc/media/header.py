@@ -1,4 +1,4 @@
-"""What FFmpeg knows of a stream and PyAV does not tell: cropping, the order of fields, where chroma lies, attachments.
+"""Stream properties that FFmpeg knows and PyAV does not expose: cropping, field order, chroma location, attachments.
 
 Muxers write it into their headers. So a header is made in memory and read again. (The log knows it too, but a log
 callback in Python and the threads of a decoder can wait for each other forever.)
@@ -57,7 +57,7 @@ class VideoHeader:
 
 
 def video_header(stream: Any) -> VideoHeader:
-    """Of a video stream of an open container; nothing is known of codecs that no muxer here can hold."""
+    """The header of a video stream of an open container; empty for codecs that no muxer here can hold."""
     found = _elements(stream)
     if not found:
         return VideoHeader(field_order=_order_in_mov(stream))
@@ -72,7 +72,7 @@ def video_header(stream: Any) -> VideoHeader:
 
 
 def attachment_of(stream: Any) -> Attachment | None:
-    """The file that a stream of the kind `attachment` is."""
+    """The file in an attachment stream."""
     found = _elements(stream)
     if _FILE_DATA not in found:
         return None

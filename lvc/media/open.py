@@ -1,4 +1,4 @@
-"""The one way to open media. No other module calls `av.open`.
+"""The only module that calls `av.open`.
 
 A file can lead FFmpeg to other files, to addresses and to sockets: playlists, session descriptions, patterns of picture
 names. So each opening names the protocols and the formats that it may use. Both lists are needed: with
@@ -89,7 +89,7 @@ RAW = Access("file", "rawvideo")
 
 
 def access_to(address: str, allow_playlists: bool = False) -> Access:
-    """For an address that the user wrote. Raises `MediaError` for a kind that lvc does not open."""
+    """Access for a URL given by the user. Raises `MediaError` for unsupported schemes."""
     scheme = scheme_of(address)
     if scheme not in _PROTOCOLS:
         raise MediaError(
@@ -105,12 +105,12 @@ def access_to(address: str, allow_playlists: bool = False) -> Access:
 
 
 def access_to_playlist() -> Access:
-    """For a file that may lead to others, because the user said so."""
+    """Access for a file that may refer to others, by the user's permission."""
     return Access(f"file,crypto,data,rtp,udp,{_WEB}", ",".join([*FILES, *_PLAYLISTS]))
 
 
 def scheme_of(name: str) -> str:
-    """`rtsp` of `rtsp://camera`; empty for what is no address."""
+    """`rtsp` of `rtsp://camera`; empty if it is not a URL."""
     match = _SCHEME.match(name)
     return match[1].lower() if match else ""
 

@@ -1,4 +1,4 @@
-"""Files that are far away: `https://…`, and every address that fsspec knows (`s3://…`, `memory://…`).
+"""Remote files: `https://…`, and every URL that fsspec supports (`s3://…`, `memory://…`).
 
 Such a file is read by ranges of bytes, and only by those that are asked for: `RangeFile` is a seekable file over a
 `Store`. HTTP is spoken through urllib3, within bounds of our own (docs/decisions/010-http.md); everything else is left

@@ -1,4 +1,4 @@
-"""Which names are addresses, and who fetches what is there."""
+"""Which names are URLs, and which library opens them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ def is_http(name: str) -> bool:
 
 
 def is_stored(name: str) -> bool:
-    """Whether a video at this address is fetched by lvc, and not by FFmpeg, which knows nothing of it."""
+    """Whether lvc fetches a video at this URL itself, because FFmpeg does not support it."""
     protocol = protocol_of(name)
     return protocol is not None and protocol not in _OF_FFMPEG
 
 
 def without_secrets(address: str) -> str:
-    """The address as it may be shown: no user, no password, no query (signatures are there), no fragment. A path stays
-    as it is."""
+    """The URL without user, password, query (which may hold signatures) and fragment. Paths are unchanged."""
     match = _ADDRESS.match(address)
     if match is None:
         return address
@@ -60,8 +59,9 @@ _to_hide: dict[str, str] = {}
 
 
 def remember(argument: str) -> bool:
-    """`hidden` will recognise the address in this argument of the command line, even with spaces in it. Whether there
-    is anything to hide."""
+    """Register the URL in this command-line argument for `hidden`, even if it contains spaces.
+
+    Returns whether there is anything to hide."""
     match = _ADDRESS.search(argument)
     if match is None:
         return False
@@ -75,14 +75,14 @@ def remember(argument: str) -> bool:
 
 
 def hidden(text: str) -> str:
-    """A text with every address in it as it may be shown."""
+    """A text in which every URL is replaced by `without_secrets` of it."""
     for address in sorted(_to_hide, key=len, reverse=True):
         text = text.replace(address, _to_hide[address])
     return _IN_TEXT.sub(lambda found: without_secrets(found[0]), text)
 
 
 class Hiding:
-    """A text stream, standard output or error, that writes what `hidden` gives."""
+    """A text stream, standard output or error, that writes through `hidden`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

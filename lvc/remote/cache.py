@@ -1,4 +1,4 @@
-"""What was fetched once, in a folder on the disk: `LVC_CACHE`, by default `~/.cache/lvc`; `off` keeps nothing.
+"""A cache of fetched parts on disk: `LVC_CACHE`, by default `~/.cache/lvc`; `off` disables it.
 
 One folder a file, named by a hash of its address, its size and what identifies its bytes (an ETag, a date), so that a
 file that changed is another one. In it one file a piece, `START-LENGTH`, the bytes and their CRC-32. Pieces appear
@@ -16,8 +16,8 @@ import zlib
 from pathlib import Path
 
 MAX_BYTES = 1 << 30
-_MAX_A_FILE = 256 << 20  # of one reading: a film read from end to end is not kept
-_LOOK_EVERY = 64 << 20  # bytes written between two looks at how much there is
+_MAX_A_FILE = 256 << 20  # from one read: a film read from end to end is not cached whole
+_LOOK_EVERY = 64 << 20  # bytes written between two checks of the total
 
 
 def cache_folder() -> Path | None:
@@ -31,7 +31,7 @@ def cache_folder() -> Path | None:
 
 
 class DiskCache:
-    """The pieces of one file. Errors are swallowed: nothing is found, nothing is kept."""
+    """The cached pieces of one file. Errors are ignored: then nothing is found, or stored."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,14 +47,14 @@ class DiskCache:
 
     @classmethod
     def of(cls, address: str, identity: str | None, size: int) -> DiskCache | None:
-        """None where nothing tells one version of the file from another, or no cache is wanted."""
+        """None if versions of the file cannot be told apart, or the cache is off."""
         base = cache_folder()
         if identity is None or base is None:
             return None
         return cls(base / hashlib.sha256(f"{address}\n{identity}\n{size}".encode()).hexdigest())
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes from `start` on, at most up to `end`; none if they are not here, or damaged."""
+        """Bytes from `start` on, at most up to `end`; empty if they are missing or damaged."""
         first = max((s for s in self._lengths if s <= start), default=None)
         if first is None or first + self._lengths[first] <= start:
             return b""
@@ -70,7 +70,7 @@ class DiskCache:
         return data[start - first : end - first]
 
     def next_start(self, start: int, end: int) -> int:
-        """Where the next piece behind `start` begins, `end` if there is none before it."""
+        """Start of the next piece after `start`, or `end` if there is none before it."""
         return min((s for s in self._lengths if start < s < end), default=end)
 
     def write(self, start: int, data: bytes) -> None:
@@ -93,7 +93,7 @@ class DiskCache:
 
 
 def shrink(base: Path, most: int = MAX_BYTES) -> None:
-    """Remove the folders used longest ago until those left have no more than `most` bytes."""
+    """Remove the least recently used folders until the rest have at most `most` bytes."""
     found = []
     with contextlib.suppress(OSError):
         for folder in os.scandir(base):

@@ -1,4 +1,4 @@
-"""Files at addresses that fsspec knows: `s3://…`, `gs://…`, `sftp://…`, `file://…`, `memory://…`."""
+"""Files at URLs that fsspec supports: `s3://…`, `gs://…`, `sftp://…`, `file://…`, `memory://…`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lvc.remote.retry import TemporaryFailure, attempts
 
 T = TypeVar("T")
 
-# will not go better next time
+# a retry would not help
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-_HERE = ("file", "local", "memory")  # gain nothing by a cache
+_HERE = ("file", "local", "memory")  # not worth caching
 
 
 def fsspec_core() -> Any:
@@ -27,13 +27,13 @@ def fsspec_core() -> Any:
 
 
 def file_system(address: str, options: Mapping[str, Any] | None = None, **more: Any) -> tuple[Any, str]:
-    """(fsspec's file system, the path in it). Raises `UsageError` for an address of no known kind,
+    """(fsspec's file system, the path in it). Raises `UsageError` for an unsupported URL,
     `UnsupportedError` for one whose package is missing."""
     protocol = protocol_of(address)
     core = fsspec_core()
     try:
         fs, path = core.url_to_fs(address, **{**(options or {}), **more})
-    except ImportError as error:  # fsspec says which package opens it
+    except ImportError as error:  # fsspec names the package that is needed
         raise UnsupportedError(
             f"{protocol}:// needs another package ({error}) — for s3, pip install 'lvc[remote]'"
         ) from error
@@ -43,8 +43,9 @@ def file_system(address: str, options: Mapping[str, Any] | None = None, **more: 
 
 
 def listed(root: str) -> dict[str, str | None]:
-    """Every visible file below an address, in order of names, and what tells its versions apart, if anything does; of
-    a file, itself; nothing if there is none. One listing, however many they are. Raises `MediaError`, `UsageError`."""
+    """Every visible file below a URL (or the file itself), sorted by name, with its version, if known.
+
+    Makes one listing call. Raises `MediaError`, `UsageError`."""
     fs, path = file_system(root)
     fs.invalidate_cache()
     if not asked(lambda: fs.exists(path)):
@@ -61,8 +62,8 @@ def listed(root: str) -> dict[str, str | None]:
 
 
 def version(info: Mapping[str, Any]) -> str | None:
-    """What changes when a file does, of what its file system says about it; None if nothing is said. Listings and
-    single answers of one file system differ in how they write times."""
+    """What identifies the version of a file, from its file system's metadata; None if nothing does. Listings and single
+    requests of one file system write times differently."""
     for name in ("ETag", "etag", "LastModified", "mtime", "updated", "created"):
         if said := info.get(name):
             return f"{said.timestamp() if isinstance(said, datetime) else said} {info.get('size')}"
@@ -70,7 +71,7 @@ def version(info: Mapping[str, Any]) -> str | None:
 
 
 def asked(action: Callable[[], T]) -> T:
-    """What a call into fsspec gives; tried again where that may help. Raises `MediaError`."""
+    """The result of a call into fsspec, retried where that may help. Raises `MediaError`."""
 
     def once() -> T:
         try:
@@ -86,7 +87,7 @@ def asked(action: Callable[[], T]) -> T:
 
 
 def told(action: Callable[[], T]) -> T:
-    """What a call into fsspec gives that must not be made twice. Raises `MediaError`."""
+    """The result of a call into fsspec that must not be retried. Raises `MediaError`."""
     try:
         return action()
     except Exception as error:
@@ -94,7 +95,7 @@ def told(action: Callable[[], T]) -> T:
 
 
 def _said(error: Exception) -> MediaError:
-    """File systems raise their libraries' own errors: for missing credentials, for what a server refuses."""
+    """A file system library's own error, in one line: missing credentials, refused requests."""
     if isinstance(error, FileNotFoundError):
         return MediaError("does not exist — check the address")
     reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""Ranges of a file over HTTP/1.1: one connection that is kept, redirects, proxies, retries.
+"""Byte ranges of a file over HTTP/1.1: a persistent connection, redirects, proxies, retries.
 
-urllib3 speaks to the server. What it leaves open is closed here: no answer is read beyond what was asked for, none may
-be slower than `LEAST_SPEED`, and passwords and headers of the user go to the server of the address and to no other.
+urllib3 speaks to the server, within stricter limits: no more of a response is read than was requested, none may be
+slower than `LEAST_SPEED`, and the user's passwords and headers go only to the server of the URL.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from lvc.remote.store import HEAD_BYTES
 
 LEAST_SPEED = 1 << 10
 """Bytes a second that have to come on average, after `TIMEOUT` seconds that every answer has."""
-_OVERHEAD = 256 << 10  # bytes of an answer that are no content: its head, or the trailer of a chunked body
-_CHUNKED = 8  # by which chunks of one byte are longer than what they hold
+_OVERHEAD = 256 << 10  # bytes of a response besides its content: the head, or the trailer of a chunked body
+_CHUNKED = 8  # how much longer a chunk of one byte is than its content
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 _NUMBER = re.compile("[0-9]{1,18}")
 _RANGE = re.compile("bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-# what may be wrong with a connection now and right with the next one; OSError has time-outs and resets, ValueError
-# what Python's own client raises for numbers that are none
+# errors that may not happen on the next connection; OSError covers time-outs and resets, ValueError the invalid
+# numbers that Python's own client reports
 _CONNECTION_ERRORS = (OSError, HTTPError, http.client.HTTPException, ValueError)
 
 
 class _Raw(io.RawIOBase):
-    """The bytes of one answer as they come from the socket, neither too slow nor more than `allow` said."""
+    """The bytes of one response from the socket; too slow, or more than `allow` permits, is an error."""
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._socket, self._timeout = sock, timeout
@@ -59,7 +59,7 @@ class _Raw(io.RawIOBase):
         self._most = _OVERHEAD
 
     def allow(self, count: int) -> None:
-        """`count` bytes of content are going to be read."""
+        """Permit `count` bytes of content."""
         self._most = self._received + _CHUNKED * count + _OVERHEAD
 
     def readable(self) -> bool:
@@ -84,7 +84,7 @@ class _Raw(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is read through `raw`."""
+    """A response that is read through `raw`."""
 
     def __init__(self, sock: Any, *arguments: Any, raw: _Raw, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
@@ -93,7 +93,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Guarded:
-    """What both kinds of connection have in common."""
+    """Common to both kinds of connection."""
 
     raw: _Raw
     sock: Any
@@ -136,7 +136,7 @@ class _Url:
 
     @classmethod
     def of(cls, address: str) -> _Url:
-        """Raises `MediaError` for what is no address of a file on a web server. Nothing of it is in the message."""
+        """Raises `MediaError` unless it is the URL of a file on a web server. The message does not contain it."""
         try:
             found = urllib3.util.parse_url(_ascii_host(address))
         except (LocationValueError, ValueError) as error:
@@ -153,7 +153,7 @@ class _Url:
 
 
 def _ascii_host(address: str) -> str:
-    """The address with its host as name servers know it: `bücher.example` is `xn--bcher-kva.example`."""
+    """The URL with its host in ASCII: `bücher.example` becomes `xn--bcher-kva.example`."""
     match = re.fullmatch(r"([^/?#]*://(?:[^/?#]*@)?)([^/?#:@]*)(.*)", address, re.DOTALL)
     if match is None or match[2].isascii():
         return address
@@ -177,9 +177,9 @@ def _manager(scheme: str, host: str) -> urllib3.PoolManager:
 
 
 class HttpStore:
-    """A file on a web server that answers requests for ranges. `open_http` makes one.
+    """A file on a web server that supports range requests; made by `open_http`.
 
-    A file that changes while it is read is noticed by its size, ETag or date. Raises `MediaError`.
+    A change while it is read is detected by size, ETag or date. Raises `MediaError`.
     """
 
     size: int
@@ -196,8 +196,8 @@ class HttpStore:
         self._pid = os.getpid()
 
     def first(self) -> bytes | BaseHTTPResponse:
-        """The first bytes, after which `size` and `identity` are known; or, from a server without ranges, the whole
-        answer, still to be read."""
+        """The first bytes, after which `size` and `identity` are known; or, from a server without range support, the
+        whole response, not yet read."""
         return attempts(self._first)
 
     def _first(self) -> bytes | BaseHTTPResponse:
@@ -213,7 +213,7 @@ class HttpStore:
                 raise self._other_range()
             self.size, self.identity = size, _identity(response)
             return self._body(response, end)
-        if response.status == 206:  # a range, but not of a file whose length is known
+        if response.status == 206:  # a range of a file of unknown length
             self.close()
             response = self._get(None)
             if response.status != 200:
@@ -256,13 +256,13 @@ class HttpStore:
                 raise MediaError("the server redirects to something that is not a URL — tell its operator") from error
             if url.origin[0] == "https" and following.origin[0] == "http":
                 raise MediaError("the server redirects from https to http, which is insecure — check the URL")
-            if following.origin == self._url.origin:  # with what the user gave for it, and nothing else
+            if following.origin == self._url.origin:  # with the user's headers for it, and no others
                 following = replace(following, authorization=self._url.authorization)
             url = following
         raise MediaError("too many redirects — check the URL")
 
     def _ask(self, url: _Url, wanted: str | None) -> BaseHTTPResponse:
-        if self._pid != os.getpid():  # a connection of the process that this one was forked from is not ours
+        if self._pid != os.getpid():  # a connection of the parent process must not be used after a fork
             self._manager, self._response, self._pid = None, None, os.getpid()
         if self._manager is None or self._origin != url.origin:
             self.close()
@@ -270,7 +270,7 @@ class HttpStore:
         headers = {"Accept-Encoding": "identity", "User-Agent": "lvc"}
         if wanted is not None:
             headers["Range"] = wanted
-        if url.origin == self._url.origin:  # what proves who we are is nobody else's
+        if url.origin == self._url.origin:  # credentials are not sent to another server
             headers |= self._headers
         if url.authorization:
             headers["Authorization"] = url.authorization
@@ -305,7 +305,7 @@ class HttpStore:
         )
 
     def _body(self, response: BaseHTTPResponse, length: int) -> bytes:
-        """`length` bytes, which is all that a response should hold."""
+        """`length` bytes, which has to be the whole response."""
         try:
             data = _read(response, length)
             if len(data) != length:
@@ -321,7 +321,7 @@ class HttpStore:
         return data
 
     def _discard(self, response: BaseHTTPResponse) -> None:
-        """Reads what a short answer holds, so that the connection can be used again."""
+        """Read the rest of a short response, so that the connection can be reused."""
         length = response.headers.get("Content-Length", "")
         with contextlib.suppress(MediaError, *_CONNECTION_ERRORS):
             if (
@@ -342,7 +342,7 @@ class HttpStore:
 
 
 class HttpStream(io.RawIOBase):
-    """The body of one response, from its beginning to its end. What is missing at the end raises `MediaError`."""
+    """The body of one response, as a stream. A short body raises `MediaError`."""
 
     def __init__(self, store: HttpStore, response: BaseHTTPResponse) -> None:
         self._store, self._response = store, response
@@ -377,7 +377,7 @@ def _read(response: BaseHTTPResponse, count: int) -> bytes:
 
 
 def _identity(response: BaseHTTPResponse) -> str | None:
-    """What changes when the file does: a strong ETag, else the date of its last change."""
+    """The version of the file: a strong ETag, else its modification date."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
@@ -393,7 +393,7 @@ def _retry_after(response: BaseHTTPResponse) -> float:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and those it wraps: urllib3 puts them into its arguments, or behind itself."""
+    """An error and those it wraps; urllib3 puts them into arguments or causes."""
     found: list[BaseException] = []
     waiting = [error]
     while waiting and len(found) < 10:
@@ -405,7 +405,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    """In words of the operating system or ours: those of libraries may hold the address."""
+    """The reason in words of the operating system or lvc; those of libraries may contain the URL."""
     chain = _chain(error)
     if any(isinstance(e, (IncompleteRead, http.client.IncompleteRead, EOFError)) for e in chain):
         return "bytes are missing"

@@ -1,4 +1,4 @@
-"""Opening what is far away, for reading."""
+"""Open remote files for reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_RANGES = "the server sends no parts of files: it is read from its beginning t
 
 
 def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Shared | HttpStream:
-    """The file at an address, for several readers; a stream from a web server that gives no ranges.
+    """The file at a URL, for several readers; a stream if a web server does not support ranges.
 
     `options` are the file system's (fsspec); of HTTP, `headers` and `timeout` in seconds. Raises `MediaError`,
     `UsageError`.
@@ -34,7 +34,7 @@ def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Share
 def open_remote(
     address: str, notice: Notice | None = None, options: Mapping[str, Any] | None = None, *, whole: bool = False
 ) -> BinaryIO:
-    """A file object: a `RangeFile`, or, with a notice, a stream where the server gives no ranges.
+    """A file object: a `RangeFile`, or, with a notice, a stream if the server does not support ranges.
 
     `whole`: all of it will be read.
     """

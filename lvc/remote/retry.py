@@ -1,4 +1,4 @@
-"""Trying again: what may go well next time is tried five times, with growing pauses."""
+"""Retries: temporary failures are tried five times, with growing pauses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 20.0  # seconds without a byte
 
 
 class TemporaryFailure(Exception):
-    """What may go well next time. `wait`: seconds that the server asked for."""
+    """A failure that a retry may cure. `wait`: seconds that the server asked for."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class TemporaryFailure(Exception):
 
 
 def attempts(action: Callable[[], T]) -> T:
-    """What `action` gives. Raises `MediaError` after the last attempt, and whatever `action` raises besides
+    """The result of `action`. Raises `MediaError` after the last attempt, and any error of `action` other than
     `TemporaryFailure`."""
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""A file by ranges of bytes: what is kept in memory, on the disk, or has to be fetched."""
+"""A file by byte ranges: from memory, from the cache on disk, or fetched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY = 32 << 20
 
 
 class Store(Protocol):
-    """A file somewhere. `identity` changes when its bytes do; None if nobody can tell."""
+    """A remote file. `identity` changes when its bytes do; None if that cannot be told."""
 
     address: str
     size: int
@@ -35,7 +35,7 @@ class Store(Protocol):
 
 
 class Extents:
-    """Pieces of a file in memory, none overlapping another. Above `_MEMORY` bytes those read longest ago go."""
+    """Non-overlapping pieces of a file in memory. Above `_MEMORY` bytes the least recently read are dropped."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, bytes] = {}  # in the order of use
@@ -52,7 +52,7 @@ class Extents:
             self._starts = sorted(self._pieces)
 
     def at(self, position: int, most: int) -> bytes:
-        """Bytes from `position` on, at most `most`; none if they are not here."""
+        """Bytes from `position` on, at most `most`; empty if they are not in memory."""
         number = bisect_right(self._starts, position) - 1
         if number < 0:
             return b""
@@ -68,7 +68,7 @@ class Extents:
 
 
 class Shared:
-    """A store and what was fetched from it; several `RangeFile`s, also of several threads, read through it."""
+    """A store and its fetched parts, shared by several `RangeFile`s, on any thread."""
 
     def __init__(self, store: Store, head: bytes = b"") -> None:
         self.store = store
@@ -81,7 +81,7 @@ class Shared:
         weakref.finalize(self, store.close)
 
     def read(self, position: int, most: int, until: int) -> bytes:
-        """1 to `most` bytes from `position` on (none at the end); what is missing is fetched up to `until`."""
+        """1 to `most` bytes from `position` on (none at the end); missing ones are fetched up to `until`."""
         size = self.store.size
         if position >= size or most <= 0:
             return b""
@@ -90,7 +90,7 @@ class Shared:
             if here:
                 return here
             if position + most > size - END_BYTES and self._extents.next_start(size - END_BYTES - 1) is None:
-                # the end is always wanted: the index is there
+                # the end is always needed: the index is there
                 start = max(0, size - END_BYTES)
                 self._load(start + len(self._extents.at(start, END_BYTES)), size)
                 here = self._extents.at(position, most)
@@ -123,8 +123,8 @@ class Shared:
 class RangeFile(io.RawIOBase):
     """A seekable file over a store, with a position of its own.
 
-    `will_read` tells which bytes are going to be read: reading ahead stays within them and grows from 256 KiB to 8 MiB
-    a request. What nobody announced is fetched as it is read, in pieces of at least 4 KiB.
+    `will_read` announces the bytes to be read: read-ahead stays within them and grows from 256 KiB to 8 MiB a request.
+    Other bytes are fetched as they are read, in pieces of at least 4 KiB.
     """
 
     def __init__(self, shared: Shared, *, owns: bool = False) -> None:
@@ -133,7 +133,7 @@ class RangeFile(io.RawIOBase):
         self._position = 0
         self._spans: list[tuple[int, int]] = []
         self._window = _FIRST_WINDOW
-        self._expected = -1  # where a fetch is the next one of a row
+        self._expected = -1  # where a sequential fetch would start
 
     @property
     def size(self) -> int:
@@ -166,7 +166,7 @@ class RangeFile(io.RawIOBase):
         return len(data)
 
     def _until(self, wanted: int) -> int:
-        """How far to fetch if the next bytes are not here."""
+        """How far to fetch if the next bytes are missing."""
         position = self._position
         number = bisect_right(self._spans, (position, self.size)) - 1
         if number < 0 or self._spans[number][1] <= position:

@@ -1,4 +1,4 @@
-"""Writing to an address, streamed: what is there appears when it is whole, or not at all."""
+"""Streamed writing to a URL: the object appears when it is complete, or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvc.remote.filesystems import asked, file_system, told
 
 
 def check_target(address: str, *, force: bool = False, writes: Sequence[str] | None = None) -> None:
-    """Refuse what must not be written; `writes` are the kinds that `force` may overwrite.
+    """Refuse targets that must not be written; `writes`: the kinds of file that `force` may overwrite.
 
     Raises `OutputExistsError`, `UsageError`, `MediaError`.
     """
@@ -31,7 +31,7 @@ def check_target(address: str, *, force: bool = False, writes: Sequence[str] | N
 
 @contextlib.contextmanager
 def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
-    """A stream to write to. A clean exit makes it the file at `address`; any exception drops what was sent."""
+    """A stream to write to. A clean exit publishes it at `address`; an exception discards what was sent."""
     # an instance of its own: a transaction is a state of the file system, and instances are shared
     fs, path = file_system(address, skip_instance_cache=True)
     transaction = fs.transaction
@@ -47,13 +47,13 @@ def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
         with contextlib.suppress(Exception):
             transaction.complete(commit=False)
         with contextlib.suppress(AttributeError):
-            file.closed = True  # or fsspec sends what is left when the object goes
+            file.closed = True  # or fsspec sends the rest when the object is deleted
         raise
     told(lambda: transaction.complete(commit=True))
 
 
 class _Forward(io.RawIOBase):
-    """A stream that only goes forward, whatever the file under it can; closing it is the upload's business."""
+    """A stream that cannot seek, whatever the file below it can; `upload` closes it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

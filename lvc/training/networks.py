@@ -317,9 +317,7 @@ class Intra(nn.Module):
         self.encoder_out = Conv(c16, m, 1)
         self.encoder_linear = nn.Conv2d(PATCH, m, 2, stride=2)
         self.gain_e, self.latent_gain = Gains(c16), Gains(m)
-        self.hyper_encoder = nn.Sequential(
-            Conv(m, f, 1), Act(leaky=True), Down(f, f), Act(leaky=True), Down(f, z)
-        )
+        self.hyper_encoder = nn.Sequential(Conv(m, f, 1), Act(leaky=True), Down(f, f), Act(leaky=True), Down(f, z))
         self.hyper_decoder = nn.Sequential(
             Conv(z, 4 * f, 1), nn.PixelShuffle(2), Act(leaky=True), Conv(f, 4 * f, 1), nn.PixelShuffle(2)
         )

@@ -20,6 +20,7 @@ from lvc.media import Frame, MediaReader
 from ..cli.conftest import Done, Lvc, Process
 
 SENDER = Path(__file__).with_name("sender.py")
+RTSP = Path(__file__).with_name("rtsp_server.py")
 FAKE = Path(__file__).resolve().parents[1] / "fakecodec.py"
 CODED = ("--packing", "zstd", "--gop", "1", "--threads", "1")
 RATE = 20
@@ -197,15 +198,11 @@ def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
     assert last["frames"] + last["dropped"] == 160 and len(last["files"]) == 1
 
 
-def test_rtsp(fake: Lvc, carphone: Path) -> None:
-    pytest.importorskip("aio_rtsp_toolkit", reason="an RTSP server: pip install aio-rtsp-toolkit")
-    number, media = port(), fake.folder / "media"
-    media.mkdir()
-    (media / "cam.mp4").write_bytes(carphone.read_bytes())
-    code = f"import asyncio, aio_rtsp_toolkit.server as s; asyncio.run(s.serve({str(media)!r}, '127.0.0.1', {number}))"
-    with Process([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+def test_rtsp(fake: Lvc) -> None:
+    number = port()
+    with Process([sys.executable, str(RTSP), str(number), "400", str(RATE)], stderr=subprocess.DEVNULL) as server:
         wait_for(lambda: listening(number))
-        done = fake("encode", f"rtsp://127.0.0.1:{number}/cam.mp4", "a.lvz", *CODED, "--duration", "2", "--json")
+        done = fake("encode", f"rtsp://127.0.0.1:{number}/camera", "a.lvz", *CODED, "--duration", "2", "--json")
         server.kill()
     assert done.code == 0, done.err
     assert 20 <= done.events[-1]["frames"] <= 75 and done.events[-1]["duration"] == pytest.approx(2, abs=0.5)

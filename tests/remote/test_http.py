@@ -204,5 +204,5 @@ def test_names_are_sent_as_they_are_meant(site: Site) -> None:
 
 @pytest.mark.parametrize("address", ["http://", "http://host:port/a", "https:///a.lvz"])
 def test_no_address(address: str) -> None:
-    with pytest.raises(MediaError, match="address"):
+    with pytest.raises(MediaError, match="URL"):
         open_remote(address)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...engine.devices import pick_device
 from ...errors import UnsupportedError, UsageError
-from ..devices import pick_device
 from .base import Adapter, file_hash
 
 ENDINGS = (".safetensors", ".pth", ".pt")
