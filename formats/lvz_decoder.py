@@ -562,7 +562,7 @@ def check_layer(layer, before, program, written, model):
     sources = [tensors[s[0]][1:] for s in layer["sources"]]
     if op == "code":
         shape = [scale, channels // 4]
-        need(model["tables"] is not None and len(sources) == 2, "`code` without tables")
+        need(model["tables"] is not None and len(sources) == 2 and layer["add"] < 0, "`code` without tables")
         need([kind, scale, channels % 4, c] == ["s16", 4, 0, channels], "latents do not fit")
         need(sources == [["s16", *shape], ["u7", *shape]], "means and indices do not fit")
         need(layer["out"] not in program["inputs"], "latents do not fit")
@@ -830,6 +830,10 @@ class Decoder:
             outputs = [tensors[i] for i in program["outputs"]]
             need(len(outputs) == 2 and outputs[0] == ["s16", 3, 96], f"outputs of `{name}`")
             need(outputs[1][:2] == ["s16", 4], f"outputs of `{name}`")
+            symbols = [(layer["op"], layer["out"]) for layer in program["layers"] if layer["op"] in ("hyper", "code")]
+            need([op for op, _ in sorted(symbols)] == ["code"] * 4 + ["hyper"], f"symbols of `{name}`")
+            need(dict(symbols)["code"] == program["outputs"][1], f"latents of `{name}`")
+            need(tensors[dict(symbols)["hyper"]][1] == 6, f"hyper-latents of `{name}`")
         self.model, self.video, self.anchors = model, video, []
         self.rows, self.columns = ((n + 15) // 16 * 2 for n in (video["height"], video["width"]))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         LossError,
         LvcError,
         MediaError,
+        NoFrameError,
         OutputExistsError,
         RegressionError,
         TruncatedError,
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from lvc.facts import info_file, verify_file
-    from lvc.files import decode_file, decode_frames, encode_file
+    from lvc.files import decode_file, encode_file
     from lvc.interpolate import interpolate_file
-    from lvc.media.types import Frame
+    from lvc.media.types import VideoFormat
     from lvc.models import load_model
-    from lvc.results import DecodeResult, EncodeResult, Facts
-    from lvc.video import Planes, Video, VideoFrame, open
+    from lvc.results import DecodeResult, EncodeResult, Facts, InterpolateResult
+    from lvc.search import Group, Hit, SearchIndex
+    from lvc.video import Frame, Video, Writer, decode, encode, open
 
 __version__ = "0.1.0"
 
@@ -40,21 +42,27 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "open": "lvc.video",
     "Video": "lvc.video",
-    "VideoFrame": "lvc.video",
-    "Planes": "lvc.video",
+    "Frame": "lvc.video",
+    "VideoFormat": "lvc.media.types",
+    "Writer": "lvc.video",
+    "encode": "lvc.video",
+    "decode": "lvc.video",
     "encode_file": "lvc.files",
     "decode_file": "lvc.files",
-    "decode_frames": "lvc.files",
     "interpolate_file": "lvc.interpolate",
-    "Frame": "lvc.media.types",
     "info_file": "lvc.facts",
     "verify_file": "lvc.facts",
     "EncodeResult": "lvc.results",
     "DecodeResult": "lvc.results",
+    "InterpolateResult": "lvc.results",
     "Facts": "lvc.results",
+    "SearchIndex": "lvc.search",
+    "Hit": "lvc.search",
+    "Group": "lvc.search",
     "load_model": "lvc.models",
     "LvcError": "lvc.errors",
     "UsageError": "lvc.errors",
+    "NoFrameError": "lvc.errors",
     "MediaError": "lvc.errors",
     "CorruptError": "lvc.errors",
     "TruncatedError": "lvc.errors",

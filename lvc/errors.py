@@ -2,6 +2,7 @@
 
     LvcError
     ├── UsageError               2  the command or the call makes no sense
+    │   └── NoFrameError         2  there is no frame of that number, or at that time; also an `IndexError`
     ├── MediaError               3  a video cannot be read or written; also plain I/O
     ├── CorruptError             4  a .lvz file is damaged
     │   └── TruncatedError       4  a .lvz file ends too early
@@ -48,42 +49,67 @@ def explained(error: BaseException) -> tuple[int, str]:
 
 
 class LvcError(Exception):
-    """Base class. `str(e)` reads `what happened — what to do`; the CLI puts the file in front."""
+    """Base class of all that lvc raises on purpose, but for `OSError`. `str(error)` reads `what happened — what to do`;
+    the command line puts the file in front.
+
+    Attributes:
+        exit_code: The status that the command line ends with.
+    """
 
     exit_code = 1
 
 
 class UsageError(LvcError):
+    """The command or the call makes no sense: an argument out of its range, or two that exclude each other."""
+
     exit_code = 2
 
 
+class NoFrameError(UsageError, IndexError):
+    """There is no frame of that number, or at that time."""
+
+
 class MediaError(LvcError):
+    """A video cannot be read or written."""
+
     exit_code = 3
 
 
 class CorruptError(LvcError):
+    """A `.lvz` or a model is damaged, or is none."""
+
     exit_code = 4
 
 
 class TruncatedError(CorruptError):
-    pass
+    """A `.lvz` ends too early."""
 
 
 class UnsupportedError(LvcError):
+    """A version, a feature or a model that this lvc does not know, or that is not installed."""
+
     exit_code = 5
 
 
 class OutputExistsError(LvcError):
+    """What is there is not overwritten."""
+
     exit_code = 6
 
 
 class LimitError(LvcError):
+    """A declared or needed size is over a limit."""
+
     exit_code = 7
 
 
 class RegressionError(LvcError):
+    """Quality or size got worse than a baseline."""
+
     exit_code = 8
 
 
 class LossError(LvcError):
+    """Something would be lost, and `strict` forbids that."""
+
     exit_code = 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, Vid
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
 from lvc.lvz.chunks import chunk_sizes
 from lvc.lvz.records import GopEntry, PacketsEntry
+from lvc.options import VerifyOptions
 from lvc.output import STREAM, about, opened_input
 from lvc.remote.addresses import is_address
 from lvc.results import Facts, counted
@@ -23,9 +25,27 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 
-def info_file(path: str, *, detailed: bool = False, notice: Callable[[str], object] | None = None) -> Facts:
-    """Header, descriptors and, if the file can be read from its end, index and tail. `detailed`: for people,
-    every GOP too, and the engine that would decode it. Raises like `LvzReader`."""
+def info_file(
+    path: str | os.PathLike[str], *, detailed: bool = False, notice: Callable[[str], object] | None = None
+) -> Facts:
+    """What a `.lvz` says of itself. Nothing is decoded.
+
+    Args:
+        path: The file: a path, an address, or `-` for standard input.
+        detailed: In the text for people, every group of pictures too, and the engine that would decode it.
+        notice: Called with what an address cannot do.
+
+    Returns:
+        `values` for programs: picture, length, streams, tags, sizes; `str()` of it is for people. What only the end of
+        a file says is None where that was not seen.
+
+    Raises:
+        CorruptError: The head is damaged, or it is no `.lvz`.
+        UnsupportedError: The file needs a newer lvc.
+        LimitError: The file declares more than the limits allow.
+        OSError: The file cannot be read.
+    """
+    path = os.fspath(path)
     with about(path), opened_input(path, notice) as file:
         reader = LvzReader(file)
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
@@ -126,24 +146,45 @@ def _sizes(path: str, reader: LvzReader) -> dict[str, int]:
 
 
 def verify_file(
-    path: str,
+    path: str | os.PathLike[str],
     *,
     full: bool = False,
-    model: Model | None = None,
+    model: str | os.PathLike[str] | Model | None = None,
     threads: int | None = None,
     device: str | None = None,
 ) -> Facts:
-    """Every checksum, count and rule of the container; `full` decodes every frame too, which checks the latents.
+    """Check every checksum, count and rule of a `.lvz`.
 
-    Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
+    Args:
+        path: The file: a path, an address, or `-` for standard input.
+        full: Decode every frame too, which checks the latents.
+        model: The model that the file was made with, if lvc does not find it by itself.
+        threads: Cores to use. None takes all.
+        device: Where torch runs somebody else's VAE, as `cuda`.
+
+    Returns:
+        Counts, sizes and the file's SHA-256.
+
+    Raises:
+        CorruptError: Something is damaged (`TruncatedError`: cut off).
+        UnsupportedError: The file needs a newer lvc, or, with `full`, a model that is not here.
+        LimitError: The file declares more than the limits allow.
+        UsageError: With `full`, standard input, which can be read only once.
+        OSError: The file cannot be read.
     """
+    return verified(os.fspath(path), VerifyOptions(full=full, model=model, threads=threads, device=device))
+
+
+def verified(path: str, options: VerifyOptions) -> Facts:
+    """What `verify_file` does."""
+    full = options.full
     if full and path == STREAM:
         raise UsageError("a pipe can be read only once — --full needs a file")
     with about(path), opened_input(path) as file:
         reader = LvzReader(file)
         summary = reader.verify()
         decoded = 0
-        if full and reader.tensors is not None and (reader.tensors.samples or model is None):
+        if full and reader.tensors is not None and (reader.tensors.samples or options.model is None):
             from lvc.latents import LatentFile
 
             with LatentFile(path) as latents:  # integers need no model
@@ -153,7 +194,8 @@ def verify_file(
         elif full:
             from lvc.files import decode_frames
 
-            decoded = sum(1 for _ in decode_frames(path, model=model, threads=threads, device=device))
+            frames = decode_frames(path, model=options.model, threads=options.threads, device=options.device)
+            decoded = sum(1 for _ in frames)
     text = f"ok, {counted(summary.frames, 'frame')}, {_groups(summary.gops)}, {summary.file_bytes:,} bytes"
     values = {**asdict(summary), "overhead_bytes": summary.overhead_bytes, "decoded": decoded}
     return Facts(values, text=f"{text}, all decoded" if full else text)

@@ -12,6 +12,12 @@ from lvc.errors import OutputExistsError
 
 HEAD_BYTES = 64
 
+VIDEO_ENDINGS = frozenset(
+    ".264 .265 .3g2 .3gp .asf .avi .f4v .flv .gif .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf"
+    " .nut .obu .ogv .ts .vob .webm .wmv .y4m .yuv".split()
+)
+"""What people name videos: in folders, such a file is taken for one."""
+
 LVZ, MP4, MATROSKA, Y4M, SAFETENSORS = "lvz", "mp4", "matroska", "y4m", "safetensors"
 NPZ, PARQUET = "npz", "parquet"
 VIDEOS = (MP4, MATROSKA, Y4M)

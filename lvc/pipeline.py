@@ -155,30 +155,34 @@ class ReadAhead(_Worker[T]):
         self.close()
 
 
-class WriteBehind(_Worker[T]):
-    """Hands items to `write` on a thread, in order, at most `depth` behind; leaving the block waits for it."""
+class Consumer(_Worker[T]):
+    """Runs `work` on a thread, over the items that are put, at most `depth` of them waiting; leaving the block waits
+    until it has taken all, an exception that leaves the block stops it."""
 
-    def __init__(self, write: Callable[[T], object], depth: int) -> None:
-        super().__init__(depth, "lvc-write")
-        self._write = write
+    def __init__(self, work: Callable[[Iterator[T]], object], depth: int, name: str) -> None:
+        super().__init__(depth, name)
+        self._work = work
         self._error: BaseException | None = None
 
     def _run(self) -> None:
         try:
-            while True:
-                item = self._get()
-                if isinstance(item, _End):
-                    return
-                if not isinstance(item, _Failure):
-                    self._write(item)
+            self._work(self._items())
         except _Stopped:
             raise
         except BaseException as error:
             self._error = error
             self._stop.set()
 
+    def _items(self) -> Iterator[T]:
+        while True:
+            item = self._get()
+            if isinstance(item, _End):
+                return
+            if not isinstance(item, _Failure):
+                yield item
+
     def put(self, item: T) -> None:
-        """Queue one item. Raises what `write` raised for an earlier one."""
+        """Queue one item. Raises what `work` raised."""
         try:
             self._put(item)
         except _Stopped:
@@ -198,6 +202,17 @@ class WriteBehind(_Worker[T]):
             self._end(_WRITER_PATIENCE)
         if self._error is not None and kind is None:
             raise self._error
+
+
+class WriteBehind(Consumer[T]):
+    """Hands items to `write` on a thread, in order, at most `depth` behind; leaving the block waits for it."""
+
+    def __init__(self, write: Callable[[T], object], depth: int) -> None:
+        def each(items: Iterator[T]) -> None:
+            for item in items:
+                write(item)
+
+        super().__init__(each, depth, "lvc-write")
 
 
 def side_by_side(

@@ -36,7 +36,18 @@ def clock(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class _Job:
-    """Sizes in bytes (`bytes_in` is None for a pipe), `seconds` of wall time from opening to publishing."""
+    """What all jobs say.
+
+    Attributes:
+        output: Where it went.
+        frames: How many.
+        width: Columns as coded.
+        height: Rows as coded.
+        duration: Seconds of video.
+        bytes_in: Size of the source; None for a pipe, or frames.
+        bytes_out: Size of the output.
+        seconds: Of wall time, from opening to publishing.
+    """
 
     output: str
     frames: int
@@ -49,9 +60,11 @@ class _Job:
 
     @property
     def fps(self) -> float:
+        """Frames a second of wall time."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
     def fields(self) -> dict[str, Any]:
+        """What the command prints with `--json`."""
         return {**dataclasses.asdict(self), "fps": round(self.fps, 2)}
 
     @property
@@ -61,10 +74,25 @@ class _Job:
 
 @dataclass(frozen=True)
 class EncodeResult(_Job):
-    """`bpp` counts every byte of the file, audio and overhead too; `video_bytes` are those of the latents alone,
-    `audio_bytes` those of sound. `bytes_taken`: of `bytes_in`, the share of the part of the time that was taken; None
-    if that is unknown. `vmaf`: the mean of all frames, and `quality`: with which it was reached, where a VMAF was the
-    target."""
+    """What came of encoding.
+
+    Attributes:
+        output: Where it went.
+        frames: How many.
+        width: Columns as coded.
+        height: Rows as coded.
+        duration: Seconds of video.
+        bytes_in: Size of the source; None for a pipe, or frames.
+        bytes_out: Size of the `.lvz`.
+        seconds: Of wall time, from opening to publishing.
+        model: The model's name.
+        video_bytes: Of the pictures alone.
+        verified: Whether it was decoded before it was published.
+        vmaf: The mean of all frames, where a VMAF was the target.
+        quality: With which that was reached.
+        audio_bytes: Of sound.
+        bytes_taken: Of `bytes_in`, those of the time that was taken; None if that is unknown.
+    """
 
     model: str
     video_bytes: int
@@ -76,9 +104,11 @@ class EncodeResult(_Job):
 
     @property
     def bpp(self) -> float:
+        """Bits a pixel: of every byte of the file, sound and overhead too."""
         return 8 * self.bytes_out / (self.frames * self.width * self.height)
 
     def fields(self) -> dict[str, Any]:
+        """What the command prints with `--json`."""
         return {**super().fields(), "bpp": round(self.bpp, 6)}
 
     def __str__(self) -> str:
@@ -99,7 +129,19 @@ class EncodeResult(_Job):
 
 @dataclass(frozen=True)
 class DecodeResult(_Job):
-    """`damage`: one line for each part that `salvage` skipped."""
+    """What came of decoding.
+
+    Attributes:
+        output: Where it went.
+        frames: How many.
+        width: Columns as coded.
+        height: Rows as coded.
+        duration: Seconds of video.
+        bytes_in: Size of the `.lvz`; None for a pipe.
+        bytes_out: Size of the video.
+        seconds: Of wall time, from opening to publishing.
+        damage: One line for everything that `salvage` left out.
+    """
 
     damage: tuple[str, ...] = ()
 
@@ -110,7 +152,11 @@ class DecodeResult(_Job):
         )
 
     def raise_for_damage(self) -> None:
-        """Raises `CorruptError` if something was skipped; everything else has been written."""
+        """Complain if something was left out; what could be saved has been written.
+
+        Raises:
+            CorruptError: There is damage.
+        """
         if self.damage:
             places = "one place" if len(self.damage) == 1 else f"{len(self.damage)} places"
             raise CorruptError(
@@ -120,7 +166,21 @@ class DecodeResult(_Job):
 
 @dataclass(frozen=True)
 class InterpolateResult(_Job):
-    """Of `frames`, `new` were made and `repeated` shown again, over `cuts` and where a picture stands still."""
+    """What came of interpolation.
+
+    Attributes:
+        output: Where it went.
+        frames: How many.
+        width: Columns as coded.
+        height: Rows as coded.
+        duration: Seconds of video.
+        bytes_in: Size of the source; None for a pipe.
+        bytes_out: Size of the output.
+        seconds: Of wall time, from opening to publishing.
+        new: Frames that were made.
+        repeated: Frames shown again, over cuts and where a picture stands still.
+        cuts: Places where nothing leads from one frame to the next.
+    """
 
     new: int
     repeated: int
@@ -174,7 +234,7 @@ class PackResult:
 
 @dataclass(frozen=True)
 class UnpackResult:
-    """Sizes in bytes."""
+    """Sizes in bytes. `frames`: of a video, whose latents are `tensors` arrays; otherwise None."""
 
     output: str
     tensors: int
@@ -182,24 +242,34 @@ class UnpackResult:
     bytes_in: int
     bytes_out: int
     seconds: float
+    frames: int | None = None
 
     def fields(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         things = f"{counted(self.tensors, 'tensor')} in {counted(self.files, 'file')}"
+        if self.frames is not None:
+            things = f"{counted(self.frames, 'frame')} in {counted(self.tensors, 'array')}"
         return f"{things}, {_bytes(self.bytes_out)} bytes → {self.output}"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The result of `lvc info` and `lvc verify`: `values` for programs; a table of `lines`, or a `text`, for people."""
+    """What `lvc info` and `lvc verify` found; `str()` of it is for people.
+
+    Attributes:
+        values: By name, for programs.
+        lines: A table for people: name and value.
+        text: A sentence for people, in place of the table.
+    """
 
     values: dict[str, Any]
     lines: list[tuple[str, str]] = field(default_factory=list)
     text: str = ""
 
     def fields(self) -> dict[str, Any]:
+        """What the command prints with `--json`."""
         return self.values
 
     def __str__(self) -> str:

@@ -49,6 +49,7 @@ X86 = {
 }
 ARM = {"_neon": ["-march=armv8.2-a+dotprod"]}
 ARM_OF_ZIG = {"_neon": ["-mcpu=generic+v8_2a+dotprod"]}
+BROWSERS = {"_wasm": None}  # scripts/build_player compiles them
 ZIG = "ziglang>=0.13"
 WHEELS = {
     "linux-x86_64": ("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
@@ -91,7 +92,7 @@ def own_flags(source: Path, machine: str, zig: bool) -> list[str] | None:
     """More options for a file of one instruction set; None where it is another processor's."""
     arm = ARM_OF_ZIG if zig else ARM
     here = X86 if machine in ("x86_64", "amd64") else arm if machine in ("aarch64", "arm64") else {}
-    for suffix in X86 | ARM:
+    for suffix in X86 | ARM | BROWSERS:
         if source.stem.endswith(suffix):
             return here.get(suffix)
     return []

@@ -5,8 +5,10 @@
 
 TARGET: container (files, checksums mended), entropy (payloads of clips in all packings), models (weights and their
 configuration), http (answers of a server), addresses. A finding is any exception but lvc's own errors, a disagreement
-of the two readers, or a run of more than 20 s; its input is stored in `tests/fuzz/TARGET/`, which the tests replay.
-What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris seeds are mutated blindly.
+of the two readers, or a run of more than 20 s; its input is stored in `tests/fuzz/TARGET/`, which the tests replay, and
+the run goes on: one input is kept of each place that raises. All seconds are of the processor, so that other work on
+the machine neither shortens a run nor makes an input look slow. What covered something new goes to `--corpus`
+(default: `.work/fuzz/TARGET`). Without atheris seeds are mutated blindly.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import itertools
 import json
 import os
 import random
+import signal
 import socket
 import struct
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,11 +41,13 @@ if __name__ == "__main__" and importlib.util.find_spec("atheris") is not None:
     import atheris
 
     with atheris.instrument_imports(include=["lvc"]):  # before anything else imports them
+        import lvc.codec
         import lvc.entropy.clip
         import lvc.latents.clips
         import lvc.latents.parameters
         import lvc.lvz
         import lvc.models.load
+        import lvc.remote.addresses
         import lvc.remote.http  # noqa: F401
 
 from lvc.errors import LvcError  # noqa: E402
@@ -310,33 +316,60 @@ def main() -> int:
         (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
     for data in TARGETS[target][1]():  # what is imported late would count as slow
         run_one(target, data)
+    run = Run(target, findings, arguments.seconds)
     if "atheris" in sys.modules:
-        options = [f"-max_total_time={arguments.seconds}", f"-seed={arguments.seed}", f"-timeout={SECONDS_PER_INPUT}"]
-        options += ["-rss_limit_mb=4096", "-max_len=300000", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
-        sys.modules["atheris"].Setup([sys.argv[0], *options, str(corpus)], lambda data: run_one(target, data))
+        # The wall clock ends only what hangs; slow inputs are findings of Run.
+        options = [f"-seed={arguments.seed}", f"-timeout={60 * SECONDS_PER_INPUT}", "-rss_limit_mb=4096"]
+        options += ["-max_len=300000", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
+
+        def one(data: bytes) -> None:
+            run.one(data)
+            if run.over():
+                print(run.summary(arguments.seed), flush=True)
+                os.kill(os.getpid(), signal.SIGUSR1)  # libFuzzer stops in good order and prints its figures
+
+        sys.modules["atheris"].Setup([sys.argv[0], *options, str(corpus)], one)
         sys.modules["atheris"].Fuzz()
-    return blindly(target, corpus, findings, arguments.seconds, arguments.seed)
-
-
-def blindly(target: str, corpus: Path, findings: Path, seconds: float, seed: int) -> int:
-    rng = random.Random(seed)
+    rng = random.Random(arguments.seed)
     inputs = [path.read_bytes() for path in sorted(corpus.iterdir())]
-    ends, tried, found = time.monotonic() + seconds, 0, 0
-    while time.monotonic() < ends:
-        data = fuzz_lvz().mutate(rng.choice(inputs), inputs, rng)
-        tried += 1
+    while not run.over():
+        run.one(fuzz_lvz().mutate(rng.choice(inputs), inputs, rng))
+    print(run.summary(arguments.seed))
+    return 1 if run.found else 0
+
+
+class Run:
+    """Counts inputs, and keeps one of each kind of finding."""
+
+    def __init__(self, target: str, findings: Path, seconds: float) -> None:
+        self.target, self.findings = target, findings
+        self.ends = time.process_time() + seconds
+        self.tried, self.found = 0, set[str]()
+
+    def one(self, data: bytes) -> None:
+        self.tried += 1
         started = time.process_time()
+        kind = ""
         try:
-            run_one(target, data)
-            slow = time.process_time() - started > SECONDS_PER_INPUT
+            run_one(self.target, data)
         except Exception as error:  # noqa: BLE001 - that is what is looked for
-            print(f"{type(error).__name__}: {error}")
-            slow = True
-        if slow:
-            found += 1
-            (findings / hashlib.sha1(data).hexdigest()).write_bytes(data)
-    print(f"{target}, seed {seed}: {tried} inputs, {found} findings")
-    return 1 if found else 0
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            words = "".join(filter(str.isalpha, str(error)))[:80]
+            kind = f"{type(error).__name__} at {place.filename}:{place.lineno} {words}"
+            if kind not in self.found:
+                traceback.print_exc()
+        if time.process_time() - started > SECONDS_PER_INPUT:
+            kind = kind or "slow"
+        if kind and kind not in self.found:
+            self.found.add(kind)
+            print(f"finding: {kind}", flush=True)
+            (self.findings / hashlib.sha1(data).hexdigest()).write_bytes(data)
+
+    def over(self) -> bool:
+        return time.process_time() > self.ends
+
+    def summary(self, seed: int) -> str:
+        return f"{self.target}, seed {seed}: {self.tried} inputs, {len(self.found)} findings"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases  # noqa: E402
+from vector_model import bad_models, model_bytes, rans_video, small_model  # noqa: E402
 
 from lvc.lvz import LvzReader  # noqa: E402
 
@@ -67,7 +68,9 @@ README = """# Conformance vectors for `.lvz` version 1
 Written by `scripts/make_vectors.py`; do not edit. `expected.json` says of every file what it shows, the error class
 and exit code that a reader must give with the default limits (section 12 of `../lvz.md`), and for good files what is
 counted in them. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
-on (`lvz_reader.py --base`). `SHA256SUMS` is for `sha256sum -c`.
+on (`lvz_reader.py --base`), where it has `md5`, these are the sums of the frames that a decoder gives: Y, U and V as
+shown, row by row (`lvz_decoder.py` prints them). `models.json` says of `model-*.safetensors` what a decoder has to
+find before it runs any of them (section 8 of `../decoder.md`). `SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |
 |---|---|
@@ -86,6 +89,8 @@ def build() -> dict[str, bytes]:
     cases = {**good_cases(), **bad_cases(), **other_cases()}
     expected = {}
     files = {"base-model.bin": BASE_MODEL}
+    video, sums = rans_video()
+    cases["good-rans-video"] = video, "twelve frames and the tiny model that decodes them: every structure", None
     for name in sorted(cases):
         data, shows, error = cases[name]
         entry: dict[str, object] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
@@ -98,9 +103,19 @@ def build() -> dict[str, bytes]:
                 "file_bytes": s.file_bytes, "clip_bytes": s.clip_bytes, "packet_bytes": s.packet_bytes,
                 "start_pts": s.start_pts, "end_pts": s.end_pts, "sha256": s.sha256,
             }  # fmt: skip
+        if name == "good-rans-video":
+            entry["md5"] = sums
         files[f"{name}.lvz"] = data
         expected[f"{name}.lvz"] = entry
     rows = "".join(f"| `{n}` | {e['shows']} | {e['error'] or 'ok'} |\n" for n, e in expected.items())
+    models = {"good": (model_bytes(small_model(), "good"), "a program of three layers", None)}
+    models |= {f"bad-{name}": case for name, case in bad_models().items()}
+    of_models = {}
+    for name, (data, shows, error) in models.items():
+        files[f"model-{name}.safetensors"] = data
+        of_models[f"model-{name}.safetensors"] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
+    files["models.json"] = (json.dumps(of_models, indent=1, ensure_ascii=False) + "\n").encode()
+    rows += "".join(f"| `{n}` | {e['shows']} | {e['error'] or 'ok'} |\n" for n, e in of_models.items())
     files["expected.json"] = (json.dumps(expected, indent=1, ensure_ascii=False) + "\n").encode()
     files["README.md"] = (README + "| file | shows | result |\n|---|---|---|\n" + rows).encode()
     sums = "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))

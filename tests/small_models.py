@@ -7,11 +7,15 @@ import functools
 import json
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lvc.codec import EncodedClip, EncodeSettings, decode, encode
 from lvc.engine import program
+from lvc.lvz import Clip, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
 from lvc.models import Model, default_model_path, load_model
 
@@ -60,3 +64,35 @@ def model_file(name: str = NAME) -> Path:
 @functools.cache
 def model() -> Model:
     return load_model(model_file())
+
+
+def descriptor(height: int, width: int, used: Model, packing: str = "rans") -> VideoDescriptor:
+    number = {"zstd": 1, "rans": 5}[packing]
+    return VideoDescriptor(**vars(video(height, width)), planes=used.planes, packing=number, checks=True)
+
+
+def clips_of(frames: list[Frame], **settings: Any) -> list[EncodedClip]:
+    height, width = frames[0].y.shape
+    return list(encode(iter(frames), video(height, width), model(), EncodeSettings(**settings)))
+
+
+def written(clips: list[EncodedClip]) -> list[Clip]:
+    """As they come out of a file."""
+    out, first = [], 0
+    for c in clips:
+        out.append(Clip(first, c.key, c.pts, c.durations, c.latents_crc, c.payload, c.checks, 32))
+        first += len(c.pts)
+    return out
+
+
+def pictures(clips: list[EncodedClip], height: int, width: int, packing: str = "rans", **options: Any) -> list[Frame]:
+    used = model()
+    return list(decode(iter(written(clips)), descriptor(height, width, used, packing), used, **options))
+
+
+def crc(f: Frame) -> int:
+    return zlib.crc32(f.v.tobytes(), zlib.crc32(f.u.tobytes(), zlib.crc32(f.y.tobytes())))
+
+
+def same(a: list[Frame], b: list[Frame]) -> bool:
+    return [(f.pts, f.duration, crc(f)) for f in a] == [(f.pts, f.duration, crc(f)) for f in b]

@@ -34,6 +34,8 @@ def test_everything_is_inside(installed: Path) -> None:
     inside = {p.relative_to(installed / "lvc").as_posix() for p in (installed / "lvc").rglob("*") if p.is_file()}
     source = {p.relative_to(ROOT / "lvc").as_posix() for p in (ROOT / "lvc").rglob("*.py")}
     assert source | {"py.typed", "checkpoints/default.safetensors"} <= inside
+    player = ROOT / "packages" / "lvz-player" / "src"
+    assert {f"player/{path.name}" for path in player.iterdir()} <= inside
     assert {"engine/_engine.so", "engine/rans.c", "engine/rans.h"} <= inside
     assert not [name for name in inside if name.startswith("tests") or name.endswith((".pyc", ".jsonl"))]
     assert len(list(installed.glob("lvc-*.dist-info/licenses/LICENSE"))) == 1

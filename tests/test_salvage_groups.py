@@ -8,10 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from lvc.errors import CorruptError
-from lvc.files import decode
 from lvc.files.decode import Decoding, _gops
 from lvc.lvz import PACKING_RANS, Clip, Header, LvzReader, LvzWriter, VideoDescriptor, codec_planes
 from lvc.media import Frame
@@ -34,7 +32,7 @@ def test_a_decoder_that_failed_cannot_take_clips_of_the_next_group() -> None:
     assert list(_gops(iter([]))) == []
 
 
-def test_frames_that_the_decoder_refuses_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_the_decoder_refuses_are_named() -> None:
     """A clip whose checksums in the file are right and whose pictures are not: what follows in its group is lost."""
 
     def decoded(clips: Iterable[Clip], *_: Any, **__: Any) -> Iterator[Frame]:
@@ -44,7 +42,6 @@ def test_frames_that_the_decoder_refuses_are_named(monkeypatch: pytest.MonkeyPat
             for pts in item.pts:
                 yield Frame(*(np.zeros((2, 2), np.uint8),) * 3, pts, 1)
 
-    monkeypatch.setattr(decode, "codec_of", lambda model: SimpleNamespace(decode=decoded))
     out = io.BytesIO()
     with LvzWriter(out, Header("x"), VideoDescriptor(16, 16, codec_planes(1, 1, 1, 1), PACKING_RANS)) as writer:
         for first, payload in enumerate((b"a", b"b", b"bad", b"c", b"d", b"e", b"bad", b"f")):
@@ -52,7 +49,7 @@ def test_frames_that_the_decoder_refuses_are_named(monkeypatch: pytest.MonkeyPat
     decoding = Decoding(
         LvzReader(io.BytesIO(out.getvalue()), salvage=True), None, None, True, with_packets=False, from_zero=False
     )
-    model: Any = None
+    model: Any = SimpleNamespace(decode=decoded)
     assert [frame.pts for frame in decoding.items(model, None) if isinstance(frame, Frame)] == [0, 1, 4, 5, 7]
     assert decoding.damage == [
         "2 frames, 2 to 3, are lost: a picture has another checksum",

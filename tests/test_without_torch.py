@@ -45,8 +45,10 @@ def test_the_hook_works(tmp_path: Path) -> None:
         ("verify", str(VECTORS / "good-everything.lvz")),
         ("verify", "--full", str(VECTORS / "good-tensors.lvz")),
         ("verify", "--full", str(VECTORS / "good-tensors-exact.lvz")),
+        ("unpack", "--json", str(VECTORS / "good-tensors-exact.lvz"), "out"),
+        ("unpack", "--json", str(VECTORS / "good-tensors.lvz"), "out.npz"),
     ],
-    ids=["version", "info", "json", "verify", "full", "exact"],
+    ids=["version", "info", "json", "verify", "full", "exact", "unpack", "npz"],
 )
 def test_commands(command: tuple[str, ...], tmp_path: Path) -> None:
     done = python(MAIN, *command, cwd=tmp_path)
@@ -58,8 +60,13 @@ def test_a_video_there_and_back(carphone: Path, tmp_path: Path) -> None:
     for command in (("encode", str(carphone), "a.lvz", "--duration", "0.5"), ("verify", "--full", "a.lvz")):
         done = python(MAIN, *command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    done = python(MAIN, "decode", "a.lvz", "a.mkv", "--every", "2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    for command in (
+        ("decode", "a.lvz", "a.mkv", "--every", "2"),
+        ("unpack", "a.lvz", "a.npz", "--intra"),
+        ("decode", "a.lvz", "b.mkv", "--latents", "a.npz"),
+    ):
+        done = python(MAIN, *command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 OPEN = """
@@ -67,11 +74,14 @@ import lvc
 with lvc.open(sys.argv[1]) as video:
     assert video.duration > 0
 print(lvc.info_file(sys.argv[1]).fields())
+import lvc.latents.file, lvc.latents.frames, lvc.latents.sources, lvc.latents.unpack
+print(lvc.latents.sources.find([sys.argv[2]], None, print))
 """
 
 
 def test_an_opened_file(tmp_path: Path) -> None:
-    done = python(OPEN, str(VECTORS / "good-everything.lvz"), cwd=tmp_path)
+    tensors = ROOT / "tests" / "latents" / "cases" / "latents_musubi_wan_i2v.safetensors"
+    done = python(OPEN, str(VECTORS / "good-everything.lvz"), str(tensors), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

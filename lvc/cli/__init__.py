@@ -15,7 +15,7 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 
 from lvc import __version__
-from lvc.cli import decode, encode, eval, features, info, interpolate, pack, search, train, unpack, verify
+from lvc.cli import decode, encode, eval, features, info, interpolate, pack, play, search, serve, train, unpack, verify
 from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.engine.library import chosen
@@ -57,6 +57,8 @@ def lvc(
 app.command("encode", cls=Command, help=encode.HELP)(encode.encode)
 app.command("decode", cls=Command, help=decode.HELP)(decode.decode)
 app.command("info", cls=Command, help=info.HELP)(info.info)
+app.command("play", cls=Command, help=play.HELP)(play.play)
+app.command("serve", cls=Command, help=serve.HELP)(serve.serve)
 app.command("verify", cls=Command, help=verify.HELP)(verify.verify)
 app.command("train", cls=Command, help=train.HELP)(train.train)
 app.command("eval", cls=Command, help=eval.HELP)(eval.evaluate)

@@ -25,6 +25,7 @@ from lvc.cli.report import (
 from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.kinds import VIDEOS
+from lvc.options import DecodeOptions
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -99,6 +100,10 @@ def decode(
         str | None,
         typer.Option(metavar="FILE", help="The model that IN was made with, if lvc does not find it."),
     ] = None,
+    latents: Annotated[
+        str | None,
+        typer.Option("--latents", metavar="FILE", help="Decode edited latents: an output of lvc unpack."),
+    ] = None,
     max_memory: MaxMemory = None,
     output_dir: OutputDir = None,
     jobs: Jobs = None,
@@ -122,22 +127,11 @@ def decode(
         end = (start or 0) + duration
     if strict and salvage:
         raise typer.BadParameter("--salvage skips what is damaged and --strict forbids losses: give only one of them")
-    settings: dict[str, Any] = {
-        "start": start,
-        "end": end,
-        "codec": codec.value,
-        "crf": crf,
-        "container": container and container.value,
-        "salvage": salvage,
-        "model": model,
-        "strict": strict,
-        "device": device,
-        "max_memory": max_memory,
-    }
-    if every != 1:
-        settings["every"] = every
-    if audio != "copy":  # files made before the option existed stay valid for --resume
-        settings["audio"] = audio
+    options = DecodeOptions(
+        start=start, end=end, every=every, codec=codec.value, crf=crf, container=container and container.value,
+        audio=audio, salvage=salvage, follow=follow, model=model, latents=latents, threads=threads, device=device,
+        strict=strict, max_memory=max_memory,
+    )  # fmt: skip
     suffix = f".{container.value if container else 'mp4'}"
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)
     sources, output = inputs.split(words, named, VIDEOS)
@@ -145,19 +139,19 @@ def decode(
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             folders.run_folder(
-                report, source, "decode", settings, how, output=None if output == named else output,
+                report, source, options, how, output=None if output == named else output,
                 output_dir=output_dir or named, suffix=suffix,
             )  # fmt: skip
         return
     if len(sources) > 1 or output_dir is not None:
         report = Report("decode", as_json, quiet, no_progress, verbose)
         with report.job(source):
-            _refuse_following(follow)
+            _refuse_for_many(follow, latents)
             inputs.check(sources, VIDEOS, "--crf")
             outputs = inputs.outputs(sources, suffix, VIDEOS, output=output, output_dir=output_dir)
-            folders.run_files(report, sources, outputs, "decode", settings, how)
+            folders.run_files(report, sources, outputs, options, how)
         return
     target = output or default_output(source, suffix)
     report = Report("decode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
@@ -167,16 +161,15 @@ def decode(
         if output is None:
             inputs.check_unnamed(source, target, force)
         check_output(source, target, force=force, writes=VIDEOS)
-        from lvc.files import decode_file
+        from lvc.files import decode_video
 
-        result = decode_file(
-            source, target, **settings, follow=follow, force=force, threads=threads, progress=report.progress,
-            notice=report.notice,
-        )  # fmt: skip
+        result = decode_video(source, target, options, force=force, progress=report.progress, notice=report.notice)
         report.done(result)
         result.raise_for_damage()
 
 
-def _refuse_following(follow: bool) -> None:
+def _refuse_for_many(follow: bool, latents: str | None) -> None:
     if follow:
         raise UsageError("--follow reads a single file that is being recorded — give that file alone")
+    if latents is not None:
+        raise UsageError("--latents belongs to one file — give that file alone")

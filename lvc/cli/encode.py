@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.kinds import LVZ
 from lvc.live import is_live
+from lvc.options import EncodeOptions, RecordOptions
 from lvc.output import STREAM, check_output
 
 HELP = """
@@ -89,6 +91,16 @@ def encode(
             min=10, max=99, metavar="SCORE", help="Aim at this mean VMAF, in several passes: 92. Needs lvc[eval]."
         ),
     ] = None,
+    max_bitrate: Annotated[
+        Any,
+        typer.Option(
+            metavar="RATE", parser=values.amount, help="Never exceed this video bit rate, but for --buffer's worth: 2M."
+        ),
+    ] = None,
+    buffer: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=600, metavar="SECONDS", help="What --max-bitrate may be ahead by. Default: 2."),
+    ] = None,
     gop: Annotated[
         float | None,
         typer.Option(
@@ -105,6 +117,10 @@ def encode(
             metavar="FILE|ID", help="The model. Default: lvc's own. VAEs of others: taesd:PATH, diffusers:FOLDER."
         ),
     ] = None,
+    embed_model: Annotated[
+        bool,
+        typer.Option("--embed-model", help="Store the model in the output, which then decodes without it."),
+    ] = False,
     audio: Annotated[
         str,
         typer.Option(
@@ -169,34 +185,15 @@ def encode(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
-    settings: dict[str, Any] = {
-        "model": model,
-        "quality": 50.0 if quality is None else quality,
-        "gop": 10.0 if gop is None else gop,
-        "packing": packing.value,
-        "effort": effort,
-        "target_bitrate": target_bitrate,
-        "target_psnr": target_psnr,
-        "audio": audio,
-        "resolution": resolution,
-        "fps": fps,
-        "start": start,
-        "duration": duration,
-        "verify": verify,
-        "features": features,
-        "strict": strict,
-        "device": device,
-    }
-    if max_memory is not None:
-        settings["max_memory"] = max_memory
-    if tune != "psnr":  # files made before the option existed stay valid for --resume
-        settings["tune"] = tune
-    if close_gaps:
-        settings["close_gaps"] = True
-    if target_vmaf is not None:
-        settings["target_vmaf"] = target_vmaf
-    if target_size is not None:
-        settings["target_size"] = target_size
+    options = EncodeOptions(
+        model=model, quality=50.0 if quality is None else quality, gop=10.0 if gop is None else gop,
+        packing=packing.value, effort=effort, tune=tune, features=features, threads=threads, device=device,
+        target_bitrate=target_bitrate, target_psnr=target_psnr, target_size=target_size, target_vmaf=target_vmaf,
+        max_bitrate=max_bitrate, buffer=EncodeOptions.buffer if buffer is None else buffer,
+        audio=audio, resolution=resolution, fps=fps, start=start, duration=duration, close_gaps=close_gaps,
+        allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict,
+        max_memory=max_memory,
+    )  # fmt: skip
     targets = {
         "--target-bitrate": target_bitrate, "--target-size": target_size, "--target-psnr": target_psnr,
         "--target-vmaf": target_vmaf,
@@ -206,13 +203,15 @@ def encode(
     source = sources[0]
     of_streams = {"segment": segment, "keep": keep, "max_latency": max_latency, "reconnect": reconnect}
     given = {name: value for name, value in of_streams.items() if value is not None}
+    if buffer is not None and max_bitrate is None:
+        raise typer.BadParameter("--buffer is for --max-bitrate — give that too")
     if folders.is_folder(source, output_dir or named) and len(sources) == 1:
         report = Report("encode", as_json, quiet, no_progress, verbose)
         with report.job(source):
             _refuse_playlists(allow_playlists)
             _check_targets(quality, targets)
             folders.run_folder(
-                report, source, "encode", settings, how, output=None if output == named else output,
+                report, source, options, how, output=None if output == named else output,
                 output_dir=output_dir or named, suffix=".lvz",
             )  # fmt: skip
         return
@@ -225,7 +224,7 @@ def encode(
             _check_targets(quality, targets)
             inputs.check(sources, [LVZ], "-q")
             outputs = inputs.outputs(sources, ".lvz", [LVZ], output=output, output_dir=output_dir)
-            folders.run_files(report, sources, outputs, "encode", settings, how)
+            folders.run_files(report, sources, outputs, options, how)
         return
     target = output or default_output(source, ".lvz")
     report = Report("encode", as_json, quiet, no_progress, verbose, to_stdout=target == STREAM)
@@ -238,17 +237,15 @@ def encode(
 
             if any(t is not None for t in targets.values()):
                 raise UsageError("a stream cannot have a target — use --quality")
+            if embed_model:
+                raise UsageError("every segment of a stream would carry the model — leave out --embed-model")
             if close_gaps:
                 raise UsageError("a stream is timed by its arrival and has no gaps to close — leave out --close-gaps")
             if strict:
                 raise UsageError("a recording does not stop for a loss — leave out --strict")
-            for name in ("start", "verify", "target_bitrate", "target_psnr", "strict", "max_memory"):
-                settings.pop(name, None)
-            if gop is None:
-                del settings["gop"]
             report.done(
                 record(
-                    source, target, **settings, **given, allow_playlists=allow_playlists, force=force, threads=threads,
+                    source, target, _of_a_stream(options, gop, segment, keep, max_latency, reconnect), force=force,
                     progress=report.progress, status=report.recording, notice=report.notice,
                 )
             )  # fmt: skip
@@ -262,30 +259,37 @@ def encode(
         how.refuse_for_a_file(dry_run=True)
         _check_targets(quality, targets)
         check_output(source, target, force=force, writes=[LVZ])
-        if allow_playlists:
-            settings["allow_playlists"] = True
         if dry_run:
-            if target_size is not None or target_vmaf is not None:
-                raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
             from lvc.files.forecast import forecast
 
-            report.done(forecast(source, target, **settings, force=force, threads=threads, notice=report.notice))
+            report.done(forecast(source, target, options, force=force, notice=report.notice))
             return
-        from lvc.files import encode_file, encode_to_size, encode_to_vmaf
+        from lvc.files import encode_video
 
-        common: dict[str, Any] = {
-            "force": force,
-            "threads": threads,
-            "progress": report.progress,
-            "notice": report.notice,
-        }
-        vmaf, size = settings.pop("target_vmaf", None), settings.pop("target_size", None)
-        if vmaf is not None:
-            report.done(encode_to_vmaf(source, target, vmaf, **settings, **common))
-        elif size is not None:
-            report.done(encode_to_size(source, target, int(size), **settings, **common))
-        else:
-            report.done(encode_file(source, target, **settings, **common))
+        report.done(
+            encode_video(source, target, options, force=force, progress=report.progress, notice=report.notice)
+        )  # fmt: skip
+
+
+def _of_a_stream(
+    options: EncodeOptions,
+    gop: float | None,
+    segment: float | None,
+    keep: float | None,
+    max_latency: float | None,
+    reconnect: float | None,
+) -> RecordOptions:
+    shared: dict[str, Any] = {
+        field.name: getattr(options, field.name) for field in fields(RecordOptions) if hasattr(options, field.name)
+    }
+    shared["gop"] = RecordOptions.gop if gop is None else gop
+    return RecordOptions(
+        **shared,
+        segment=segment,
+        keep=keep,
+        max_latency=max_latency,
+        reconnect=RecordOptions.reconnect if reconnect is None else reconnect,
+    )
 
 
 def _refuse_playlists(allowed: bool) -> None:

@@ -15,7 +15,7 @@ import typer
 from lvc.cli.report import Report
 from lvc.cli.table import Board
 from lvc.errors import LvcError, MediaError, UsageError
-from lvc.jobs.task import Command, Job, Outcome, Progress, Status, Task
+from lvc.jobs.task import Job, Options, Outcome, Progress, Status, Task
 from lvc.output import STREAM
 from lvc.remote.addresses import is_address
 from lvc.results import counted
@@ -105,15 +105,14 @@ class HowToRun:
 def run_folder(
     report: Report,
     root: str,
-    command: Command,
-    settings: dict[str, Any],
+    options: Options,
     how: HowToRun,
     *,
     output: str | None = None,
     output_dir: str | None = None,
     suffix: str = "",
 ) -> None:
-    """Run `command` on every file below `root`, and report each file and a summary.
+    """Run what `options` are for on every file below `root`, and report each file and a summary.
 
     A file that fails is reported and does not stop the others; the first failure decides the exit code. Raises
     `LvcError` and `OSError` for errors that concern the whole job.
@@ -121,6 +120,8 @@ def run_folder(
     from lvc.jobs import tree
     from lvc.jobs.watch import Watcher
 
+    job = Job(options, how.resume or how.watch, how.force, how.dry_run)
+    command = job.command
     if output is not None:
         raise UsageError("is a folder — name the folder for the outputs with --output-dir")
     how.check()
@@ -139,29 +140,30 @@ def run_folder(
     tasks = plan(found.files)
     if command == "verify" and not tasks:
         raise MediaError("contains no .lvz file, so nothing was checked — is it the right folder?")
-    _run(report, root, Job(command, settings, how.resume or how.watch, how.force, how.dry_run), how, tasks,
-         others=found.others, output_dir=target, arrivals=arrivals)  # fmt: skip
+    _run(
+        report, root, job, how, tasks, others=found.others, output_dir=target, arrivals=arrivals
+    )  # fmt: skip
 
 
 def run_files(
     report: Report,
     sources: Sequence[str],
     targets: Sequence[str],
-    command: Command,
-    settings: dict[str, Any],
+    options: Options,
     how: HowToRun,
 ) -> None:
-    """Run `command` on each of `sources`, as for a folder."""
+    """Run what `options` are for on each of `sources`, as for a folder."""
     from lvc.jobs import places
 
     how.check()
     if how.watch:
         raise UsageError("--watch is for a folder — leave it out, or name one")
-    if command != "verify" and STREAM in targets:
+    job = Job(options, how.resume, how.force, how.dry_run)
+    if job.command != "verify" and STREAM in targets:
         raise UsageError("standard output can take only one file — leave out -")
     sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
     tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
-    _run(report, counted(len(tasks), "file"), Job(command, settings, how.resume, how.force, how.dry_run), how, tasks)
+    _run(report, counted(len(tasks), "file"), job, how, tasks)
 
 
 def _run(

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,7 +17,7 @@ from lvc.results import Facts, counted
 
 if TYPE_CHECKING:
     from lvc.errors import LvcError
-    from lvc.search import Hit
+    from lvc.search import Common, Hit
     from lvc.search.database import Database
 
 HELP = """
@@ -277,9 +277,9 @@ def _draw(
         write_png(unfinished, picture)
 
 
-def _pair_line(pair: dict[str, Any]) -> str:
-    place = f"{_clock(pair['start'])} = {_clock(pair['other_start'])}, {pair['seconds']:.1f} s"
-    return f"  {pair['score']:.3f} {pair['path']} in {pair['other']}: {place}"
+def _pair_line(pair: Common) -> str:
+    place = f"{_clock(pair.start)} = {_clock(pair.other_start)}, {pair.seconds:.1f} s"
+    return f"  {pair.score:.3f} {pair.path} in {pair.other}: {place}"
 
 
 def _at(speed: float) -> str:

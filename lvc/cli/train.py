@@ -9,6 +9,7 @@ import typer
 
 from lvc.cli import inputs
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.errors import UnsupportedError, UsageError
 from lvc.kinds import SAFETENSORS
 from lvc.output import check_output
 
@@ -19,7 +20,7 @@ Train a model on video and photographs.
 Examples:
   lvc train footage/ photos/ mine.safetensors --minutes 240
   lvc train camera7/ camera7.safetensors --start mine.weights.safetensors --minutes 30
-  lvc train footage/ tiny.safetensors --max-steps 20 --batch 2 --crop 128
+  lvc train mine.safetensors --plot
 
 The networks for key frames and predicted frames are trained in floating point, then with integer rounding, and written
 to one file. After an interruption the same command continues; --restart starts over. Keep OUT: files encoded with it
@@ -77,6 +78,13 @@ def train(
         int | None,
         typer.Option(min=64, metavar="SIDE", help="Side of a crop, a multiple of 64. Default: set by the recipe, 256."),
     ] = None,
+    log: Annotated[
+        Literal["tensorboard"] | None,
+        typer.Option(metavar="tensorboard", help="Log for TensorBoard too, in --work. Needs lvc[tensorboard]."),
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Only draw the curves of OUT's training so far, as OUT.png.")
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random numbers.")] = 0,
     force: Force = False,
     threads: Threads = None,
@@ -87,25 +95,45 @@ def train(
 ) -> None:
     report = Report("train", as_json, quiet, no_progress, verbose)
     with report.job(named or words[-1]):
+        if plot:
+            _plot(report, [*words, *([named] if named else [])])
+            return
         names, output = inputs.split_required(words, named, [SAFETENSORS])
         data, out = [Path(name) for name in names], Path(output)
         work = work or out.with_suffix(".work")
         read = names if start is None else [*names, str(start)]
         going_on = (work / "sources.json").exists()  # then the files beside OUT are from this training
         check_output(read, output, force=force or going_on, writes=[SAFETENSORS])
-        from lvc.training.recipe import beside
-        from lvc.training.recipe import train as run
-        from lvc.training.settings import TrainSettings
+        from lvc.training.watch import beside
 
         if not going_on:
             for path in beside(out):
                 check_output(read, str(path), force=force)
+        report.event({"event": "stage", "phase": "starting"})  # torch takes its time
+        from lvc.training.recipe import train as run
+        from lvc.training.settings import TrainSettings
+
         settings = TrainSettings(
             tuple(data), out, work, minutes, max_steps, start, tune, name, not restart, batch, crop, seed, threads,
-            recipe,
+            recipe, log == "tensorboard",
         )  # fmt: skip
         try:
             run(settings, lambda event, **fields: report.event({"event": event, **fields}))
         except KeyboardInterrupt:
             report.notice("stopped — run the same command to continue")
             raise
+
+
+def _plot(report: Report, words: list[str]) -> None:
+    from lvc.training.watch import beside, draw
+
+    if len(words) != 1:
+        raise UsageError("--plot takes the model's name and nothing else: lvc train mine.safetensors --plot")
+    _, kept, curves = beside(Path(words[0]))
+    if not kept.is_file():
+        raise UsageError(f"{kept} is not there — --plot draws the log that a training of {words[0]} writes")
+    try:
+        draw(kept, curves)
+    except ImportError as error:
+        raise UnsupportedError("curves need matplotlib — pip install 'lvc[plot]'") from error
+    report.event({"event": "done", "output": str(curves)})

@@ -1,25 +1,24 @@
-"""`lvc unpack`: restore the latents in a `.lvz` as safetensors."""
+"""`lvc unpack`: the latents of a `.lvz` as arrays."""
 
 from __future__ import annotations
 
-import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lvc.cli import inputs
-from lvc.cli.report import Force, Json, NoProgress, OnlyOutput, Quiet, Report, Verbose
+from lvc.cli import inputs, values
+from lvc.cli.report import Force, Json, NoProgress, OnlyOutput, Quiet, Report, Threads, Verbose
 from lvc.errors import UsageError
 from lvc.kinds import LVZ, kind_by_name, kind_of_file
 
 HELP = """
-Restore the tensors in a .lvz as safetensors.
+Unpack the latents in a .lvz as arrays: safetensors or .npz.
 
 \b
 Examples:
-  lvc unpack cache.lvz
+  lvc unpack holiday.lvz holiday.safetensors --start 0:30 --end 0:40
+  lvc unpack holiday.lvz holiday.npz --intra
   lvc unpack cache.lvz back/ --name clip_0001
-  lvc unpack clip.lvz clip.safetensors
 """
 
 
@@ -28,15 +27,31 @@ def unpack(
         list[str],
         typer.Argument(
             metavar="IN… [OUT]",
-            help="IN: .lvz files written by lvc pack. OUT, if there is one IN: a folder or a .safetensors. "
-            "Default: IN without its ending.",
+            help="IN: .lvz files. OUT, if there is one IN: a .safetensors, a .npz, or for packed tensors a folder. "
+            "Default: IN as .safetensors, or without its ending.",
         ),
     ],
     named: OnlyOutput = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME", help="Restore only this tensor; may be given several times."),
+        typer.Option("--name", metavar="NAME", help="Restore only this packed tensor; may be given several times."),
     ] = None,
+    start: Annotated[
+        Any,
+        typer.Option(
+            metavar="TIME", parser=values.seconds, help="Start at the key frame before this time (videos only)."
+        ),
+    ] = None,
+    end: Annotated[
+        Any,
+        typer.Option(
+            metavar="TIME", parser=values.seconds, help="Stop at the key frame after this time (videos only)."
+        ),
+    ] = None,
+    intra: Annotated[
+        bool, typer.Option("--intra", help="Add the latents of each frame as a key frame (videos only).")
+    ] = False,
+    threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -55,10 +70,11 @@ def unpack(
         with report.job(source, go_on=True, show=True):
             from lvc.latents import unpack_latents
 
-            target = output or os.path.splitext(source)[0]
-            if target == source:
-                raise UsageError("has no ending to remove — name OUT")
-            report.done(unpack_latents(source, target, names=names, force=force, progress=report.progress))
+            result = unpack_latents(
+                source, output, names=names, start=start, end=end, intra=intra, threads=threads, force=force,
+                progress=report.progress,
+            )  # fmt: skip
+            report.done(result)
     report.finish()
 
 

@@ -9,6 +9,7 @@ import typer
 from lvc.cli import folders
 from lvc.cli.folders import HowToRun, Jobs
 from lvc.cli.report import Device, Json, NoProgress, Quiet, Report, Threads, Verbose
+from lvc.options import VerifyOptions
 
 HELP = """
 Check that .lvz files are intact.
@@ -32,14 +33,14 @@ def verify(
     no_progress: NoProgress = False,
     verbose: Verbose = 0,
 ) -> None:
+    options = VerifyOptions(full=full, threads=threads, device=device)
     report = Report("verify", as_json, quiet, no_progress, verbose)
     for file in files:
         with report.job(file, go_on=True):
             if folders.is_folder(file):
-                settings = {"full": full, "device": device}
-                folders.run_folder(report, file, "verify", settings, HowToRun(jobs, threads))
+                folders.run_folder(report, file, options, HowToRun(jobs, threads))
                 continue
-            from lvc.facts import verify_file
+            from lvc.facts import verified
 
-            report.show(verify_file(file, full=full, threads=threads, device=device))
+            report.show(verified(file, options))
     report.finish()

@@ -1,8 +1,12 @@
-"""The codec: clips of frames ↔ quantised latents. The one place where tensors meet integers."""
+"""The codec: frames ↔ clips of entropy-coded symbols."""
 
 from __future__ import annotations
 
-from .settings import EncodeSettings
-from .video import EncodedClip, decode, encode
+from .frames import Given
+from .settings import EncodeSettings, lower_efforts
+from .video import Change, EncodedClip, LatentFrame, decode, decode_changed, encode, latents
 
-__all__ = ["EncodeSettings", "EncodedClip", "decode", "encode"]
+__all__ = [
+    "Change", "EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents",
+    "lower_efforts",
+]  # fmt: skip

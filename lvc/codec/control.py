@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from ..errors import UsageError
+from .payload import LEVEL_MIN
 from .settings import LEVEL_RANGE, EncodeSettings
 
 OCTAVES_PER_LEVEL = 0.5
@@ -25,14 +27,23 @@ KEY_CLIP = 3.0
 """How many times an ordinary clip the first one costs, until there is an ordinary one."""
 FOLLOW = 0.5
 """Share of the news about what clips cost that is believed at once."""
+LOWEST = LEVEL_MIN
+"""Level below which no frame's quality can go."""
 LEAST = 0.15
 """Share of the target rate that is allowed however much is owed."""
+
+
+RECODED = 1.15
+"""By how much a clip that was too large is to pass below what is left, so that it is not coded a third time."""
+RESERVE = 0.5
+"""Share of a buffer that is kept free for what costs more than usual."""
 
 
 class Control(Protocol):
     """`level` (log2 λ) is asked before every clip; `measured` and `packed` tell what came of it."""
 
-    level: float
+    @property
+    def level(self) -> float: ...
 
     wants_sizes: bool
     """Whether `packed` must be called before the next clip begins."""
@@ -41,8 +52,12 @@ class Control(Protocol):
     def measured(self, psnr: float) -> None:
         """PSNR 6:1:1 of the frame just coded."""
 
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
+        """Whether a clip is too large and is to be coded again, at what `level` is now. Asked only where `wants_sizes`;
+        raises `UsageError` where no level is low enough."""
+
     def packed(self, bits: int, seconds: float, key: bool) -> None:
-        """A clip: its bits, how long it is shown, and whether it starts with a key frame."""
+        """A clip that was not refused: its bits, how long it is shown, and whether it starts with a key frame."""
 
 
 class Constant:
@@ -55,6 +70,9 @@ class Constant:
 
     def measured(self, psnr: float) -> None:
         pass
+
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
+        return False
 
     def packed(self, bits: int, seconds: float, key: bool) -> None:
         pass
@@ -142,10 +160,75 @@ class Quality(Constant):
         self._move(0.25 * (wanted - psnr) / DECIBELS_PER_LEVEL)
 
 
+class Peak:
+    """Never more than `rate` bits a second over any stretch of time, but for `buffer` seconds' worth at once: a token
+    bucket. What `inner` asks for is lowered as the bucket empties, and a clip that does not fit is coded again. So who
+    receives `rate` bits a second and waits for `buffer` seconds before the first picture never waits again."""
+
+    wants_sizes = True
+
+    def __init__(self, inner: Control, rate: float, buffer: float) -> None:
+        self._inner, self._rate, self._size = inner, rate, rate * buffer
+        self._left = self._size
+        self._cost: float | None = None
+        """log2 of the bits a second of clips without a key frame at level 0."""
+        self._for_key = 0.0
+        """Bits kept for the next key frame: what one takes at the lowest quality, and some."""
+        self._lowered = 0.0
+        self.wants_psnr = inner.wants_psnr
+        self._scores: list[float] = []
+
+    @property
+    def level(self) -> float:
+        level = self._inner.level
+        if self._cost is not None:
+            level = min(level, (math.log2(self._allowed()) - self._cost) / OCTAVES_PER_LEVEL)
+        return max(level - self._lowered, LOWEST)
+
+    def _allowed(self) -> float:
+        """Bits a second that bring the bucket back to `RESERVE`."""
+        return self._rate * max(0.25, 1 + 1.5 * ((self._left - self._for_key) / self._size - RESERVE))
+
+    def measured(self, psnr: float) -> None:
+        self._scores.append(psnr)
+
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
+        # something is left for what comes next: the clip after a key frame, or the next key frame
+        room = self._left * RESERVE if key else max(self._left - self._for_key, self._left * RESERVE)
+        lowest = self.level <= LOWEST
+        if bits <= (self._left if lowest else room):
+            return False
+        if lowest:
+            raise UsageError(
+                f"{'a key frame' if key else 'a clip'} takes {bits / 8000:.1f} kB at the lowest quality, and the "
+                f"buffer has {self._left / 8000:.1f} kB left — raise --max-bitrate or --buffer, or lower --resolution"
+            )
+        wanted = room / RECODED if key else min(room / RECODED, self._allowed() * seconds)
+        self._lowered += max(math.log2(bits / max(wanted, 1.0)) / OCTAVES_PER_LEVEL, 0.25)
+        self._scores = []
+        return True
+
+    def packed(self, bits: int, seconds: float, key: bool) -> None:
+        seconds = max(seconds, 1e-3)
+        if key:
+            least = RECODED * bits * 2 ** (OCTAVES_PER_LEVEL * (LOWEST - self.level))
+            self._for_key = min(max(least, self._for_key * FOLLOW), (1 - RESERVE / 2) * self._size)
+        else:
+            cost = math.log2(max(bits, 1) / seconds) - OCTAVES_PER_LEVEL * self.level
+            self._cost = cost if self._cost is None else self._cost + FOLLOW * (cost - self._cost)
+        self._left = min(self._left - bits + self._rate * seconds, self._size)
+        self._lowered = 0.0
+        for psnr in self._scores:
+            self._inner.measured(psnr)
+        self._scores = []
+        self._inner.packed(bits, seconds, key)
+
+
 def control_of(settings: EncodeSettings, samples: int) -> Control:
     """The control that `settings` ask for; `samples`: luma samples of a frame."""
+    control: Control = Constant(settings)
     if settings.target_bitrate is not None:
-        return Bitrate(settings, settings.target_bitrate, samples)
-    if settings.target_psnr is not None:
-        return Quality(settings, settings.target_psnr)
-    return Constant(settings)
+        control = Bitrate(settings, settings.target_bitrate, samples)
+    elif settings.target_psnr is not None:
+        control = Quality(settings, settings.target_psnr)
+    return control if settings.max_bitrate is None else Peak(control, settings.max_bitrate, settings.buffer)

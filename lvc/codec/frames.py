@@ -49,11 +49,14 @@ class Coded:
 
     time: int
     planes: Planes
+    quality: int
+    place: int = 0
     field: motion.Field | None = None
     flags: tuple[Array, Array] | None = None
     """skip and copy, uint8 [H/16,W/16]; `None`: a key frame."""
     symbols: dict[str, Array] = dataclasses.field(default_factory=dict)
-    """`symbols` of latents and hyper-latents `z`, channels last, where they were asked for."""
+    """`symbols` of latents, hyper-latents `z`, and of a decoder the latents' values `value` in sixteenths of a step,
+    int16, channels last, where they were asked for."""
     _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
 
     def picture(self) -> motion.Picture:
@@ -68,20 +71,23 @@ References = tuple[Coded, Coded | None]
 
 class Given:
     """A frame's integers in the place of a stream that says them: as its planes have them (formats/lvz.md), from a file
-    with packing `zstd`."""
+    with packing `zstd`. `values` int16, of the latents' shape, in sixteenths of a step: latents are made of these, as
+    near as whole steps allow, and not of their plane."""
 
-    coder = None
+    def __init__(self, planes: dict[str, Array], values: Array | None = None) -> None:
+        self._planes, self._values = planes, values
 
-    def __init__(self, planes: dict[str, Array]) -> None:
-        self._planes = planes
+    @property
+    def coder(self) -> Coder | None:
+        """What values are made symbols with; nobody reads it."""
+        return None if self._values is None else Coder()
 
     @property
     def symbols(self) -> dict[str, Array]:
-        names = ("key_latent", "key_hyper") if "key_latent" in self._planes else ("latent", "hyper")
-        return {
-            to: np.ascontiguousarray(self._planes[name].transpose(1, 2, 0))
-            for to, name in zip(("symbols", "z"), names, strict=True)
-        }
+        latent, hyper = ("key_latent", "key_hyper") if "key_latent" in self._planes else ("latent", "hyper")
+        given = {"symbols": self._planes[latent]} if self._values is None else {"y": self._values}
+        given["z"] = self._planes[hyper]
+        return {name: np.array(a.transpose(1, 2, 0), np.int16, order="C") for name, a in given.items()}
 
     def field(
         self, shape: tuple[int, int], time: int, to: tuple[int, int | None], fields: Any, level: int
@@ -121,11 +127,12 @@ def integers(coded: Coded) -> dict[str, Array]:
 
 
 class Loop:
-    """What encoder and decoder share."""
+    """What encoder and decoder share. `keep`: what is coded has its symbols."""
 
-    def __init__(self, model: Model, height: int, width: int) -> None:
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
         self.model = model
         self.size = height // 8, width // 8
+        self._keep = keep
         self._local = threading.local()
 
     @property
@@ -136,11 +143,21 @@ class Loop:
         space: Workspace = self._local.workspace
         return space
 
-    def _key(self, quality: int, coder: Coder | None, **given: Array) -> Planes:
-        patches = self.model.network("key").run(
+    def _nothing(self, key: bool = False) -> dict[str, Array]:
+        """Symbols of a frame that has none."""
+        hyper, latent = self.model.planes[:2] if key else self.model.planes[-2:]
+        rows, columns = self.size
+        return {
+            "symbols": np.zeros((rows // 2, columns // 2, latent.channels), np.int16),
+            "z": np.zeros((-(-rows // 8), -(-columns // 8), hyper.channels), np.int16),
+        }
+
+    def _key(self, quality: int, coder: Coder | None, **given: Array) -> tuple[Planes, Array]:
+        """The planes, and the latents' values."""
+        patches, values = self.model.network("key").run(
             [], self.size, quality, coder=coder, workspace=self.workspace, **given
-        )[0]  # fmt: skip
-        return planes.key_planes(patches, self.model.laps)
+        )  # fmt: skip
+        return planes.key_planes(patches, self.model.laps), values
 
     def _residual(
         self,
@@ -151,13 +168,14 @@ class Loop:
         wanted: Array,
         coder: Coder | None,
         **given: Array,
-    ) -> Array:
+    ) -> tuple[Array, Array]:
+        """The residual's patches, and the latents' values."""
         coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
-        out: Array = self.model.network("predicted").run(
+        residual, values = self.model.network("predicted").run(
             [prediction, difference, coded], self.size, row, coder=coder, coded=skip == 0, wanted=wanted,
             workspace=self.workspace, **given,
-        )[0]  # fmt: skip
-        return out
+        )  # fmt: skip
+        return residual, values
 
 
 def level_row(quality: int, place: int) -> int:
@@ -180,37 +198,43 @@ def _flags(refs: References) -> tuple[tuple[Array, Array] | None, tuple[Array, A
 class FrameDecoder(Loop):
     def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
         if isinstance(stream, Given):
-            return Coded(time, self._key(quality, None, **stream.symbols))
-        return Coded(time, self._key(quality, stream))
+            coder, given = stream.coder, stream.symbols
+        else:
+            coder, given = stream, self._nothing(key=True) if self._keep else {}
+        made, values = self._key(quality, coder, **given)
+        return Coded(time, made, quality, symbols=given | {"value": values} if self._keep else {})
 
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
         mode, mv = stream.field(self.size, time, to, _fields(refs), place)
-        skip, copy = flags = stream.flags(place, None, _flags(refs))
+        skip, copy = stream.flags(place, None, _flags(refs))
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
         made = p
+        given = stream.symbols if isinstance(stream, Given) else self._nothing() if self._keep else {}
         if not copy.all():
             patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
             wanted = copy == 0
-            given = stream.symbols if isinstance(stream, Given) else {}
-            r = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
+            r, values = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
             made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted)
-        return Coded(time, made, motion.Field(mode, mv, time, to), flags)
+        elif self._keep:
+            values = np.zeros_like(given["symbols"])
+        kept = given | {"value": values} if self._keep else {}
+        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), kept)
 
 
 class FrameEncoder(Loop):
-    """`keep`: what is coded has its symbols."""
-
-    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
-        super().__init__(model, height, width)
-        self._keep = keep
-
-    def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
+    def analysed(self, source: Planes, quality: int) -> tuple[Array, Array]:
+        """A key frame's latents in sixteenths of a step, before they are cut off, and its hyper-latents, int16,
+        channels last."""
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
         y, z = self.model.network("key_analysis").run([patches], self.size, quality, workspace=self.workspace)
+        return y, z
+
+    def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
+        y, z = self.analysed(source, quality)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
-        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=ROUNDING, **kept))
+        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=ROUNDING, **kept)[0], quality)
         coded.symbols = kept | {"z": z}
         return coded
 
@@ -245,7 +269,7 @@ class FrameEncoder(Loop):
         worth = np.float32(2.0**level / SCALE**2)
         missed = planes.block_errors(residual) * worth
         skip = np.ones_like(missed, np.uint8)
-        given = self._nothing() if self._keep else {}
+        given = {"y": (nothing := self._nothing())["symbols"], "z": nothing["z"]} if self._keep else {}
         if (able := missed * LINEAR_GAIN > CODED_BITS).any():
             skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
         coder, made = Coder(), p
@@ -253,7 +277,7 @@ class FrameEncoder(Loop):
         copy = skip.copy()
         if wanted.any():
             kept = {"symbols": np.zeros_like(given["y"])} if self._keep else {}
-            r = self._residual(prediction, difference, row, skip, wanted, coder, **given, **kept)
+            r, _ = self._residual(prediction, difference, row, skip, wanted, coder, **given, **kept)
             given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
@@ -262,15 +286,7 @@ class FrameEncoder(Loop):
         stream.flags(place, (skip, copy), _flags(refs))
         stream.coder.append(coder)
         symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
-        return Coded(time, made, motion.Field(mode, mv, time, to), (skip, copy), symbols)
-
-    def _nothing(self) -> dict[str, Array]:
-        hyper, latent = self.model.planes[-2:]
-        rows, columns = self.size
-        return {
-            "y": np.zeros((rows // 2, columns // 2, latent.channels), np.int16),
-            "z": np.zeros((-(-rows // 8), -(-columns // 8), hyper.channels), np.int16),
-        }
+        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols)
 
     def _symbols(
         self, prediction: Array, difference: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from ..engine import motion
 from ..engine.coder import Coder
-from ..entropy.clip import FrameLatents
 from ..errors import CorruptError
 from . import payload as layout
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References
@@ -57,6 +56,13 @@ class _Gop:
     def older(self) -> bool:
         return len(self._last) == 2
 
+    def remembered(self) -> tuple[list[Coded], motion.Stream | None]:
+        """What the next clip follows from; `back` to it."""
+        return self._last, self.contexts
+
+    def back(self, to: tuple[list[Coded], motion.Stream | None]) -> None:
+        self._last, self.contexts = to
+
     def _anchors(self, order: Sequence[Step], code: Callable[[Step, int, References], Coded], done: Done) -> Between:
         """Codes a clip's anchor (all frames of a chain, which has no others)."""
         known = {-k: c for k, c in enumerate(reversed(self._last))}
@@ -85,14 +91,14 @@ class GopDecoder(_Gop):
         self._started(coded)
         return coded
 
-    def key_given(self, frame: FrameLatents) -> Coded:
-        """Of a clip with packing `zstd`."""
-        coded = self._decoder.key(0, layout.checked_quality(frame.quality), Given(frame.planes))
+    def key_given(self, quality: int, given: Given) -> Coded:
+        """Of integers that no stream has to say."""
+        coded = self._decoder.key(0, layout.checked_quality(quality), given)
         self._started(coded)
         return coded
 
-    def anchors(self, payload: bytes, frames: int, done: Done) -> Rest:
-        """Decodes a clip's anchors. → the rest of the work, for any thread."""
+    def anchors(self, payload: bytes, frames: int, done: Done) -> tuple[layout.ClipHead, Rest]:
+        """Decodes a clip's anchors. → what it says of itself, and the rest of the work, for any thread."""
         head, parts = layout.unpack(payload, frames)
         contexts = self.contexts = motion.Stream(Coder(parts[0]), self.contexts)
         rest = self._clip(head, lambda step: contexts, done)
@@ -104,16 +110,15 @@ class GopDecoder(_Gop):
                 if rest(lambda step: stream, done, wanted):
                     stream.coder.finish()
 
-        return between
+        return head, between
 
-    def anchors_given(self, structure: int, frames: Sequence[FrameLatents], done: Done) -> Rest:
-        """The same of a clip with packing `zstd`."""
-        head = layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in frames))
-        given = {s.frame: Given(f.planes) for s, f in zip(layout.order_of(head, self.older), frames, strict=True)}
-        rest = self._clip(head, lambda step: given[step.frame], done)
+    def anchors_given(self, head: layout.ClipHead, frames: Sequence[Given], done: Done) -> Rest:
+        """The same of integers that no stream has to say, in coding order."""
+        by_frame = {s.frame: given for s, given in zip(layout.order_of(head, self.older), frames, strict=True)}
+        rest = self._clip(head, lambda step: by_frame[step.frame], done)
 
         def between(done: Done, wanted: Collection[int] | None = None) -> None:
-            rest(lambda step: given[step.frame], done, wanted)
+            rest(lambda step: by_frame[step.frame], done, wanted)
 
         return between
 

@@ -11,14 +11,23 @@ from .pyramid import LONGEST
 
 
 class Effort(NamedTuple):
-    """`motion`: effort of the search (`lvc.engine.motion.search`). `reach`: how many frames before and after help
-    filter a key frame or an anchor (`lvc.codec.temporal_filter`)."""
+    """`motion`: effort of the search (`lvc.engine.motion.search`)."""
 
     motion: int = 1
-    reach: int = 0
 
 
-EFFORTS = (*[Effort(0, 2)] * 2, *[Effort(1, 4)] * 5, *[Effort(2, 4)] * 3)
+EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, *[Effort(2)] * 3)
+
+
+def lower_efforts(effort: int) -> list[int]:
+    """`effort` and the ones below it that search for motion less, falling: what helps an encoder that is late."""
+    found = [effort]
+    for lower in reversed(range(effort)):
+        if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
+            found.append(lower)
+    return found
+
+
 LEVEL_RANGE = (5.5, 15.5)
 TUNES = ("psnr", "ssim")
 
@@ -29,6 +38,7 @@ class EncodeSettings:
     `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
     or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
+    `max_bitrate`: bits of video a second that no stretch of it passes by more than `buffer` seconds' worth.
     `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: how long the video is thought to be, if that
     is known. `pace` is asked for the effort of every clip by who has no time to lose. `told_psnr` hears every frame's
     where a PSNR is the target. Raises `UsageError`."""
@@ -43,6 +53,8 @@ class EncodeSettings:
     effort: int = 4
     target_bitrate: float | None = None
     target_psnr: float | None = None
+    max_bitrate: float | None = None
+    buffer: float = 2.0
     tune: str = "psnr"
     seconds: float | None = None
     pace: Callable[[], int] | None = None
@@ -59,7 +71,7 @@ class EncodeSettings:
             raise UsageError(f"a clip has to have 1 to {LONGEST} frames")
         if self.target_bitrate is not None and self.target_psnr is not None:
             raise UsageError("a bit rate and a PSNR cannot both be targets")
-        for target in (self.target_bitrate, self.target_psnr):
+        for target in (self.target_bitrate, self.target_psnr, self.max_bitrate, self.buffer):
             if target is not None and not 0 < target < float("inf"):
                 raise UsageError("a target has to be above 0")
         if self.tune not in TUNES:

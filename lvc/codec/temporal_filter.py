@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 Planes = motion.Planes
 STRENGTHS = (2.5, 1.5, 0.8)
 """Of anchors and key frames, of the middles of pyramids, and of the quarters (decision 009)."""
+REACH = (4, 2, 2)
+"""How many frames before and after help each of them."""
 BY_DISTANCE = (0.85, 0.57, 0.41, 0.33)
 """Shares of frames 1, 2, 3 and 4 away."""
 CHROMA_DEVIATION = 120.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,13 +25,16 @@ from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
 from . import payload as layout
 from .control import Control, control_of
-from .frames import Coded, FrameDecoder, FrameEncoder, Planes, integers
-from .gop import GopDecoder, GopEncoder
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, level_row
+from .gop import Done, GopDecoder, GopEncoder, Rest
 from .lookahead import LookAhead
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
-from .temporal_filter import STRENGTHS, filtered
+from .temporal_filter import REACH, STRENGTHS, filtered
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LARGE = 1_500_000
 """Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
@@ -170,15 +173,24 @@ def encode(
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
-    reach = 0 if settings.low_delay else EFFORTS[settings.effort].reach
+    reach = 0 if settings.low_delay else REACH[0]
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
     with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
+
+        def submitted(group: _Group) -> Future[EncodedClip]:
+            return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
 
         def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
                     encoder.effort = EFFORTS[settings.pace()]
-                yield pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None, reach))
+                before = encoder.remembered()
+                made = submitted(group)
+                seconds = tick * sum(f.duration for f in group.frames)
+                while control.wants_sizes and control.refused(8 * len(made.result().payload), seconds, group.key):
+                    encoder.back(before)
+                    made = submitted(group)
+                yield made
 
         # what is steered by what came of a clip begins the next one afterwards
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
@@ -205,10 +217,8 @@ def _begun(
     settings: EncodeSettings,
     video: VideoFormat,
     geometry: Geometry | None,
-    reach: int,
 ) -> Callable[[], EncodedClip]:
-    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`. `reach`:
-    of the temporal filter."""
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
@@ -236,9 +246,9 @@ def _begun(
         qualities = [layout.falling(first, FALL, s.place) for s in order]
         filters[len(sources) - 1] = group.around, layout.level_of(first), STRENGTHS[0]
         for step, q in zip(order, qualities, strict=True):
-            if 1 <= step.place < len(STRENGTHS) and reach:
+            if 1 <= step.place < len(STRENGTHS):
                 filters[step.frame - 1] = (
-                    _near(group.frames, step.frame - 1, reach),
+                    _near(group.frames, step.frame - 1, REACH[step.place]),
                     layout.level_of(q),
                     STRENGTHS[step.place],
                 )
@@ -272,8 +282,62 @@ def _psnr(source: Planes, coded: Planes) -> float:
     return (6 * y + u + v) / 8
 
 
+@dataclass(frozen=True)
+class LatentFrame:
+    """What a file says of one frame, in arrays `[channels, rows, columns]`.
+
+    `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: its latents stand for the picture;
+    those of another frame stand for what its prediction lacks. `level`: its place in the pyramid, 0 for a key frame or
+    an anchor. `references`: numbers of the frames that it is predicted from, −1 for none. `planes`: its integers by
+    name (formats/lvz.md 8.3). `values` int16: the dequantised latents in sixteenths of a step; `scale` float32
+    `[channels]`: by what the decoder multiplies a step at this quality and level. `intra` int16, where it was asked
+    for: the latents in sixteenths of a step, before rounding, that the picture would have as a key frame of the same
+    quality as its group's; `intra_scale` belongs to them."""
+
+    number: int
+    pts: int
+    duration: int
+    time: float
+    key: bool
+    quality: int
+    level: int
+    references: tuple[int, int]
+    planes: dict[str, np.ndarray]
+    values: np.ndarray
+    scale: np.ndarray
+    intra: np.ndarray | None = None
+    intra_scale: np.ndarray | None = None
+
+    @property
+    def dequantised(self) -> np.ndarray:
+        """float32 `[channels, rows, columns]`: the latents as the decoder's first layer takes them."""
+        return _dequantised(self.values, self.scale)
+
+    @property
+    def dequantised_intra(self) -> np.ndarray | None:
+        """The same of `intra`."""
+        return None if self.intra is None or self.intra_scale is None else _dequantised(self.intra, self.intra_scale)
+
+
+def _dequantised(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) * (scale / 16)[:, None, None]
+
+
+Change = Callable[[LatentFrame], Given]
+"""What a frame is to be decoded from."""
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """A clip, and what its frames are decoded from instead, in coding order."""
+
+    clip: Clip
+    head: layout.ClipHead
+    frames: list[Given]
+
+
 def decode(
-    clips: Iterable[Clip],
+    clips: Iterable[Clip | _Changed],
     video: VideoDescriptor,
     model: Model,
     threads: int | None = None,
@@ -283,35 +347,88 @@ def decode(
     """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
     only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
+    decoder = _decoder(video, model)
+
+    def begun(item: Clip | _Changed) -> Callable[[], list[Frame]]:
+        return _decoding(decoder, item, video, limits, wanted)
+
+    return _side_by_side(clips, begun, video, threads, limits)
+
+
+def latents(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    intra: bool = False,
+    origin: int = 0,
+) -> Generator[LatentFrame]:
+    """Clips in order, starting with a key clip → what they say of each frame, in order of display. Frames are decoded
+    on the way: only then it is known what a symbol stands for. Raises as `decode` does."""
+    for _, _, frames in _extracted(clips, video, model, threads, limits, intra, origin):
+        yield from sorted(frames, key=lambda frame: frame.number)
+
+
+def decode_changed(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    change: Change,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    wanted: Callable[[int, int], bool] | None = None,
+) -> Iterator[Frame]:
+    """`decode`, but of what `change` makes of each frame's latents: checksums count for what the file says, not for
+    what comes out."""
+
+    def changed() -> Iterator[_Changed]:
+        for clip, head, frames in _extracted(clips, video, model, threads, limits):
+            yield _Changed(clip, head, [change(frame) for frame in frames])
+
+    return decode(changed(), video, model, threads, limits, wanted)
+
+
+def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes do not match its model — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
-    decoder = GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width))
+    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep))
+
+
+def _side_by_side(
+    clips: Iterable[T],
+    begun: Callable[[T], Callable[[], list[R]]],
+    video: VideoDescriptor,
+    threads: int | None,
+    limits: Limits,
+    ahead: int | None = None,
+) -> Iterator[R]:
+    """Decodes the anchors of one clip after the other, and the rest of them on threads."""
     workers = threads or usable_cores()
     with _workers(workers, "lvc-decode") as pool:
 
-        def begun() -> Iterator[Future[list[Frame]]]:
-            for clip in clips:
-                geometry.check_clip(len(clip.pts), limits)
-                yield pool.submit(_decoding(decoder, clip, video, limits, wanted))
+        def futures() -> Iterator[Future[list[R]]]:
+            for item in clips:
+                yield pool.submit(begun(item))
 
-        with ReadAhead(begun(), workers) as futures:
-            for future in futures:
+        with ReadAhead(futures(), ahead or workers) as ready:
+            for future in ready:
                 yield from future.result()
 
 
 def _decoding(
     decoder: GopDecoder,
-    clip: Clip,
+    item: Clip | _Changed,
     video: VideoDescriptor,
     limits: Limits,
     wanted: Callable[[int, int], bool] | None,
 ) -> Callable[[], list[Frame]]:
     """Decodes a clip's anchors at once, and gives the work that is left."""
-    frames = len(clip.pts)
-    numbers = set(range(frames))
+    clip = item if isinstance(item, Clip) else item.clip
+    numbers = set(range(len(clip.pts)))
     if wanted is not None:
         numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
     out: dict[int, Frame] = {}
@@ -320,30 +437,123 @@ def _decoding(
         if number not in numbers:
             return
         planes = shown(coded.planes, video.height, video.width, video.bit_depth)
-        if clip.checks is not None and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
-            raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
+        if item is clip:
+            _check(clip, number, planes)
         out[number] = Frame(*planes, clip.pts[number], clip.durations[number])
 
-    def ready() -> list[Frame]:
-        return [out[i] for i in sorted(numbers)]
-
-    latents: list[FrameLatents] | None = None
-    if PACKING_NAMES[video.packing] == "zstd":
-        structure, latents = unpack_structured(clip.payload, video.geometry, frames, limits)
-        verify_latents(latents, video.geometry, clip.latents_crc, clip.key)
-    if clip.key:
-        if frames != 1:
-            raise CorruptError(f"a key clip has {frames} frames")
-        done(0, decoder.key(clip.payload) if latents is None else decoder.key_given(latents[0]))
-        return ready
-    between = (
-        decoder.anchors(clip.payload, frames, done)
-        if latents is None
-        else decoder.anchors_given(structure, latents, done)
-    )
+    if isinstance(item, Clip):
+        _, rest = _begun_clip(decoder, clip, video, limits, done)
+    else:
+        rest = _begun_given(decoder, clip, item.head, item.frames, done)
 
     def work() -> list[Frame]:
-        between(done, None if wanted is None else numbers)
-        return ready()
+        rest(done, None if wanted is None else numbers)
+        return [out[i] for i in sorted(numbers)]
 
     return work
+
+
+def _check(clip: Clip, number: int, planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Raises `CorruptError`."""
+    if clip.checks is not None and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
+        raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
+
+
+def _begun_clip(
+    decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits, done: Done
+) -> tuple[layout.ClipHead, Rest]:
+    """Decodes a clip's anchors as the file says them. → its structure and qualities, and the rest of the work."""
+    frames = len(clip.pts)
+    video.geometry.check_clip(frames, limits)
+    if clip.key and frames != 1:
+        raise CorruptError(f"a key clip has {frames} frames")
+    if PACKING_NAMES[video.packing] == "zstd":
+        structure, said = unpack_structured(clip.payload, video.geometry, frames, limits)
+        verify_latents(said, video.geometry, clip.latents_crc, clip.key)
+        head = layout.ClipHead(structure, tuple(f.quality for f in said))
+        return head, _begun_given(decoder, clip, head, [Given(f.planes) for f in said], done)
+    if clip.key:
+        coded = decoder.key(clip.payload)
+        done(0, coded)
+        return layout.ClipHead(PYRAMID, (coded.quality,)), _nothing_left
+    return decoder.anchors(clip.payload, frames, done)
+
+
+def _begun_given(decoder: GopDecoder, clip: Clip, head: layout.ClipHead, frames: Sequence[Given], done: Done) -> Rest:
+    if clip.key:
+        done(0, decoder.key_given(head.qualities[0], frames[0]))
+        return _nothing_left
+    return decoder.anchors_given(head, frames, done)
+
+
+def _nothing_left(done: Done, wanted: Collection[int] | None = None) -> None:
+    pass
+
+
+_Extracted = tuple[Clip, layout.ClipHead, list[LatentFrame]]
+
+
+def _extracted(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None,
+    limits: Limits,
+    intra: bool = False,
+    origin: int = 0,
+) -> Iterator[_Extracted]:
+    """Clips with what they say of their frames, in coding order."""
+    decoder = _decoder(video, model, keep=True)
+    if intra and not model.can_encode:
+        raise UnsupportedError(f"the model {model.id} can decode only, so that it gives no intra latents")
+    geometry = video.geometry
+    analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
+    of_key = 0
+
+    def begun(clip: Clip) -> Callable[[], list[_Extracted]]:
+        out: list[LatentFrame] = []
+        of_group = of_key
+
+        def done(number: int, coded: Coded) -> None:
+            nonlocal of_key
+            if clip.checks is not None:
+                _check(clip, number, shown(coded.planes, video.height, video.width, video.bit_depth))
+            if clip.key:
+                of_key = coded.quality
+            frame = _latent_frame(
+                clip, number, coded, model, float((clip.pts[number] - origin) * video.seconds_per_tick)
+            )
+            if analysis is not None:
+                quality = coded.quality if clip.key else of_group
+                intra, _ = analysis.analysed(coded.planes, quality)
+                scale = model.latent_scale("key", quality)
+                frame = replace(frame, intra=_channels_first(intra), intra_scale=scale)
+            out.append(frame)
+            coded.symbols = {}
+
+        head, rest = _begun_clip(decoder, clip, video, limits, done)
+
+        def work() -> list[_Extracted]:
+            rest(done)
+            return [(clip, head, out)]
+
+        return work
+
+    return _side_by_side(clips, begun, video, threads, limits, ahead=1)
+
+
+def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:
+    references, scale = (-1, -1), model.latent_scale("key", coded.quality)
+    if coded.field is not None:
+        key = clip.first_frame + number - coded.time
+        first, second = coded.field.to
+        references = key + first, -1 if second is None else key + second
+        scale = model.latent_scale("predicted", level_row(coded.quality, coded.place))
+    return LatentFrame(
+        clip.first_frame + number, clip.pts[number], clip.durations[number], time, clip.key, coded.quality, coded.place,
+        references, integers(coded), _channels_first(coded.symbols["value"]), scale,
+    )  # fmt: skip
+
+
+def _channels_first(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(a.transpose(2, 0, 1))

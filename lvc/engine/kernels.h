@@ -11,7 +11,8 @@
 
 #include "cpu.h"
 
-#define GROUP 32 /* output channels that are computed together */
+#define GROUP 32       /* output channels that are computed together */
+#define SHIFTS_MOST 24 /* by which a sum is shifted */
 
 static inline int padded(int channels)
 {
@@ -54,7 +55,8 @@ typedef struct {
 } Stage;
 
 typedef struct {
-    int lanes; /* int32 in a vector */
+    int lanes;  /* int32 in a vector */
+    int powers; /* a shift s is kept as 2^(SHIFTS_MOST - s) */
     /* `count` pixels of x, u7; only the first 4 * steps channels of each are read */
     void (*matrix)(const Matrix *m, const uint8_t *x, ptrdiff_t stride, int count, const Stage *stage);
     /* the same for int16 */

@@ -15,4 +15,4 @@ static inline V dot16(V sum, V x, V w)
 
 #include "kernels.inc.h"
 
-const Kernels kernels_avx2 = {LANES, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_avx2 = {LANES, 0, matrix, matrix16, depthwise, quantise};

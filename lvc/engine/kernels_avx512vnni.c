@@ -58,4 +58,4 @@ static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t 
 
 #include "kernels.inc.h"
 
-const Kernels kernels_avx512vnni = {LANES, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_avx512vnni = {LANES, 0, matrix, matrix16, depthwise, quantise};

@@ -8,4 +8,4 @@ static inline V dot16(V sum, V x, V w) { return _mm256_dpwssd_avx_epi32(sum, x, 
 
 #include "kernels.inc.h"
 
-const Kernels kernels_avxvnni = {LANES, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_avxvnni = {LANES, 0, matrix, matrix16, depthwise, quantise};

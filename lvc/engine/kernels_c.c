@@ -98,7 +98,7 @@ static void quantise(const int16_t *t, ptrdiff_t t_stride, uint8_t *x, ptrdiff_t
                 (uint8_t)clamp(shift_right(t[pixel * t_stride + c] + half, shift) + zero, 0, 127);
 }
 
-const Kernels kernels_c = {1, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_c = {1, 0, matrix, matrix16, depthwise, quantise};
 
 const Kernels *kernels_of(Isa isa)
 {

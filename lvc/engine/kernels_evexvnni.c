@@ -9,4 +9,4 @@ static inline V dot16(V sum, V x, V w) { return _mm256_dpwssd_epi32(sum, x, w); 
 
 #include "kernels.inc.h"
 
-const Kernels kernels_evexvnni = {LANES, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_evexvnni = {LANES, 0, matrix, matrix16, depthwise, quantise};

@@ -71,4 +71,4 @@ static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t 
 
 #include "kernels.inc.h"
 
-const Kernels kernels_neon = {LANES, matrix, matrix16, depthwise, quantise};
+const Kernels kernels_neon = {LANES, 0, matrix, matrix16, depthwise, quantise};

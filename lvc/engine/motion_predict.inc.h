@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 
 #define LARGEST 16           /* samples of a window's row: block and ramp are 12, computed 16 at a time */
@@ -38,6 +40,17 @@ INLINE __m128i eight(const int16_t *p, int64_t step, const int16_t *f, int taps)
         high = _mm_add_epi32(high, _mm_madd_epi16(_mm_unpackhi_epi16(a, b), c));
     }
     return _mm_packs_epi32(_mm_srai_epi32(low, 6), _mm_srai_epi32(high, 6));
+}
+#elif defined(__wasm_simd128__)
+INLINE v128_t eight(const int16_t *p, int64_t step, const int16_t *f, int taps) {
+    v128_t low = wasm_i32x4_splat(32), high = low;
+    for (int k = 0; k < taps; k += 2) {
+        const v128_t a = wasm_v128_load(p + k * step), b = wasm_v128_load(p + (k + 1) * step);
+        const v128_t c = wasm_u32x4_splat((uint32_t)(uint16_t)f[k] | (uint32_t)(uint16_t)f[k + 1] << 16);
+        low = wasm_i32x4_add(low, wasm_i32x4_dot_i16x8(wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11), c));
+        high = wasm_i32x4_add(high, wasm_i32x4_dot_i16x8(wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), c));
+    }
+    return wasm_i16x8_narrow_i32x4(wasm_i32x4_shr(low, 6), wasm_i32x4_shr(high, 6));
 }
 #endif
 #if defined(__AVX2__)
@@ -70,6 +83,12 @@ INLINE void filter_line(const int16_t *p, int64_t step, const int16_t *f, int ta
         __m128i v = eight(p + x, step, f, taps);
         if (bound) v = _mm_min_epi16(_mm_max_epi16(v, _mm_setzero_si128()), _mm_set1_epi16(LVC_TOP));
         _mm_storeu_si128((__m128i *)(to + x), v);
+    }
+#elif defined(__wasm_simd128__)
+    for (; x + 8 <= n; x += 8) {
+        v128_t v = eight(p + x, step, f, taps);
+        if (bound) v = wasm_i16x8_min(wasm_i16x8_max(v, wasm_i16x8_splat(0)), wasm_i16x8_splat(LVC_TOP));
+        wasm_v128_store(to + x, v);
     }
 #endif
     for (; x < n; x++) {

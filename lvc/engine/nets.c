@@ -86,7 +86,7 @@ static int pack_bias(const Kernels *k, const LvcWeights *w, int all, int first, 
         if (output >= outputs)
             continue;
         int s = w->shift[first + output];
-        (*shift)[at] = s;
+        (*shift)[at] = k->powers ? 1 << (SHIFTS_MOST - s) : s;
         for (int level = 0; level < levels; level++)
             (*bias)[level * groups * GROUP + at] = rounded_bias(w->bias[(size_t)level * all + first + output], s);
     }
@@ -805,8 +805,11 @@ static void code_hyper(const State *s)
             size_t at = (size_t)y * s->columns + x;
             int16_t *value = (int16_t *)(void *)s->tensor[l->out] + at * padded(t->channels);
             for (int c = 0; c < t->channels; c++) {
-                int q = s->run->z ? clamped(s->run->z[at * t->channels + c], SYMBOL_MAX) : 0;
+                int16_t *z = s->run->z ? s->run->z + at * t->channels + c : NULL;
+                int q = z ? clamped(*z, SYMBOL_MAX) : 0;
                 value[c] = (int16_t)(index[c] && s->run->rans ? code_symbol(s->p, s->run->rans, index[c], q) : index[c] ? q : 0);
+                if (z)
+                    *z = value[c];
             }
         }
 }

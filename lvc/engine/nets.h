@@ -54,7 +54,8 @@ typedef struct {
     const uint8_t *wanted; /* [rows / 2, columns / 2] blocks whose outputs are wanted; NULL: all */
     const uint8_t *coded;  /* the same for symbols; NULL: all */
     Rans *rans;            /* where there are symbols; NULL: they are given, z and `symbols` */
-    const int16_t *y, *z;  /* writer: latents in sixteenths of a step [., ., channels], hyper-latents */
+    const int16_t *y;      /* writer: latents in sixteenths of a step [., ., channels] */
+    int16_t *z;            /* hyper-latents [., ., channels]: given, unless a stream is read; what was coded comes back here */
     const uint8_t *rounding; /* writer: [64] by table, what is added to sixteenths before they are cut off; 8 rounds */
     int16_t *symbols;        /* latents' symbols [., ., channels] come here too, unless NULL */
 } LvcRun;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +95,10 @@ class Network:
         if self.isa == NUMPY:
             return
         if self.isa == TORCH:
+            from .devices import pick_device
             from .torch_engine import TorchNetwork
 
-            self._torch = TorchNetwork(model, name, os.environ.get("LVC_DEVICE") or "cpu")
+            self._torch = TorchNetwork(model, name, pick_device(None))
             self._coding = {
                 i: _alone(model, self.program, layer)
                 for i, layer in enumerate(self.program.layers)
@@ -158,8 +158,8 @@ class Network:
         """`size`: rows and columns at 1/8, both even; `inputs` and the outputs returned [rows,columns,channels].
         `wanted`, `coded` bool [rows/2,columns/2]: blocks whose outputs are wanted (others are unspecified), blocks that
         have symbols. A writer gives latents `y` int16 in sixteenths of a step, hyper-latents `z` int16, and `rounding`
-        uint8 [64]. `symbols` int16 of the latents' shape, zeros, comes back with the latents' symbols. Without a coder
-        `symbols` and `z` are what a stream would say."""
+        uint8 [64]. `symbols` and `z` int16, of the latents' and hyper-latents' shapes, come back with the symbols that
+        were read or written, where they are given (contiguous); without a coder they are what a stream would say."""
         if not 0 <= level < self.levels or min(size) < 2 or size[0] % 2 or size[1] % 2:
             raise ValueError(f"a network cannot run at level {level} and size {size}")
         given = [self._array(x, i, size) for x, i in zip(inputs, self.program.inputs, strict=True)]
@@ -167,8 +167,9 @@ class Network:
         latent, hyper = self._symbol_tensors()
         if coder is None and (latent and symbols is None or hyper and z is None):
             raise ValueError("a network with symbols needs a coder, or the symbols")
-        if symbols is not None and (symbols.dtype != np.int16 or not symbols.flags.c_contiguous):
-            raise ValueError("symbols are to be contiguous int16")
+        for given_back in (symbols, z):
+            if given_back is not None and (given_back.dtype != np.int16 or not given_back.flags.c_contiguous):
+                raise ValueError("symbols are to be contiguous int16")
         arrays = {
             "wanted": _fitted(wanted, np.uint8, blocks),
             "coded": _fitted(coded, np.uint8, blocks),

@@ -121,7 +121,7 @@ class Blend:
         self._sum, self._weight = plane.astype(np.float32), np.ones(plane.shape, np.float32)
 
     def add(self, other: Array, share: Array, falloff: Array) -> None:
-        """`other`: samples weigh `share` · exp(-`falloff` · d²), d their difference; float32 [H/n,W/n] of blocks."""
+        """`other` weighs `share` · exp(-`falloff` · d²), d its difference; both float32 [H/n,W/n], of blocks."""
         rows, columns = self._own.shape
         side = rows // share.shape[0]
         if share.shape != falloff.shape or (share.shape[0] * side, share.shape[1] * side) != (rows, columns):

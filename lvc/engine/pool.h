@@ -2,7 +2,11 @@
 #ifndef LVC_POOL_H
 #define LVC_POOL_H
 
+#if defined(__wasm__)
+#define POOL_MAX 1 /* a player's workers share no memory */
+#else
 #define POOL_MAX 64
+#endif
 
 /* Threads that work at once, this one included; 1 to begin with. */
 int pool_threads(void);

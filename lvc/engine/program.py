@@ -20,6 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from ..errors import CorruptError, LimitError, UnsupportedError
+from . import safetensors_file
 
 U7, S16 = "u7", "s16"
 KINDS = U7, S16
@@ -245,7 +246,9 @@ def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]
     _within(layer.outputs, 1, MAX_CHANNELS, "the number of outputs")
     _within(layer.zero, 0, 127, "a zero point")
     _within(layer.high, 0, 127, "an upper bound")
+    _within(layer.add, -1, len(tensors) - 1, "an addend's number")
     if layer.op == CODE:
+        _need(layer.add < 0, "an addend in a layer without")
         _check_code(layer, program, model, written)
         return
     _need(layer.out not in written, "a tensor is written twice")
@@ -422,7 +425,7 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
         arrays |= {f"laps/{name}": lap for name, lap in zip(("luma", "chroma"), model.laps, strict=True)}
     head = {"version": VERSION, "levels": model.levels, "programs": programs}
     metadata = {**(about or {}), "lvc.programs": json.dumps(head, separators=(",", ":"))}
-    safetensors.numpy.save_file(arrays, str(path), metadata)
+    safetensors_file.save(path, {name: (a.dtype.name, a) for name, a in arrays.items()}, metadata)
 
 
 def load(path: str | Path) -> Model:
@@ -485,6 +488,8 @@ def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndar
             fields[key] = bool(value)
         elif key == "zeros":
             fields[key] = tuple(_integer(v) for v in value)
+        elif key == "add":
+            fields[key] = max(-1, _integer(value))  # every negative number means that there is none
         else:
             fields[key] = _integer(value)
     parts: list[Weights] = []

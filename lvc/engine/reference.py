@@ -251,6 +251,8 @@ class Run:
                     given = 0 if self._z is None else int(np.clip(self._z[y, x, c], -p.SYMBOL_MAX, p.SYMBOL_MAX))
                     if table:
                         out[y, x, c] = given if self._symbols is None else self._symbols.table(table, given)
+                    if self._z is not None:
+                        self._z[y, x, c] = out[y, x, c]
         return out
 
     def _code(self, layer: p.Layer) -> IntArray:

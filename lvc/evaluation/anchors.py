@@ -12,7 +12,6 @@ cut off again: x264 and x265 refuse them.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,10 +29,8 @@ from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_t
 from lvc.evaluation.source import ClipFormat
 from lvc.media import ffmpeg
 from lvc.media.open import open_output
-from lvc.media.priority import ordinary_priority
+from lvc.media.priority import opening_encoder
 from lvc.media.source import open_file
-
-os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner past Python's stderr
 
 
 @dataclass(frozen=True)
@@ -136,8 +133,8 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
     try:
         with open_output(f"file:{path}", anchor.family.container) as container:
             stream = _stream(container, video, anchor, crf)
-            container.start_encoding()  # opens the encoder, which starts its threads
-            ordinary_priority()
+            with opening_encoder():
+                container.start_encoding()  # it now has its threads
             plain = BitStreamFilterContext("filter_units=remove_types=6", stream) if anchor.name == "x264" else None
 
             def write(packets: list[Any]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import av
-from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image, features
 
-from lvc.evaluation.planes import Planes, padded_to_even, to_frame
+from lvc.evaluation.planes import Planes
 from lvc.evaluation.source import ClipFormat
+from lvc.media.pictures import PictureMaker
+from lvc.media.types import RANGE_FULL, RANGE_LIMITED, VideoFormat
 
-SUFFIX, MIME = (".webp", "image/webp") if "libwebp" in av.codecs_available else (".png", "image/png")
+SUFFIX, MIME = (".webp", "image/webp") if features.check("webp") else (".png", "image/png")
 
 
 def shown_frames(count: int) -> list[int]:
@@ -25,18 +25,10 @@ def name_of(prefix: str, frame: int | str) -> str:
 
 
 def write(picture: Planes, video: ClipFormat, path: Path) -> None:
-    """Write a `SUFFIX` file atomically. Odd sides are padded by repeating the edge."""
-    frame = to_frame(padded_to_even(picture), video.full_range)
-    matrix = Colorspace.ITU709 if video.height >= 720 else Colorspace.ITU601
-    source_range = ColorRange.JPEG if video.full_range else ColorRange.MPEG
-    pixels = "bgra" if SUFFIX == ".webp" else "rgb24"
-    rgb = frame.reformat(format=pixels, src_colorspace=matrix, src_color_range=source_range)
-    context = av.CodecContext.create("libwebp" if SUFFIX == ".webp" else "png", "w")
-    if not isinstance(context, VideoCodecContext):
-        raise TypeError(f"{context} is no encoder of pictures")
-    context.width, context.height, context.pix_fmt, context.time_base = rgb.width, rgb.height, pixels, video.time_base
-    context.options = {"lossless": "1", "compression_level": "2"} if SUFFIX == ".webp" else {}
-    rgb.pts = 0
+    """A `SUFFIX` file, whole or not there."""
+    height, width = picture.y.shape
+    format = VideoFormat(width, height, (1, 1), color_range=RANGE_FULL if video.full_range else RANGE_LIMITED)
+    image = Image.fromarray(PictureMaker(format).rgb(picture))
     temporary = path.with_name(f".{os.urandom(4).hex()}{path.name}")
-    temporary.write_bytes(b"".join(bytes(packet) for packet in (*context.encode(rgb), *context.encode(None))))
+    image.save(temporary, lossless=True)  # of which PNG takes no notice
     os.replace(temporary, path)

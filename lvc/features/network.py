@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lvc.errors import UnsupportedError
 from lvc.features.thumbnail import CHROMA, Float, Thumbnail
+from lvc.installed import checkpoint
 
 DIMENSIONS = 64
 SCALE = 127.0
@@ -111,10 +112,5 @@ def unit(vectors: Vectors) -> Float:
 
 @functools.cache
 def default_extractor() -> Extractor:
-    """lvc's own extractor. Raises `UnsupportedError` if this installation lacks it."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "checkpoints", package.parent / "checkpoints"):
-        path = folder / "features.safetensors"
-        if path.is_file():
-            return Extractor(path)
-    raise UnsupportedError("checkpoints/features.safetensors is missing — reinstall lvc")
+    """The one that comes with lvc. Raises `UnsupportedError` if this installation lacks it."""
+    return Extractor(checkpoint("features.safetensors"))

@@ -1,9 +1,9 @@
 """File-level jobs: a video becomes a `.lvz` and a `.lvz` becomes a video, in constant memory.
 
-    media.read ─▶ codec.encode ─▶ lvz.write          encode_file
-    the same, again until the size fits               encode_to_size
-    the same, again until the judge is content        encode_to_vmaf
+    media.read ─▶ codec.encode ─▶ lvz.write          encode_file; again until a size or a VMAF is met
     media.write ◀─ codec.decode ◀─ lvz.read          decode_file, decode_frames
+
+`encode_video` and `decode_video` are the same for who has the options as one object, as the command line does.
 
 Both directions are generators end to end. Reading and writing run on threads of their own with bounded queues, so
 that PyAV's work overlaps the network's. Times are seconds from the first frame; the end of a range is exclusive.
@@ -13,9 +13,7 @@ without it was refused.
 
 from __future__ import annotations
 
-from lvc.files.decode import decode_file, decode_frames
-from lvc.files.encode import encode_file
-from lvc.files.sized import encode_to_size
-from lvc.files.vmaf import encode_to_vmaf
+from lvc.files.decode import decode_frames, decode_video
+from lvc.files.whole import decode_file, encode_file, encode_video
 
-__all__ = ["decode_file", "decode_frames", "encode_file", "encode_to_size", "encode_to_vmaf"]
+__all__ = ["decode_file", "decode_frames", "decode_video", "encode_file", "encode_video"]

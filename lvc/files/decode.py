@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lvc.errors import CorruptError, TruncatedError, UsageError
+from lvc.files.coding import OwnModel, VideoModel, model_of
 from lvc.files.common import (
     RECORDS_AHEAD,
     Notice,
     PathLike,
     Progress,
     blamed,
-    codec_of,
     destination,
     drained,
-    model_of,
     moment_of,
     opened,
 )
@@ -47,67 +47,58 @@ from lvc.media.side import TIMECODE
 from lvc.media.sound import sound_coding
 from lvc.media.timecode import advanced
 from lvc.notices import Loss, Notices
-from lvc.output import STDOUT, STREAM, about, check_output
+from lvc.options import DecodeOptions
+from lvc.output import STDOUT, STREAM, about, check_output, workspace
 from lvc.pipeline import ReadAhead, WriteBehind
+from lvc.remote.addresses import is_address
 from lvc.results import DecodeResult
 from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
-    from lvc.latents.video import ForeignModel
+    from lvc.codec import Change
     from lvc.models import Model
 
 Y4M = "y4m"
 
 
-def decode_file(
-    source: PathLike,
-    target: PathLike,
+def decode_video(
+    source: str,
+    target: str,
+    options: DecodeOptions,
     *,
-    start: float | None = None,
-    end: float | None = None,
-    every: int = 1,
-    codec: str = "h264",
-    crf: float | None = None,
-    container: str | None = None,
-    audio: str = "copy",
-    salvage: bool = False,
-    follow: bool = False,
-    model: str | Model | None = None,
-    threads: int | None = None,
-    device: str | None = None,
     force: bool = False,
-    strict: bool = False,
-    max_memory: float | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
-    """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read.
-
-    A range starts at time 0 in the output. `every`: of the file's frames 0, n, 2n …, each shown until the next; of the
-    others only those are decoded that these need. `salvage` leaves out what is damaged and lists it in the result,
-    where otherwise `CorruptError` is raised. `audio`: `copy`, `none`, or what to code it as: `flac`, `opus:96k`, `aac`.
-    `follow` goes on while `source` is being written. `strict`: what the container would lose is a `LossError` and no
-    notice. Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
-    Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
-    """
-    source, target = os.fspath(source), os.fspath(target)
+    """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read. A range
+    starts at time 0 in the output. Raises as `decode_file`."""
     label = STDOUT if target == STREAM else target
-    check_output(source, target, force=force, writes=VIDEOS)
-    sound_coding(audio)  # what is wrong with it is said first
-    if follow and salvage:
+    changes = None if options.latents is None else os.fspath(options.latents)
+    check_output([source, *([] if changes is None else [changes])], target, force=force, writes=VIDEOS)
+    sound_coding(options.audio)  # what is wrong with it is said first
+    if options.follow and options.salvage:
         raise UsageError("--follow and --salvage cannot be combined — leave one out")
-    kind = container_of(target, container)
+    if changes is not None and (options.salvage or options.follow):
+        raise UsageError("--latents cannot be combined with --salvage or --follow — leave it out")
+    kind = container_of(target, options.container)
     started = time.monotonic()
-    notices = Notices(notice, strict=strict)
+    notices = Notices(notice, strict=options.strict)
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
-        reader = stack.enter_context(opened(source, salvage, notice, follow=follow))
-        _check_size(reader, max_memory, notice)
+        reader = stack.enter_context(opened(source, options.salvage, notice, follow=options.follow))
+        check_size(reader, options.max_memory, notice)
         decoding = Decoding(
-            reader, start, end, salvage, with_packets=kind != "y4m", from_zero=True, follow=follow, every=every
+            reader,
+            options.start,
+            options.end,
+            options.salvage,
+            with_packets=kind != "y4m",
+            from_zero=True,
+            follow=options.follow,
+            every=options.every,
         )
         path = stack.enter_context(destination(target, force))
-        total = -(-reader.tail.frame_count // every) if reader.tail and not decoding.ranged else None
+        total = -(-reader.tail.frame_count // options.every) if reader.tail and not decoding.ranged else None
         frames = ticks = 0
         metadata, chapters = reader.metadata.tags, [Chapter(**vars(c)) for c in reader.metadata.chapters]
         copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
@@ -120,20 +111,22 @@ def decode_file(
                 copied,
                 metadata,
                 chapters,
-                codec,
-                crf,
-                threads,
-                side_of(reader, start),
+                options.codec,
+                options.crf,
+                options.threads,
+                side_of(reader, options.start),
                 attachments_of(reader),
-                audio,
+                options.audio,
             ) as writing,
         ):
             writer, written = writing
             notices.new(writer.notices)
             with about(source):
-                net = model_of(reader, model, device)
+                net = model_of(reader, options.model, options.device)
+            if changes is not None:
+                decoding.change = stack.enter_context(_changes(changes, reader, net, target))
             stack.enter_context(own_threads())
-            items = stack.enter_context(blamed(decoding.items(net, threads), source))
+            items = stack.enter_context(blamed(decoding.items(net, options.threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
                     sink.put(item)
@@ -158,30 +151,20 @@ def decode_frames(
     end: float | None = None,
     *,
     salvage: bool = False,
-    model: str | Model | None = None,
+    model: str | os.PathLike[str] | Model | None = None,
     threads: int | None = None,
     device: str | None = None,
 ) -> Iterator[Frame]:
     """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
-        _check_size(reader)
+        check_size(reader)
         net = model_of(reader, model, device)
-        yield from frames_of(reader, start, end, salvage=salvage, model=net, threads=threads)
+        yield from frames_of(Decoding(reader, start, end, salvage, with_packets=False, from_zero=False), net, threads)
 
 
-def frames_of(
-    reader: LvzReader,
-    start: float | None,
-    end: float | None,
-    *,
-    model: Model,
-    threads: int | None,
-    salvage: bool = False,
-    every: int = 1,
-) -> Iterator[Frame]:
-    """The frames in a range of an open file, or every n-th."""
-    decoding = Decoding(reader, start, end, salvage, with_packets=False, from_zero=False, every=every)
+def frames_of(decoding: Decoding, model: VideoModel, threads: int | None) -> Iterator[Frame]:
+    """The frames alone, for a caller whose torch is left as it is."""
     for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
             yield item
@@ -211,6 +194,8 @@ class Decoding:
         self.end = None if end is None else Fraction(end).limit_denominator(1_000_000)
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("the time range is empty — its end has to be after its start")
+        self.change: Change | None = None
+        """What frames are decoded from in the place of what the file says."""
         self.salvage = salvage
         self.follow = follow
         self.with_packets = with_packets
@@ -218,14 +203,15 @@ class Decoding:
         self.bytes_read = 0
         self._lost: list[str] = []
         self._arrived: deque[CopiedPacket] = deque()  # clips may be taken on another thread
-        self._origin: int | None = reader.tail.start_pts if reader.tail else None
+        self.origin: int | None = reader.tail.start_pts if reader.tail else None
+        """pts of the file's first frame, once it is known: when a clip was read at the latest."""
         self._first: int | None = None
 
     @property
     def damage(self) -> list[str]:
         return [f"byte {d.offset}: {d.reason}" for d in self.reader.damage] + self._lost
 
-    def items(self, model: Model | ForeignModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
+    def items(self, model: VideoModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
         """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
         if self.ranged:
             records = self.reader.records_from(self.start, self.end, packets=self.with_packets, from_first=True)
@@ -263,26 +249,35 @@ class Decoding:
                     )
                 continue
             self.bytes_read += len(record.payload)
-            if self._origin is None:  # what comes first may be in the midst of the file
-                self._origin = record.pts[0] if self.reader.first_pts is None else self.reader.first_pts
+            if self.origin is None:  # what comes first may be in the midst of the file
+                self.origin = record.pts[0] if self.reader.first_pts is None else self.reader.first_pts
             if self.end is None or self._seconds(record.pts[0]) < self.end:
                 yield record
             elif not self.with_packets:
                 return
 
-    def _frames(self, clips: Iterator[Clip], model: Model | ForeignModel, threads: int | None) -> Iterator[Frame]:
-        codec = codec_of(model)
+    def _frames(self, clips: Iterator[Clip], model: VideoModel, threads: int | None) -> Iterator[Frame]:
         video = self.reader.video
-        wanted = None if self._every == 1 else lambda number, _: number % self._every == 0
+        wanted: Callable[[int, int], bool] | None = None
+        if self._every != 1:
+            wanted = lambda number, _: number % self._every == 0  # noqa: E731
+        elif self.ranged and not self.salvage:
+            # what lies before the range is decoded only where the range refers to it
+            wanted = lambda _, pts: self._wanted(pts)  # noqa: E731
         if not self.salvage:
-            frames = codec.decode(clips, video, model, threads=threads, wanted=wanted)
-            yield from frames if wanted is None else _joined(frames)
+            if self.change is None:
+                frames = model.decode(clips, video, threads, wanted)
+            elif isinstance(model, OwnModel):
+                frames = model.decode_changed(clips, video, self.change, threads, wanted)
+            else:
+                raise TypeError("latents are changed in videos of lvc's own codec alone")
+            yield from frames if self._every == 1 else _joined(frames)
             return
         # one group at a time: what is broken in one does not reach the next
         for gop in _gops(clips):
             frame, stop = gop[0].first_frame, gop[-1].first_frame + gop[-1].n_frames
             try:
-                for decoded in codec.decode(iter(gop), video, model, threads=threads, wanted=wanted):
+                for decoded in model.decode(iter(gop), video, threads, wanted):
                     frame += 1
                     yield decoded
             except CorruptError as error:
@@ -294,7 +289,7 @@ class Decoding:
         return video if rate is None else replace(video, frame_rate=(rate.numerator, rate.denominator))
 
     def _seconds(self, pts: int) -> Fraction:
-        return (pts - (self._origin or 0)) * self.reader.video.seconds_per_tick
+        return (pts - (self.origin or 0)) * self.reader.video.seconds_per_tick
 
     def _wanted(self, pts: int) -> bool:
         moment = self._seconds(pts)
@@ -308,7 +303,7 @@ class Decoding:
             return
         tick = self.reader.video.seconds_per_tick
         begin = (self._first or 0) * tick
-        stop = None if self.end is None else self.end + (self._origin or 0) * tick
+        stop = None if self.end is None else self.end + (self.origin or 0) * tick
         for packet in taken:
             stream = self.reader.copied[packet.stream]
             moment = moment_of(packet, stream)
@@ -330,7 +325,20 @@ def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield before
 
 
-def _check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
+@contextlib.contextmanager
+def _changes(path: str, reader: LvzReader, model: VideoModel, target: str) -> Iterator[Change]:
+    if not isinstance(model, OwnModel):
+        raise UsageError("was made with somebody else's VAE, whose latents lvc pack takes — leave --latents out")
+    from lvc.latents.changes import opened as opened_changes
+
+    streamed = target == STREAM or is_address(target)
+    with tempfile.TemporaryDirectory(prefix="lvc-") if streamed else workspace(target) as scratch:
+        geometry, sha256 = reader.video.geometry, reader.header.model_sha256
+        with opened_changes(path, geometry, sha256, reader.frame_count, Path(scratch)) as changes:
+            yield changes
+
+
+def check_size(reader: LvzReader, limit: float | None = None, notice: Notice | None = None) -> None:
     padded = reader.video.geometry
     check_memory("decode", (padded.padded_width, padded.padded_height), reader.frame_count, limit, notice)
 

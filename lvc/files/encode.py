@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import hashlib
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from lvc import __version__
+from lvc.engine.library import library
+from lvc.entropy.model_file import model_chunk
 from lvc.errors import CorruptError, MediaError, UsageError
 from lvc.features import FeatureSampler
+from lvc.files.coding import OwnModel, VideoModel, loaded
 from lvc.files.common import (
     RECORDS_AHEAD,
     Notice,
-    PathLike,
     Progress,
     blamed,
-    codec_of,
     destination,
     drained,
-    loaded,
     moment_of,
     size_of,
 )
@@ -33,7 +34,6 @@ from lvc.kinds import LVZ, kind_of_file
 from lvc.latents.foreign import is_foreign, load_foreign
 from lvc.lvz import (
     PACKET_KEY,
-    PACKING_NAMES,
     Attachment,
     Chapter,
     Clip,
@@ -42,15 +42,16 @@ from lvc.lvz import (
     LvzReader,
     LvzWriter,
     Metadata,
+    ModelChunk,
     Origin,
     Packet,
     PacketGroup,
     Side,
-    VideoDescriptor,
 )
 from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
 from lvc.media.fitting import way_out
 from lvc.notices import Notices
+from lvc.options import EncodeOptions
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -59,8 +60,6 @@ from lvc.threads import own_threads
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
-    from lvc.latents.video import ForeignModel
-    from lvc.models import Model
 
 
 BY_MUCH = 0.05
@@ -69,56 +68,25 @@ BY_DECIBELS = 0.5
 """Of a target PSNR."""
 
 
-def encode_file(
-    source: PathLike,
-    target: PathLike,
+def encode_once(
+    source: str,
+    target: str,
+    options: EncodeOptions,
     *,
-    model: str | Model | None = None,
-    quality: float = 50,
-    gop: float = 10.0,
-    packing: str = "rans",
-    effort: int = 4,
-    target_bitrate: float | None = None,
-    target_psnr: float | None = None,
-    tune: str = "psnr",
-    audio: str = "copy",
-    subtitles: str = "copy",
-    resolution: str | None = None,
-    fps: str | Fraction | None = None,
-    start: float | None = None,
-    duration: float | None = None,
-    threads: int | None = None,
-    device: str | None = None,
     force: bool = False,
-    verify: bool = False,
-    features: bool = True,
-    max_memory: float | None = None,
     origin: Origin | None = None,
-    allow_playlists: bool = False,
-    close_gaps: bool = False,
-    strict: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
-    """Compress the video `source` to the `.lvz` `target`; `verify` decodes what was written before it is published.
-
-    `model` is a path, a name, or a model that is loaded already; `origin` is kept in the file. `effort` 0..9 trades
-    time for size; `target_bitrate` (bits of video a second) or `target_psnr` (dB) steer the quality. `tune` `ssim`: for
-    MS-SSIM instead of PSNR, with the model made for it if that is installed and no other is named.
-    Pictures that take more than `max_memory` bytes (None: than the machine has) are refused with `LimitError`.
-    With `features` the file says, about once a second, what its frames show: searching it then decodes nothing.
-    `allow_playlists`: `source` may be a playlist, which names other files. `close_gaps` takes out jumps of the times by
-    more than 5 s. `strict`: what would be lost of the source is a `LossError` and no notice.
-
-    Raises every kind of `LvcError`, and `OSError`; nothing is left behind then.
-    """
-    source, target = os.fspath(source), os.fspath(target)
+    """One pass over `source`; of the targets that are hit by trying nothing is known here. Errors as `encode_file`."""
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force, writes=[LVZ])
-    if verify and (target == STREAM or is_address(target)):
+    if options.verify and (target == STREAM or is_address(target)):
         raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
+    if not is_foreign(options.model):
+        library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
-    notices = Notices(notice, strict=strict)
+    notices = Notices(notice, strict=options.strict)
     reached: list[float] = []  # dB, where a PSNR is the target
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
@@ -127,72 +95,141 @@ def encode_file(
         reader = in_background(
             lambda: MediaReader(
                 stack.enter_context(opened_input(source, whole=True)) if fetched else source,
-                resolution=resolution, fps=fps, start=start, duration=duration, audio=audio, subtitles=subtitles,
-                threads=threads or 0, allow_playlists=allow_playlists, close_gaps=close_gaps,
+                resolution=options.resolution, fps=options.fps, start=options.start, duration=options.duration,
+                audio=options.audio, subtitles=options.subtitles, threads=options.threads or 0,
+                allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,
             )
         )  # fmt: skip
         notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
         size = reader.video.width, reader.video.height
-        check_memory("encode", size, reader.frame_count_hint, max_memory, notice)
+        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, frames_ahead(*size)))
-        sampler = FeatureSampler.of(reader.video) if features else None
-        if sampler is not None:
-            items = sampler.watch(items)
         path = stack.enter_context(destination(target, force))
-        from lvc import codec, models
-
         stack.enter_context(own_threads())
-        settings = codec.EncodeSettings(
-            quality, gop, packing=packing, threads=threads, effort=effort, target_bitrate=target_bitrate,
-            target_psnr=target_psnr, tune=tune, seconds=seconds_of(reader), told_psnr=reached.append,
-        )  # fmt: skip
-        net: Model | ForeignModel
-        if is_foreign(model):
-            if tune != "psnr":
-                raise UsageError("--tune is for lvc's own models — leave it out")
-            net, items = _fitted(model, device, items, reader.video, settings)
-        else:
-            net = loaded(models.tuned(model, tune), device)
-        video = described(reader.video, net, settings)
+        settings = settings_of(options, seconds_of(reader), reached.append)
+        net, items = video_model(options, items, reader.video, settings)
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
-        metadata = Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters))
-        count = _Count(size_of(source), reader.frame_count_hint, copied, progress)
-        with about(label), _opened_for_writing(path) as file:
-            writer = LvzWriter(
-                file,
-                Header(net.id, net.sha256, made_by(settings)),
-                video,
-                copied,
-                metadata,
-                origin=origin,
-                side=Side(**vars(reader.side)),
-                attachments=[Attachment(**vars(item)) for item in reader.attachments],
-                tensors=getattr(net, "tensors", None),
-            )
-            records = stack.enter_context(blamed(records_of(items, reader.video, copied, net, settings), source))
-            with WriteBehind(write_to(writer), RECORDS_AHEAD) as sink:
-                for record in records:
-                    sink.put(record)
-                    count.add(record, writer.bytes_written)
-                    notices.new(reader.notices)
-            if sampler is not None:
-                writer.write_features(sampler.finish())
-            writer.close()
-        seconds = float(count.ticks * video.seconds_per_tick)
-        notices.new(
-            reader.notices,
-            _missed(target_bitrate, 8 * writer.clip_bytes, seconds),
-            _missed_psnr(target_psnr, reached),
+        beside = Beside(
+            tuple(copied),
+            Metadata(dict(reader.metadata), tuple(Chapter(**vars(chapter)) for chapter in reader.chapters)),
+            Side(**vars(reader.side)),
+            tuple(Attachment(**vars(item)) for item in reader.attachments),
+            origin,
+            _embedded(net) if options.embed_model else None,
         )
-        if verify and isinstance(path, Path):
+        count = Count(size_of(source), reader.frame_count_hint, copied, progress)
+        with about(label), opened_for_writing(path) as file:
+
+            def each(record: Clip | PacketGroup, written: int) -> None:
+                count.add(record, written)
+                notices.new(reader.notices)
+
+            writer = write_lvz(
+                file, items, reader.video, net, settings, beside, features=options.features, source=source, each=each
+            )
+        seconds = float(count.ticks * reader.video.seconds_per_tick)
+        notices.new(reader.notices, unmet(options, 8 * writer.clip_bytes, seconds, reached))
+        if options.verify and isinstance(path, Path):
             with about(target):
-                _verify_written(path, count, net, threads)
+                verify_written(path, count, net, options.threads)
+    cut = options.start is not None or options.duration is not None
     return EncodeResult(
-        target, count.frames, video.width, video.height, seconds,
+        target, count.frames, size[0], size[1], seconds,
         size_of(source), writer.bytes_written, time.monotonic() - started,
-        model=net.id, video_bytes=writer.clip_bytes, verified=verify, audio_bytes=count.audio_bytes,
-        bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, start is not None or duration is not None),
+        model=net.id, video_bytes=writer.clip_bytes, verified=options.verify, audio_bytes=count.audio_bytes,
+        bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, cut),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a file holds beside its pictures."""
+
+    copied: tuple[CopiedStream, ...] = ()
+    metadata: Metadata = Metadata()
+    side: Side = Side()
+    attachments: tuple[Attachment, ...] = ()
+    origin: Origin | None = None
+    model_chunk: ModelChunk | None = None
+
+
+def write_lvz(
+    file: BinaryIO,
+    items: Iterable[Frame | CopiedPacket],
+    video: VideoFormat,
+    model: VideoModel,
+    settings: EncodeSettings,
+    beside: Beside,
+    *,
+    features: bool,
+    source: str,
+    each: Callable[[Clip | PacketGroup, int], object],
+) -> LvzWriter:
+    """Codes `items` into `file` up to its end. `each` hears of every record, and of the bytes written so far; errors of
+    reading and coding are about `source`."""
+    sampler = FeatureSampler.of(video) if features else None
+    if sampler is not None:
+        items = sampler.watch(items)
+    writer = LvzWriter(
+        file,
+        Header(model.id, model.sha256, made_by(settings)),
+        model.described(video, settings),
+        beside.copied,
+        beside.metadata,
+        origin=beside.origin,
+        side=beside.side,
+        attachments=beside.attachments,
+        tensors=model.tensors,
+        model_chunk=beside.model_chunk,
+    )
+    made = records_of(items, video, list(beside.copied), model, settings)
+    write = write_to(writer, flush=settings.low_delay)
+    with blamed(made, source) as records, WriteBehind(write, RECORDS_AHEAD) as sink:
+        for record in records:
+            sink.put(record)
+            each(record, writer.bytes_written)
+    if sampler is not None:
+        writer.write_features(sampler.finish())
+    writer.close()
+    return writer
+
+
+def settings_of(
+    options: EncodeOptions, seconds: float | None = None, told_psnr: Callable[[float], object] | None = None
+) -> EncodeSettings:
+    """What the codec is told. `seconds`: how long the video is, if that is known. Raises `UsageError`."""
+    from lvc import codec
+
+    return codec.EncodeSettings(
+        options.quality, options.gop, packing=options.packing, threads=options.threads, effort=options.effort,
+        target_bitrate=options.target_bitrate, target_psnr=options.target_psnr, max_bitrate=options.max_bitrate,
+        buffer=options.buffer, tune=options.tune, seconds=seconds, told_psnr=told_psnr,
+    )  # fmt: skip
+
+
+def video_model(
+    options: EncodeOptions, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
+) -> tuple[VideoModel, Iterable[Frame | CopiedPacket]]:
+    """The model to encode with, and `items` again: somebody else's is fitted to their beginning."""
+    if is_foreign(options.model):
+        if options.tune != "psnr":
+            raise UsageError("--tune is for lvc's own models — leave it out")
+        if options.max_bitrate is not None:
+            raise UsageError("--max-bitrate is for lvc's own models — leave it out")
+        return _fitted(options.model, options.device, items, video, settings)
+    from lvc import models
+
+    return OwnModel(loaded(models.tuned(options.model, options.tune))), items
+
+
+def _embedded(model: VideoModel) -> ModelChunk:
+    """What a file carries to be decoded without the model's own."""
+    if not isinstance(model, OwnModel) or model.model.path is None:
+        raise UsageError("--embed-model is for lvc's own models — leave it out")
+    data = model.model.path.read_bytes()
+    if hashlib.sha256(data).digest() != model.sha256:
+        raise MediaError(f"the model {model.model.path} was changed meanwhile — start again")
+    return model_chunk(data)
 
 
 def made_by(settings: EncodeSettings) -> str:
@@ -210,6 +247,11 @@ def refuse_lvz(source: str) -> None:
     """What is a .lvz already. Raises `MediaError`."""
     if kind_of_file(source) == LVZ:
         raise MediaError("is a .lvz already — use lvc decode to convert it to a video")
+
+
+def unmet(options: EncodeOptions, bits: int, seconds: float, reached: list[float]) -> list[str]:
+    """What to say of a target that was missed. `bits` of video; `reached`: PSNR of every frame in dB."""
+    return [*_missed(options.target_bitrate, bits, seconds), *_missed_psnr(options.target_psnr, reached)]
 
 
 def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
@@ -244,7 +286,7 @@ def seconds_of(reader: MediaReader) -> float | None:
     return float(reader.frame_count_hint / rate) if reader.frame_count_hint and rate else None
 
 
-class _Count:
+class Count:
     """What was encoded so far, and per clip what `verify` compares: frames and checksum of the payload."""
 
     def __init__(
@@ -274,11 +316,10 @@ def records_of(
     items: Iterable[Frame | CopiedPacket],
     video: VideoFormat,
     copied: list[CopiedStream],
-    model: Model | ForeignModel,
+    model: VideoModel,
     settings: EncodeSettings,
 ) -> Iterator[Clip | PacketGroup]:
     """Clips, each followed by the packets of its time."""
-    codec = codec_of(model)
     arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
     waiting: list[CopiedPacket] = []
 
@@ -302,7 +343,7 @@ def records_of(
         waiting[:] = later
 
     first_frame = 0
-    for clip in codec.encode(frames(), video, model, settings):
+    for clip in model.encode(frames(), video, settings):
         yield Clip(first_frame, clip.key, clip.pts, clip.durations, clip.latents_crc, clip.payload, clip.checks)
         first_frame += len(clip.pts)
         yield from packets((clip.pts[-1] + clip.durations[-1]) * video.seconds_per_tick)
@@ -311,10 +352,14 @@ def records_of(
     yield from packets(None)
 
 
-def write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
+def write_to(writer: LvzWriter, *, flush: bool = False) -> Callable[[Clip | PacketGroup], None]:
+    """`flush`: every clip can be read as soon as it is coded."""
+
     def write(record: Clip | PacketGroup) -> None:
         if isinstance(record, Clip):
             writer.write_clip(record)
+            if flush:
+                writer.flush()
         else:
             writer.write_packets(record.stream, record.packets)
 
@@ -323,7 +368,7 @@ def write_to(writer: LvzWriter) -> Callable[[Clip | PacketGroup], None]:
 
 def _fitted(
     name: str, device: str | None, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
-) -> tuple[ForeignModel, Iterator[Frame | CopiedPacket]]:
+) -> tuple[VideoModel, Iterator[Frame | CopiedPacket]]:
     """Somebody else's VAE, fitted to the beginning of `items`; and the same items."""
     from lvc.latents.video import fitted
 
@@ -345,16 +390,8 @@ def _fitted(
     return model, again()
 
 
-def described(video: VideoFormat, model: Model | ForeignModel, settings: EncodeSettings) -> VideoDescriptor:
-    if hasattr(model, "adapter"):
-        return cast("ForeignModel", model).described(video, settings)
-    packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
-    return VideoDescriptor(**vars(video), planes=model.planes, packing=packing, gop_seconds=settings.gop, checks=True)
-
-
-def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, threads: int | None) -> None:
+def verify_written(path: Path, count: Count, model: VideoModel, threads: int | None) -> None:
     """Decode `path` to the end; its clips must be the ones that went in. Raises `CorruptError`."""
-    codec = codec_of(model)
     seen: list[tuple[int, int]] = []
 
     def clips(reader: LvzReader) -> Iterator[Clip]:
@@ -365,13 +402,13 @@ def _verify_written(path: Path, count: _Count, model: Model | ForeignModel, thre
 
     with path.open("rb") as file:
         reader = LvzReader(file)
-        frames = sum(1 for _ in codec.decode(clips(reader), reader.video, model, threads=threads))
+        frames = sum(1 for _ in model.decode(clips(reader), reader.video, threads))
     if frames != count.frames or seen != count.clips:
         raise CorruptError(
             "the written file does not decode to what was encoded — try again, and check disk and memory"
         )
 
 
-def _opened_for_writing(target: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+def opened_for_writing(target: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
     """`destination` closes a stream of its own."""
     return target.open("wb") if isinstance(target, Path) else contextlib.nullcontext(target)

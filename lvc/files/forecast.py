@@ -6,16 +6,18 @@ import math
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lvc.errors import MediaError, UsageError
-from lvc.files.common import Notice, loaded
-from lvc.files.encode import encode_file, refuse_lvz, seconds_of
+from lvc.files.coding import loaded
+from lvc.files.common import Notice
+from lvc.files.encode import encode_once, refuse_lvz, seconds_of
 from lvc.latents.foreign import is_foreign
 from lvc.lvz import Clip, LvzReader
 from lvc.media import MediaReader
+from lvc.options import EncodeOptions
 from lvc.output import STREAM, about, check_output
 from lvc.results import EncodeResult, Facts, clock
 
@@ -62,27 +64,31 @@ class _Seen:
         return gops * first + max(0.0, frames - gops * self.first_frames / self.firsts) * per_frame
 
 
-def forecast(source: str, target: str, *, force: bool = False, notice: Notice | None = None, **settings: Any) -> Facts:
-    """What `encode_file` with these arguments would give; nothing is written beside the target.
+def forecast(
+    source: str, target: str, options: EncodeOptions, *, force: bool = False, notice: Notice | None = None
+) -> Facts:
+    """What `encode_file` with these options would give; nothing is written beside the target.
 
-    Raises what `encode_file` does, and `UsageError` for what cannot be read twice.
+    Raises what `encode_file` does, and `UsageError` for what cannot be read twice and for targets hit by trying.
     """
+    if options.target_size is not None or options.target_vmaf is not None:
+        raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
     if source == STREAM:
         raise UsageError("a pipe can be read only once — --dry-run needs a file")
     check_output(source, target, force=force, writes=["lvz"])
     refuse_lvz(source)
     started = time.monotonic()
-    gop = float(settings.get("gop") or 10.0)
-    name = settings.get("model")
-    reading: dict[str, Any] = {k: settings.get(k) for k in ("resolution", "fps", "start", "duration")}
-    with about(source), MediaReader(source, **reading, audio="none", subtitles="none") as reader:
+    with about(source), MediaReader(
+        source, resolution=options.resolution, fps=options.fps, start=options.start, duration=options.duration,
+        audio="none", subtitles="none", allow_playlists=options.allow_playlists,
+    ) as reader:  # fmt: skip
         length, rate = seconds_of(reader), reader.video.rate
     if length is None or rate is None:
         raise MediaError("does not state its length — encode a part of it with --duration")
-    if not is_foreign(name):
+    if not is_foreign(options.model):
         from lvc import models
 
-        settings["model"] = loaded(models.tuned(name, settings.get("tune", "psnr")), settings.get("device"))
+        options = replace(options, model=loaded(models.tuned(options.model, options.tune)))
     preparing = time.monotonic() - started
     whole = length <= SAMPLES * SECONDS * 1.5
     cuts = [0.0] if whole else [(n + 0.5) * length / SAMPLES - SECONDS / 2 for n in range(SAMPLES)]
@@ -90,14 +96,17 @@ def forecast(source: str, target: str, *, force: bool = False, notice: Notice | 
     with tempfile.TemporaryDirectory(prefix="lvc-") as folder:
         for number, cut in enumerate(cuts):
             path = Path(folder, f"{number}.lvz")
-            part = reading if whole else {**reading, "start": (reading["start"] or 0.0) + cut, "duration": SECONDS}
-            kept = {k: v for k, v in settings.items() if k not in ("verify", "origin", "progress", *reading)}
-            seen.add(path, encode_file(source, path, **kept, **part, notice=notice if number == 0 else None))
+            part = replace(options, verify=False, embed_model=False)
+            if not whole:
+                part = replace(part, start=(options.start or 0.0) + cut, duration=SECONDS)
+            seen.add(path, encode_once(source, str(path), part, notice=notice if number == 0 else None))
     frames, share = round(length * float(rate)), length / seen.duration
-    picture = seen.picture(frames, max(1, math.ceil(length / gop)))
-    if settings.get("target_bitrate"):
-        picture = settings["target_bitrate"] * length / 8
+    picture = seen.picture(frames, max(1, math.ceil(length / options.gop)))
+    if options.target_bitrate:
+        picture = options.target_bitrate * length / 8
     audio, other = seen.audio_bytes * share, seen.other_bytes * share
+    if options.embed_model and (file := getattr(options.model, "path", None)) is not None:
+        other += os.path.getsize(file)
     seconds = preparing + seen.seconds * frames / seen.frames
     values: dict[str, Any] = {
         "output": target, "frames": frames, "duration": round(length, 3), "bytes_out": round(picture + audio + other),
@@ -105,7 +114,7 @@ def forecast(source: str, target: str, *, force: bool = False, notice: Notice | 
         "fps": round(frames / seconds, 2), "sampled": round(seen.duration, 3),
     }  # fmt: skip
     sound = f", sound {_rounded(audio)}" if audio else ""
-    size = os.path.getsize(source) if os.path.isfile(source) and not (reading["start"] or reading["duration"]) else 0
+    size = os.path.getsize(source) if os.path.isfile(source) and not (options.start or options.duration) else 0
     ratio = f", {100 * values['bytes_out'] / size:.0f} % of the source" if size else ""
     return Facts(
         values,

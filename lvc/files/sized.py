@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from dataclasses import replace
 
 from lvc.errors import UsageError
-from lvc.files.common import Notice
-from lvc.files.encode import encode_file
+from lvc.files.common import Notice, Progress
+from lvc.files.encode import encode_once
 from lvc.kinds import LVZ
+from lvc.lvz import Origin
 from lvc.notices import each_once
+from lvc.options import EncodeOptions
 from lvc.output import STREAM, check_output, publish_file, workspace
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
@@ -24,21 +26,29 @@ OCTAVES_PER_QUALITY = 0.04
 
 
 def encode_to_size(
-    source: str, target: str, size: int, *, force: bool = False, notice: Notice | None = None, **settings: Any
+    source: str,
+    target: str,
+    options: EncodeOptions,
+    *,
+    force: bool = False,
+    origin: Origin | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> EncodeResult:
-    """`encode_file` with the quality at which the file has at most `size` bytes, and if possible at least 97 % of them.
+    """With the quality at which the file has at most `options.target_size` bytes, and if possible at least 97 % of
+    them.
 
     Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
     """
+    if options.target_size is None:
+        raise ValueError("no size is wanted")
+    size, options = int(options.target_size), replace(options, target_size=None)
     if STREAM in (source, target) or is_address(target):
         raise UsageError(
             "--target-size needs several passes, and standard input can be read only once — use --target-bitrate"
         )
     check_output(source, target, force=force, writes=[LVZ])
-    settings = {**settings, "notice": each_once(notice)}
-    settings.pop("quality", None)
-    if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
-        raise UsageError("a size cannot be combined with another target")
+    say = each_once(notice)
     low, high = 0.0, 100.0
     sizes: dict[float, int] = {}
     best: EncodeResult | None = None
@@ -46,7 +56,10 @@ def encode_to_size(
         quality = 50.0
         for _ in range(TRIES):
             trial = folder / "trial.lvz"
-            result = encode_file(source, trial, quality=quality, force=True, **settings)
+            result = encode_once(
+                source, str(trial), replace(options, quality=quality), force=True, origin=origin, progress=progress,
+                notice=say,
+            )  # fmt: skip
             sizes[quality] = result.bytes_out
             if result.bytes_out <= size:
                 low = quality
@@ -69,7 +82,7 @@ def encode_to_size(
                 )
             raise UsageError(f"even at the lowest quality it has {min(sizes.values()):,} bytes{sound} — {advice}")
         publish_file(folder / "best.lvz", target, force=force)
-    return EncodeResult(**{**vars(best), "output": target})
+    return replace(best, output=target)
 
 
 def _next(sizes: dict[float, int], size: int, low: float, high: float) -> float:

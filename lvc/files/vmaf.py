@@ -12,17 +12,21 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
-from lvc.files.common import Notice, loaded
+from lvc.files.coding import loaded
+from lvc.files.common import Notice, Progress
 from lvc.files.decode import decode_frames
-from lvc.files.encode import encode_file, seconds_of
+from lvc.files.encode import encode_once, seconds_of
 from lvc.kinds import LVZ
 from lvc.latents.foreign import is_foreign
+from lvc.lvz import Origin
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
 from lvc.notices import each_once
+from lvc.options import EncodeOptions
 from lvc.output import STREAM, about, check_output, publish_file, workspace
 from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
@@ -38,34 +42,34 @@ USUAL_SLOPE = 0.035
 
 
 def encode_to_vmaf(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    vmaf: float,
+    source: str,
+    target: str,
+    options: EncodeOptions,
     *,
     force: bool = False,
+    origin: Origin | None = None,
+    progress: Progress | None = None,
     notice: Notice | None = None,
-    **settings: Any,
 ) -> EncodeResult:
-    """`encode_file` with the quality at which the mean VMAF of all frames is `vmaf`, within half a point if quality
-    goes there; the result says what it is. Takes one to four passes over the whole, and
-    of a long one tries on ten seconds of samples.
+    """With the quality at which the mean VMAF of all frames is `options.target_vmaf`, within half a point if quality
+    goes there; the result says what it is. Takes one to four passes over the whole, and of a long one tries on ten
+    seconds of samples.
 
     Raises `UnsupportedError` where the judge is not installed, `UsageError` for streams; else as `encode_file`.
     """
-    source, target = os.fspath(source), os.fspath(target)
+    if options.target_vmaf is None:
+        raise ValueError("no VMAF is wanted")
+    vmaf, options = options.target_vmaf, replace(options, target_vmaf=None)
     if missing := ffmpeg.why_not("filter", "libvmaf"):
         raise UnsupportedError(f"VMAF cannot be measured: {missing}")
     if STREAM in (source, target) or is_address(target):
         raise UsageError(
             "--target-vmaf needs several passes, and standard input can be read only once — use --target-psnr"
         )
-    if any(settings.pop(name, None) is not None for name in ("target_bitrate", "target_psnr")):
-        raise UsageError("a VMAF cannot be combined with another target")
-    settings.pop("quality", None)
     check_output(source, target, force=force, writes=[LVZ])
     started = time.monotonic()
     say = each_once(notice)
-    job = _Job(source, {**settings, "notice": say})
+    job = _Job(source, options, origin, progress, say)
     with workspace(target) as folder:
         curve = _Curve(vmaf)
         if job.cuts:
@@ -83,13 +87,13 @@ def encode_to_vmaf(
             if number and quality in curve.known:
                 break
             trial = folder / "trial.lvz"
-            result, score = job.whole(trial, quality, say)
+            result, score = job.whole(trial, quality)
             if number == 0:
                 curve.shift(quality, score)
             curve.add(quality, score)
             if best is None or best.vmaf is None or abs(score - vmaf) < abs(best.vmaf - vmaf):
                 os.replace(trial, folder / "best.lvz")
-                best = EncodeResult(**{**vars(result), "vmaf": round(score, 3), "quality": round(quality, 3)})
+                best = replace(result, vmaf=round(score, 3), quality=round(quality, 3))
             if abs(score - vmaf) <= TOLERANCE:
                 break
         if best is None or best.vmaf is None:
@@ -97,7 +101,7 @@ def encode_to_vmaf(
         if abs(best.vmaf - vmaf) > TOLERANCE:
             say(f"VMAF is {best.vmaf:.2f} instead of {vmaf:g}: quality {best.quality:g} comes closest")
         publish_file(folder / "best.lvz", target, force=force)
-    return EncodeResult(**{**vars(best), "output": target, "seconds": time.monotonic() - started})
+    return replace(best, output=target, seconds=time.monotonic() - started)
 
 
 class _Curve:
@@ -156,13 +160,13 @@ class _Job:
     """A source, and how it is encoded but for the quality. `cuts`: starts of its samples in seconds, none of a short
     one."""
 
-    def __init__(self, source: str, settings: dict[str, Any]) -> None:
-        self.source, self.settings = source, settings
-        self._reading = {k: settings.get(k) for k in ("resolution", "fps", "start", "duration")}
-        flags = ("allow_playlists", "close_gaps")
-        self._reading |= {k: settings[k] for k in flags if k in settings}
+    def __init__(
+        self, source: str, options: EncodeOptions, origin: Origin | None, progress: Progress | None, say: Notice
+    ) -> None:
+        self.source, self._origin, self._progress, self._say = source, origin, progress, say
+        self._options = options
         with about(source):
-            with self._opened(None) as reader:
+            with self._opened(options) as reader:
                 self.video: VideoFormat = reader.video
                 length = seconds_of(reader)
             if min(self.video.width, self.video.height) < ffmpeg.VMAF_MIN_SIDE:
@@ -171,50 +175,47 @@ class _Job:
         if length is not None and length > SHORT:
             part = length / SAMPLES
             self.cuts = [(n + 0.5) * part - SECONDS / 2 for n in range(SAMPLES)]
-        name = settings.get("model")
-        self._model: Any = name
-        if not is_foreign(name):
+        if not is_foreign(options.model):
             from lvc import models
 
-            self._model = loaded(models.tuned(name, settings.get("tune")), settings.get("device"))
+            self._options = replace(options, model=loaded(models.tuned(options.model, options.tune)))
 
-    def _opened(self, cut: float | None) -> MediaReader:
+    def _opened(self, options: EncodeOptions) -> MediaReader:
         return MediaReader(
-            self.source, **self._range(cut), audio="none", subtitles="none", threads=self.settings.get("threads") or 0
-        )
-
-    def _range(self, cut: float | None) -> dict[str, Any]:
-        if cut is None:
-            return self._reading
-        return {**self._reading, "start": (self._reading["start"] or 0.0) + cut, "duration": SECONDS}
+            self.source, resolution=options.resolution, fps=options.fps, start=options.start,
+            duration=options.duration, audio="none", subtitles="none", threads=options.threads or 0,
+            allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,
+        )  # fmt: skip
 
     def samples(self, trial: Path, quality: float) -> float:
         """Mean VMAF of the samples, which `trial` holds one after the other."""
-        kept = {k: v for k, v in self.settings.items() if k not in ("verify", "origin", "progress", "notice")}
-        for_samples = {**kept, "model": self._model, "audio": "none", "subtitles": "none", "features": False}
         scores: list[float] = []
         for cut in self.cuts:
-            settings = {**for_samples, **self._range(cut)}
-            encode_file(self.source, trial, quality=quality, force=True, **settings)
-            scores += self._judged(trial, cut)
+            options = replace(
+                self._options, quality=quality, start=(self._options.start or 0.0) + cut, duration=SECONDS,
+                audio="none", subtitles="none", features=False, verify=False, embed_model=False,
+            )  # fmt: skip
+            encode_once(self.source, str(trial), options, force=True)
+            scores += self._judged(trial, options)
         return sum(scores) / len(scores)
 
-    def whole(self, trial: Path, quality: float, say: Notice) -> tuple[EncodeResult, float]:
+    def whole(self, trial: Path, quality: float) -> tuple[EncodeResult, float]:
         """All of it, in the file `trial`, and its mean VMAF."""
-        settings = {**self.settings, "model": self._model}
-        result = encode_file(self.source, trial, quality=quality, force=True, **settings)
-        scores = self._judged(trial, None)
+        options = replace(self._options, quality=quality)
+        result = encode_once(
+            self.source, str(trial), options, force=True, origin=self._origin, progress=self._progress,
+            notice=self._say,
+        )  # fmt: skip
+        scores = self._judged(trial, options)
         score = sum(scores) / len(scores)
-        say(f"VMAF {score:.2f} at quality {quality:.1f}, {result.bytes_out:,} bytes")
+        self._say(f"VMAF {score:.2f} at quality {quality:.1f}, {result.bytes_out:,} bytes")
         return result, score
 
-    def _judged(self, trial: Path, cut: float | None) -> list[float]:
-        threads = self.settings.get("threads")
-
+    def _judged(self, trial: Path, options: EncodeOptions) -> list[float]:
         def pairs() -> Iterator[tuple[Frame, Frame]]:
-            with self._opened(cut) as reader:
+            with self._opened(options) as reader:
                 sources = (item for item in reader if isinstance(item, Frame))
-                frames = decode_frames(trial, model=self._model, threads=threads)
+                frames = decode_frames(trial, model=options.model, threads=options.threads)
                 with closing(cast(Generator[Frame, None, None], frames)) as decoded:
                     for mine, other in itertools.zip_longest(sources, decoded):
                         if mine is None or other is None:
@@ -222,7 +223,7 @@ class _Job:
                         yield mine, other
 
         with about(self.source):
-            scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, threads or 1)
+            scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, options.threads or 1)
         known = [s for s in scores if s is not None]
         if not known:
             raise MediaError("VMAF could not be computed for any frame — use --target-psnr")

@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lvc.errors import UsageError
-from lvc.files.common import Notice, PathLike, Progress, blamed, destination, model_of, opened, size_of
+from lvc.files.coding import model_of
+from lvc.files.common import Notice, PathLike, Progress, blamed, destination, opened, size_of
 from lvc.files.decode import Decoding, attachments_of, container_of, format_of, opened_writer, side_of
 from lvc.files.memory import frames_ahead
 from lvc.interpolate.times import Constant, Multiplied, Times
@@ -72,11 +73,40 @@ def interpolate_file(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> InterpolateResult:
-    """Write `source`, a video or a `.lvz`, to the video `target` with new frames between the old ones: `factor` (2 or
-    4) for one, or one every 1/`fps` seconds; 2 by default. Sound and subtitles are copied bit for bit.
+    """Write a video with new frames between the old ones. Sound and subtitles are copied bit for bit.
 
-    A range starts at time 0 in the output. `strict`: what would be lost is a `LossError` and no notice. Raises every
-    kind of `LvcError`, and `OSError`; nothing is left behind then.
+    Args:
+        source: A video or a `.lvz`: a path, an address, or `-` for standard input.
+        target: The video to write: a path, an address, or `-` for standard output.
+        factor: 2 or 4 frames for one; 2 where neither this nor `fps` is given.
+        fps: Frames per second instead, evenly spaced.
+        start: Seconds from the first frame to begin at; the output begins at 0.
+        end: Seconds from the first frame to stop before.
+        codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing.
+        crf: Its quality, 0 to 63; lower is better, and larger. None takes the codec's usual one.
+        container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, where the target's name does not say.
+        interpolation: The network, if it is loaded already. None takes lvc's own.
+        threads: Cores to use. None leaves one free.
+        device: Where torch runs the network, as `cuda`.
+        force: Replace an existing video.
+        allow_playlists: The source may be a playlist, which names other files.
+        strict: What would be lost is a `LossError` and no notice.
+        progress: Called with frames done, 0, bytes out and the expected number of frames (None: unknown).
+        notice: Called with each line about what was lost or odd.
+
+    Returns:
+        Sizes, frames and times; how many frames are new.
+
+    Raises:
+        UsageError: An argument is out of its range, or two exclude each other.
+        MediaError: The source cannot be read, or holds no video.
+        CorruptError: The source is a damaged `.lvz`.
+        UnsupportedError: The source is a `.lvz` that needs a newer lvc, or the device is not here.
+        OutputExistsError: The target exists, without `force` or as something that is no video.
+        LossError: With `strict`, something would be lost.
+        OSError: The disk or the network failed.
+
+    Whatever is raised, nothing is left behind.
     """
     source, target = os.fspath(source), os.fspath(target)
     label = STDOUT if target == STREAM else target

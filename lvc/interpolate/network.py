@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import CorruptError, UnsupportedError
-from ..models.devices import fast_dtype, pick_device
+from ..engine.devices import fast_dtype, pick_device
+from ..errors import CorruptError
+from ..installed import checkpoint
 
 WIDTH, BLOCKS = 96, 3
 HINTS = 5
@@ -128,9 +129,10 @@ def load_interpolation(path: Path, device: str | None = None, dtype: torch.dtype
     from safetensors.torch import load
 
     data = path.read_bytes()
-    net = InterpolationNet()
+    with torch.device("meta"):  # no first weights: they would be drawn from the caller's random numbers
+        net = InterpolationNet()
     try:
-        net.load_state_dict({name: value.float() for name, value in load(data).items()})
+        net.load_state_dict({name: value.float() for name, value in load(data).items()}, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise CorruptError(f"{path.name} does not contain the interpolation network — reinstall lvc") from error
     target = pick_device(device)
@@ -142,9 +144,4 @@ def load_interpolation(path: Path, device: str | None = None, dtype: torch.dtype
 @functools.lru_cache(maxsize=2)
 def default_interpolation(device: str | None = None) -> Interpolation:
     """The one that comes with lvc. Raises `UnsupportedError` if this installation lacks it."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "checkpoints", package.parent / "checkpoints"):
-        path = folder / "interpolate.safetensors"
-        if path.is_file():
-            return load_interpolation(path, device)
-    raise UnsupportedError("checkpoints/interpolate.safetensors is missing — reinstall lvc")
+    return load_interpolation(checkpoint("interpolate.safetensors"), device)

@@ -14,7 +14,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from lvc.errors import UsageError
+from lvc.errors import UnsupportedError, UsageError
 from lvc.jobs.task import Event, Job, Outcome, Status, Task
 from lvc.jobs.work import Worker
 
@@ -44,7 +44,7 @@ class Cluster:
 
     def __init__(self, job: Job, jobs: int | None, threads: int, address: str | None = None) -> None:
         self._job, self._jobs, self._threads, self._address = job, jobs, threads, address
-        self._gpus = 1 if str(job.settings.get("device") or "").startswith("cuda") else 0
+        self._gpus = 1 if (job.options.device or "").startswith("cuda") else 0
         self._environment = {k: v for k, v in os.environ.items() if k in ("LVC_MODELS", "LVC_DEVICE")}
         self._tasks: dict[Any, Task] = {}
         self._quiet = contextlib.ExitStack()
@@ -53,7 +53,7 @@ class Cluster:
         try:
             import ray
         except ImportError as error:
-            raise UsageError("--engine ray needs Ray — pip install lvc[ray]") from error
+            raise UnsupportedError("--engine ray needs Ray — pip install 'lvc[ray]'") from error
         self._ray: Any = ray
         # Ray prints what happens in the cluster, and stdout is for results
         self._quiet.enter_context(contextlib.redirect_stdout(sys.stderr))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import Any
 
 from lvc.errors import LvcError
 from lvc.jobs import places
 from lvc.lvz import LvzReader, Origin
+from lvc.options import EncodeOptions
 from lvc.output import opened_input
 
-# Settings of `encode_file` that do not change what comes out.
-NEUTRAL = {"threads", "device", "verify", "force", "model", "strict", "max_memory"}
+# Options that do not change what comes out; the model is in the file's head.
+NEUTRAL = {"threads", "device", "verify", "model", "strict", "max_memory"}
 
 
-def settings_of(given: dict[str, Any]) -> dict[str, str]:
-    """Every setting that changes the output, by name, as the text that `oRIG` keeps."""
-    return {name: _text(value) for name, value in sorted(given.items()) if name not in NEUTRAL and value is not None}
+def settings_of(options: EncodeOptions) -> dict[str, str]:
+    """Every option that changes the output, by name, as the text that `oRIG` keeps."""
+    given = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in NEUTRAL}
+    return {name: _text(value) for name, value in sorted(given.items()) if value is not None}
 
 
 def _text(value: Any) -> str:
@@ -24,17 +27,17 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def origin_of(path: str, settings: dict[str, Any]) -> Origin:
+def origin_of(path: str, options: EncodeOptions) -> Origin:
     """Reads the whole source."""
     digest, size = hashlib.sha256(), 0
     with opened_input(path, whole=True) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
             size += len(piece)
-    return Origin(size, digest.digest(), settings_of(settings))
+    return Origin(size, digest.digest(), settings_of(options))
 
 
-def why_stale(target: str, source: str, settings: dict[str, Any], model_sha256: bytes) -> str | None:
+def why_stale(target: str, source: str, options: EncodeOptions, model_sha256: bytes) -> str | None:
     """Why the `.lvz` `target` is not what encoding `source` would give; None if it is. Cheap checks come first."""
     try:
         with opened_input(target, whole=True) as file:
@@ -44,11 +47,11 @@ def why_stale(target: str, source: str, settings: dict[str, Any], model_sha256: 
                 return "does not say what it was made from"
             if reader.header.model_sha256 != model_sha256:
                 return "was made with another model"
-            if origin.settings != settings_of(settings):
+            if origin.settings != settings_of(options):
                 return "was made with other settings"
             if origin.source_bytes != places.size(source):
                 return "was made from another source"
             reader.verify()
     except LvcError as error:
         return f"is damaged ({error})"
-    return None if origin == origin_of(source, settings) else "was made from another source"
+    return None if origin == origin_of(source, options) else "was made from another source"

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from lvc.options import DecodeOptions, EncodeOptions, VerifyOptions
+
 Stamp = tuple[Any, ...]
 Command = Literal["encode", "decode", "verify"]
+Options = EncodeOptions | DecodeOptions | VerifyOptions
 
 
 class Status(StrEnum):
@@ -22,17 +25,25 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with every file. `settings` are keyword arguments of `encode_file`, `decode_file` or `verify_file`.
+    """What is done with every file: that which `options` are for.
 
     `resume` skips outputs that are whole and were made of the same bytes in the same way; `force` makes every output
     again; without either an existing output is an error of its file.
     """
 
-    command: Command
-    settings: dict[str, Any] = field(default_factory=dict)
+    options: Options
     resume: bool = False
     force: bool = False
     dry_run: bool = False
+
+    @property
+    def command(self) -> Command:
+        match self.options:
+            case EncodeOptions():
+                return "encode"
+            case DecodeOptions():
+                return "decode"
+        return "verify"
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,11 @@ from dataclasses import dataclass
 from lvc.errors import LvcError, UsageError
 from lvc.jobs import places
 from lvc.jobs.task import Command, Task
+from lvc.kinds import VIDEO_ENDINGS
 from lvc.lvz.chunks import SIGNATURE
 from lvc.output import opened_input
 from lvc.remote.addresses import is_address
 
-# What people name videos: such a file that cannot be read is an error, any other one is just no video.
-_VIDEO_NAMES = (
-    ".3g2 .3gp .asf .avi .flv .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .nut .obu .ogv "
-    ".ts .vob .webm .wmv .y4m"
-).split()
 _MAX_NAME = 255  # bytes, of every file system in use
 
 
@@ -100,7 +96,7 @@ def is_wanted(path: str, command: Command) -> bool:
             found = is_video(path, file)
     except (OSError, LvcError):
         found = None
-    return os.path.splitext(path)[1].lower() in _VIDEO_NAMES if found is None else found
+    return os.path.splitext(path)[1].lower() in VIDEO_ENDINGS if found is None else found
 
 
 def _starts_like_lvz(path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lvc.errors import MediaError, OutputExistsError, explained
@@ -17,6 +18,7 @@ from lvc.jobs.places import make_folder_of, remove, stamp
 from lvc.jobs.task import Job, Outcome, Progress, Status, Task
 from lvc.kinds import LVZ, VIDEOS
 from lvc.lvz import LvzReader
+from lvc.options import DecodeOptions, EncodeOptions, ModelName, VerifyOptions
 from lvc.output import about, check_output, opened_input, subject
 from lvc.remote.addresses import is_address
 
@@ -31,7 +33,7 @@ class Worker:
 
     def __init__(self, job: Job, threads: int | None = None) -> None:
         self.job = job
-        self.settings = {**job.settings, "threads": threads or job.settings.get("threads")}
+        self._options = replace(job.options, threads=threads or job.options.threads)
         self._models: dict[bytes, Model] = {}
         self._sha256: bytes | None = None
 
@@ -51,8 +53,8 @@ class Worker:
     def _do(
         self, task: Task, report: Callable[[Progress], object], notice: Callable[[str], object]
     ) -> tuple[Status, str, dict[str, Any]]:
-        if self.job.command == "verify":
-            return self._verify(task)
+        if isinstance(self._options, VerifyOptions):
+            return self._verify(task, self._options)
         if self.job.dry_run:
             reason = self._reason_to_skip(task)
             return (Status.skipped, reason, {}) if reason else (Status.planned, f"→ {task.target}", {})
@@ -80,92 +82,79 @@ class Worker:
             raise OutputExistsError(f"{task.target} exists already — use --resume, --force or another --output-dir")
         if self.job.resume and self._why_stale(task) is None:
             return "is done"
-        if self.job.command == "decode" and paths and _folder_of(task.source) == _folder_of(task.target):
+        if isinstance(self._options, DecodeOptions) and paths and _folder_of(task.source) == _folder_of(task.target):
             raise OutputExistsError(
                 f"{task.target} may be the video that it was made from — choose another --output-dir"
             )
-        writes = [LVZ] if self.job.command == "encode" else VIDEOS
+        writes = VIDEOS if isinstance(self._options, DecodeOptions) else [LVZ]
         check_output(task.source, task.target, force=True, writes=writes)  # what it would not have written stays
         return ""
 
     def _why_stale(self, task: Task) -> str | None:
-        if self.job.command == "encode":
-            return why_stale(task.target, task.source, self.job.settings, self._model_sha256())
-        return _why_not_decoded(task, self.job.settings)
+        if isinstance(self._options, EncodeOptions):
+            return why_stale(task.target, task.source, self._options, self._model_sha256(self._options))
+        return _why_not_decoded(task, self._options) if isinstance(self._options, DecodeOptions) else None
 
     def _make(
         self, task: Task, progress: Callable[[int, int, int, int | None], object], notice: Callable[[str], object]
     ) -> tuple[Status, str, dict[str, Any]]:
-        from lvc.files import decode_file, encode_file, encode_to_size, encode_to_vmaf
+        from lvc.files import decode_video, encode_video
 
-        common = {**self.settings, "force": True, "progress": progress, "notice": notice}
-        if self.job.command == "decode":
-            common["model"] = self._model_of_file(task.source)
-            decoded = decode_file(task.source, task.target, **common)
-            decoded.raise_for_damage()
-            return Status.done, str(decoded), decoded.fields()
-        before = stamp(task.source)
-        common["origin"] = origin_of(task.source, self.job.settings)
-        common["model"] = self._model()
-        vmaf, size = common.pop("target_vmaf", None), common.pop("target_size", None)
-        if vmaf is not None:
-            encoded = encode_to_vmaf(task.source, task.target, vmaf, **common)
-        elif size is not None:
-            encoded = encode_to_size(task.source, task.target, int(size), **common)
-        else:
-            encoded = encode_file(task.source, task.target, **common)
-        if stamp(task.source) != before:
-            remove(task.target)
-            raise MediaError("changed while it was read — try again when it is no longer being written")
-        return Status.done, str(encoded), encoded.fields()
+        if isinstance(self._options, EncodeOptions):
+            before = stamp(task.source)
+            origin = origin_of(task.source, self._options)
+            options = replace(self._options, model=self._model(self._options))
+            encoded = encode_video(
+                task.source, task.target, options, force=True, origin=origin, progress=progress, notice=notice
+            )
+            if stamp(task.source) != before:
+                remove(task.target)
+                raise MediaError("changed while it was read — try again when it is no longer being written")
+            return Status.done, str(encoded), encoded.fields()
+        if not isinstance(self._options, DecodeOptions):
+            raise TypeError("a job that makes nothing")
+        chosen = replace(self._options, model=self._model_of_file(task.source, self._options))
+        decoded = decode_video(task.source, task.target, chosen, force=True, progress=progress, notice=notice)
+        decoded.raise_for_damage()
+        return Status.done, str(decoded), decoded.fields()
 
-    def _verify(self, task: Task) -> tuple[Status, str, dict[str, Any]]:
-        from lvc.facts import verify_file
+    def _verify(self, task: Task, options: VerifyOptions) -> tuple[Status, str, dict[str, Any]]:
+        from lvc.facts import verified
 
-        settings = dict(self.settings)
-        if settings.get("full"):
-            settings["model"] = self._model_of_file(task.source)
-        facts = verify_file(task.source, **settings)
+        if options.full:
+            options = replace(options, model=self._model_of_file(task.source, options))
+        facts = verified(task.source, options)
         return Status.done, str(facts), facts.fields()
 
-    def _model_sha256(self) -> bytes:
+    def _model_sha256(self, options: EncodeOptions) -> bytes:
         if self._sha256 is None:
             from lvc import models
 
-            self._sha256 = models.resolve(self._model_name()).sha256
+            self._sha256 = models.resolve(models.tuned(_name(options.model), options.tune)).sha256
         return self._sha256
 
-    def _model(self) -> Model:
-        return self._kept(self._model_sha256(), self._model_name())
-
-    def _model_name(self) -> str | None:
+    def _model(self, options: EncodeOptions) -> Model:
         from lvc import models
 
-        name: str | None = self.settings.get("model")
-        return models.tuned(name, self.settings.get("tune"))
+        name = models.tuned(_name(options.model), options.tune)
+        return self._kept(self._model_sha256(options), lambda: models.load_model(name))
 
-    def _model_of_file(self, path: str) -> Model:
+    def _model_of_file(self, path: str, options: DecodeOptions | VerifyOptions) -> Model:
         """The model that a `.lvz` was made with; one that is named has to match, which `decode_file` checks."""
         from lvc import models
 
-        name = self.settings.get("model")
+        name = _name(options.model)
         if name is not None:
-            return self._model()
+            return self._kept(models.resolve(name).sha256, lambda: models.load_model(name))
         with about(path), opened_input(path) as file:
-            header = LvzReader(file).header
-            return self._kept(
-                header.model_sha256,
-                None
-                if header.model_sha256 in self._models
-                else str(models.find_model(header.model_id, header.model_sha256)),
-            )
+            reader = LvzReader(file)
+            header, inside = reader.header, reader.model_chunk
+            return self._kept(header.model_sha256, lambda: models.model_of_file(header, inside))
 
-    def _kept(self, sha256: bytes, name: str | None) -> Model:
-        from lvc import models
-
+    def _kept(self, sha256: bytes, load: Callable[[], Model]) -> Model:
         if sha256 not in self._models:
             self._models.clear()  # a folder of many models is rare: one at a time is enough memory
-            self._models[sha256] = models.load_model(name)
+            self._models[sha256] = load()
         return self._models[sha256]
 
 
@@ -186,7 +175,14 @@ def _folder_of(path: str) -> str:
     return os.path.realpath(os.path.dirname(path) or ".")
 
 
-def _why_not_decoded(task: Task, settings: dict[str, Any]) -> str | None:
+def _name(model: ModelName | None) -> str | None:
+    """Jobs name their models: what is loaded does not travel to a worker."""
+    if model is None or isinstance(model, (str, os.PathLike)):
+        return None if model is None else os.fspath(model)
+    raise TypeError("a job of many files names its model")
+
+
+def _why_not_decoded(task: Task, options: DecodeOptions) -> str | None:
     """Why a decoded video is not there; None if it is. It says nothing of its origin: what is compared is its length.
 
     It was published whole, so that only a file of somebody else, or of a range, can differ.
@@ -200,7 +196,7 @@ def _why_not_decoded(task: Task, settings: dict[str, Any]) -> str | None:
             wanted = LvzReader(file).frame_count
     except Exception as error:
         return f"cannot be read ({error})"
-    ranged = settings.get("start") is not None or settings.get("end") is not None
-    if found is not None and wanted is not None and found != wanted and not ranged:
+    whole = options.start is None and options.end is None
+    if whole and found is not None and wanted is not None and found != wanted:
         return f"has {found} frames instead of {wanted}"
     return None

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from lvc.codec import LatentFrame
 from lvc.errors import UsageError
 from lvc.latents.file import LatentFile
+from lvc.latents.frames import VideoLatents, is_video
 from lvc.lvz import Sample
+from lvc.models import Model
 
 PathLike = str | os.PathLike[str]
 Item = dict[str, Any]
@@ -38,26 +41,43 @@ class LatentDataset(Dataset[Any]):
 
     Opening reads descriptors and indices; an item then reads its own chunks and no others. Every process opens the
     files for itself, so any number of workers may be used. `check` compares the checksum of the integers of every item
-    beside those of the chunks. Raises `UsageError` (nothing there), `CorruptError`, `UnsupportedError`, `OSError`.
+    beside those of the chunks.
+
+    Of a video of lvc's own codec each group of clips is an item: `latents` is float32 `CTHW`, the dequantised latents
+    of its key frame (T is 1), or with `intra` those that each of its frames would have as a key frame, for which it is
+    decoded every time (`lvc unpack --intra` does it once). Latents of predicted frames, which are residuals, and all
+    else that the file says are in `frames(i)`. That takes the model that made the file.
+
+    Raises `UsageError` (nothing there), `CorruptError`, `UnsupportedError`, `OSError`.
     """
 
     def __init__(
-        self, paths: PathLike | Iterable[PathLike], *, transform: Transform | None = None, check: bool = False
+        self,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        transform: Transform | None = None,
+        check: bool = False,
+        intra: bool = False,
     ) -> None:
         self.files = lvz_files(paths)
-        self.transform, self.check = transform, check
-        self._open: dict[int, LatentFile] = {}
+        self.transform, self.check, self.intra = transform, check, intra
+        self._open: dict[int, LatentFile | VideoLatents] = {}
+        self._models: dict[bytes, Model] = {}
         self._owner = os.getpid()
         self._ends = list(accumulate(len(self._file(number)) for number in range(len(self.files))))
 
-    def _file(self, number: int) -> LatentFile:
+    def _file(self, number: int) -> LatentFile | VideoLatents:
         if self._owner != os.getpid():  # a forked worker must not move the file position of its parent
-            self._open, self._owner = {}, os.getpid()
+            self._open, self._models, self._owner = {}, {}, os.getpid()
         if number not in self._open:
-            self._open[number] = LatentFile(self.files[number], check=self.check)
+            path = self.files[number]
+            if is_video(path):
+                self._open[number] = VideoLatents(path, intra=self.intra, models=self._models)
+            else:
+                self._open[number] = LatentFile(path, check=self.check)
         return self._open[number]
 
-    def _place(self, index: int) -> tuple[LatentFile, int]:
+    def _place(self, index: int) -> tuple[LatentFile | VideoLatents, int]:
         index = index + len(self) if index < 0 else index
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
@@ -83,8 +103,15 @@ class LatentDataset(Dataset[Any]):
         }
         return item if self.transform is None else self.transform(item)
 
+    def frames(self, index: int) -> list[LatentFrame]:
+        """What the file says of each frame of an item, of lvc's own codec. Raises `UsageError` for packed tensors."""
+        file, at = self._place(index)
+        if not isinstance(file, VideoLatents):
+            raise UsageError(f"{file.path} holds tensors, no frames of lvc's own codec")
+        return file.frames(at)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": {}, "_models": {}}
 
     def close(self) -> None:
         for file in self._open.values():
@@ -108,10 +135,11 @@ class LatentStream(IterableDataset[Any]):
         world: int = 1,
         transform: Transform | None = None,
         check: bool = False,
+        intra: bool = False,
     ) -> None:
         if not 0 <= rank < world:
             raise UsageError(f"rank {rank} is not one of {world}")
-        self.items = LatentDataset(paths, transform=transform, check=check)
+        self.items = LatentDataset(paths, transform=transform, check=check, intra=intra)
         self.shuffle, self.seed, self.rank, self.world = shuffle, seed, rank, world
         self.epoch = 0
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lvc.errors import CorruptError, UnsupportedError
 from lvc.latents import exact
 from lvc.latents.clips import plane_names, unpack_clip
+from lvc.latents.elements import NUMPY, Tensor, narrowed, packed_from
 from lvc.latents.parameters import unpack_model
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import PACKING_FIELD, Clip, LvzReader, PlaneSpec, Sample, TensorSet, VideoDescriptor
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 IntArray = npt.NDArray[Any]
 
+KEY = "key"
+"""The tag of a tensor's name in its file."""
+DTYPE = "dtype"
+"""The tag of a tensor's own type, where a `.lvz` holds it as another."""
+CARRIED = ("float64", "float8_e4m3fn", "float8_e5m2")
 BLOCK = 1 << 18  # values that are turned at a time: their floats stay in the cache
 
 
@@ -154,6 +160,22 @@ class LatentFile:
         placed = values.permute(*np.argsort(order).tolist())
         return placed.reshape(sample.shape(values.shape[0] if "T" not in sample.axes else values.shape[1]))
 
+    def tensor(self, number: int) -> Tensor:
+        """The same as an array, without torch."""
+        sample, exponent = self.samples[number], self.tensors.exponent
+        planes, spec = self.integers(number), self.video.planes[0]
+        if exponent is not None:
+            patterns = exact.join(planes, self.tensors.element, exponent)
+            found = Tensor(self.tensors.element, patterns.view(NUMPY.get(self.tensors.element, patterns.dtype)))
+        else:
+            found = Tensor(self.tensors.element, _dequantised(planes[0], spec, self.tensors))
+        if not self.tensors.samples:
+            return Tensor(found.element, found.array.swapaxes(0, 1))
+        before = sample.tags.get(DTYPE, found.element)
+        if before in CARRIED and before != found.element:
+            found = packed_from(found, before, exact=exponent is not None)
+        return Tensor(found.element, _placed(found.array, sample))
+
     def close(self) -> None:
         self._file.close()
 
@@ -162,3 +184,27 @@ class LatentFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _dequantised(values: IntArray, spec: PlaneSpec, tensors: TensorSet) -> IntArray:
+    """What `Dequantiser` does, in numpy."""
+    frames, channels, rows, columns = values.shape
+    scale = np.array(spec.scale or [1.0] * channels, np.float32)[:, None]
+    zero = np.array(spec.zero or [0.0] * channels, np.float32)[:, None]
+    matrix = np.array(tensors.matrix, np.float32).reshape(channels, channels) * scale.T if tensors.matrix else None
+    flat = values.reshape(frames, channels, rows * columns)
+    parts = []
+    step = max(1, BLOCK // max(1, channels * rows * columns))
+    for start in range(0, frames, step):
+        part = flat[start : start + step].astype(np.float32)
+        parts.append(narrowed((part * scale if matrix is None else matrix @ part) + zero, tensors.element))
+    return np.concatenate(parts).reshape(values.shape)
+
+
+def _placed(values: IntArray, sample: Sample) -> IntArray:
+    """`[frames, channels, rows, columns]` with the axes as they came."""
+    order = [sample.axes.replace("N", "").index(axis) for axis in "TCHW" if axis in sample.axes]
+    channels = values.shape[1]
+    if "T" not in sample.axes:
+        values = values[0]
+    return values.transpose(np.argsort(order).tolist()).reshape(sample.shape(channels))

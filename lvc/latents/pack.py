@@ -20,7 +20,7 @@ from lvc.latents.budget import LEVELS, Bound, Plan, first_plan, next_step
 from lvc.latents.clips import pack_clip, plane_names
 from lvc.latents.file import LatentFile
 from lvc.latents.quantise import Statistics, rotation
-from lvc.latents.sources import ELEMENTS, Source, find
+from lvc.latents.sources import Source, find
 from lvc.lvz import Clip, Header, LvzWriter, PlaneSpec, TensorSet, VideoDescriptor
 from lvc.lvz.tensors import MAX_FIELD_CHANNELS
 from lvc.output import STREAM, about, check_output, publish
@@ -105,18 +105,18 @@ class _Job:
         self._decoder, self._device, self._progress = decoder, device, progress
         self._check_kinds()
         self.channels = sources[0].size("C")
-        self.element = ELEMENTS[sources[0].carrier]
-        if bound.kind == "exact" and any(s.element.itemsize > s.carrier.itemsize for s in sources):
+        self.element = sources[0].carrier
+        if bound.kind == "exact" and any(s.is_narrowed for s in sources):
             raise UsageError("float64 is packed as float32, which is a loss — convert it, or allow an error with --rms")
         if packing == "field" and self.channels > MAX_FIELD_CHANNELS:
             raise UsageError(f"packing field has at most {MAX_FIELD_CHANNELS} channels — use --packing zstd")
-        self.values = sum(s.bytes // s.element.itemsize for s in sources)
+        self.values = sum(s.values for s in sources)
 
     def _check_kinds(self) -> None:
         """A file has one number of channels and one element type."""
         kinds: dict[tuple[int, str], Source] = {}
         for source in self.sources:
-            kinds.setdefault((source.size("C"), ELEMENTS[source.carrier]), source)
+            kinds.setdefault((source.size("C"), source.carrier), source)
         if len(kinds) == 1:
             return
         names = "; ".join(f"{channels} channels of {element}: {_named(s)}" for (channels, element), s in kinds.items())

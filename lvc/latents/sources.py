@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import safe_open
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
+from lvc.latents.file import DTYPE, KEY
 from lvc.lvz import Sample
 from lvc.notices import Loss
 
+if TYPE_CHECKING:
+    import torch
+
 SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
-KEY = "key"
-DTYPE = "dtype"
 CAPTION = "caption"
 _MAX_CAPTION = 1 << 16
 _LAYOUTS = {3: "CHW", 4: "CTHW", 5: "NCTHW"}
 _USUAL_CHANNELS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-ELEMENTS = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+ELEMENTS = ("bfloat16", "float16", "float32")
 # what a `.lvz` holds them as; but for float64 without any loss
 _CARRIERS = {
     **{element: element for element in ELEMENTS},
-    torch.float64: torch.float32, torch.float8_e4m3fn: torch.float16, torch.float8_e5m2: torch.float16,
+    "float64": "float32", "float8_e4m3fn": "float16", "float8_e5m2": "float16",
 }  # fmt: skip
+_ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Source:
     name: str
     axes: str
     shape: tuple[int, ...]
-    element: torch.dtype
+    element: str
     tags: dict[str, str] = field(default_factory=dict)
 
     def size(self, axis: str) -> int:
@@ -55,12 +58,21 @@ class Source:
         return self.tags.get(KEY, "")
 
     @property
-    def carrier(self) -> torch.dtype:
+    def carrier(self) -> str:
         return _CARRIERS[self.element]
 
     @property
+    def is_narrowed(self) -> bool:
+        """Whether `carrier` holds less than `element`."""
+        return _ITEM_BYTES[self.element] > _ITEM_BYTES[self.carrier]
+
+    @property
+    def values(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
-        return torch.Size(self.shape).numel() * self.element.itemsize
+        return self.values * _ITEM_BYTES[self.element]
 
     def sample(self) -> Sample:
         return Sample(self.name, self.axes, self.size("T"), self.size("H"), self.size("W"), dict(self.tags))
@@ -69,20 +81,22 @@ class Source:
         """As it is in the file. Raises `MediaError` if it cannot be read any more."""
         with _readable(self.path):
             tensor = _load(self.path, self.key)
-            if tuple(tensor.shape) == self.shape and tensor.dtype == self.element:
+            if tuple(tensor.shape) == self.shape and _name_of(tensor.dtype) == self.element:
                 return tensor
         raise MediaError(f"{self.path} was changed while it was read — start again")
 
     def frames(self) -> torch.Tensor:
         """The tensor as `[frames, channels, rows, columns]`, of type `carrier`."""
         letters = self.axes.replace("N", "")
-        tensor = self.load().to(self.carrier)
+        import torch
+
+        tensor = self.load().to(getattr(torch, self.carrier))
         tensor = tensor.reshape([n for n, axis in zip(tensor.shape, self.axes, strict=True) if axis != "N"])
         placed = tensor.permute([letters.index(axis) for axis in "TCHW" if axis in letters])
         return placed if "T" in letters else placed[None]
 
 
-Found = tuple[str, tuple[int, ...], torch.dtype | str, dict[str, str]]
+Found = tuple[str, tuple[int, ...], str, dict[str, str]]
 
 
 def find(
@@ -108,7 +122,7 @@ def find(
                     others.add(key)
                     continue
                 why = _no_latent(shape, element)
-                if why is not None or isinstance(element, str):
+                if why is not None:
                     notice(Loss(f"{label}: left out: {why}"))
                     continue
                 letters = _axes_of(shape, axes)
@@ -119,7 +133,7 @@ def find(
                     )
                 extra = {KEY: key} if key else {}
                 if element not in ELEMENTS:
-                    extra[DTYPE] = str(element).removeprefix("torch.")
+                    extra[DTYPE] = element
                 sources.append(Source(path, name, letters, shape, element, {**tags, **extra}))
     if not sources and others:
         raise UsageError(f"no tensor's name fits --keys {keys!r} — there are {', '.join(sorted(others)[:8])}")
@@ -128,11 +142,10 @@ def find(
     return sources
 
 
-def _no_latent(shape: tuple[int, ...], element: torch.dtype | str) -> str | None:
+def _no_latent(shape: tuple[int, ...], element: str) -> str | None:
     """Why a tensor is left out; None if it is not."""
     if element not in _CARRIERS:
-        name = str(element).removeprefix("torch.")
-        return f"it is {name}, and lvc packs bfloat16, float16, float32, float64, float8_e4m3fn and float8_e5m2"
+        return f"it is {element}, and lvc packs bfloat16, float16, float32, float64, float8_e4m3fn and float8_e5m2"
     if len(shape) not in _LAYOUTS or 0 in shape:
         return f"its shape is {list(shape)}, and latents have 3 to 5 axes"
     return None
@@ -140,10 +153,12 @@ def _no_latent(shape: tuple[int, ...], element: torch.dtype | str) -> str | None
 
 def restored(tensor: torch.Tensor, tags: dict[str, str], *, exact: bool) -> torch.Tensor:
     """A tensor as it comes out of a `.lvz`, in the type that it was packed from."""
-    names = {str(element).removeprefix("torch."): element for element in _CARRIERS if element not in ELEMENTS}
-    element = names.get(tags.get(DTYPE, ""))
-    if element is None:
+    import torch
+
+    name = tags.get(DTYPE, "")
+    if name in ELEMENTS or name not in _CARRIERS:
         return tensor
+    element = getattr(torch, name)
     if not exact and element.itemsize == 1:
         largest = torch.finfo(element).max
         tensor = tensor.clamp(-largest, largest)  # torch makes NaN of what is larger
@@ -188,23 +203,35 @@ def _tensors(path: Path) -> Iterator[Found]:
     """Of one file: key, shape, type, and the text that belongs to it."""
     caption = _caption(path)
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             text = {**caption, **(file.metadata() or {})}
             for key in file.keys():  # noqa: SIM118 - no dictionary
                 part = file.get_slice(key)
                 yield key, tuple(part.get_shape()), _ELEMENT_NAMES.get(part.get_dtype(), part.get_dtype()), text
     elif path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        yield "", array.shape, _ELEMENT_NAMES.get(str(array.dtype), str(array.dtype)), caption
+        yield "", array.shape, str(array.dtype), caption
     else:
         leaves = _leaves(path, path.stat().st_mtime_ns)
         text = {**caption, **{key: leaf for key, leaf in leaves.items() if isinstance(leaf, str) and key}}
         for key, leaf in leaves.items():
-            if isinstance(leaf, torch.Tensor):
-                yield key, tuple(leaf.shape), leaf.dtype, text
+            if _is_tensor(leaf):
+                yield key, tuple(leaf.shape), _name_of(leaf.dtype), text
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _is_tensor(leaf: Any) -> bool:
+    import torch
+
+    return isinstance(leaf, torch.Tensor)
 
 
 def _load(path: Path, key: str) -> torch.Tensor:
+    import torch
+
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             tensor: torch.Tensor = file.get_tensor(key)
@@ -220,13 +247,14 @@ def _load(path: Path, key: str) -> torch.Tensor:
 @lru_cache(maxsize=1)
 def _leaves(path: Path, changed: int) -> dict[str, Any]:
     """What a `.pt` holds, by path of keys. Only the last file is kept: one may hold many tensors."""
+    import torch
+
     return dict(_flat(torch.load(path, map_location="cpu", weights_only=True)))
 
 
 _ELEMENT_NAMES = {
-    "BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    "float16": torch.float16, "float32": torch.float32, "float64": torch.float64,
+    "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
 }  # fmt: skip
 
 

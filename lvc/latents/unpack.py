@@ -1,25 +1,28 @@
-"""`lvc unpack`: a `.lvz` of latents becomes safetensors again, a file for each that there was."""
+"""`lvc unpack`: the latents of a `.lvz` as arrays. Packed tensors become safetensors again, a file for each that there
+was; a video of lvc's own codec becomes one file of named arrays (`lvc.latents.arrays`)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+import numpy as np
 
-from lvc.errors import CorruptError, LimitError, MediaError, UsageError
-from lvc.kinds import SAFETENSORS
-from lvc.latents.file import LatentFile
-from lvc.latents.sources import DTYPE, KEY
+from lvc.errors import CorruptError, LimitError, UsageError
+from lvc.kinds import NPZ, SAFETENSORS
+from lvc.latents.elements import Tensor, save_tensors
+from lvc.latents.file import DTYPE, KEY, LatentFile
+from lvc.latents.frames import is_video, unpack_video
 from lvc.output import STREAM, check_output, publish
+from lvc.remote.addresses import is_address
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
-SUFFIX = ".safetensors"
+SUFFIX, ARCHIVE = ".safetensors", ".npz"
 DEFAULT_KEY = "latents"
 MAX_DEPTH = 32
 """Folders that a tensor's name may lead through."""
@@ -28,35 +31,65 @@ _FREE_BYTES, _EXPANSION = 1 << 30, 1 << 10
 
 def unpack_latents(
     source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
     *,
     names: Sequence[str] | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    intra: bool = False,
+    threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> UnpackResult:
-    """Write the tensors of the `.lvz` `source` to the folder `target`, or to one file if it ends in `.safetensors`.
+    """Write the latents of the `.lvz` `source` to files.
 
-    `names`: only these. Folders in `target` that are links are not entered. Raises `UsageError`, `OutputExistsError`,
-    `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders, far more tensors than the file has room
-    for), `MediaError` and `OSError`.
+    Packed tensors go into the folder `target` (None: `source` without its ending), or into one file if it ends in
+    `.safetensors` or `.npz`; `names`: only these. Folders in `target` that are links are not entered.
+
+    A video of lvc's own codec goes into the file `target`, `.safetensors` (None: beside `source`) or `.npz`, whose
+    arrays `docs/latents.md` lists: of the groups of clips that show something from `start` to `end` (seconds from the
+    first frame), and with `intra` also the latents that each frame would have as a key frame. That takes the model
+    that made it, and decoding.
+
+    Raises `UsageError`, `OutputExistsError`, `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders,
+    far more tensors than the file has room for), `MediaError` (no room on the disk) and `OSError`.
     """
-    source, target = os.fspath(source), os.fspath(target)
+    source = os.fspath(source)
     if STREAM in (source, target):
         raise UsageError("latents are unpacked from a file to files, not through a pipe")
+    own = is_video(source)
+    if target is None:
+        if is_address(source):
+            raise UsageError("is an address — name OUT")
+        target = os.path.splitext(source)[0] + (SUFFIX if own else "")
+        if target == source:
+            raise UsageError("has no ending that could be left out — name OUT")
+    target = os.fspath(target)
+    if own:
+        if names:
+            raise UsageError("holds a video and no tensors with names — leave --name out")
+        check_output(source, target, force=force, writes=[SAFETENSORS, NPZ])
+        return unpack_video(
+            source, target, start=start, end=end, intra=intra, threads=threads, force=force, progress=progress
+        )
+    if intra or start is not None or end is not None:
+        raise UsageError("holds tensors and no video of lvc's own codec — leave --start, --end and --intra out")
     started = time.monotonic()
     written = tensors = 0
-    with LatentFile(source) as file:
+    with LatentFile(source) as file, contextlib.ExitStack() as undo:
         chosen = _chosen(file, names)
+        if target.endswith(ARCHIVE):
+            return _unpack_archive(file, chosen, target, started, force, progress)
         single = target.endswith(SUFFIX)
         if single and len(chosen) > 1:
             raise UsageError(f"{len(chosen)} files come out — name a folder, or choose one with --name")
         _check_size(file, chosen, source)
         paths = {name: target if single else str(Path(target, *_parts(name))) + SUFFIX for name in chosen}
         if not single:
-            Path(target).mkdir(exist_ok=True)
+            _make_folder(Path(target), undo)
         for name, output in paths.items():
             if not single:
-                _make_folders(Path(target), _parts(name)[:-1])
+                _make_folders(Path(target), _parts(name)[:-1], undo)
                 _refuse_link(Path(output))
             check_output(source, output, force=force, writes=[SAFETENSORS])
         made: set[tuple[int, int]] = set()
@@ -64,21 +97,52 @@ def unpack_latents(
             if _identity(paths[name]) in made:
                 raise UsageError(f"{name!r} and another tensor are one file here — unpack each alone, with --name")
             with publish(paths[name], force=force) as path:
-                content, text = {}, {}
+                content: dict[str, Tensor] = {}
+                text: dict[str, str] = {}
                 for number in numbers:
-                    sample = file.samples[number]
-                    key = sample.tags.get(KEY, DEFAULT_KEY)
-                    if key in content:
+                    tags = file.samples[number].tags
+                    if (key := tags.get(KEY, DEFAULT_KEY)) in content:
                         raise CorruptError(f"two tensors are named {key!r} in {name!r}")
-                    content[key] = file.read(number).contiguous()
-                    text.update({k: v for k, v in sample.tags.items() if k not in (KEY, DTYPE)})
-                _save(content, path, text)
+                    content[key] = file.tensor(number)
+                    text.update({k: v for k, v in tags.items() if k not in (KEY, DTYPE)})
+                save_tensors(path, content, text)
                 written += path.stat().st_size
             made.add(_identity(paths[name]) or (0, 0))
             tensors += len(numbers)
             if progress is not None:
                 progress(tensors, os.path.getsize(source), written, len(file))
     return UnpackResult(target, tensors, len(chosen), os.path.getsize(source), written, time.monotonic() - started)
+
+
+def _unpack_archive(
+    file: LatentFile,
+    chosen: dict[str, list[int]],
+    target: str,
+    started: float,
+    force: bool,
+    progress: Progress | None,
+) -> UnpackResult:
+    """All tensors as arrays of one `.npz`, `NAME` or `NAME/KEY`. numpy has no bfloat16 and no float8: these become
+    float32 and float16, which loses nothing."""
+    _check_size(file, chosen, file.path)
+    check_output(file.path, target, force=force, writes=[NPZ])
+    size, done, seen = os.path.getsize(file.path), 0, set[str]()
+    with publish(target, force=force) as path:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, numbers in chosen.items():
+                for number in numbers:
+                    key = file.samples[number].tags.get(KEY)
+                    label = "/".join(_parts(name if key is None else f"{name}/{key}"))
+                    if label in seen:
+                        raise CorruptError(f"two tensors are named {label!r}")
+                    seen.add(label)
+                    with archive.open(f"{label}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.ascontiguousarray(file.tensor(number).widened()))
+                    done += 1
+                    if progress is not None:
+                        progress(done, size, 0, len(file))
+        written = path.stat().st_size
+    return UnpackResult(target, done, 1, size, written, time.monotonic() - started)
 
 
 def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int]]:
@@ -103,12 +167,24 @@ def _parts(name: str) -> tuple[str, ...]:
     return parts
 
 
-def _make_folders(folder: Path, names: tuple[str, ...]) -> None:
+def _make_folders(folder: Path, names: tuple[str, ...], undo: contextlib.ExitStack) -> None:
     """Below `folder`, which the user has named. Raises `UsageError` for a link: it may lead anywhere."""
     for name in names:
         folder = folder / name
         _refuse_link(folder)
-        folder.mkdir(exist_ok=True)
+        _make_folder(folder, undo)
+
+
+def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
+    """One that was not there before goes again if nothing gets into it."""
+    if not folder.is_dir():
+        folder.mkdir()
+        undo.callback(_remove_if_empty, folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _refuse_link(path: Path) -> None:
@@ -134,11 +210,3 @@ def _check_size(file: LatentFile, chosen: dict[str, list[int]], source: str) -> 
         raise LimitError(
             f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — take parts with --name"
         )
-
-
-def _save(content: dict[str, Any], path: Path, text: dict[str, str]) -> None:
-    """What safetensors says of a full disk is an error of its own, which is the disk's here."""
-    try:
-        save_file(content, path, text or None)
-    except SafetensorError as error:
-        raise MediaError(f"cannot be written ({str(error)[:200]}) — check the free space") from error

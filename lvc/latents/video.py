@@ -1,7 +1,7 @@
 """A video through somebody else's VAE: frames → its latents → clips, and back, in constant memory.
 
-Stands in for `lvc.codec` where the model is an `Adapter`. Every clip can be decoded alone. What `LTNT` says (rotation,
-step, parameters of packing) is fitted to the first clips, before anything is written.
+Stands in for lvc's own codec where the model is an `Adapter`. Every clip can be decoded alone. What `LTNT` says
+(rotation, step, parameters of packing) is fitted to the first clips, before anything is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents; so much
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """An adapter with what a file says of its latents; in the place of `lvc.models.Model`."""
+    """An adapter with what a file says of its latents: a `VideoModel` (`lvc.files.coding`)."""
 
     adapter: Adapter
     tensors: TensorSet
@@ -68,6 +68,45 @@ class ForeignModel:
             **vars(video), planes=self.planes, packing=self.packing, align=a.stride, gop_seconds=settings.gop,
             temporal_stride=a.temporal_stride, temporal_lead=a.temporal_lead,
         )  # fmt: skip
+
+    def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
+        """Clips of the format, each a key clip."""
+        if self.quantiser is None:
+            raise TypeError("the model was not prepared")
+        described = self.described(video, settings)
+        source = iter(frames)
+        while batch := list(itertools.islice(source, _clip_frames(self.adapter, video, settings))):
+            latents = _encoded(self.adapter, batch, video)
+            payload, crc = pack_clip([self.quantiser(latents.numpy())], described, self.tensors, self.field)
+            yield EncodedClip(True, [f.pts for f in batch], [f.duration for f in batch], crc, payload)
+
+    def decode(
+        self,
+        clips: Iterable[Clip],
+        video: VideoDescriptor,
+        threads: int | None = None,
+        wanted: Callable[[int, int], bool] | None = None,
+    ) -> Iterator[Frame]:
+        """Frames of clips, one clip in memory at a time; only those for whose number and pts `wanted` says so. Raises
+        `CorruptError`."""
+        if threads:
+            torch.set_num_threads(threads)
+        adapter, spec = self.adapter, video.planes[0]
+        _, rows, columns = video.geometry.plane_shape(spec)
+        # the decoder sees latents as they were quantised, not rounded to the element type once more
+        dequantise = Dequantiser(spec, replace(self.tensors, element="float32"))
+        together = adapter.temporal_stride > 1 or adapter.temporal_lead > 1
+        for clip in clips:
+            latents = dequantise(unpack_clip(clip, video, self.tensors, self.field, (rows, columns)))
+            times = zip(itertools.count(clip.first_frame), clip.pts, clip.durations, strict=False)
+            for part in [latents] if together else torch.split(latents, 1):
+                with torch.inference_mode():
+                    pictures = adapter.decode(part)[..., : video.height, : video.width]
+                if together and len(pictures) < clip.n_frames:
+                    raise CorruptError(f"{self.id} gives {len(pictures)} frames where the clip has {clip.n_frames}")
+                for rgb, (number, pts, duration) in zip(pictures, times, strict=False):
+                    if wanted is None or wanted(number, pts):
+                        yield to_frame(rgb, video.matrix, video.color_range, pts, duration)
 
 
 def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | None) -> ForeignModel:
@@ -120,20 +159,6 @@ def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings)
     return adapter.frames_of(latent_frames)
 
 
-def encode(
-    frames: Iterable[Frame], video: VideoFormat, model: ForeignModel, settings: EncodeSettings
-) -> Iterator[EncodedClip]:
-    """Clips of the format, each a key clip."""
-    if model.quantiser is None:
-        raise TypeError("the model was not prepared")
-    described = model.described(video, settings)
-    source = iter(frames)
-    while batch := list(itertools.islice(source, _clip_frames(model.adapter, video, settings))):
-        latents = _encoded(model.adapter, batch, video)
-        payload, crc = pack_clip([model.quantiser(latents.numpy())], described, model.tensors, model.field)
-        yield EncodedClip(True, [f.pts for f in batch], [f.duration for f in batch], crc, payload)
-
-
 def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tensor:
     """Latents `[latent frames, channels, rows, columns]` of a clip, its last frame repeated to fill the last one."""
     geometry = Geometry(video.width, video.height, adapter.stride, (), adapter.temporal_stride, adapter.temporal_lead)
@@ -151,32 +176,3 @@ def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tenso
     if latents.shape[:2] != (geometry.latent_frames(len(frames)), adapter.channels):
         raise UnsupportedError(f"{adapter.id} gives latents of {list(latents.shape)} for {len(frames)} frames")
     return latents
-
-
-def decode(
-    clips: Iterable[Clip],
-    video: VideoDescriptor,
-    model: ForeignModel,
-    threads: int | None = None,
-    wanted: Callable[[int, int], bool] | None = None,
-) -> Iterator[Frame]:
-    """Frames of clips, one clip in memory at a time; only those for whose number and pts `wanted` says so. Raises
-    `CorruptError`."""
-    if threads:
-        torch.set_num_threads(threads)
-    spec = video.planes[0]
-    _, rows, columns = video.geometry.plane_shape(spec)
-    # the decoder sees latents as they were quantised, not rounded to the element type once more
-    dequantise = Dequantiser(spec, replace(model.tensors, element="float32"))
-    together = model.adapter.temporal_stride > 1 or model.adapter.temporal_lead > 1
-    for clip in clips:
-        latents = dequantise(unpack_clip(clip, video, model.tensors, model.field, (rows, columns)))
-        times = zip(itertools.count(clip.first_frame), clip.pts, clip.durations, strict=False)
-        for part in [latents] if together else torch.split(latents, 1):
-            with torch.inference_mode():
-                pictures = model.adapter.decode(part)[..., : video.height, : video.width]
-            if together and len(pictures) < clip.n_frames:
-                raise CorruptError(f"{model.id} gives {len(pictures)} frames where the clip has {clip.n_frames}")
-            for rgb, (number, pts, duration) in zip(pictures, times, strict=False):
-                if wanted is None or wanted(number, pts):
-                    yield to_frame(rgb, video.matrix, video.color_range, pts, duration)

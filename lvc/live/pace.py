@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _LATE, _EARLY = 1 / 2, 1 / 8
 """Shares of the latency that is allowed: from the first on effort goes down, below the second it may go up."""
@@ -16,18 +16,18 @@ to be taken back, and so many seconds at most."""
 
 
 class Pace:
-    """Called before every frame, gives its effort, at most `effort`. `waited` tells for how many seconds the oldest
-    frame has been waiting, `latency` how many are allowed; every change is told to `notice`."""
+    """Called before every frame, gives its effort, one of `efforts`, which fall. `waited` tells for how many seconds
+    the oldest frame has been waiting, `latency` how many are allowed; every change is told to `notice`."""
 
     def __init__(
         self,
-        effort: int,
+        efforts: Sequence[int],
         latency: float,
         waited: Callable[[], float],
         notice: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.effort = self._most = effort
+        self._efforts, self._place = efforts, 0
         self._latency, self._waited, self._notice, self._clock = latency, waited, notice, clock
         self._calm = _FIRST_CALM * latency
         self._changed = self._late = clock() - self._calm
@@ -37,16 +37,16 @@ class Pace:
         now, waited = self._clock(), self._waited()
         if waited > _EARLY * self._latency:
             self._late = now
-        if waited > _LATE * self._latency and self.effort > 0:
+        if waited > _LATE * self._latency and self._place < len(self._efforts) - 1:
             if now - self._changed >= _STEP * self._latency:
                 if self._tried:
                     self._calm = min(2 * self._calm, _LONGEST_CALM)
-                self._change(-1, now, "the encoder is falling behind: lowering effort to")
-        elif self.effort < self._most and now - max(self._late, self._changed) >= self._calm:
-            self._change(1, now, "the encoder keeps up: raising effort to")
-        return self.effort
+                self._change(1, now, "the encoder is falling behind: lowering effort to")
+        elif self._place > 0 and now - max(self._late, self._changed) >= self._calm:
+            self._change(-1, now, "the encoder keeps up: raising effort to")
+        return self._efforts[self._place]
 
     def _change(self, step: int, now: float, why: str) -> None:
-        self.effort += step
-        self._changed, self._tried = now, step > 0
-        self._notice(f"{why} {self.effort}")
+        self._place += step
+        self._changed, self._tried = now, step < 0
+        self._notice(f"{why} {self._efforts[self._place]}")

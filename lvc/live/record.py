@@ -16,21 +16,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import FeatureSampler
-from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed, loaded
-from lvc.files.encode import described, made_by, records_of
+from lvc.files.coding import OwnModel, VideoModel, loaded
+from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed
+from lvc.files.encode import made_by, records_of
 from lvc.kinds import LVZ
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
 from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup, Side
 from lvc.media import CopiedPacket, Frame
+from lvc.options import RecordOptions
 from lvc.output import STREAM, about, binary_stdout, check_output, lock
 from lvc.pipeline import WriteBehind, stop_signals
 from lvc.results import counted
 
 if TYPE_CHECKING:
     from lvc.codec import EncodeSettings
-    from lvc.models import Model
 
 
 _SYNC_EVERY = 5.0
@@ -71,38 +72,20 @@ class Recording:
 def record(
     source: str,
     target: str,
+    options: RecordOptions,
     *,
-    segment: float | None = None,
-    keep: float | None = None,
-    max_latency: float | None = None,
-    reconnect: float = float("inf"),
-    duration: float | None = None,
-    model: str | Model | None = None,
-    quality: float = 50,
-    gop: float = 120.0,
-    packing: str = "rans",
-    audio: str = "copy",
-    subtitles: str = "copy",
-    resolution: str | None = None,
-    fps: str | None = None,
-    features: bool = True,
-    allow_playlists: bool = False,
-    effort: int | None = None,
-    tune: str = "psnr",
-    threads: int | None = None,
-    device: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
     status: Callable[[int, str], object] | None = None,
     notice: Notice | None = None,
 ) -> Recording:
-    """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `duration` seconds are over.
+    """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `options.duration` seconds are over.
 
-    All times in seconds. `segment`: a new file so often, named by time (`Segments`); `keep`: those that began longer
-    ago are deleted. `gop` is long, because a key frame is most of what an unchanged scene costs. What is written stays,
-    whatever happens. `status` is told, with every progress, how many frames were dropped and which file is written.
-    Raises every kind of `LvcError`, and `OSError`.
+    With `options.segment` there are files named by time (`Segments`). What is written stays, whatever happens. `status`
+    is told, with every progress, how many frames were dropped and which file is written. Raises every kind of
+    `LvcError`, and `OSError`.
     """
+    segment, keep, max_latency = options.segment, options.keep, options.max_latency
     if keep is not None and segment is None:
         raise UsageError("--keep deletes old segments — set their length with --segment")
     if segment is not None and target == STREAM:
@@ -115,25 +98,26 @@ def record(
     from lvc import codec, models
 
     with about(source), contextlib.ExitStack() as stack:
-        options = {
-            "resolution": resolution, "fps": fps, "audio": audio, "subtitles": subtitles, "threads": threads or 0,
-            "allow_playlists": allow_playlists,
+        reading = {
+            "resolution": options.resolution, "fps": options.fps, "audio": options.audio,
+            "subtitles": options.subtitles, "threads": options.threads or 0,
+            "allow_playlists": options.allow_playlists,
         }  # fmt: skip
-        net = loaded(models.tuned(model, tune), device)  # first: frames do not wait
-        camera = LiveSource(source, options, say, max_latency, reconnect)
+        net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # first: frames do not wait
+        camera = LiveSource(source, reading, say, max_latency, options.reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
         settings = codec.EncodeSettings(
-            quality=quality, gop=gop, packing=packing, threads=threads, tune=tune, low_delay=True, clip_frames=LIVE_CLIP
-        )
-        if effort is not None:
-            settings = dataclasses.replace(settings, effort=effort)
+            quality=options.quality, gop=options.gop, packing=options.packing, threads=options.threads,
+            effort=options.effort, max_bitrate=options.max_bitrate, buffer=options.buffer, tune=options.tune,
+            low_delay=True, clip_frames=LIVE_CLIP,
+        )  # fmt: skip
         if max_latency is not None:
-            pace = Pace(settings.effort, max_latency, camera.waited, say)
+            pace = Pace(codec.lower_efforts(settings.effort), max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # they are kept in memory up to the end of a file, which without segments may never come
-        job = _Recorder(camera, net, settings, features and segment is not None, progress, status)
-        items = _Items(camera, duration)
+        job = _Recorder(camera, net, settings, options.features and segment is not None, progress, status)
+        items = _Items(camera, options.duration)
         while (begin := items.next_frame()) is not None:
             moment = camera.wall_clock(begin)
             path = target if names is None else names.name(moment)
@@ -220,7 +204,7 @@ class _Recorder:
     def __init__(
         self,
         camera: LiveSource,
-        model: Model,
+        model: VideoModel,
         settings: EncodeSettings,
         features: bool,
         progress: Progress | None,
@@ -236,7 +220,7 @@ class _Recorder:
     def write(self, path: str, items: Iterator[Item], moment: float) -> None:
         """One file. `moment`: seconds since 1970 at its beginning."""
         camera, model = self._camera, self._model
-        video = described(camera.video, model, self._settings)
+        video = model.described(camera.video, self._settings)
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
         began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         metadata = Metadata({**camera.metadata, "creation_time": began})

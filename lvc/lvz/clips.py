@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvc.errors import LimitError, UnsupportedError
+from lvc.errors import CorruptError, LimitError, UnsupportedError
 from lvc.limits import DEFAULT, Limits
 from lvc.lvz import fields as f
 from lvc.lvz.checks import CHECK_BITS, bits_for, pack_checks, unpack_checks
@@ -126,7 +126,41 @@ def _clip_frames(r: f.Fields, video: VideoDescriptor, limits: Limits) -> list[in
 
 
 def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> ClipGroup:
-    """Raises `CorruptError`, `LimitError` (frames or latent values per clip), `UnsupportedError` (reserved flag)."""
+    """Raises `CorruptError`, `LimitError` (frames or latent values per clip), `UnsupportedError` (reserved flag, or the
+    layout before 0.1.0)."""
+    try:
+        return _unpacked(payload, video, limits)
+    except (CorruptError, LimitError):
+        if video.packing != PACKING_RANS and _is_early(payload):
+            text = "CLIP is laid out as by a version before 0.1.0 — make the file anew from its source"
+            raise UnsupportedError(text) from None
+        raise
+
+
+def _is_early(payload: bytes) -> bool:
+    """Whether all of it fits the layout before 0.1.0, where clips of a chunk had the same number of frames."""
+    r = f.Fields(payload, "CLIP")
+    try:
+        flags, _, n_frames, per_clip = r.u8(), r.uvarint(1 << 48), r.uvarint(), r.uvarint()
+        if flags >= 1 << _CHECK_SIZE or not 1 <= per_clip <= n_frames <= DEFAULT.max_group_frames:
+            return False
+        if flags & _OWN_STEP:
+            r.uvarint(TIME_BOUND)
+        r.ints(n_frames)
+        if flags & _OWN_DURATIONS:
+            r.ints(n_frames)
+        else:
+            r.uvarint(TIME_BOUND)
+        n_clips = -(-n_frames // per_clip)
+        sizes = [(r.uvarint(), r.u32())[0] for _ in range(n_clips)] if 6 * n_clips <= r.left else [0]
+        r.take(sum(sizes))
+        r.end()
+        return min(sizes) > 0
+    except CorruptError:
+        return False
+
+
+def _unpacked(payload: bytes, video: VideoDescriptor, limits: Limits) -> ClipGroup:
     r = f.Fields(payload, "CLIP")
     flags = r.u8()
     check_size = flags >> _CHECK_SIZE

@@ -23,7 +23,14 @@ class ContainerFormat:
     name: str
     muxer: str
     codecs: tuple[str, ...]
+    sounds: tuple[str, ...] = ("flac", "opus", "aac")
+    """What sound may be coded as for it (`lvc.media.sound`)."""
     options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def any_sound(self) -> str:
+        """`sounds` in words."""
+        return " or ".join(filter(None, [", ".join(self.sounds[:-1]), self.sounds[-1]]))
 
     @property
     def is_iso(self) -> bool:
@@ -32,9 +39,9 @@ class ContainerFormat:
 
 CONTAINERS: dict[str, ContainerFormat] = {
     "mp4": ContainerFormat("mp4", "mp4", ("h264", "hevc", "av1")),
-    "mov": ContainerFormat("mov", "mov", ("h264", "hevc")),
-    "mkv": ContainerFormat("mkv", "matroska", ("h264", "hevc", "av1", "ffv1")),
-    "webm": ContainerFormat("webm", "webm", ("av1",)),
+    "mov": ContainerFormat("mov", "mov", ("h264", "hevc"), ("aac",)),
+    "mkv": ContainerFormat("mkv", "matroska", ("h264", "hevc", "av1", "ffv1", "raw")),
+    "webm": ContainerFormat("webm", "webm", ("av1",), ("opus",)),
 }
 _ENDINGS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "mkv", "matroska": "mkv", "webm": "webm"}
 
@@ -52,7 +59,18 @@ def container_for(path: object, container: str | None) -> ContainerFormat:
     return CONTAINERS[_ENDINGS[ending]]
 
 
-def iso_options(time_base: Fraction, rates: list[int], seekable: bool, tags: set[str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Streaming:
+    """An MP4 for players that read it while it is written: its header comes first, then fragments of so many seconds
+    that are whole in themselves. `piece`: a part of a longer video, one fragment that keeps its times."""
+
+    seconds: float = 0.5
+    piece: bool = False
+
+
+def iso_options(
+    time_base: Fraction, rates: list[int], seekable: bool, tags: set[str], streaming: Streaming | None = None
+) -> dict[str, str]:
     """Options of the MP4/MOV muxer that keep every time exact, and tags whole.
 
     The track counts in the source's own ticks; the movie (edit lists, chapters) in ticks that fit every track.
@@ -64,9 +82,14 @@ def iso_options(time_base: Fraction, rates: list[int], seekable: bool, tags: set
     if movie > _MAX_TIMESCALE:
         movie = scale
     flags = ["faststart"] if seekable else ["frag_keyframe", "delay_moov", "default_base_moof"]
+    if streaming is not None:
+        flags = ["empty_moov", "default_base_moof", "skip_trailer"]
+        flags += ["frag_custom", "frag_discont"] if streaming.piece else ["frag_keyframe"]
     if not {tag.lower() for tag in tags} <= ILST_TAGS:
         flags.append("use_metadata_tags")
+    often = streaming is not None and not streaming.piece
     return {
+        **({"frag_duration": str(round(streaming.seconds * 1e6))} if streaming is not None and often else {}),
         "movflags": "+".join(flags),
         "video_track_timescale": str(min(scale, _MAX_TIMESCALE)),
         "movie_timescale": str(min(movie, _MAX_TIMESCALE)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,6 +71,7 @@ ENCODERS: dict[str, Encoder] = {
         options={"level": "3", "slicecrc": "1"},
         says=(FIELDS,),
     ),
+    "raw": Encoder("rawvideo", crf=None, max_crf=0, preset=None, even=False, says=(FIELDS,)),
 }
 _PROPERTIES = {
     MASTERING: "how the mastering display was",
@@ -90,7 +90,6 @@ _LIGHT = re.compile(r"\d{1,5},\d{1,5}", re.ASCII)
 
 def encoder_for(codec: str) -> Encoder:
     """Raises `UsageError` for an unknown name, `UnsupportedError` for one that this FFmpeg was built without."""
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints to stderr by itself: errors only
     if codec not in ENCODERS:
         raise UsageError(f"unknown codec {codec!r} — use {', '.join(ENCODERS)}")
     encoder = ENCODERS[codec]

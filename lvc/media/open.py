@@ -139,7 +139,7 @@ def open_input(
             raise
         raise MediaError(_refusal(head)) from error
     except av.error.InvalidDataError as error:
-        if _is_list(head):  # some formats can be recognised only by name
+        if is_list(head):  # some are known by their names only
             raise MediaError(_refusal(head)) from error
         raise
 
@@ -152,17 +152,18 @@ def open_output(target: Any, form: str | None = None, options: Mapping[str, str]
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]", b"[Reference]", b"<asx", b"v=0")
 
 
-def _is_list(head: bytes) -> bool:
+def is_list(head: bytes) -> bool:
+    """Whether a file that begins like this is a playlist or a session description."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return text.startswith(_LISTS) or b"<MPD" in text
 
 
 def _refusal(head: bytes) -> str:
     """Why a file was not opened, by its first bytes."""
-    if _is_list(head):
+    if is_list(head):
         return (
-            "is a playlist: it names other files or addresses, which lvc encode and lvc interpolate open, only with "
-            "--allow-playlists — name the video itself"
+            "is a playlist, which names other files or addresses — name the video itself; lvc encode and lvc "
+            "interpolate follow playlists with --allow-playlists"
         )
     if not head:
         return "is no video that lvc opens — if it is a playlist, lvc encode takes it with --allow-playlists"

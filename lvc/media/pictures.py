@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from lvc.media.planes import frame_from_planes
-from lvc.media.types import RANGE_FULL, Frame, VideoFormat
+from lvc.media.types import RANGE_FULL, Planes, VideoFormat
 
 _MATRICES: dict[int, Any] = {
     1: Colorspace.ITU709,
@@ -30,7 +31,7 @@ class PictureMaker:
     """
 
     def __init__(self, video: VideoFormat) -> None:
-        self._video = video
+        self.video = video
         self._reformatter = VideoReformatter()
         guess = Colorspace.ITU709 if video.height >= 720 else Colorspace.ITU601
         self._matrix = _MATRICES.get(video.matrix, guess)
@@ -39,16 +40,27 @@ class PictureMaker:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the pictures."""
-        width, height = self._video.width, self._video.height
-        return (height, width) if self._video.rotation % 180 else (width, height)
+        width, height = self.video.width, self.video.height
+        return (height, width) if self.video.rotation % 180 else (width, height)
 
-    def rgb(self, frame: Frame) -> npt.NDArray[np.uint8]:
-        coded = frame_from_planes(frame.y, frame.u, frame.v, self._video.width, self._video.height)
+    def rgb(self, frame: Planes) -> npt.NDArray[np.uint8]:
+        coded = frame_from_planes(frame.y, frame.u, frame.v, self.video.width, self.video.height)
         shown = self._reformatter.reformat(
             coded, format="rgb24", src_colorspace=self._matrix, src_color_range=self._range,
             dst_color_range=ColorRange.JPEG, interpolation=_EXACT, threads=1,
         )  # fmt: skip
         picture = cast(npt.NDArray[np.uint8], shown.to_ndarray())
-        if self._video.hflip:
+        if self.video.hflip:
             picture = picture[:, ::-1]
-        return np.ascontiguousarray(np.rot90(picture, -(self._video.rotation // 90)))
+        return np.ascontiguousarray(np.rot90(picture, -(self.video.rotation // 90)))
+
+
+_ours = threading.local()
+
+
+def rgb_of(frame: Planes, video: VideoFormat) -> npt.NDArray[np.uint8]:
+    """`PictureMaker.rgb`; the maker of the last format is kept, one a thread."""
+    maker: PictureMaker | None = getattr(_ours, "maker", None)
+    if maker is None or maker.video != video:
+        maker = _ours.maker = PictureMaker(video)
+    return maker.rgb(frame)

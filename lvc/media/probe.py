@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from lvc.errors import MediaError
 from lvc.media.errors import AV_ERRORS
-from lvc.media.open import NOTHING, open_input
+from lvc.media.open import NOTHING, is_list, open_input
 from lvc.media.source import SNIFF, open_file, raw_options
 from lvc.media.streams import choose_video
 
@@ -25,8 +25,9 @@ def is_video(path: str, file: BinaryIO) -> bool | None:
         file.seek(0)
         with open_input(file, NOTHING, head=head) as container:
             return not container.format.name.endswith("_pipe") and choose_video(container, []) is not None
-    except MediaError:  # text, a list of other files, and what else FFmpeg presents as video
-        return False
+    except MediaError:
+        # text, which FFmpeg presents as video; a playlist under the name of a video is one that cannot be read
+        return None if is_list(head) else False
     except (OSError, *AV_ERRORS):
         return None
 

@@ -51,9 +51,13 @@ def sound_coding(audio: str) -> SoundCoding | None:
 
 
 class SoundEncoder:
-    """Takes packets of an audio stream, gives packets of copied stream `number`, times in samples."""
+    """Takes packets of an audio stream, gives packets of copied stream `number`, times in samples.
 
-    def __init__(self, stream: Any, coding: SoundCoding, number: int) -> None:
+    `aligned`: packets begin at multiples of their length on the stream's own clock, so that pieces that are coded one
+    by one fit together; silence fills what is missing before the first.
+    """
+
+    def __init__(self, stream: Any, coding: SoundCoding, number: int, *, aligned: bool = False) -> None:
         library = _ENCODERS[coding.codec]
         if library not in av.codecs_available:
             raise UnsupportedError(f"this FFmpeg has no encoder {library} — use --audio copy or none")
@@ -91,6 +95,7 @@ class SoundEncoder:
             params=params or b"",
         )
         self._next: int | None = None  # samples given to the encoder, as a time
+        self._aligned = aligned
         self._fifo = av.AudioFifo()
 
     def encode(self, packet: Any, begin: Fraction, note: Callable[[BaseException], None]) -> list[CopiedPacket]:
@@ -116,6 +121,9 @@ class SoundEncoder:
             )
             if self._next is None:
                 self._next = time
+                if self._aligned:
+                    self._next -= time % self._frame
+                    self._fill(time % self._frame)
             gap = time - (self._next + self._fifo.samples)
             if _GAP < Fraction(gap, self._rate) < _LONGEST_GAP:
                 self._fill(gap)

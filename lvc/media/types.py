@@ -54,11 +54,22 @@ class Planes(Protocol):
 class VideoFormat:
     """The picture part of a video's description; the same fields as `lvc.lvz.VideoDescriptor`.
 
-    `time_base` in seconds per tick; `frame_rate` is (0, 0) if unknown, an average for a variable rate. `sar` is the
-    sample aspect ratio. To show a picture, mirror it left to right if `hflip`, then turn it clockwise by `rotation`
-    (0, 90, 180 or 270 degrees). `primaries`, `transfer`, `matrix` are ITU-T H.273 code points; `color_range` is 0
-    unknown, 1 limited, 2 full; `chroma_location` is 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left,
-    6 bottom.
+    Ratios are (numerator, denominator).
+
+    Attributes:
+        width: Columns as coded, before the picture is turned.
+        height: Rows as coded.
+        time_base: Seconds a tick.
+        frame_rate: Frames per second, an average for a variable rate; (0, 0) if unknown.
+        sar: Sample aspect ratio: width over height of a sample.
+        rotation: Degrees clockwise, 0, 90, 180 or 270, by which a picture is turned to be shown.
+        hflip: Before that it is mirrored left to right.
+        primaries: ITU-T H.273; 2 if nobody said.
+        transfer: ITU-T H.273; 2 if nobody said.
+        matrix: ITU-T H.273; 2 if nobody said.
+        color_range: 0 unknown, 1 limited, 2 full.
+        chroma_location: 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
+        source_pix_fmt: What the pictures were before, as FFmpeg calls it.
     """
 
     width: int
@@ -77,6 +88,7 @@ class VideoFormat:
 
     @property
     def seconds_per_tick(self) -> Fraction:
+        """`time_base` as a number."""
         return Fraction(*self.time_base)
 
     @property

@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from lvc.errors import MediaError, UsageError
 from lvc.media.colour import ColourTags, known_tags
-from lvc.media.containers import container_for, iso_options
+from lvc.media.containers import Streaming, container_for, iso_options
 from lvc.media.encoders import FIELD_ROWS, encoder_for, encoder_options, unsaid
 from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.fitting import add_copy, refusal
@@ -23,7 +23,7 @@ from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
 from lvc.media.params import open_params
 from lvc.media.planes import frame_from_planes
-from lvc.media.priority import ordinary_priority
+from lvc.media.priority import opening_encoder
 from lvc.media.side import FIELDS, STEREO, TIMECODE
 from lvc.media.sound import SoundEncoder, sound_coding
 from lvc.media.timecode import is_countable
@@ -57,6 +57,8 @@ class MediaWriter:
     sound is coded again as: `flac`, `opus:96k`, `aac`. Where the first frame's time is below 0, all times are moved
     until it is 0: players do not show what lies before.
 
+    `streaming`: an MP4 with x264 for players that read it as it comes, key frames every two seconds.
+
     What the container or codec cannot hold is left out and named in `notices`.
     """
 
@@ -76,8 +78,10 @@ class MediaWriter:
         side: VideoSide | None = None,
         attachments: Sequence[Attachment] = (),
         audio: str = "copy",
+        streaming: Streaming | None = None,
     ) -> None:
         self.notices: list[str] = []
+        self._streaming = streaming
         self.video = video
         self._format = container_for(path, container)
         self._encoder = encoder_for(codec)
@@ -94,6 +98,10 @@ class MediaWriter:
         self._closed = False
         self._side = side or VideoSide()
         self._audio, self._coding = audio, sound_coding(audio)
+        coded = self._coding is not None and any(info.kind == "audio" for info in copied)
+        if self._coding is not None and coded and self._coding.codec not in self._format.sounds:
+            fitting = f"use --audio {self._format.any_sound}, or .mkv"
+            raise UsageError(f"{self._format.name} cannot hold {self._coding.codec} — {fitting}")
         self._coders: dict[int, SoundEncoder] = {}
         self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
         self._early: list[CopiedPacket] = []
@@ -103,6 +111,8 @@ class MediaWriter:
         options = encoder_options(
             self._encoder, crf, preset, video.chroma_location, self._side.properties, video.height
         )
+        if streaming is not None:
+            options |= _without_delay(video.rate or _FALLBACK_RATE)
         try:
             with media_errors("the output cannot be set up", "try another container or codec"):
                 self._open(path, copied, tags)
@@ -127,8 +137,10 @@ class MediaWriter:
         # times before 0 (a codec's priming) stay what they are; shifting all streams would change every frame's time
         options = {"strict": "-2", "avoid_negative_ts": "disabled", **self._format.options}
         if self._format.is_iso:
-            options |= iso_options(self._tick, [c.sample_rate for c in copied], rewindable, set(tags))
-            if rewindable and not seekable:  # FFmpeg moves the index by opening the file again, by its name
+            rates = [c.sample_rate for c in copied]
+            options |= iso_options(self._tick, rates, rewindable, set(tags), self._streaming)
+            if self._streaming is None and rewindable and not seekable:
+                # FFmpeg moves the index by opening the file again, by its name
                 options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
                 options = {key: value for key, value in options.items() if value}
         self._container = open_output(target, self._format.muxer, options)
@@ -179,7 +191,8 @@ class MediaWriter:
         self._held: Any | None = None  # the newest packet of the encoder
         self._first_pts = self._first_dts = 0
         self._video_end = -_MAX_TICKS
-        if not self._format.is_iso and encoder.library in ("ffv1", "libsvtav1") and video.sar[0] != video.sar[1]:
+        silent = encoder.library in ("ffv1", "rawvideo", "libsvtav1")
+        if silent and not self._format.is_iso and video.sar[0] != video.sar[1]:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
             self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
 
@@ -248,7 +261,7 @@ class MediaWriter:
                 template = self._templates.enter_context(open_params(info.params))
             why = refusal(template, self._format)
             if why is not None:
-                advice = "; --audio flac, opus or aac gives it out" if info.kind == "audio" else ""
+                advice = f"; use --audio {self._format.any_sound}" if info.kind == "audio" else ""
                 self.notices.append(
                     Loss(f"{self._format.name} cannot hold {info.kind} {info.codec}: left out ({why}){advice}")
                 )
@@ -281,8 +294,20 @@ class MediaWriter:
 
     # ---------------------------------------------------------------- writing
 
+    def start(self) -> None:
+        """Write the header, which otherwise comes with the first frame; of a streaming MP4 it says everything."""
+        with media_errors("the output cannot be set up", "try another container or codec"):
+            self._container.start_encoding()
+
     def write(self, item: Frame | CopiedPacket) -> None:
         """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
+        if self._frames == 0 and self._encoder.library == "libsvtav1":
+            with opening_encoder():  # by the first packet or frame
+                self._write(item)
+        else:
+            self._write(item)
+
+    def _write(self, item: Frame | CopiedPacket) -> None:
         if isinstance(item, CopiedPacket):
             if not 0 <= item.stream < len(self._streams):
                 raise MediaError(f"a packet of stream {item.stream}, which does not exist — the source is damaged")
@@ -307,8 +332,6 @@ class MediaWriter:
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
             self._durations[item.pts] = item.duration
             self._mux_video(frame)
-            if self._frames == 0 and self._encoder.library == "libsvtav1":
-                ordinary_priority()
         self._frames += 1
 
     def _note_rounding(self, pts: int) -> None:
@@ -450,6 +473,11 @@ class MediaWriter:
             self.close()
         else:
             self.abort()
+
+
+def _without_delay(rate: Fraction) -> dict[str, str]:
+    """Of x264: no frame waits for a later one, and decoding can start every two seconds."""
+    return {"bf": "0", "g": str(max(1, round(2 * min(rate, Fraction(1000))))), "rc-lookahead": "8"}
 
 
 def _seekable(file: Any) -> bool:

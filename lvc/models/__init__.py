@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from .store import default_model_path, find_model, folders, inspect, resolve, tuned
 
 if TYPE_CHECKING:
+    from .inside import model_of_file
     from .load import Model, load_model
 
 __all__ = [
-    "Model", "default_model_path", "find_model", "folders", "inspect", "load_model", "resolve", "tuned",
+    "Model", "default_model_path", "find_model", "folders", "inspect", "load_model", "model_of_file",
+    "resolve", "tuned",
 ]  # fmt: skip
 
 
@@ -19,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from . import load
 
         return getattr(load, name)
+    if name == "model_of_file":
+        from .inside import model_of_file
+
+        return model_of_file
     raise AttributeError(name)

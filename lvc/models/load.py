@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -21,11 +23,13 @@ ENCODER = "key_analysis", "predicted_analysis"
 
 @dataclass
 class Model:
-    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for."""
+    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for. `path`:
+    its file, unless a video's file carried it."""
 
     id: str
     sha256: bytes
     programs: p.Model
+    path: Path | None = None
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def network(self, name: str) -> Network:
@@ -61,6 +65,18 @@ class Model:
             PlaneSpec("latent", "int16", latent, 16, in_key=False, masked=True),
         )
 
+    def latent_scale(self, name: str, level: int) -> np.ndarray:
+        """float32 `[channels]`: by what the decoder's program multiplies a step of its latents before anything else, in
+        its row of tables `level`."""
+        program = self.programs.programs[name]
+        values = next(layer.out for layer in program.layers if layer.op == p.CODE)
+        first = next((la for la in program.layers if la.op == p.GAIN and la.sources[0].tensor == values), None)
+        if first is None or first.gain is None or first.gain_shift is None:
+            return np.ones(program.tensors[values].channels, np.float32)
+        row = level % len(first.gain)
+        scale: np.ndarray = np.ldexp(first.gain[row].astype(np.float32), -int(first.gain_shift[row]))
+        return scale
+
     def _channels(self, name: str) -> tuple[int, int]:
         """Of hyper-latents and latents."""
         program = self.programs.programs[name]
@@ -88,8 +104,20 @@ class Model:
 
 
 def load_model(name: str | os.PathLike[str] | None = None) -> Model:
-    """Load a model by path or name (None: the default). Raises `UsageError`, `CorruptError`, `LimitError`,
-    `UnsupportedError`."""
+    """Load a model, which several jobs can share as their `model`.
+
+    Args:
+        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. None takes the default.
+
+    Returns:
+        The model: its name, its hash, and its programs.
+
+    Raises:
+        UsageError: There is no such file, and no model of that name.
+        CorruptError: The file is damaged, or its programs are not those of a codec.
+        UnsupportedError: The file holds no model of this lvc, or no default model is installed.
+        LimitError: Its programs are larger than the limits allow.
+    """
     return opened(resolve(name))
 
 
@@ -97,7 +125,7 @@ def opened(file: ModelFile) -> Model:
     """Raises as `load_model` does."""
     programs = p.load(file.path)
     _check(programs, file.path.name)
-    return Model(file.name, file.sha256, programs)
+    return Model(file.name, file.sha256, programs, file.path)
 
 
 def model_of_bytes(data: bytes, name: str) -> Model:
@@ -107,26 +135,39 @@ def model_of_bytes(data: bytes, name: str) -> Model:
     return Model(name, hashlib.sha256(data).digest(), programs)
 
 
+_PATCHES = p.S16, 3, 96
+_INPUTS = {
+    "key": [], "predicted": [_PATCHES, _PATCHES, (p.U7, 4, 1)],
+    "key_analysis": [_PATCHES], "predicted_analysis": [_PATCHES] * 3,
+}  # fmt: skip
+
+
 def _check(model: p.Model, name: str) -> None:
     """Raises `CorruptError` unless the programs are those of a video codec."""
-    wanted = {
-        "key": ([], [(p.S16, 3, 96), (p.S16, 4, None)]),
-        "predicted": ([(p.S16, 3, 96), (p.S16, 3, 96), (p.U7, 4, 1)], [(p.S16, 3, 96), (p.S16, 4, None)]),
-    }
-    for program, (inputs, outputs) in wanted.items():
-        found = model.programs.get(program)
-        if found is None:
-            raise CorruptError(f"{name} has no program {program!r}")
-        for said, ends in ((inputs, found.inputs), (outputs, found.outputs)):
-            tensors = [found.tensors[i] for i in ends]
-            same = len(said) == len(tensors) and all(
-                (t.kind, t.scale) == (kind, scale) and channels in (None, t.channels)
-                for t, (kind, scale, channels) in zip(tensors, said, strict=False)
-            )
-            if not same:
-                raise CorruptError(f"{name}: the program {program!r} has other inputs or outputs than a codec's")
+    for decoder, encoder in zip(DECODER, ENCODER, strict=True):
+        if (found := model.programs.get(decoder)) is None:
+            raise CorruptError(f"{name} has no program {decoder!r}")
+        _check_ends(found, name, decoder, [_PATCHES, (p.S16, 4, None)])
         ops = [layer.op for layer in found.layers]
         if ops.count(p.HYPER) != 1 or ops.count(p.CODE) != 4:
-            raise CorruptError(f"{name}: the program {program!r} has other symbols than a codec's")
+            raise CorruptError(f"{name}: the program {decoder!r} has other symbols than a codec's")
+        hyper, latents = (found.tensors[next(la.out for la in found.layers if la.op == op)] for op in (p.HYPER, p.CODE))
+        if hyper.scale != 6 or found.tensors[found.outputs[1]] is not latents:
+            raise CorruptError(f"{name}: the program {decoder!r} has other symbols than a codec's")
+        if (analysis := model.programs.get(encoder)) is not None:
+            symbols = [(p.S16, t.scale, t.channels) for t in (latents, hyper)]
+            _check_ends(analysis, name, encoder, symbols)
     if model.levels != 768 or model.laps is None or model.tables is None:
         raise CorruptError(f"{name} has other levels or tables than a codec's, or no lapping filter")
+
+
+def _check_ends(program: p.Program, name: str, called: str, outputs: Sequence[tuple[str, int, int | None]]) -> None:
+    """Raises `CorruptError` unless a program has a codec's inputs and these outputs: kind, scale, channels (any)."""
+    for said, ends in ((_INPUTS[called], program.inputs), (outputs, program.outputs)):
+        tensors = [program.tensors[i] for i in ends]
+        same = len(said) == len(tensors) and all(
+            (t.kind, t.scale) == (kind, scale) and channels in (None, t.channels)
+            for t, (kind, scale, channels) in zip(tensors, said, strict=False)
+        )
+        if not same:
+            raise CorruptError(f"{name}: the program {called!r} has other inputs or outputs than a codec's")

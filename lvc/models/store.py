@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
+from ..installed import checkpoints
 
 DEFAULT_NAME = "default"
 T = TypeVar("T")
@@ -34,8 +35,7 @@ class ModelFile:
 def folders() -> list[Path]:
     """Where models are looked for: the folders of `LVC_MODELS`, then the installed ones, then a source checkout's."""
     listed = [Path(p) for p in os.environ.get("LVC_MODELS", "").split(os.pathsep) if p]
-    package = Path(__file__).resolve().parent.parent
-    return [p for p in (*listed, package / "checkpoints", package.parent / "checkpoints") if p.is_dir()]
+    return [*(p for p in listed if p.is_dir()), *checkpoints()]
 
 
 def default_model_path() -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from lvc.errors import MediaError, UsageError
+from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.remote.addresses import protocol_of
 from lvc.remote.retry import TemporaryFailure, attempts
 
@@ -18,22 +18,25 @@ _HERE = ("file", "local", "memory")  # not worth caching
 
 
 def fsspec_core() -> Any:
-    """fsspec, loaded when first used. Raises `UsageError`."""
+    """fsspec, loaded when first used. Raises `UnsupportedError`."""
     try:
         import fsspec.core
     except ImportError as error:
-        raise UsageError("URLs like this need fsspec — pip install lvc[remote]") from error
+        raise UnsupportedError("URLs like this need fsspec — pip install 'lvc[remote]'") from error
     return fsspec.core
 
 
 def file_system(address: str, options: Mapping[str, Any] | None = None, **more: Any) -> tuple[Any, str]:
-    """(fsspec's file system, the path in it). Raises `UsageError` for an unsupported URL."""
+    """(fsspec's file system, the path in it). Raises `UsageError` for an unsupported URL,
+    `UnsupportedError` for one whose package is missing."""
     protocol = protocol_of(address)
     core = fsspec_core()
     try:
         fs, path = core.url_to_fs(address, **{**(options or {}), **more})
     except ImportError as error:  # fsspec names the package that is needed
-        raise UsageError(f"{protocol}:// is not installed ({error}) — pip install lvc[remote] has s3") from error
+        raise UnsupportedError(
+            f"{protocol}:// needs another package ({error}) — for s3, pip install 'lvc[remote]'"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{protocol}:// is not supported by lvc or fsspec ({error}) — check the URL") from error
     return fs, path

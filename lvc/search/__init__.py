@@ -11,15 +11,19 @@ sheet      a picture of the results
 from __future__ import annotations
 
 from lvc.search.database import Database
-from lvc.search.indexing import index_folders, name_of
-from lvc.search.queries import Group, Hit, duplicates, query, similar
+from lvc.search.index import SearchIndex
+from lvc.search.indexing import Indexed, index_folders, name_of
+from lvc.search.queries import Common, Group, Hit, duplicates, query, similar
 from lvc.search.sources import Moments, moments_of, parse_target
 
 __all__ = [
+    "Common",
     "Database",
     "Group",
     "Hit",
+    "Indexed",
     "Moments",
+    "SearchIndex",
     "duplicates",
     "index_folders",
     "moments_of",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lvc.errors import UsageError
+from lvc.errors import UnsupportedError, UsageError
 from lvc.features import DIMENSIONS, default_extractor, unit
 from lvc.remote.addresses import without_secrets
 from lvc.search.sources import Moments
@@ -26,7 +26,7 @@ class Table:
 
 
 def check_ending(target: str) -> None:
-    """Before any work is done. Raises `UsageError` for another format, and for Parquet without pyarrow."""
+    """Before any work. Raises `UsageError` for another format, `UnsupportedError` for Parquet without pyarrow."""
     ending = Path(target).suffix.lower()
     if ending not in ENDINGS:
         raise UsageError(f"{target}: features can be written as {' or '.join(ENDINGS)} — choose one of these endings")
@@ -63,5 +63,5 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError as error:
-        raise UsageError("Parquet needs pyarrow — pip install 'lvc[search]', or write .npz") from error
+        raise UnsupportedError("Parquet needs pyarrow — pip install 'lvc[search]', or write .npz") from error
     return pyarrow

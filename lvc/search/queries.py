@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,15 @@ LEAST_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Hit:
-    """`path` shows what was asked for from `start` to `end` seconds; `score` is at most 1."""
+    """A place in a video that shows what was asked for.
+
+    Attributes:
+        path: The video.
+        start: Seconds at which it begins there.
+        end: Seconds at which it ends there.
+        score: Mean cosine, at most 1.
+        speed: How many times as fast it runs there.
+    """
 
     path: str
     start: float
@@ -40,6 +48,7 @@ class Hit:
     speed: float = 1.0
 
     def fields(self) -> dict[str, Any]:
+        """What `lvc search query --json` prints."""
         times = {"start": round(self.start, 3), "end": round(self.end, 3)}
         return {"path": self.path, **times, "score": round(self.score, 4), "speed": self.speed}
 
@@ -56,15 +65,33 @@ class Pair:
     score: float
 
 
-@dataclass
-class Group:
-    """Files that are connected by common footage, the longest first, and how."""
+@dataclass(frozen=True)
+class Common:
+    """`path` from `start` on and `other` from `other_start` on show the same for `seconds`; `score` is at most 1."""
 
-    paths: list[str]
-    pairs: list[dict[str, Any]] = field(default_factory=list)
+    path: str
+    start: float
+    other: str
+    other_start: float
+    seconds: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that are connected by common footage.
+
+    Attributes:
+        paths: The files, the longest first.
+        pairs: What two of them have in common, the best first: `Common`.
+    """
+
+    paths: tuple[str, ...]
+    pairs: tuple[Common, ...]
 
     def fields(self) -> dict[str, Any]:
-        return {"paths": self.paths, "pairs": self.pairs}
+        """What `lvc search duplicates --json` prints."""
+        return asdict(self)
 
 
 def query(collection: Collection, moments: Moments, top: int, nearest: Nearest | None = None) -> list[Hit]:
@@ -188,17 +215,12 @@ def _groups(collection: Collection, pairs: list[Pair], root: Callable[[int], int
     groups = []
     for key, files in members.items():
         longest_first = sorted(files, key=lambda file: (-collection.seconds[file], collection.paths[file]))
-        group = Group([collection.paths[file] for file in longest_first])
-        for pair in sorted((p for p in pairs if root(p.first) == key), key=lambda p: -p.score):
-            group.pairs.append(
-                {
-                    "path": collection.paths[pair.first],
-                    "start": round(pair.first_start, 3),
-                    "other": collection.paths[pair.second],
-                    "other_start": round(pair.second_start, 3),
-                    "seconds": round(pair.seconds, 3),
-                    "score": round(pair.score, 4),
-                }
+        connected = tuple(
+            Common(
+                collection.paths[pair.first], round(pair.first_start, 3), collection.paths[pair.second],
+                round(pair.second_start, 3), round(pair.seconds, 3), round(pair.score, 4),
             )
-        groups.append(group)
+            for pair in sorted((p for p in pairs if root(p.first) == key), key=lambda p: -p.score)
+        )  # fmt: skip
+        groups.append(Group(tuple(collection.paths[file] for file in longest_first), connected))
     return sorted(groups, key=lambda group: (-len(group.paths), group.paths))

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from lvc.errors import LvcError, MediaError
-from lvc.features import shrink, upright
-from lvc.lvz import LvzReader, VideoDescriptor
+from lvc.lvz import LvzReader
 from lvc.media.types import Frame, VideoFormat
 from lvc.output import opened_input
 from lvc.search.queries import Hit
@@ -28,7 +27,6 @@ CAPTION = 40  # rows below a picture
 _GREY = 40
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
 _FONT_SIZE = 14
-_MATRICES = {True: (1.5748, 0.1873, 0.4681, 1.8556), False: (1.402, 0.3441, 0.7141, 1.772)}  # BT.709, else BT.601
 
 
 @dataclass(frozen=True)
@@ -105,33 +103,25 @@ def _fitted(text: str, font: Font) -> str:
 
 def _picture_at(path: str, seconds: float, threads: int | None) -> Picture:
     """The frame shown at a time, upright and in proportion, no larger than a tile."""
+    from lvc.media.pictures import rgb_of
+
     frame, video = _frame_at(path, seconds, threads)
-    turned = video.rotation in (90, 270)
     ratio = video.width * max(video.sar[0], 1) / (video.height * max(video.sar[1], 1))
-    ratio = 1 / ratio if turned else ratio
-    width = min(TILE_WIDTH, round(TILE_HEIGHT * ratio))
-    height = min(TILE_HEIGHT, round(TILE_WIDTH / ratio))
-    size = (max(1, width), max(1, height)) if turned else (max(1, height), max(1, width))
-    y, u, v = (upright(shrink(p, *size), video.rotation, video.hflip) for p in (frame.y, frame.u, frame.v))
-    if video.color_range != 2:
-        y, u, v = (y - 16) * (255 / 219), (u - 128) * (255 / 224), (v - 128) * (255 / 224)
-    else:
-        u, v = u - 128, v - 128
-    rv, gu, gv, bu = _MATRICES[video.matrix == 1 or (video.matrix == 2 and video.height >= 720)]
-    rgb = np.stack([y + rv * v, y - gu * u - gv * v, y + bu * u], -1)
-    picture: Picture = np.rint(rgb.clip(0, 255)).astype(np.uint8)
-    return picture
+    ratio = 1 / ratio if video.rotation in (90, 270) else ratio
+    size = min(TILE_WIDTH, round(TILE_HEIGHT * ratio)), min(TILE_HEIGHT, round(TILE_WIDTH / ratio))
+    image = Image.fromarray(rgb_of(frame, video))
+    return np.asarray(image.resize((max(1, size[0]), max(1, size[1])), Image.Resampling.BOX))
 
 
-def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, VideoFormat | VideoDescriptor]:
+def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, VideoFormat]:
     """The first frame from a time on; near the end, where there is none, the last before it."""
     for start in (seconds, max(0.0, seconds - 1), 0.0):
         try:
             if is_lvz(path):
-                from lvc.files import decode_frames
+                from lvc.files.decode import decode_frames, format_of
 
                 with opened_input(path) as file:
-                    video: VideoFormat | VideoDescriptor = LvzReader(file).video
+                    video = format_of(LvzReader(file))
                 frames = list(decode_frames(path, start, start + 0.2, threads=threads))
             else:
                 from lvc.media import MediaReader

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import SPACING, FeatureSampler, default_extractor
+from lvc.kinds import LVZ, VIDEO_ENDINGS, endings
 from lvc.lvz import FeatureTrack, LvzReader
 from lvc.lvz.chunks import SIGNATURE
 from lvc.media.types import Frame, VideoFormat
@@ -24,11 +25,8 @@ from lvc.remote.addresses import is_address
 
 QUERY_SPACING = Fraction(1, 4)
 """Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
-LVZ = SIGNATURE[:4]
-SUFFIXES = frozenset(
-    ".lvz .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .3gp .flv .wmv .ogv .y4m .yuv .264 .h264 .265 .hevc"
-    " .ivf .gif .mxf .vob .f4v".split()
-)
+_HEAD = SIGNATURE[:4]
+SUFFIXES = VIDEO_ENDINGS | set(endings([LVZ]))
 """What is looked at in folders; a file that is named is looked at in any case."""
 _TARGET = re.compile(r"(.+)@(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?s?")
 
@@ -61,7 +59,7 @@ def parse_target(text: str) -> tuple[str, float | None, float | None]:
 
 def is_lvz(path: str | os.PathLike[str]) -> bool:
     with opened_input(os.fspath(path)) as file:
-        return file.read(len(LVZ)) == LVZ
+        return file.read(len(_HEAD)) == _HEAD
 
 
 def moments_of(
@@ -87,7 +85,7 @@ def moments_of(
         if os.path.isdir(name):
             raise MediaError("is a folder — give a video or a picture")
         with contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
-            coded = file.read(len(LVZ)) == LVZ
+            coded = file.read(len(_HEAD)) == _HEAD
             # without going back, there is no end to read features from
             track = _track_of(file) if coded and stored and file.seekable() else None
         if track is not None:
@@ -156,11 +154,10 @@ def _watched(name: str, start: float | None, end: float | None, spacing: Fractio
 
 
 def _decoded(name: str, start: float | None, end: float | None, spacing: Fraction, threads: int | None) -> Moments:
-    from lvc.files import decode_frames
+    from lvc.files.decode import decode_frames, format_of
 
     with opened_input(name) as file:
-        described = LvzReader(file).video
-    video = VideoFormat(**{field: getattr(described, field) for field in VideoFormat.__dataclass_fields__})
+        video = format_of(LvzReader(file))
     until = start + 0.5 if start is not None and end is None else end
     try:
         frames = decode_frames(name, start, until, threads=threads)

@@ -8,6 +8,7 @@ A stage that is done has left its file in the work folder; one that was killed g
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import time
@@ -23,11 +24,12 @@ from safetensors.torch import load_file, save_file
 from ..errors import MediaError, UnsupportedError, UsageError
 from ..output import about
 from . import export, footage, inter, intra, quantise, stills
+from .board import Board, check_installed
 from .loop import small, write
 from .networks import Inter, Intra
 from .settings import Recipe, Stage, TrainSettings, read_recipe
 from .sources import find_footage
-from .watch import Event, Watch, draw
+from .watch import Event, Watch, beside, draw
 
 NETWORKS = "intra", "inter"
 OWN = "intra*.*", "inter*.*", "stills.*", "clips.*", "sources.json", "part.cal"
@@ -36,25 +38,30 @@ CACHE_BYTES = 4 << 30
 """Of each of the two caches at most: beyond that files are left out, at random."""
 
 
-def beside(out: Path) -> tuple[Path, Path, Path]:
-    """What is written beside a model: weights to go on from, the log, its curves."""
-    return tuple(out.with_suffix(end) for end in (".weights.safetensors", ".log.jsonl", ".png"))  # type: ignore[return-value]
-
-
 def train(settings: TrainSettings, tell: Event) -> None:
     """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is given the name of an event and its fields; also
     by another thread."""
     recipe = _recipe(settings)
     work = settings.work
-    paths = find_footage(settings.data)
-    start = None if settings.start is None else read_weights(settings.start)
-    if not settings.resume:
-        for pattern in OWN:
-            for path in work.glob(pattern):
-                path.unlink()
-    work.mkdir(parents=True, exist_ok=True)
+    if settings.tensorboard:
+        check_installed()
     weights, log, curves = beside(settings.out)
-    with Watch(tell, log) as watch:
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(Watch(tell))
+        watch.phase("looking for footage", None)
+        paths = find_footage(settings.data)
+        start = None if settings.start is None else read_weights(settings.start)
+        if not settings.resume:
+            for pattern in OWN:
+                for path in work.glob(pattern):
+                    path.unlink()
+        work.mkdir(parents=True, exist_ok=True)
+        if settings.tensorboard:
+            board = stack.enter_context(contextlib.closing(Board(work / "tensorboard")))
+            watch.keep(log, board.add)
+            watch.tell("notice", message=board.how_to_look)
+        else:
+            watch.keep(log)
         _cache(recipe, work, paths, watch)
         if start is not None:
             for name, tensors in start.items():

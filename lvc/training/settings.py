@@ -17,8 +17,8 @@ class TrainSettings:
     """`data`: folders or files of video and photographs; `out`: the model's file, written at the end; `work` holds
     caches of the data and what a killed run goes on from. `minutes` of wall time, caches not counted; `max_steps` of
     each stage instead. `start`: weights (`OUT.weights.safetensors`) to go on from. `crop` in luma samples, a multiple
-    of 64. `tune`: squared error, or mostly MS-SSIM. `recipe`: a file's name, or an installed recipe's. What is None is
-    as the recipe says."""
+    of 64. `tune`: squared error, or mostly MS-SSIM. `recipe`: a file's name, or an installed recipe's. `tensorboard`:
+    figures also go there, into `work`/tensorboard. What is None is as the recipe says."""
 
     data: tuple[Path, ...]
     out: Path
@@ -34,6 +34,7 @@ class TrainSettings:
     seed: int = 0
     threads: int | None = None
     recipe: str = "default"
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)

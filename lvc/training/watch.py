@@ -1,27 +1,34 @@
-"""Watching a training: what is said of it, its log and its curves.
-
-`python -m lvc.training.watch OUT.log.jsonl OUT.png` draws the curves at any time (matplotlib, extra `plot`).
-"""
+"""Watching a training: what is said of it, its log and its curves. No torch is loaded here."""
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from ..errors import MediaError
+
 Event = Callable[..., object]
 
 
-class Watch:
-    """Passes events on and appends them to a log. Where nothing has been said for `every` seconds, a `step` event says
-    in which phase the training is and how many minutes are left, whatever the main thread is busy with."""
+def beside(out: Path) -> tuple[Path, Path, Path]:
+    """What is written beside a model: weights to go on from, the log, its curves."""
+    return tuple(out.with_suffix(end) for end in (".weights.safetensors", ".log.jsonl", ".png"))  # type: ignore[return-value]
 
-    def __init__(self, tell: Event, log: Path, every: float = 8.0) -> None:
-        self._tell, self._log, self._every = tell, log, every
+
+class Watch:
+    """Passes events on, and appends them to a log once there is one (`keep`), those from before as well. Where nothing
+    has been said for `every` seconds, a `step` event says in which phase the training is and how many minutes are left,
+    whatever the main thread is busy with."""
+
+    def __init__(self, tell: Event, every: float = 8.0) -> None:
+        self._tell, self._every = tell, every
+        self._log: Path | None = None
+        self._also: Callable[[dict[str, Any]], object] | None = None
+        self._early: list[dict[str, Any]] = []
         self._phase: dict[str, Any] = {}
         self._began = self._said = time.monotonic()
         self._left: float | None = None  # minutes, when it was said last
@@ -35,6 +42,13 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+
+    def keep(self, log: Path, also: Callable[[dict[str, Any]], object] | None = None) -> None:
+        """`also` is given every line that the log gets."""
+        with self._lock:
+            self._log, self._also = log, also
+            for line in self._early:
+                self._record(line)
 
     def phase(self, phase: str, left: float | None, **more: Any) -> None:
         """A phase begins; `left`: minutes until everything is done, as far as the schedule goes by time."""
@@ -55,9 +69,17 @@ class Watch:
             shown = {} if left is None else {"minutes_left": round(left, 1)}
             self._write({"event": event, **self._phase, **fields, **shown})
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _record(self, line: dict[str, Any]) -> None:
+        if self._log is None:
+            self._early.append(line)
+            return
         with open(self._log, "a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
+        if self._also is not None:
+            self._also(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._record(line)
         self._tell(line["event"], **{k: v for k, v in line.items() if k != "event"})
 
     def _beat(self) -> None:
@@ -77,14 +99,17 @@ SHOWN = (("loss", "loss"), ("d", "λ · error, bits per sample"), ("bpp", "bits 
 
 
 def draw(log: Path, out: Path) -> None:
-    """Curves of a log. Raises `ImportError` without matplotlib."""
+    """Curves of a log. Raises `ImportError` without matplotlib, `MediaError` for what is no log."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    steps = [r for r in rows if r["event"] == "step" and "loss" in r]
+    try:
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        steps = [r for r in rows if r["event"] == "step" and "loss" in r]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MediaError(f"{log} is no log of a training — lvc train writes them") from error
     stages = list(dict.fromkeys(r["stage"] for r in steps))
     figure, axes = plt.subplots(1, len(SHOWN), figsize=(5 * len(SHOWN), 4), constrained_layout=True)
     for axis, (key, title) in zip(axes, SHOWN, strict=True):
@@ -99,7 +124,3 @@ def draw(log: Path, out: Path) -> None:
         axes[0].legend()
     figure.savefig(out, dpi=90, format="png")
     plt.close(figure)
-
-
-if __name__ == "__main__":
-    draw(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,9 +1,14 @@
-"""A `.lvz` for programs: `lvc.open(path_or_address)[12.5:20.0]`.
+"""For programs: frames in, bytes out, and back, without files where none are wanted.
+
+    lvc.Writer, lvc.encode      frames ─▶ `.lvz`
+    lvc.open, lvc.decode        `.lvz` ─▶ frames, by number, by time, or one after the other
 
 Nothing is opened before it is needed, and then once per process: a `Video` can be pickled and handed to the workers of
-a `DataLoader`. Times are seconds from the first frame.
+a `DataLoader`.
 """
 
-from lvc.video.frames import Planes, Video, VideoFrame, open
+from lvc.video.frame import Frame
+from lvc.video.video import Video, decode, open
+from lvc.video.writer import Writer, encode
 
-__all__ = ["Planes", "Video", "VideoFrame", "open"]
+__all__ = ["Frame", "Video", "Writer", "decode", "encode", "open"]

@@ -44,7 +44,7 @@ def main() -> int:
         sides = {path in held for path in group.paths}
         mixed += len(sides) == 2
         print(f"{'BOTH SIDES' if len(sides) == 2 else 'held out' if True in sides else 'training'}: ", end="")
-        print(", ".join(Path(path).name for path in group.paths), f"({max(p['score'] for p in group.pairs):.3f})")
+        print(", ".join(Path(path).name for path in group.paths), f"({max(pair.score for pair in group.pairs):.3f})")
     vectors = unit(collection.vectors)
     owner = collection.file_of(np.arange(len(vectors)))
     trained = np.array([collection.paths[file] in train for file in owner])

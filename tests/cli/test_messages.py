@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvc.errors import UsageError, explained
-from lvc.files.common import model_of
+from lvc.files.coding import model_of
 from lvc.lvz import Header
 
 from .conftest import Lvc, names

@@ -16,6 +16,7 @@ from lvc.media import Frame, MediaReader, MediaWriter
 from .conftest import Lvc, names
 
 FRAMES = 24
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,27 @@ def test_interrupting_a_live_pipe_ends_at_once(tiny: Lvc, carphone: Path, sent: 
         assert process.wait(timeout=60) == 130
         assert time.monotonic() - began < 10
     assert names(tiny.folder) == []
+
+
+def test_a_model_inside_the_file(lvc: Lvc, models: Path, carphone: Path) -> None:
+    """The file decodes where the model is not installed, alone and in a folder, and by the second decoder."""
+    model = models / "tiny.safetensors"
+    (lvc.folder / "in").mkdir()
+    done = lvc(
+        "encode", carphone, "in/a.lvz", "--model", model, "--embed-model", "--duration", "0.2", "--resolution", "64x48",
+        "--verify",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    facts = json.loads(lvc("info", "in/a.lvz", "--json").out)
+    assert facts["model_inside"] == {"bytes": model.stat().st_size, "base_sha256": None} and facts["model"] == "tiny"
+    done = lvc("decode", "in", "--output-dir", "out", "--container", "mkv", "--codec", "ffv1")
+    assert done.code == 0, done.err
+    assert lvc("decode", "in/a.lvz", "b.mkv", "--codec", "ffv1").code == 0
+    assert planes(lvc.folder / "out" / "a.mkv") == planes(lvc.folder / "b.mkv")
+    second = Lvc([str(ROOT / "formats" / "lvz_decoder.py")], lvc.folder)("in/a.lvz")
+    assert second.code == 0 and len(second.text.splitlines()) >= facts["frames"], second.err
+
+
+def test_where_no_model_can_be_inside(lvc: Lvc, carphone: Path) -> None:
+    done = lvc("encode", carphone, "a.lvz", "--live", "--embed-model")
+    assert done.code == 2 and "--embed-model" in done.err and not names(lvc.folder)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import lvc as library
 from lvc.errors import UnsupportedError
-from lvc.files import decode_frames, encode_to_vmaf, vmaf
+from lvc.files import decode_frames, vmaf
 from lvc.media import Frame, MediaReader, ffmpeg
 
 from .conftest import Lvc, names
@@ -55,7 +56,7 @@ def test_samples_of_a_longer_video(carphone: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(vmaf, "SECONDS", 0.2)
     told: list[str] = []
     settings: dict[str, Any] = {"start": 0.5, "duration": 1.0, "effort": 0, "threads": 1}
-    result = encode_to_vmaf(carphone, tmp_path / "a.lvz", 88, notice=told.append, **settings)
+    result = library.encode_file(carphone, tmp_path / "a.lvz", target_vmaf=88, notice=told.append, **settings)
     assert result.frames == 30 and result.vmaf is not None and abs(result.vmaf - 88) <= 0.5
     assert [line.startswith("samples: ") for line in told] == sorted(
         (line.startswith("samples: ") for line in told), reverse=True
@@ -85,7 +86,7 @@ def test_without_the_judge(fake: Lvc, bunny: Path, monkeypatch: pytest.MonkeyPat
     assert names(fake.folder) == []
     monkeypatch.setattr(ffmpeg, "executable", lambda: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'lvc\[eval\]'"):
-        encode_to_vmaf(bunny, fake.folder / "a.lvz", 90)
+        library.encode_file(bunny, fake.folder / "a.lvz", target_vmaf=90)
 
 
 @pytest.mark.parametrize("other", [("--target-psnr", "38"), ("--target-size", "1M"), ("--target-bitrate", "1M")])

@@ -28,3 +28,15 @@ def test_usage(lvc: Lvc, carphone: Path) -> None:
     missing = lvc("train", carphone, "--start", "absent.safetensors", "--out", "m.safetensors", "--max-steps", "1")
     assert missing.code == 3 and "lvc: error: absent.safetensors: no such file" in missing.err
     assert not list(lvc.folder.glob("m.*"))  # nothing was begun
+
+
+def test_curves_at_any_time(lvc: Lvc) -> None:
+    pytest.importorskip("matplotlib")
+    (lvc.folder / "m.log.jsonl").write_text(
+        '{"event": "step", "stage": "intra", "minutes": 1, "loss": 2.0, "d": 0.1, "bpp": 0.2}\n' * 2
+    )
+    done = lvc("train", "m.safetensors", "--plot")
+    assert done.code == 0 and "m.png" in done.err, done.err
+    assert (lvc.folder / "m.png").read_bytes().startswith(b"\x89PNG")
+    done = lvc("train", "n.safetensors", "--plot")
+    assert done.code == 2 and "n.log.jsonl" in done.err

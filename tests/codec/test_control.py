@@ -92,3 +92,56 @@ def test_who_asked_for_a_psnr_hears_what_came_of_it() -> None:
     for psnr in (37.0, 38.5):
         control.measured(psnr)
     assert heard == [37.0, 38.5]
+
+
+def peaks(sizes: list[tuple[float, float]], rate: float) -> float:
+    """The most seconds by which a stretch of clips (bits, seconds) is ahead of `rate`."""
+    most = ahead = 0.0
+    for bits, seconds in sizes:
+        ahead += bits / rate
+        most = max(most, ahead)
+        ahead = max(ahead - seconds, 0.0)
+    return most
+
+
+@pytest.mark.parametrize("complexity", [3e4, 1e5, 1.5e5])
+@pytest.mark.parametrize("buffer", [1.5, 4.0])
+def test_a_peak_rate_is_never_passed_whatever_the_footage_costs(complexity: float, buffer: float) -> None:
+    rate = 3e5
+    control = control_of(EncodeSettings(quality=80, max_bitrate=rate, buffer=buffer), 640 * 360)
+    sizes, again = [], 0
+    for number in range(200):
+        key = number % 16 == 0
+        busy = complexity * (2 if 80 < number < 120 else 1)
+
+        def coded(key: bool = key, busy: float = busy) -> int:
+            return round(busy * CLIP * 2 ** (0.5 * (control.level - 11)) * (7 if key else 1))
+
+        bits = coded()
+        while control.refused(bits, CLIP, key):
+            bits, again = coded(), again + 1
+        control.packed(bits, CLIP, key)
+        sizes.append((bits, CLIP))
+    assert peaks(sizes, rate) <= buffer + 1e-9
+    assert again < 60
+    mean = sum(bits for bits, _ in sizes) / (CLIP * len(sizes))
+    asked = complexity * 2 ** (0.5 * (13.5 - 11))
+    assert mean > 0.6 * min(rate, asked)  # what may be spent mostly is
+
+
+def test_a_peak_that_cannot_be_held_is_refused() -> None:
+    control = control_of(EncodeSettings(max_bitrate=1000, buffer=1), 640 * 360)
+    with pytest.raises(UsageError, match="--buffer"):
+        while control.refused(100_000, 0.04, True):
+            pass
+
+
+def test_a_peak_and_a_psnr_hear_of_each_frame_once() -> None:
+    heard: list[float] = []
+    control = control_of(EncodeSettings(target_psnr=40, max_bitrate=1e5, buffer=1, told_psnr=heard.append), 640 * 360)
+    control.measured(50.0)
+    assert control.refused(200_000, 0.04, True)
+    control.measured(41.0)
+    assert not control.refused(45_000, 0.04, True)
+    control.packed(45_000, 0.04, True)
+    assert heard == [41.0]

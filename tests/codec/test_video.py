@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from small_models import frame, model, video
+from small_models import clips_of, crc, descriptor, frame, model, pictures, same, video, written
 
 from lvc.codec import EncodedClip, EncodeSettings, decode, encode
 from lvc.codec import payload as layout
@@ -20,41 +19,8 @@ from lvc.engine import nets
 from lvc.entropy.clip import PlaneSpec
 from lvc.errors import CorruptError, LimitError, LvcError, UnsupportedError, UsageError
 from lvc.limits import Limits
-from lvc.lvz import Clip, VideoDescriptor, fold
+from lvc.lvz import fold
 from lvc.media.types import Frame
-from lvc.models import Model
-
-
-def descriptor(height: int, width: int, used: Model, packing: str = "rans") -> VideoDescriptor:
-    number = {"zstd": 1, "rans": 5}[packing]
-    return VideoDescriptor(**vars(video(height, width)), planes=used.planes, packing=number, checks=True)
-
-
-def clips_of(frames: list[Frame], **settings: Any) -> list[EncodedClip]:
-    height, width = frames[0].y.shape
-    return list(encode(iter(frames), video(height, width), model(), EncodeSettings(**settings)))
-
-
-def written(clips: list[EncodedClip]) -> list[Clip]:
-    """As they come out of a file."""
-    out, first = [], 0
-    for c in clips:
-        out.append(Clip(first, c.key, c.pts, c.durations, c.latents_crc, c.payload, c.checks, 32))
-        first += len(c.pts)
-    return out
-
-
-def pictures(clips: list[EncodedClip], height: int, width: int, packing: str = "rans", **options: Any) -> list[Frame]:
-    used = model()
-    return list(decode(iter(written(clips)), descriptor(height, width, used, packing), used, **options))
-
-
-def crc(f: Frame) -> int:
-    return zlib.crc32(f.v.tobytes(), zlib.crc32(f.u.tobytes(), zlib.crc32(f.y.tobytes())))
-
-
-def same(a: list[Frame], b: list[Frame]) -> bool:
-    return [(f.pts, f.duration, crc(f)) for f in a] == [(f.pts, f.duration, crc(f)) for f in b]
 
 
 def error(a: Frame, b: Frame) -> float:

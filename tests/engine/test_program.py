@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from lvc.engine import program as p
@@ -148,6 +151,9 @@ BAD: dict[str, Callable[[p.Model], object]] = {
     "output far away": set_field(p.CONV, out=10**9),
     "negative output": set_field(p.CONV, out=-1),
     "negative addend": set_field(p.CONV, add=500),
+    "an addend beyond int32": set_field(p.GAIN, add=(1 << 32) + 1),
+    "symbols with an addend": set_field(p.CODE, add=0),
+    "hyper-latents with an addend": set_field(p.HYPER, add=0),
     "outputs": set_field(p.CONV, outputs=10**9),
     "step": set_field(p.CONV, step=4),
     "a step where there is none": set_field(p.CONV, step=0),
@@ -269,3 +275,23 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
         file.truncate(p.MAX_FILE + 1)
     with pytest.raises(LimitError):
         p.load(tmp_path / "m.safetensors")
+
+
+def test_a_model_is_the_same_file_every_time(good: p.Model, tmp_path: Path) -> None:
+    """Also with metadata, which the library of safetensors writes in any order."""
+    about = {f"key {n}": str(n) for n in range(12)}
+    p.save(good, tmp_path / "a", about)
+    code = "import sys; from lvc.engine.program import load, save; save(load('a'), 'b', eval(sys.argv[1]))"
+    backwards = dict(reversed(about.items()))
+    subprocess.run([sys.executable, "-c", code, repr(backwards)], cwd=tmp_path, check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safetensors.safe_open(tmp_path / "a", "np") as file:
+        assert {**file.metadata(), "lvc.programs": ""} == {**about, "lvc.programs": ""}
+
+
+def test_every_negative_number_means_no_addend(good: p.Model, tmp_path: Path) -> None:
+    p.save(good, tmp_path / "a")
+    data = (tmp_path / "a").read_bytes().replace(b'\\"add\\":-1,', b'\\"add\\":-7,')
+    assert data != (tmp_path / "a").read_bytes()
+    assert {la.add for pr in p.loads(data).programs.values() for la in pr.layers} >= {-1}
+    assert p.loads(data).programs.keys() == good.programs.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from lvc.codec import EncodeSettings, encode
 from lvc.codec.shown import shown
 from lvc.engine import motion, nets, planes, rans_reference
 from lvc.engine import program as p
+from lvc.files import decode_frames
 from lvc.media.types import Frame
 from lvc.models import default_model_path
 
@@ -231,3 +233,25 @@ def test_the_command(second: Any, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert second.main([str(tmp_path / "a.lvz"), "--model", str(model_file())]) == 5
     assert second.main([str(tmp_path / "none.lvz")]) == 3
     assert capsys.readouterr().out == ""
+
+
+VECTORS = FORMATS / "vectors"
+OF_MODELS = json.loads((VECTORS / "models.json").read_text("utf-8"))
+
+
+def test_the_frames_of_the_vectors(second: Any) -> None:
+    """By both decoders."""
+    expected = json.loads((VECTORS / "expected.json").read_text("utf-8"))
+    named = [name for name, want in expected.items() if "md5" in want]
+    assert named
+    for name in named:
+        with (VECTORS / name).open("rb") as file:
+            assert list(second.md5s(file)) == expected[name]["md5"]
+        frames = [f.y.tobytes() + f.u.tobytes() + f.v.tobytes() for f in decode_frames(VECTORS / name)]
+        assert [hashlib.md5(f).hexdigest() for f in frames] == expected[name]["md5"]
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_stored_models(second: Any, name: str) -> None:
+    data, wanted = (VECTORS / name).read_bytes(), OF_MODELS[name]["error"]
+    assert refused(lambda: p.loads(data)) == wanted == refused(lambda: second.read_model(data))

@@ -59,7 +59,7 @@ def test_both_readers_agree(name: str) -> None:
     data = (VECTORS / name).read_bytes()
     want = EXPECTED[name]
     base = (VECTORS / want["base_model"]).read_bytes() if "base_model" in want else None
-    assert len(data) < 8192
+    assert len(data) < 8192 or "md5" in want  # which carry a model
     try:
         found: dict[str, Any] = {"error": None, "exit_code": 0, "counts": read_with_lvc(data, base)}
     except LvcError as error:

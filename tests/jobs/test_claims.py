@@ -13,6 +13,7 @@ from lvc.jobs import claims
 from lvc.jobs.task import Task
 from lvc.jobs.work import _why_not_decoded
 from lvc.media import y4m
+from lvc.options import DecodeOptions
 
 
 def test_one_owner(tmp_path: Path) -> None:
@@ -70,8 +71,8 @@ def test_a_y4m_that_is_not_whole_is_not_done(tmp_path: Path) -> None:
     vectors = Path(__file__).resolve().parents[2] / "formats" / "vectors"
     target = tmp_path / "a.y4m"
     target.write_bytes(b"YUV4MPEG2 W4 H2 F25:1\n" + 77 * (b"FRAME\n" + bytes(12)))
-    reason = _why_not_decoded(Task(str(vectors / "good-a-chunk-each.lvz"), str(target)), {})
+    reason = _why_not_decoded(Task(str(vectors / "good-a-chunk-each.lvz"), str(target)), DecodeOptions())
     assert reason is not None and "77 frames instead of" in reason
     target.write_bytes(b"anything")
-    reason = _why_not_decoded(Task(str(vectors / "good-a-chunk-each.lvz"), str(target)), {})
+    reason = _why_not_decoded(Task(str(vectors / "good-a-chunk-each.lvz"), str(target)), DecodeOptions())
     assert reason is not None and "cannot be read" in reason

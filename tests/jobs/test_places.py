@@ -21,18 +21,20 @@ fakecodec.install()
 from lvc.jobs import places, tree
 from lvc.jobs.task import Job, Status
 from lvc.jobs.work import Worker
+from lvc.options import DecodeOptions, EncodeOptions, VerifyOptions
 
 store = fsspec.filesystem("memory")
 data = open({clip!r}, "rb").read()
 for name in ("a.mp4", "sub/b.bin", "sub/.hidden.mp4"):
     store.pipe("/in/" + name, data)
 store.pipe("/in/notes.txt", b"no video " * 100)
-settings = {{"packing": "zstd", "features": False}}
+coding = EncodeOptions(packing="zstd", features=False)
+options = {{"encode": coding, "decode": DecodeOptions(), "verify": VerifyOptions()}}
 
 def run(command, root, out, suffix, **kinds):
     found = tree.find(root, command)
     tasks = tree.tasks(root, out, found.files, suffix)
-    worker = Worker(Job(command, settings if command == "encode" else {{}}, **kinds), 1)
+    worker = Worker(Job(options[command], **kinds), 1)
     return found, [worker.do(task) for task in tasks]
 
 found, outcomes = run("encode", "memory://in", "memory://out", ".lvz")

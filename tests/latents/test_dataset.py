@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
+import lvc
 from lvc.errors import CorruptError, UsageError
 from lvc.latents import Bound, LatentDataset, LatentFile, LatentStream, pack_latents
 
@@ -93,3 +94,24 @@ def test_an_item_reads_its_own_bytes(packed: Path) -> None:
     assert items[0]["name"] == "a/clip0" and items[2]["name"] == "a/clip2"
     with pytest.raises(CorruptError):
         items[1]
+
+
+def test_videos_of_lvcs_own_codec(packed: Path, carphone: Path, tmp_path: Path) -> None:
+    lvc.encode_file(carphone, packed / "2.lvz", gop=0.2, duration=0.5, resolution="64x48")
+    data = LatentDataset(packed)
+    groups = len(data) - 6
+    assert groups >= 2 and data[6]["name"] == "2-0"
+    frames = data.frames(6)
+    assert data[6]["latents"].shape == (len(frames[0].values), 1, 3, 4) and frames[0].key
+    assert (data[6]["latents"][:, 0].numpy() == frames[0].dequantised).all()
+    assert sum(len(data.frames(6 + g)) for g in range(groups)) == 15
+    with pytest.raises(UsageError, match="tensors"):
+        data.frames(0)
+    intra = LatentDataset(packed / "2.lvz", intra=True)
+    item = intra[1]
+    assert item["latents"].shape == (len(frames[0].values), data.frames(7)[-1].number - frames[-1].number, 3, 4)
+    assert torch.equal(pickle.loads(pickle.dumps(intra))[1]["latents"], item["latents"])
+    near = (intra[0]["latents"][:, :1] - data[6]["latents"]).abs().mean() / data[6]["latents"].abs().mean()
+    assert near < 0.5
+    loader = DataLoader(intra, batch_size=1, num_workers=1, collate_fn=first)
+    assert [i["name"] for i in loader] == [data[6 + g]["name"] for g in range(groups)]

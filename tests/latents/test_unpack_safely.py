@@ -94,7 +94,7 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
         [sys.executable, "-c", f"{code}sys.argv = ['lvc', 'unpack', 'x.lvz', 'back']\nmain()"],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 3 and "space" in done.stderr and not list((tmp_path / "back").iterdir())
+    assert done.returncode == 3 and "space" in done.stderr and not (tmp_path / "back").exists()
 
 
 def test_a_damaged_tensor_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -103,7 +103,11 @@ def test_a_damaged_tensor_leaves_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "x.lvz").write_bytes(data)
     with pytest.raises(CorruptError):
         unpack_latents(tmp_path / "x.lvz", tmp_path / "back")
-    assert not list((tmp_path / "back").iterdir())
+    assert not (tmp_path / "back").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(CorruptError):
+        unpack_latents(tmp_path / "x.lvz", tmp_path / "mine")
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_planes_far_larger_than_a_tensor_cost_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lvc.codec import lower_efforts
 from lvc.errors import UsageError
 from lvc.live import is_live
 from lvc.live.pace import Pace
@@ -57,7 +58,7 @@ class Encoder:
         self.now, self.longest, self.frame, self.dropped = 0.0, 0.0, 0, 0
         self.said: list[str] = []
         self.latency = latency
-        self.pace = Pace(4, latency, self.waited, self.said.append, lambda: self.now)
+        self.pace = Pace([4, 3, 2, 1, 0], latency, self.waited, self.said.append, lambda: self.now)
 
     def waited(self) -> float:
         return max(0.0, self.now - self.frame / 25)
@@ -100,6 +101,10 @@ def test_frames_are_dropped_when_effort_can_go_no_lower() -> None:
     efforts = encoder.run(60, 0.05, 0.03)
     assert encoder.dropped > 100 and efforts[-1] == 0
     assert [text[-1] for text in encoder.said] == ["3", "2", "1", "0"]
+
+
+def test_every_step_of_effort_makes_a_difference() -> None:
+    assert [lower_efforts(effort) for effort in (9, 6, 4, 1, 0)] == [[9, 6, 1], [6, 1], [4, 1], [1], [0]]
 
 
 def test_names_of_segments(tmp_path: Path) -> None:

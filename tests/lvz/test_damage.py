@@ -12,12 +12,14 @@ from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, TruncatedError, UnsupportedError
 from lvc.limits import DEFAULT
-from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record, Tail
+from lvc.lvz import PACKING_ZSTD, Clip, LvzReader, LvzWriter, PacketGroup, Record, Tail
 from lvc.lvz import chunks as c
-from lvc.lvz.clips import ClipGroup, pack_clips
+from lvc.lvz import fields as f
+from lvc.lvz.clips import ClipGroup, pack_clips, unpack_clips
 from lvc.lvz.descriptors import pack_head, pack_video
 from lvc.lvz.index import pack_tail
 from lvc.lvz.packets import pack_packets
+from lvc.lvz.records import PACKING_RANS
 
 SMALL = small_file(2, 2, size=8, chunk_bytes=0)
 
@@ -346,3 +348,17 @@ def test_flipped_bits_in_a_large_payload_do_not_crash_salvage() -> None:
         except LvcError:
             continue
         assert decodable(frames, clips=3)
+
+
+def test_the_layout_before_0_1_0_is_no_damage() -> None:
+    """Four frames in clips of three, without times of their own; packed latents were written so."""
+    table = (f.uvarint(5) + f.u32(9)) * 2
+    early = f.u8(3) + f.uvarint(0) + f.uvarint(4) + f.uvarint(3) + f.ints([0] * 4) + f.uvarint(1) + table + bytes(10)
+    video = replace(VIDEO, packing=PACKING_ZSTD)
+    with pytest.raises(UnsupportedError, match=r"before 0\.1\.0"):
+        unpack_clips(early, video, DEFAULT)
+    for broken in (early[:-1], early + b"x", early[:3] + b"\x09" + early[4:]):
+        with pytest.raises(CorruptError):
+            unpack_clips(broken, video, DEFAULT)
+    with pytest.raises(CorruptError):
+        unpack_clips(early, replace(VIDEO, packing=PACKING_RANS), DEFAULT)

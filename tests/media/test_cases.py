@@ -14,6 +14,7 @@ from clips import Audio, Clip, Pipe, Read, picture
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Attachment, CopiedPacket, Frame, MediaReader, MediaWriter, VideoSide
+from lvc.media.containers import CONTAINERS
 from lvc.media.fitting import way_out
 from lvc.media.header import Crop, video_header
 from lvc.media.planes import PlaneMaker
@@ -213,7 +214,7 @@ def assert_comes_out(source: Read, tmp_path: Path) -> None:
             assert content(again) == content(source)
             held.append(container)
         else:
-            assert "--audio flac" in losses(again)[0]
+            assert f"--audio {CONTAINERS[container].any_sound}" in losses(again)[0]
     assert (advice is None) == (held[:2] == ["mkv", "mp4"])
     again = written(source, tmp_path / "flac.mkv", audio="flac")
     assert losses(again) == [] and again.copied[0].codec == "flac"
@@ -242,6 +243,19 @@ def test_other_ways_out(tmp_path: Path, audio: str, codec: str, container: str) 
     assert again.copied[0].codec == codec and losses(again) == []
     assert float(again.packet_times(0)[0]) == pytest.approx(float(source.packet_times(0)[0]), abs=0.05)
     assert written(source, tmp_path / "none.mkv", audio="none").copied == ()
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("codec", ["flac", "opus", "aac"])
+def test_sound_that_the_container_does_not_hold_is_refused_at_once(tmp_path: Path, codec: str, container: str) -> None:
+    source, video = case("sound_g711_alaw.mkv"), CONTAINERS[container].codecs[0]
+    target = tmp_path / f"out.{container}"
+    if codec in CONTAINERS[container].sounds:
+        writer = source.write(target, audio=codec, codec=video)
+        assert writer.notices == [] and Read(target).copied[0].codec == codec
+    else:
+        with pytest.raises(UsageError, match=f"{container} cannot hold {codec} — use --audio"):
+            source.write(target, audio=codec, codec=video)
 
 
 def test_a_way_out_is_only_named_where_one_is_needed() -> None:

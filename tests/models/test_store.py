@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -16,8 +17,10 @@ import pytest
 import torch
 from small_models import NAME, model_file
 
-from lvc.engine import program
+from lvc.engine import library, nets, program
+from lvc.engine.devices import pick_device
 from lvc.errors import CorruptError, UnsupportedError, UsageError
+from lvc.files import encode_file
 from lvc.models import default_model_path, find_model, inspect, load_model, resolve, store, tuned
 
 
@@ -190,3 +193,33 @@ def test_configurations_of_diffusers_are_compared_with_their_weights() -> None:
     _check_size(Kind, {"width": 10}, 440)
     with pytest.raises(ValueError, match="numbers"):
         _check_size(Kind, {"width": 16384}, 440)
+
+
+@pytest.mark.parametrize("name", ["key_analysis", "predicted_analysis"])
+@pytest.mark.parametrize("ends", ["inputs", "outputs"])
+def test_analysis_programs_of_another_shape_are_refused(tmp_path: Path, name: str, ends: str) -> None:
+    wrong = copy.deepcopy(program.load(model_file()))
+    chosen = wrong.programs[name]
+    chosen.tensors.append(program.Tensor("more", program.S16, 3, 96))
+    more = len(chosen.tensors) - 1 if ends == "inputs" else chosen.layers[0].out
+    setattr(chosen, ends, [*getattr(chosen, ends), more])
+    program.save(wrong, tmp_path / "a.safetensors", {"lvc.model": json.dumps({"name": "a"})})
+    with pytest.raises(CorruptError, match=f"{name}.*other inputs or outputs"):
+        load_model(tmp_path / "a.safetensors")
+
+
+def test_a_device_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LVC_DEVICE", "nonsense")
+    loaded = load_model(model_file())
+    with pytest.raises(UsageError, match="LVC_DEVICE: torch has no device 'nonsense'"):
+        nets.Network(loaded.programs, "key", "torch")
+    with pytest.raises(UsageError, match="torch has no device 'cuda:77'"):
+        pick_device("cuda:77")
+
+
+def test_encoding_without_the_compiled_engine_is_refused_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "_loaded", lambda: None)
+    with pytest.raises(UsageError, match="compiled engine is missing, and without it lvc can only decode"):
+        encode_file(tmp_path / "not there.mp4", tmp_path / "a.lvz")

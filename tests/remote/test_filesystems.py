@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lvz_files import lvz
 
-from lvc.errors import MediaError, OutputExistsError, UsageError
+from lvc.errors import MediaError, OutputExistsError, UnsupportedError, UsageError
 from lvc.lvz import LvzReader
 from lvc.output import check_output, opened_input
 from lvc.remote import filesystems
@@ -142,7 +142,7 @@ def test_a_file_system_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) ->
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(filesystems.fsspec_core(), "url_to_fs", url_to_fs)
-    with pytest.raises(UsageError, match=r"s3fs.*pip install"):
+    with pytest.raises(UnsupportedError, match=r"s3fs.*pip install"):
         open_remote("s3://bucket/a.lvz")
 
 

@@ -22,6 +22,7 @@ from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.models import load_model
 from lvc.training import footage, inter, intra, recipe, stills
+from lvc.training.board import Board
 from lvc.training.loop import small, write
 from lvc.training.networks import Intra
 from lvc.training.settings import TrainSettings, read_recipe
@@ -263,11 +264,35 @@ def test_silence_is_broken(tmp_path: Path) -> None:
         if event == "step":
             heard.set()
 
-    with Watch(tell, tmp_path / "log", every=0.05) as watch:
+    with Watch(tell, every=0.05) as watch:
         watch.phase("calibrating", 12.0, stage="intra-quantised")
-        assert heard.wait(60)
+        assert heard.wait(60) and not (tmp_path / "log").exists()
+        watch.keep(tmp_path / "log")
     event, fields = told[1]
     assert event == "step" and fields["phase"] == "calibrating" and fields["minutes_left"] == 12.0
     assert len((tmp_path / "log").read_text().splitlines()) == 1
     draw(tmp_path / "log", tmp_path / "log.png")  # nothing to draw yet: no error
     assert (tmp_path / "log.png").exists()
+
+
+def test_figures_for_tensorboard(tmp_path: Path) -> None:
+    board = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Watch(lambda event, **fields: None) as watch:
+        shown = Board(tmp_path / "board")
+        watch.keep(tmp_path / "log", shown.add)
+        watch.phase("training", 3.0, stage="intra")
+        for step in (50, 100):
+            watch.step(2.0, step=step, loss=step / 10, bpp=0.5)
+        shown.close()
+    assert str(tmp_path / "board") in shown.how_to_look
+    found = board.EventAccumulator(str(tmp_path / "board"))
+    found.Reload()
+    assert set(found.Tags()["scalars"]) == {"intra/loss", "intra/bpp", "intra/minutes_left"}
+    assert [(e.step, e.value) for e in found.Scalars("intra/loss")] == [(50, 5.0), (100, 10.0)]
+
+
+def test_what_is_no_log(tmp_path: Path) -> None:
+    for text in ("no json", "[1]", "{}"):
+        (tmp_path / "log").write_text(text)
+        with pytest.raises(MediaError, match="no log"):
+            draw(tmp_path / "log", tmp_path / "log.png")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...engine.devices import pick_device
 from ...errors import UnsupportedError, UsageError
-from ..devices import pick_device
 from .base import Adapter, file_hash
 
 # What is loaded by name: nothing a folder says is run.

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...engine.devices import pick_device
 from ...errors import UnsupportedError, UsageError
-from ..devices import pick_device
 from .base import Adapter, file_hash
 
 ENDINGS = (".safetensors", ".pth", ".pt")
@@ -49,7 +49,8 @@ class _Block(nn.Module):
 def _convolution(weights: dict[str, Tensor], name: str, stride: int = 1) -> nn.Conv2d:
     weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
     outputs, inputs, side, _ = weight.shape
-    layer = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=bias is not None)
+    # on "meta": no first weights, which would be drawn from the caller's random numbers
+    layer = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(weight)
     if bias is not None:
         layer.bias = nn.Parameter(bias)

@@ -1,4 +1,4 @@
-"""Where torch runs somebody else's VAE and the interpolation network."""
+"""Where torch runs: its engine, somebody else's VAE, and the interpolation network."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 
 import torch
 
-from ..errors import UnsupportedError
+from ..errors import UsageError
 
 
 def pick_device(name: str | None) -> torch.device:
-    """`name`, else `LVC_DEVICE`, else the CPU. Raises `UnsupportedError` for a device that is not here."""
+    """`name`, else `LVC_DEVICE`, else the CPU. Raises `UsageError` for a device that is not here."""
     wanted = name or os.environ.get("LVC_DEVICE") or "cpu"
+    origin = "" if name else "LVC_DEVICE: "
     try:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise UnsupportedError(f"device {wanted!r} is not available — leave it out to use the CPU") from e
+        raise UsageError(f"{origin}torch has no device {wanted!r} here — leave it out to use the CPU") from e
     return device
 
 

@@ -1,0 +1,127 @@
+"""What codes frames: lvc's own codec with one of its models, or somebody else's VAE. Which of them, and its model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lvc.errors import UnsupportedError, UsageError
+from lvc.latents.foreign import is_foreign, load_foreign
+from lvc.lvz import PACKING_NAMES, Clip, LvzReader, TensorSet, VideoDescriptor
+from lvc.media import Frame, VideoFormat
+
+if TYPE_CHECKING:
+    from lvc.codec import Change, EncodedClip, EncodeSettings
+    from lvc.latents.video import ForeignModel
+    from lvc.models import Model
+
+Wanted = Callable[[int, int], bool]
+"""Is asked for a frame's number and pts."""
+
+
+class VideoModel(Protocol):
+    """A codec with its model. `tensors`: what the file has to say of somebody else's latents."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def sha256(self) -> bytes: ...
+    @property
+    def tensors(self) -> TensorSet | None: ...
+
+    def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
+        """What the file says of the video."""
+
+    def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
+        """Frames of one size, in order of `pts` → clips."""
+
+    def decode(
+        self, clips: Iterable[Clip], video: VideoDescriptor, threads: int | None = None, wanted: Wanted | None = None
+    ) -> Iterator[Frame]:
+        """Clips in order, starting with a key clip → frames, those that are `wanted`. Raises `CorruptError`."""
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """lvc's own codec with a model for it."""
+
+    model: Model
+    tensors: None = None
+
+    @property
+    def id(self) -> str:
+        return self.model.id
+
+    @property
+    def sha256(self) -> bytes:
+        return self.model.sha256
+
+    def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
+        packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
+        return VideoDescriptor(
+            **vars(video), planes=self.model.planes, packing=packing, gop_seconds=settings.gop, checks=True
+        )
+
+    def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
+        from lvc import codec
+
+        return codec.encode(frames, video, self.model, settings)
+
+    def decode(
+        self, clips: Iterable[Clip], video: VideoDescriptor, threads: int | None = None, wanted: Wanted | None = None
+    ) -> Iterator[Frame]:
+        from lvc import codec
+
+        return codec.decode(clips, video, self.model, threads=threads, wanted=wanted)
+
+    def decode_changed(
+        self,
+        clips: Iterable[Clip],
+        video: VideoDescriptor,
+        change: Change,
+        threads: int | None = None,
+        wanted: Wanted | None = None,
+    ) -> Iterator[Frame]:
+        """`decode` of what `change` makes of each frame's latents."""
+        from lvc import codec
+
+        return codec.decode_changed(clips, video, self.model, change, threads=threads, wanted=wanted)
+
+
+def loaded(model: str | os.PathLike[str] | Model | None) -> Model:
+    """The model itself; a name is loaded (None: the default)."""
+    from lvc import models
+
+    return model if isinstance(model, models.Model) else models.load_model(model)
+
+
+def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, device: str | None) -> VideoModel:
+    """The model that a file was made with: the one named, which has to match, or the one that is found."""
+    from lvc import models
+
+    header = reader.header
+    if header.model_id == "latents":
+        raise UsageError("contains packed latents, not a video — use lvc unpack")
+    if is_foreign(header.model_id):
+        return _foreign_model(reader, name, device)
+    if name is None:
+        return OwnModel(models.model_of_file(header, reader.model_chunk))
+    model = loaded(name)
+    if model.sha256 != header.model_sha256:
+        raise UnsupportedError(f"was made with the model {header.model_id}, not with {model.id} — give the right one")
+    return OwnModel(model)
+
+
+def _foreign_model(reader: LvzReader, name: object, device: str | None) -> ForeignModel:
+    header = reader.header
+    if not is_foreign(name):
+        kind = header.model_id.partition(":")[0]
+        raise UnsupportedError(f"was made with {header.model_id} — give its path: --model {kind}:PATH")
+    from lvc.latents.video import opened_model
+
+    adapter = load_foreign(name, device)
+    if adapter.sha256 != header.model_sha256:
+        raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — give the right ones")
+    return opened_model(adapter, reader.video, reader.tensors)

@@ -1,0 +1,19 @@
+"""The model that a `.lvz` was made with: inside the file, or here."""
+
+from __future__ import annotations
+
+from ..entropy.model_file import model_file
+from ..lvz import Header, ModelChunk
+from .load import Model, load_model, model_of_bytes
+from .store import find_model
+
+
+def model_of_file(header: Header, chunk: ModelChunk | None) -> Model:
+    """Of a file of lvc's own codec; `chunk`: its `MODL`. Raises `UnsupportedError` where the model, or what a delta
+    builds on, is not here, `CorruptError`, `LimitError`."""
+    if chunk is None:
+        return load_model(find_model(header.model_id, header.model_sha256))
+    base = None
+    if chunk.base_sha256:
+        base = find_model(header.model_id, chunk.base_sha256).read_bytes()
+    return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)

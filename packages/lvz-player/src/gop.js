@@ -1,0 +1,250 @@
+/**
+ * A group of pictures, clip by clip (formats/decoder.md, sections 2, 3 and 10). Anchors follow from each other; what lies
+ * between two of them is a piece of work of its own, for any worker: `Anchors` decodes the first kind, `Between` the
+ * second, and what goes from one to the other is bytes.
+ */
+import { CorruptError, LimitError, known, need } from "./errors.js";
+import { latentsOf, loadProgram } from "./model.js";
+
+const LONGEST = 32;
+const QUALITIES = 128;
+const [PYRAMID, CHAIN, OLDER] = [0, 1, 2];
+
+/** [{frame, first, second, place}] in coding order: frames 1 … n, 0 the anchor before the clip, −1 the one before that. */
+export function steps(structure, n, older) {
+  if (structure === CHAIN) return Array.from({ length: n }, (_, k) => ({ frame: k + 1, first: k, second: null, place: 0 }));
+  const out = [{ frame: n, first: 0, second: structure === OLDER && older ? -1 : null, place: 0 }];
+  for (let spans = [[0, n]], place = 1; spans.length; place++) {
+    const halves = [];
+    for (const [low, high] of spans) {
+      if (high - low < 2) continue;
+      const middle = (low + high) >> 1;
+      out.push({ frame: middle, first: low, second: high, place });
+      halves.push([low, middle], [middle, high]);
+    }
+    spans = halves;
+  }
+  return out;
+}
+
+function quality(value) {
+  need(value < QUALITIES, "a frame's quality is out of range");
+  return value;
+}
+
+/** What a payload of a clip of `n` frames says before its parts: steps in coding order with their qualities, one or two parts. */
+export function readClip(payload, n, older) {
+  need(n >= 1 && n <= LONGEST, `a clip has ${n} frames`);
+  need(payload.length >= 3, "a clip's payload ends too early");
+  const [structure, first, fall] = payload;
+  known([PYRAMID, CHAIN, OLDER].includes(structure), "a clip of an unknown structure");
+  known(fall < 130, "qualities given in an unknown way");
+  const order = steps(structure, n, older);
+  let at = 3;
+  const take = (count) => {
+    need(count <= payload.length - at, "a clip's payload ends too early");
+    at += count;
+    return payload.subarray(at - count, at);
+  };
+  let said;
+  if (fall < 128) said = order.map(({ place }) => Math.max(0, first - ((fall * Math.min(place, 4) + 4) >> 3)));
+  else if (fall === 128) {
+    const byPlace = [first, ...take(Math.max(...order.map((s) => s.place)))];
+    said = order.map(({ place }) => byPlace[place]);
+  } else said = [first, ...take(n - 1)];
+  order.forEach((step, i) => (step.quality = quality(said[i])));
+  if (structure === CHAIN || n === 1) return { order, parts: [payload.subarray(at)] };
+  let size = 0;
+  for (let shift = 0; ; shift += 7) {
+    const [byte] = take(1);
+    need(shift <= 28 && (byte !== 0 || shift === 0), "a size is not in its shortest form");
+    size += (byte & 127) * 2 ** shift;
+    if (byte < 128) break;
+  }
+  return { order, parts: [take(size), payload.subarray(at)] };
+}
+
+/** CRC-32 folded to 4, 8, 16 or 32 bits. */
+export function folded(crc, bits) {
+  let value = crc >>> 0;
+  for (const width of [16, 8, 4]) if (bits <= width) value = (value >>> width) ^ (value & (2 ** width - 1));
+  return value >>> 0;
+}
+
+/** Frames of one size with one model, in an engine's memory. */
+class Frames {
+  constructor(engine, model, video, programs) {
+    this.engine = engine;
+    this.video = video;
+    this.rows = Math.ceil(video.height / 16) * 2;
+    this.columns = Math.ceil(video.width / 16) * 2;
+    const at = (name) => (programs.includes(name) ? loadProgram(engine, model, name) : 0);
+    const latents = Math.max(latentsOf(model.programs.key), latentsOf(model.programs.predicted));
+    const laps = [engine.put(model.laps.luma), engine.put(model.laps.chroma)];
+    this.decoder = engine.call("decoder_new", this.rows, this.columns, at("key"), at("predicted"), latents, ...laps);
+    if (this.decoder === 0) throw new LimitError("the video needs more memory than a player may take");
+    this.frameBytes = engine.call("frame_bytes", this.decoder);
+    const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
+    this.shownBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
+    this.shownAt = engine.allocate(this.shownBytes);
+    this.spare = [];
+  }
+
+  frame() {
+    return this.spare.pop() ?? this.engine.allocate(this.frameBytes);
+  }
+
+  done(frame) {
+    this.spare.push(frame);
+  }
+
+  export(frame) {
+    return this.engine.bytes.slice(frame, frame + this.frameBytes);
+  }
+
+  import(bytes) {
+    const frame = this.frame();
+    this.engine.bytes.set(bytes, frame);
+    return frame;
+  }
+
+  part(bytes, before = 0) {
+    const data = this.engine.put(bytes);
+    const at = this.engine.call("part_new", data, bytes.length, before);
+    if (at === 0) throw new LimitError("the video needs more memory than a player may take");
+    return { at, data };
+  }
+
+  end(part, keep = false) {
+    const whole = this.engine.call("part_whole", part.at);
+    this.engine.free(part.data);
+    if (!keep) this.engine.free(part.at);
+    need(whole, "an entropy-coded part is damaged");
+  }
+
+  checked(code) {
+    if (code === 1) throw new CorruptError("a frame is damaged");
+    if (code === 2) throw new LimitError("the video needs more memory than a player may take");
+  }
+
+  predicted(part, step, known, zero) {
+    const frame = this.frame();
+    const second = step.second === null ? 0 : known.get(step.second);
+    const code = this.engine.call(
+      "frame_predicted", this.decoder, part.at, frame, known.get(step.first), second, zero + step.frame, step.quality, step.place,
+    );
+    this.checked(code);
+    return frame;
+  }
+
+  /** Y, U and V of what is shown, compared with the file's checksum {bits, value} unless that is null. */
+  shown(frame, check) {
+    const { width, height, depth } = this.video;
+    this.engine.call("frame_shown", this.decoder, frame, width, height, depth, this.shownAt);
+    if (check !== null) {
+      const crc = this.engine.call("checksum", this.shownAt, this.shownBytes);
+      need(folded(crc, check.bits) === check.value, "a frame has another checksum than the file says");
+    }
+    return this.engine.bytes.slice(this.shownAt, this.shownAt + this.shownBytes);
+  }
+}
+
+/** Key frames and anchors, in order. `show(number in the clip from 0, planes)` is given each frame. */
+export class Anchors {
+  constructor(engine, model, video) {
+    this.frames = new Frames(engine, model, video, ["key", "predicted"]);
+    this.last = []; // {frame, time}: the anchor before the last, if there is one, and the last
+    this.contexts = null;
+  }
+
+  forget() {
+    for (const { frame } of this.last) this.frames.done(frame);
+    if (this.contexts !== null) this.frames.engine.free(this.contexts.at);
+    this.last = [];
+    this.contexts = null;
+  }
+
+  key(payload, checks, show) {
+    this.forget();
+    need(payload.length > 0, "a clip's payload ends too early");
+    const level = quality(payload[0]);
+    const part = this.frames.part(payload.subarray(1));
+    const frame = this.frames.frame();
+    this.frames.checked(this.frames.engine.call("frame_key", this.frames.decoder, part.at, frame, level));
+    this.frames.end(part);
+    this.last = [{ frame, time: 0 }];
+    show(0, this.frames.shown(frame, checks?.[0] ?? null));
+  }
+
+  /** → the work that is left of the clip: what `Between.decode` takes; null if there is none, or it is not `wanted`. */
+  clip(payload, n, checks, show, wanted = true) {
+    need(this.last.length > 0, "the video starts with a predicted frame");
+    const { order, parts } = readClip(payload, n, this.last.length === 2);
+    const part = this.frames.part(parts[0], this.contexts?.at ?? 0);
+    const zero = this.last.at(-1);
+    const known = new Map(this.last.map((anchor, i) => [i + 1 - this.last.length, anchor.frame]));
+    const first = order.filter((step) => step.place === 0);
+    for (const step of first) {
+      const frame = this.frames.predicted(part, step, known, zero.time);
+      known.set(step.frame, frame);
+      show(step.frame - 1, this.frames.shown(frame, checks?.[step.frame - 1] ?? null));
+    }
+    this.frames.end(part, true);
+    const rest = first.length < order.length;
+    const work = rest && wanted ? {
+      low: this.frames.export(zero.frame), high: this.frames.export(known.get(n)), time: zero.time, n,
+      order: order.slice(1), part: parts[1].slice(), checks,
+    } : null;
+    if (this.contexts !== null) this.frames.engine.free(this.contexts.at);
+    this.contexts = part;
+    // of a chain all but the last are done with
+    for (const [number, frame] of known) if (number !== 0 && number !== n) this.frames.done(frame);
+    this.last = [zero, { frame: known.get(n), time: zero.time + n }];
+    return work;
+  }
+}
+
+/** Frames between anchors. */
+export class Between {
+  constructor(engine, model, video) {
+    this.frames = new Frames(engine, model, video, ["predicted"]);
+  }
+
+  /**
+   * Decodes the work's frames in coding order as a generator: yields each frame's number in the clip from 0 and a function
+   * that gives its planes. Frames of places beyond `places()`, which is asked before every frame, are left out, and with
+   * them all that come after.
+   */
+  *decode(work, places = () => Infinity) {
+    const known = new Map([[0, this.frames.import(work.low)], [work.n, this.frames.import(work.high)]]);
+    const part = this.frames.part(work.part);
+    const uses = new Map(); // the last step that a frame is needed for
+    work.order.forEach((step, i) => [step.first, step.second].forEach((number) => uses.set(number, i)));
+    let whole = true;
+    try {
+      for (const [i, step] of work.order.entries()) {
+        if (step.place > places()) {
+          whole = false;
+          break;
+        }
+        const frame = this.frames.predicted(part, step, known, work.time);
+        known.set(step.frame, frame);
+        const number = step.frame - 1;
+        yield [number, () => this.frames.shown(frame, work.checks?.[number] ?? null)];
+        for (const number of known.keys()) {
+          if ((uses.get(number) ?? -1) > i) continue;
+          this.frames.done(known.get(number));
+          known.delete(number);
+        }
+      }
+      if (whole) {
+        const { engine } = this.frames;
+        need(engine.call("part_whole", part.at), "an entropy-coded part is damaged");
+      }
+    } finally {
+      this.frames.engine.free(part.data);
+      this.frames.engine.free(part.at);
+      for (const frame of known.values()) this.frames.done(frame);
+    }
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * Both kinds of worker. The *reader* fetches the file, reads the container and decodes key frames and anchors; *helpers*
+ * decode what lies between two anchors, a clip each. They share no memory: a helper is sent both anchors of its clip, so
+ * that it works on pages without cross-origin isolation just as fast. What comes out goes to the page, frame by frame.
+ */
+import { Container } from "./container.js";
+import { Engine, hasRelaxedSimd } from "./engine.js";
+import { CorruptError, LvzError, NetworkError, UnsupportedError } from "./errors.js";
+import { Anchors, Between } from "./gop.js";
+import { readModel, unpacked } from "./model.js";
+import { HttpSource } from "./source.js";
+
+const MAX_MODEL = 64 << 20;
+const AHEAD_BYTES = 96 << 20; // of frames that are decoded before they are due
+const AHEAD_SECONDS = 4;
+const APPROXIMATE_MS = 150; // between pictures that are shown on the way to the one that is sought
+
+const post = (message, moved = []) => self.postMessage(message, moved);
+
+function failed(error) {
+  const plain = error instanceof LvzError || error instanceof WebAssembly.RuntimeError;
+  const name = error instanceof LvzError ? error.name : error instanceof WebAssembly.RuntimeError ? "CorruptError" : "Error";
+  post({ op: "error", name, message: plain ? error.message : String(error?.message ?? error) });
+}
+
+/** Lets messages in that have come meanwhile. */
+const channel = new MessageChannel();
+const resumed = [];
+channel.port1.onmessage = () => resumed.shift()();
+function breath() {
+  return new Promise((resolve) => {
+    resumed.push(resolve);
+    channel.port2.postMessage(null);
+  });
+}
+
+async function fetched(url, most, what) {
+  let response;
+  try {
+    response = await fetch(url);
+  } catch {
+    throw new NetworkError(`${what} cannot be reached`);
+  }
+  if (response.status === 404) throw new UnsupportedError(`${what} is not on this server`);
+  if (!response.ok) throw new NetworkError(`the server answers ${response.status} to ${what}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (bytes.length > most) throw new LvzError(`${what} is too large`);
+  return bytes;
+}
+
+async function engineModule() {
+  const name = hasRelaxedSimd() ? "engine-relaxed.wasm" : "engine-simd.wasm";
+  return WebAssembly.compile(await fetched(new URL(name, import.meta.url), 4 << 20, "the decoder"));
+}
+
+/** The model that a file brings, if it is the one that the file names. (Pages without https have no hashes.) */
+async function ownModel(bytes, { sha256 }) {
+  if (self.crypto?.subtle !== undefined) {
+    const sum = new Uint8Array(await self.crypto.subtle.digest("SHA-256", bytes));
+    const found = Array.from(sum, (b) => b.toString(16).padStart(2, "0")).join("");
+    if (found !== sha256) throw new CorruptError("the file brings another model than the one it names");
+  }
+  return bytes;
+}
+
+class Reader {
+  constructor() {
+    this.helpers = [];
+    this.seek = 0; // the number of the seek that is being answered
+    this.position = 0;
+    this.skip = 0;
+    this.waiting = null;
+  }
+
+  async open({ url, models }) {
+    this.source = new HttpSource(url);
+    const engine = engineModule();
+    engine.catch(() => {}); // is awaited below
+    this.container = await new Container(this.source).open();
+    this.container.playable();
+    const { head, video, streams, metadata, index, tail, start, duration } = this.container;
+    const bytes = this.container.model === null ? await this.modelOf(head, models) : await ownModel(this.container.model.bytes, head);
+    this.container.model = null;
+    const module = (this.module = await engine);
+    this.model = readModel(await unpacked(bytes));
+    this.video = { width: video.width, height: video.height, depth: video.depth };
+    this.anchors = new Anchors(new Engine(module), this.model, this.video);
+    // helpers decode no key frames
+    const { key, predicted } = this.model.programs;
+    const model = { ...this.model, programs: { key: { ...key, layers: [] }, predicted } };
+    for (const port of this.helpers) port.postMessage({ op: "set", module, model, video: this.video });
+    const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
+    this.frameBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
+    this.ticks = video.timeBase[0] / video.timeBase[1];
+    this.origin = start;
+    const tracks = streams.map(({ number, kind, codec, language, sampleRate, channels, disposition, params, tags }) => ({
+      number, kind, codec, language, sampleRate, channels, disposition, params, title: tags.get("title") ?? "",
+      groups: index.packets[number].map((group) => [group.start - start, group.end - start]),
+    }));
+    post({
+      op: "opened", video, tracks, duration, frames: tail.frames, keys: index.gops.map((gop) => gop.pts * this.ticks - start),
+      chapters: metadata.chapters, title: metadata.tags.get("title") ?? "", frameBytes: this.frameBytes,
+    });
+  }
+
+  modelOf(head, models) {
+    if (/^0+$/.test(head.sha256)) throw new UnsupportedError("the file names no model");
+    return fetched(new URL(`${head.sha256}.decoder`, models), MAX_MODEL, `the model “${head.model}” of this file`);
+  }
+
+  /** Seconds since the first frame. */
+  secondsOf(pts) {
+    return pts * this.ticks - this.origin;
+  }
+
+  /** From the frame that is shown at `time` on: everything, as far ahead as there is room. */
+  async play({ id, time }) {
+    this.seek = id;
+    this.position = time;
+    this.wake();
+    for (const port of this.helpers) port.postMessage({ op: "seek", id });
+    const { gops } = this.container.index;
+    // a time that lies a hair before a frame's own means that frame
+    const from = this.container.gopAt(Math.floor((time + this.origin) / this.ticks + 1e-3));
+    let shownAt = -Infinity;
+    let next = 0;
+    for (let number = from; number < gops.length; number++) {
+      for await (const clip of this.container.clips(number)) {
+        if (id !== this.seek) return;
+        const times = clip.pts.map((pts) => this.secondsOf(pts));
+        const ends = times.map((t, i) => t + clip.durations[i] * this.ticks);
+        const last = times.length - 1;
+        const wanted = ends[last] > time + 1e-6 || (number === gops.length - 1 && clip.first + times.length >= this.container.tail.frames);
+        if (wanted) {
+          await this.room(id, times[0]);
+          if (id !== this.seek) return;
+          post({ op: "clip", id, first: clip.first, times, ends });
+        }
+        const show = (i, data) => {
+          if (wanted) post({ op: "frame", id, number: clip.first + i, data }, [data.buffer]);
+          else if (performance.now() - shownAt > APPROXIMATE_MS) {
+            shownAt = performance.now();
+            post({ op: "near", id, time: times[i], data }, [data.buffer]);
+          }
+        };
+        if (clip.key) this.anchors.key(clip.payload, clip.checks, show);
+        else {
+          const work = this.anchors.clip(clip.payload, last + 1, clip.checks, show, wanted);
+          if (work !== null) {
+            const moved = [work.low.buffer, work.high.buffer, work.part.buffer];
+            this.helpers[next++ % this.helpers.length].postMessage({ op: "work", id, work, first: clip.first, end: ends[last] }, moved);
+          }
+        }
+        await breath();
+      }
+    }
+    if (id === this.seek) post({ op: "end", id });
+  }
+
+  /** The key frame of a group, for the seek bar. Has an engine of its own, so that nothing is in its way. */
+  async preview({ gop }) {
+    this.previews ??= new Anchors(new Engine(this.module), this.model, this.video);
+    const { value: clip } = await this.container.clips(gop).next();
+    this.previews.key(clip.payload, clip.checks, (_, data) => post({ op: "preview", gop, data }, [data.buffer]));
+  }
+
+  /** Waits until what begins at `time` may be decoded. */
+  async room(id, time) {
+    for (;;) {
+      const rate = this.container.tail.frames / Math.max(this.container.duration, 1e-3);
+      const most = Math.max(1, Math.min(AHEAD_SECONDS, AHEAD_BYTES / (this.frameBytes * rate)));
+      if (id !== this.seek || time - this.position <= most) return;
+      await new Promise((resolve) => (this.waiting = resolve));
+    }
+  }
+
+  wake() {
+    this.waiting?.();
+    this.waiting = null;
+  }
+
+  async packets({ id, stream, group }) {
+    const packets = await this.container.packets(stream, this.container.index.packets[stream][group]);
+    const plain = packets.map(({ time, duration, key, data }) => ({ time: time === null ? null : time - this.origin, duration, key, data: data.slice() }));
+    post({ op: "packets", id, stream, group, packets: plain }, plain.map(({ data }) => data.buffer));
+  }
+}
+
+class Helper {
+  constructor() {
+    this.queue = [];
+    this.seek = 0;
+    this.position = 0;
+    this.skip = 0;
+    this.busy = false;
+  }
+
+  set({ module, model, video }) {
+    this.between = new Between(new Engine(module), model, video);
+  }
+
+  async run() {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      while (this.queue.length > 0) {
+        const { id, work, first, end } = this.queue.shift();
+        if (id !== this.seek) continue;
+        await this.decode(id, work, first, end);
+      }
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async decode(id, work, first, end) {
+    const lowest = Math.max(...work.order.map((step) => step.place));
+    // of a clip that is over nothing more is wanted
+    const places = () => (id !== this.seek || this.position > end ? 0 : lowest - this.skip);
+    const missing = new Set(work.order.map((step) => step.frame - 1));
+    for (const [number, shown] of this.between.decode(work, places)) {
+      const data = shown();
+      missing.delete(number);
+      if (id === this.seek) post({ op: "frame", id, number: first + number, data }, [data.buffer]);
+      await breath();
+    }
+    if (missing.size > 0) post({ op: "left out", id, numbers: Array.from(missing, (number) => first + number) });
+  }
+}
+
+let role = null;
+const jobs = {
+  reader({ ports }) {
+    role = new Reader();
+    role.helpers = ports;
+  },
+  helper({ port }) {
+    role = new Helper();
+    port.onmessage = ({ data }) => handle(data);
+  },
+  ping: ({ id }) => post({ op: "pong", id }),
+  position({ time, skip }) {
+    role.position = time;
+    role.skip = skip;
+    if (role instanceof Reader) role.wake();
+  },
+  set: (message) => role.set(message),
+  seek({ id }) {
+    role.seek = id;
+  },
+  work(message) {
+    role.queue.push(message);
+    return role.run();
+  },
+  open: (message) => role.open(message),
+  play: (message) => role.play(message),
+  packets: (message) => role.packets(message),
+  preview: (message) => role.preview(message),
+};
+
+async function handle(message) {
+  try {
+    await jobs[message.op](message);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+self.onmessage = ({ data }) => handle(data);

@@ -1,0 +1,81 @@
+// Decodes a real file, whole and damaged. `LVZ_FILM`, `LVZ_MODEL`, `LVZ_DIGESTS` name the file, its model and what its frames are; tests/player
+// gives them.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { Container, crc32 } from "../src/container.js";
+import { Engine } from "../src/engine.js";
+import { Anchors, Between } from "../src/gop.js";
+import { readModel, unpacked } from "../src/model.js";
+
+const { LVZ_FILM, LVZ_MODEL, LVZ_DIGESTS } = process.env;
+const skip = LVZ_FILM === undefined && "LVZ_FILM names no file";
+const film = skip ? null : new Uint8Array(readFileSync(LVZ_FILM));
+const model = skip ? null : readModel(await unpacked(new Uint8Array(readFileSync(LVZ_MODEL))));
+const module = new WebAssembly.Module(readFileSync(new URL("../src/engine-simd.wasm", import.meta.url)));
+
+/** SHA-256 of each frame; of every clip the pictures up to `places`; of all groups, or of one. */
+async function digests(bytes, places = Infinity, only = null) {
+  const source = { size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) };
+  const container = await new Container(source).open();
+  container.playable();
+  const { width, height, depth } = container.video;
+  const made = [new Engine(module), new Engine(module)];
+  const anchors = new Anchors(made[0], model, { width, height, depth });
+  const between = new Between(made[1], model, { width, height, depth });
+  const sums = [];
+  for (let gop = 0; gop < container.index.gops.length; gop++) {
+    if (only !== null && gop !== only) continue;
+    for await (const clip of container.clips(gop)) {
+      const show = (i, data) => (sums[clip.first + i] = createHash("sha256").update(data).digest("hex"));
+      if (clip.key) anchors.key(clip.payload, clip.checks, show);
+      else {
+        const work = anchors.clip(clip.payload, clip.pts.length, clip.checks, show);
+        if (work !== null) for (const [i, shown] of between.decode(work, () => places)) show(i, shown());
+      }
+    }
+  }
+  return { sums, memory: Math.max(...made.map((engine) => engine.bytes.length)) };
+}
+
+test("every frame is what lvc decodes", { skip }, async () => {
+  const { sums } = await digests(film);
+  assert.deepEqual(sums, readFileSync(LVZ_DIGESTS, "utf8").trim().split("\n"));
+});
+
+test("upper places alone are the same pictures", { skip }, async () => {
+  const { sums } = await digests(film, 2);
+  const all = readFileSync(LVZ_DIGESTS, "utf8").trim().split("\n");
+  const there = Object.keys(sums).map(Number);
+  assert.ok(there.length > 0 && there.length < all.length / 2);
+  for (const i of there) assert.equal(sums[i], all[i]);
+});
+
+test("damage behind right checksums is found, or does no harm, in bounded memory", { skip }, async () => {
+  // chunks of clips, changed here and there, with a CRC that fits again
+  const clips = [];
+  let gop = -1;
+  for (let at = 8; at < film.length; ) {
+    const length = new DataView(film.buffer, at + 4).getUint32(0, true);
+    if (String.fromCharCode(...film.slice(at, at + 4)) === "CLIP") clips.push([at, length, (gop += film[at + 8] & 1)]);
+    at += length + 12;
+  }
+  let state = 1;
+  const random = (n) => (state = (state * 48271) % 2147483647) % n;
+  let refused = 0;
+  for (let i = 0; i < 16; i++) {
+    const bytes = film.slice();
+    const [at, length, number] = clips[random(clips.length)];
+    for (let k = 0; k <= i % 4; k++) bytes[at + 8 + random(length)] ^= 1 << random(8);
+    new DataView(bytes.buffer).setUint32(at + 8 + length, crc32(bytes.subarray(at, at + 8 + length)), true);
+    try {
+      const { memory } = await digests(bytes, Infinity, number);
+      assert.ok(memory < 64 << 20);
+    } catch (error) {
+      assert.ok(["CorruptError", "UnsupportedError", "LimitError"].includes(error.name), error.stack);
+      refused++;
+    }
+  }
+  assert.ok(refused > 8, `only ${refused} of 16 were refused`);
+});

@@ -1,0 +1,69 @@
+"""Files to play, and the site and the browser that play them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvc.files import encode_file
+from lvc.models import default_model_path
+from lvc.models.browser import decoder_only, player_folder
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from clips import Audio, Clip  # noqa: E402
+from serving import BROWSER, OPTIONS, Site, served  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def carphone_lvz(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> Path:
+    out = tmp_path_factory.mktemp("player") / "carphone.lvz"
+    encode_file(str(carphone), str(out), effort=0, gop=2.0)
+    return out
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds with Opus sound and subtitles; the tone is there from the beginning to the end. Its sides are no
+    multiples of 16, and its samples no squares."""
+    folder = tmp_path_factory.mktemp("film")
+    clip = Clip(
+        size=(150, 90), frames=100, container="matroska", sar=Fraction(4, 3), colour=(1, 1, 1, 1),
+        audio=[Audio("libopus", seconds=4.0)], subtitles=[(0.5, 1.5, "A line"), (2.0, 3.0, "Another <i>line</i>")],
+    )  # fmt: skip
+    clip.write(folder / "film.mkv")
+    encode_file(str(folder / "film.mkv"), str(folder / "film.lvz"), effort=0, gop=1.0, quality=30)
+    return folder / "film.lvz"
+
+
+@pytest.fixture(scope="session")
+def decoder_file() -> tuple[str, bytes]:
+    """The shipped model as pages get it: its address' end, and its bytes."""
+    path = default_model_path()
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}.decoder", decoder_only(path)
+
+
+@pytest.fixture
+def site(decoder_file: tuple[str, bytes]) -> Iterator[Site]:
+    name, data = decoder_file
+    pages = {f"/{page.name}": page for page in (HERE / "pages").iterdir()}
+    with served(Site({f"/models/{name}": data, **pages}, {"/player/": player_folder()})) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if BROWSER is None:
+        pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield found
+        found.close()

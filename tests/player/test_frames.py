@@ -1,0 +1,22 @@
+"""What the browser decodes is what `lvc decode` gives, frame for frame and bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import ISOLATION, Site, Tab, digests, until
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("name", ["carphone_lvz", "film"])
+def test_every_frame(request: Any, browser: Any, site: Site, name: str, isolated: bool) -> None:
+    path: Path = request.getfixturevalue(name)
+    site.files["/film.lvz"] = path
+    site.headers |= ISOLATION if isolated else {}
+    with Tab(browser, f"{site.address}/check.html") as page:
+        until(page, "window.ready")
+        found = page.evaluate("check('/film.lvz', '/models/')")
+    assert found["error"] is None and found["isolated"] is isolated
+    assert found["frames"] == digests(path)
