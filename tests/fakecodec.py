@@ -41,6 +41,8 @@ class EncodeSettings:
     threads: int | None = None
     target_bitrate: float | None = None
     target_psnr: float | None = None
+    max_bitrate: float | None = None
+    buffer: float = 2.0
     tune: str = "psnr"
     seconds: float | None = None
     duration: float | None = None
@@ -130,17 +132,29 @@ def resolve(name: str | None = None) -> Model:
     return load_model(name)
 
 
+def model_of_file(header: Any, chunk: Any) -> Model:
+    return load_model(find_model(header.model_id, header.model_sha256))
+
+
+def lower_efforts(effort: int) -> list[int]:
+    return sorted({effort, min(effort, 1)}, reverse=True)
+
+
 def install() -> None:
     """Put this codec in place of the real one, before anything imports that."""
     import lvc
 
     for name, members in (
-        ("codec", {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings}),
+        (
+            "codec",
+            {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings, "lower_efforts": lower_efforts},
+        ),
         (
             "models",
             {
                 "load_model": load_model,
                 "find_model": find_model,
+                "model_of_file": model_of_file,
                 "resolve": resolve,
                 "Model": Model,
                 "tuned": lambda name, tune: name,

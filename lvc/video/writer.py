@@ -29,6 +29,7 @@ from lvc.files.encode import (
 )
 from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import LVZ
+from lvc.latents.foreign import is_foreign
 from lvc.limits import DEFAULT
 from lvc.lvz import LvzWriter, Metadata
 from lvc.media.arrays import Given, Picture, PlanesOf, given
@@ -290,7 +291,9 @@ class Writer:
         count = Count(None, None, [], self._progress)
         reached: list[float] = []
         settings = replace(self._settings, told_psnr=reached.append)
-        with own_threads(), _writable(self._target, self._force) as target:
+        # only somebody else's VAE runs in torch, whose threads are the program's in the meantime
+        threads = own_threads() if is_foreign(self._options.model) else contextlib.nullcontext()
+        with threads, _writable(self._target, self._force) as target:
             model, items = video_model(self._options, timed, self._format, settings)
             with about(named), opened_for_writing(target) as file:
                 writer = write_lvz(
