@@ -94,7 +94,9 @@ def encode(
     max_bitrate: Annotated[
         Any,
         typer.Option(
-            metavar="RATE", parser=values.amount, help="Upper limit of the video bit rate, over any --buffer: 2M."
+            metavar="RATE",
+            parser=values.amount,
+            help="Largest video bit rate, for a buffer of --buffer seconds (VBV): 2M.",
         ),
     ] = None,
     buffer: Annotated[
