@@ -3,8 +3,8 @@
     p(tag) = 1 / (1 + exp(-(weights · (vector - mean) + bias)))
 
 Every tag has a logistic regression of its own, so that a moment can have several tags, or none. The file is a
-safetensors file: `weights` float32 [T,64], `bias` [T], `mean` [64], and metadata under `lvc.tags`: the names of the tags
-and the extractor.
+safetensors file: `weights` float32 [T,64], `bias` [T], `mean` [64], and metadata under `lvc.tags`: the names of the
+tags and the extractor.
 """
 
 from __future__ import annotations

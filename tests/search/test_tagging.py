@@ -135,7 +135,8 @@ def test_tags_need_examples_of_both_kinds() -> None:
     with pytest.raises(UsageError, match="everything has the tag 'x'"):
         fit_tags(examples([Label(2, "x", "x")], videos.__getitem__))
     with pytest.raises(UsageError, match="no video shows anything with the tag 'y'"):
-        fit_tags(examples([Label(2, "x", "x"), Label(3, "dark", "y")], videos.__getitem__))
+        rows = [Label(2, "x", "x", 0, 2), Label(3, "dark", "y")]
+        fit_tags(examples(rows, videos.__getitem__))
 
 
 def test_the_file(model: TagModel, tmp_path: Path) -> None:
