@@ -14,7 +14,7 @@ from clips import CARPHONE, real_clip
 from lvc.engine import safetensors_file
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, UnsupportedError, UsageError
 from lvc.features import default_extractor, quantise
-from lvc.search import Database, Moments, index_folders, moments_of, query
+from lvc.search import Database, Moments, SearchIndex, index_folders, moments_of, query
 from lvc.search.database import Known
 from lvc.search.labels import Label, read_labels
 from lvc.search.sources import QUERY_SPACING
@@ -229,6 +229,12 @@ def test_in_the_database(library: Path, tmp_path: Path, model: TagModel) -> None
         assert Path(query(database.load(), asked, 5)[0].path).name == "bikes.mp4"
         hits = query(database.load(street), asked, 5, tagged=street)
         assert [Path(hit.path).name for hit in hits] == ["excerpt.mkv"]  # bikes is no street from 4 to 7 s
+        with SearchIndex(tmp_path / "db", create=False) as index:
+            assert [hit.path for hit in index.find(bikes, 4.0, 7.0, tag="street")] == [excerpt]
+            assert [hit.path for hit in index.similar(excerpt, tag="street")] == [bikes]
+            assert [hit.path for hit in index.similar(excerpt, tag="day")] == [bikes]
+            with pytest.raises(UsageError, match="night"):
+                index.find(bikes, 4.0, tag="night")
         database.put(bikes, Known(1, 1, "unreadable"), None)
         assert set(database.tags()) == {excerpt}
         database.remove([excerpt])
