@@ -210,11 +210,11 @@ def balanced(truth: Bits, each: Float) -> Float:
     return result
 
 
-def regression(x: Float, truth: Bits, each: Float) -> tuple[Float, float]:
+def regression(x: Float, truth: Bits, each: Float, strength: float = STRENGTH) -> tuple[Float, float]:
     """Vectors [N,D], bool [N], weights of the N → weights [D] and bias that minimise the logistic loss plus
-    |weights|² / (2 STRENGTH), by Newton's method. Convex: there is one answer."""
+    |weights|² / (2 strength), by Newton's method. Convex: there is one answer."""
     ones = np.concatenate([x, np.ones((len(x), 1))], 1)
-    ridge = np.append(np.full(x.shape[1], 1 / STRENGTH), 1e-9)
+    ridge = np.append(np.full(x.shape[1], 1 / strength), 1e-9)
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(w: Float) -> float:
