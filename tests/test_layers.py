@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "features": {"numpy", "safetensors"},
     "files": set(),
     "interpolate": {"torch", "numpy", "safetensors"},
-    "search": {"numpy", "pyarrow", "PIL"},
+    "search": {"numpy", "safetensors", "pyarrow", "PIL"},
     "facts": set(),
     "video": {"numpy", "PIL"},
     "live": set(),

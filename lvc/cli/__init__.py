@@ -15,7 +15,22 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 
 from lvc import __version__
-from lvc.cli import decode, encode, eval, features, info, interpolate, pack, play, search, serve, train, unpack, verify
+from lvc.cli import (
+    decode,
+    encode,
+    eval,
+    features,
+    info,
+    interpolate,
+    pack,
+    play,
+    search,
+    serve,
+    tag,
+    train,
+    unpack,
+    verify,
+)
 from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.engine.library import chosen
@@ -65,6 +80,7 @@ app.command("eval", cls=Command, help=eval.HELP)(eval.evaluate)
 app.command("pack", cls=Command, help=pack.HELP)(pack.pack)
 app.command("unpack", cls=Command, help=unpack.HELP)(unpack.unpack)
 app.add_typer(search.app, name="search", help=search.HELP)
+app.add_typer(tag.app, name="tag", help=tag.HELP)
 app.command("features", cls=Command, help=features.HELP)(features.features)
 app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.interpolate)
 

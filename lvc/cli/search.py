@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,12 +13,13 @@ import typer
 from lvc.cli.command import Command
 from lvc.cli.report import Force, Json, NoProgress, Quiet, Report, Threads, Verbose
 from lvc.output import check_output, publish
-from lvc.results import Facts, counted
+from lvc.results import Facts, clock, counted
 
 if TYPE_CHECKING:
     from lvc.errors import LvcError
     from lvc.search import Common, Hit
     from lvc.search.database import Database
+    from lvc.search.tagging import Tagged
 
 HELP = """
 Search videos by their content, in .lvz and other formats.
@@ -52,7 +53,7 @@ Examples:
   lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 
 FILE@12.5 is the frame at that time, FILE@12-16 the part between two times. Each video is listed once, with its best
-match.
+match. --tag leaves only matches that lvc tag found to show it.
 """
 
 DUPLICATES_HELP = """
@@ -77,11 +78,22 @@ Examples:
   lvc search similar holiday.lvz --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 """
 
+TAGS_HELP = """
+List the tags in a database, and where they occur. lvc tag puts them there.
+
+\b
+Examples:
+  lvc search tags --db archive.db
+  lvc search tags --db archive.db --tag beach
+  lvc search tags --db archive.db --tag beach --json | jq -r 'select(.event == "tag") | .path'
+"""
+
 DB = Annotated[Path, typer.Option("--db", envvar="LVC_SEARCH_DB", metavar="FOLDER", help="The database, a folder.")]
 Top = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many results to show.")]
 Sheet = Annotated[
     Path | None, typer.Option("--contact-sheet", metavar="PNG", help="Write a picture with the matching frames.")
 ]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="NAME", help="Only what lvc tag found to show this.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -101,7 +113,7 @@ def index(
         from lvc.search import Database
 
         with Database(db, create=True) as database:
-            report.done(_indexed(report, paths, database, threads))
+            report.done(indexed(report, paths, database, threads))
 
 
 @app.command("query", cls=Command, help=QUERY_HELP)
@@ -109,13 +121,14 @@ def query(
     target: Annotated[str, typer.Argument(metavar="CLIP", help="A video, a picture, FILE@TIME or FILE@FROM-TO.")],
     db: DB,
     top: Top = 10,
+    tag: Tag = None,
     contact_sheet: Sheet = None,
     force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    _find("query", target, db, top, contact_sheet, force, threads, as_json, verbose)
+    _find("query", target, db, top, tag, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("similar", cls=Command, help=SIMILAR_HELP)
@@ -123,13 +136,14 @@ def similar(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A video.")],
     db: DB,
     top: Top = 10,
+    tag: Tag = None,
     contact_sheet: Sheet = None,
     force: Force = False,
     threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    _find("similar", file, db, top, contact_sheet, force, threads, as_json, verbose)
+    _find("similar", file, db, top, tag, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("duplicates", cls=Command, help=DUPLICATES_HELP)
@@ -154,7 +168,7 @@ def duplicates(
             raise UsageError("give folders to search, or a database with --db")
         with _folder_of(db) as folder, Database(folder, create=bool(paths)) as database:
             if paths:
-                _indexed(report, paths, database, threads)
+                indexed(report, paths, database, threads)
             collection = database.load()
         groups = ask(collection, lambda done, total: report.progress(done, 0, 0, total))
         if as_json:
@@ -167,6 +181,60 @@ def duplicates(
             report.show(Facts({}, text=f"{counts}\n{text}".rstrip()))
 
 
+@app.command("tags", cls=Command, help=TAGS_HELP)
+def tags(
+    db: DB,
+    tag: Tag = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    report = Report("search tags", as_json, verbose=verbose)
+    with report.job(str(db)):
+        from lvc.search import Database
+
+        with Database(db) as database:
+            found = database.tags(tag)
+        if as_json or tag is not None:
+            answer = TagAnswer(report)
+            for path, spans in found.items():
+                answer.add(path, spans)
+            answer.finish()
+            return
+        files: dict[str, int] = {}
+        seconds: dict[str, float] = {}
+        for spans in found.values():
+            for name in {span.tag for span in spans}:
+                files[name] = files.get(name, 0) + 1
+            for span in spans:
+                seconds[span.tag] = seconds.get(span.tag, 0.0) + span.end - span.start
+        lines = [(name, f"{counted(files[name], 'file')}, {clock(seconds[name])}") for name in sorted(files)]
+        report.show(Facts({}, lines, "" if lines else "no tags"))
+
+
+class TagAnswer:
+    """The tags of files: as JSON at once, as text at the end."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._lines: list[str] = []
+        self._files = self._ranges = 0
+
+    def add(self, path: str, found: Sequence[Tagged]) -> None:
+        self._files, self._ranges = self._files + 1, self._ranges + len(found)
+        if self._report.as_json:
+            for span in found:
+                self._report.event({"event": "tag", "path": path, **span.fields()})
+            return
+        self._lines.append(path if found else f"{path}: no tags")
+        self._lines += [f"  {t.score:.3f} {_clock(t.start)}–{_clock(t.end)} {t.tag}" for t in found]
+
+    def finish(self) -> None:
+        if self._report.as_json:
+            self._report.done(Facts({"files": self._files, "ranges": self._ranges}))
+        else:
+            self._report.show(Facts({}, text="\n" + "\n".join(self._lines) if self._lines else "no videos"))
+
+
 @contextlib.contextmanager
 def _folder_of(db: Path | None) -> Iterator[Path]:
     if db is not None:
@@ -176,7 +244,7 @@ def _folder_of(db: Path | None) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _indexed(report: Report, paths: list[str], database: Database, threads: int | None) -> Facts:
+def indexed(report: Report, paths: list[str], database: Database, threads: int | None) -> Facts:
     from lvc.search import index_folders
 
     if database.restarted:
@@ -225,6 +293,7 @@ def _find(
     target: str,
     db: Path,
     top: int,
+    tag: str | None,
     contact_sheet: Path | None,
     force: bool,
     threads: int | None,
@@ -245,9 +314,13 @@ def _find(
         whole = command == "similar"
         path, start, end = (target, None, None) if whole else parse_target(target)
         with Database(db) as database:
-            collection = database.load()
+            tagged = None if tag is None else database.tags(tag)
+            collection = database.load(tagged)
         moments = moments_of(path, start, end, SPACING if whole else QUERY_SPACING, threads)
-        hits = like(collection, moments, top, name_of(path)) if whole else places_of(collection, moments, top)
+        if whole:
+            hits = like(collection, moments, top, name_of(path))
+        else:
+            hits = places_of(collection, moments, top, tagged=tagged)
         _answer(report, hits, "the database contains no other video" if whole else "no match found")
         middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
         _draw(report, contact_sheet, path, middle, hits, force, threads)

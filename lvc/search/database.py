@@ -3,6 +3,7 @@
 meta   what made the vectors
 files  path, size and time of change, how long the video is; or why it could not be read
        times and vectors as blobs, float32 [N] and int8 [N,64]
+tags   what `lvc tag` found: a file, a tag, from when to when it is shown, and how probable that is
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +22,22 @@ from lvc.errors import CorruptError, MediaError, UnsupportedError, UsageError
 from lvc.features import DIMENSIONS, default_extractor
 from lvc.remote.addresses import without_secrets
 from lvc.search.sources import Moments
+from lvc.search.tagging import Tagged
 
 FILE = "features.sqlite"
-SCHEMA = 1
+SCHEMA = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL,
     seconds REAL NOT NULL, error TEXT, times BLOB NOT NULL, vectors BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS tags (
+    file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+    tag TEXT NOT NULL, start REAL NOT NULL, end REAL NOT NULL, score REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tags_by_file ON tags (file);
+CREATE INDEX IF NOT EXISTS tags_by_name ON tags (tag);
 """
 
 
@@ -83,6 +91,7 @@ class Database:
                 raise
 
     def _prepare(self, create: bool) -> None:
+        self._db.execute("PRAGMA foreign_keys = ON")  # tags go with their files
         if create:
             self._db.executescript(_TABLES)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
@@ -141,12 +150,44 @@ class Database:
         with self._transaction():
             self._db.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
 
-    def load(self) -> Collection:
-        """Everything, into memory: 68 bytes for each vector."""
+    def put_tags(self, path: str, names: Sequence[str], found: Sequence[Tagged]) -> None:
+        """What a model with these tags found in a file; replaces what was known of them. Other tags stay."""
+        with self._transaction():
+            row = self._db.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
+            if row is None:
+                return  # removed meanwhile
+            self._db.executemany("DELETE FROM tags WHERE file = ? AND tag = ?", ((row[0], name) for name in names))
+            self._db.executemany(
+                "INSERT INTO tags (file, tag, start, end, score) VALUES (?, ?, ?, ?, ?)",
+                ((row[0], t.tag, t.start, t.end, t.score) for t in found),
+            )
+
+    def tags(self, tag: str | None = None) -> dict[str, list[Tagged]]:
+        """By path, in the order of tags and times: all that `put_tags` wrote, or only one tag. Raises `UsageError` for
+        a tag that no file has."""
+        with _sqlite_errors(self.folder):
+            rows = self._db.execute(
+                "SELECT path, tag, start, end, score FROM tags JOIN files ON file = id"
+                " WHERE ?1 IS NULL OR tag = ?1 ORDER BY path, tag, start",
+                (tag,),
+            ).fetchall()
+        if tag is not None and not rows:
+            raise UsageError(
+                f"no video in the database has the tag {tag!r} — lvc search tags lists those that there are"
+            )
+        result: dict[str, list[Tagged]] = {}
+        for path, *values in rows:
+            result.setdefault(path, []).append(Tagged(*values))
+        return result
+
+    def load(self, paths: Container[str] | None = None) -> Collection:
+        """Everything, or only these files, into memory: 68 bytes for each vector."""
         with _sqlite_errors(self.folder):
             rows = self._db.execute(
                 "SELECT path, seconds, times, vectors FROM files WHERE error IS NULL ORDER BY path"
             ).fetchall()
+        if paths is not None:
+            rows = [row for row in rows if row[0] in paths]
         sizes = [len(times) // 4 for _, _, times, _ in rows]
         if any(len(v) != n * DIMENSIONS for (_, _, _, v), n in zip(rows, sizes, strict=True)):
             raise CorruptError(f"{self.folder}: vectors and times do not match — delete it and index again")

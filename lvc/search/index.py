@@ -72,6 +72,7 @@ class SearchIndex:
         end: float | None = None,
         *,
         top: int = 10,
+        tag: str | None = None,
         threads: int | None = None,
     ) -> list[Hit]:
         """Which videos show this, and where in them.
@@ -81,39 +82,49 @@ class SearchIndex:
             start: Seconds at which what is asked for begins; without `end`, the one picture there.
             end: Seconds at which it ends.
             top: How many results at most.
+            tag: Only hits that touch a range with this tag, which `lvc tag --db` found.
             threads: Cores to decode with. None takes all.
 
         Returns:
             Hits, the best first: path, `start` and `end` in seconds, `score` up to 1, `speed`.
 
         Raises:
-            UsageError: The range is empty.
+            UsageError: The range is empty, or no video has the tag.
             MediaError: The file cannot be read, or shows nothing at that time.
             CorruptError: The `.lvz` or the database is damaged.
         """
         if end is not None and end <= (start or 0.0):
             raise UsageError("the range is empty — it has to end after its start")
-        collection, nearest = self._collection()
+        tagged = None if tag is None else self._database.tags(tag)
         begin = 0.0 if start is None and end is not None else start
-        return query(collection, moments_of(path, begin, end, QUERY_SPACING, threads), top, nearest)
+        moments = moments_of(path, begin, end, QUERY_SPACING, threads)
+        if tagged is not None:
+            return query(self._database.load(tagged), moments, top, tagged=tagged)
+        collection, nearest = self._collection()
+        return query(collection, moments, top, nearest)
 
-    def similar(self, path: str | os.PathLike[str], *, top: int = 10, threads: int | None = None) -> list[Hit]:
+    def similar(
+        self, path: str | os.PathLike[str], *, top: int = 10, tag: str | None = None, threads: int | None = None
+    ) -> list[Hit]:
         """Videos that are, as a whole, most like this one.
 
         Args:
             path: A video: a path or an address. It is left out of the results.
             top: How many results at most.
+            tag: Only videos with this tag, which `lvc tag --db` found.
             threads: Cores to decode with. None takes all.
 
         Returns:
             Hits, the best first.
 
         Raises:
+            UsageError: No video has the tag.
             MediaError: The file cannot be read.
             CorruptError: The `.lvz` or the database is damaged.
         """
         moments = moments_of(path, spacing=SPACING, threads=threads)
-        return similar(self._collection()[0], moments, top, name_of(path))
+        collection = self._collection()[0] if tag is None else self._database.load(self._database.tags(tag))
+        return similar(collection, moments, top, name_of(path))
 
     def duplicates(self) -> list[Group]:
         """Re-encodes, crops and excerpts of the same footage in the database.

@@ -64,12 +64,12 @@ def index_folders(
         roots.append(name_of(named))
         with about(named):
             found = _files_of(named if is_address(named) else roots[-1])
-            if found is None and not any(_is_under(path, roots[-1:]) for path in known):
+            if found is None and not any(is_under(path, roots[-1:]) for path in known):
                 raise MediaError("no such file or folder — check the name")
             for place, state in (found or {}).items():
                 if wanted.setdefault(name_of(place), (place, state))[0] != place:
                     raise UsageError("differs from another URL only in its query — index it in another database")
-    gone = [path for path in known if path not in wanted and _is_under(path, roots)]
+    gone = [path for path in known if path not in wanted and is_under(path, roots)]
     database.remove(gone)
     result.removed = len(gone)
     for path in gone:
@@ -155,5 +155,6 @@ def _tell(seen: Seen | None, path: str, what: str, error: LvcError | None = None
         seen(path, what, error)
 
 
-def _is_under(path: str, roots: list[str]) -> bool:
+def is_under(path: str, roots: list[str]) -> bool:
+    """Whether a name is one of `roots`, or below one. All as `name_of` gives them."""
     return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lvc.features import unit
-from lvc.search.align import MOST, STEP, align, places, sweep, thinned
+from lvc.search.align import MOST, STEP, Alignment, align, places, sweep, thinned
 from lvc.search.database import Collection
 from lvc.search.nearest import Nearest
 from lvc.search.sources import Moments
+from lvc.search.tagging import Tagged
 
 NEIGHBOURS = 300
 """Rows that each moment of a query votes for."""
@@ -94,15 +95,26 @@ class Group:
         return asdict(self)
 
 
-def query(collection: Collection, moments: Moments, top: int, nearest: Nearest | None = None) -> list[Hit]:
-    """The files that show it, best first, each at its best place. `nearest`: over the collection, if there is one."""
+def query(
+    collection: Collection,
+    moments: Moments,
+    top: int,
+    nearest: Nearest | None = None,
+    tagged: Mapping[str, Sequence[Tagged]] | None = None,
+) -> list[Hit]:
+    """The files that show it, best first, each at its best place. `nearest`: over the collection, if there is one.
+    `tagged`: by path, the times that a hit must touch."""
     asked = thinned(moments)
     hits = []
     for file in _candidates(collection, asked, nearest or Nearest(collection.vectors), max(20, 2 * top)):
         found = align(asked, collection.moments(file))
-        if found is not None:
+        if found is not None and (tagged is None or _touches(found, tagged.get(collection.paths[file], ()))):
             hits.append(Hit(collection.paths[file], found.start, found.end, found.score, found.speed))
     return sorted(hits, key=lambda hit: -hit.score)[:top]
+
+
+def _touches(found: Alignment, tagged: Sequence[Tagged]) -> bool:
+    return any(t.start <= found.end and found.start <= t.end for t in tagged)
 
 
 def _candidates(collection: Collection, asked: Moments, nearest: Nearest, most: int) -> list[int]:

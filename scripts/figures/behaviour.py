@@ -4,8 +4,8 @@
     scripts/figures/behaviour.py dial|chains|borders [--model FILE] [--clips a,b] [--rows 288] [--frames N]
 
 dial     --quality 0, 10 … 100: are rate and PSNR monotone, and what range of rates is spanned?
-chains   one group of 300 frames, the clip forwards and backwards again and again: PSNR of its pictures the last time they
-         are shown less that of the first time.
+chains   one group of 300 frames, the clip forwards and backwards again and again: PSNR of its pictures the last time
+         they are shown less that of the first time.
 borders  key frames every 10 frames of clips from a fixed camera: by how much what never moves changes at a border and
          elsewhere (mean of absolute differences of luma, of 255), and by how much PSNR does.
 

@@ -21,8 +21,9 @@ from lvc.engine.library import chosen
 
 runner = CliRunner()
 COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "eval", "pack", "unpack", "features"]
-COMMANDS += ["interpolate", "help", "search"]
-NESTED = ["search index", "search query", "search similar", "search duplicates"]
+COMMANDS += ["interpolate", "help", "search", "tag"]
+NESTED = ["search index", "search query", "search similar", "search duplicates", "search tags"]
+NESTED += ["tag fit", "tag apply"]
 
 
 def test_version() -> None:

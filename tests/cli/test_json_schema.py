@@ -25,6 +25,9 @@ COMMANDS = [
     ["search", "index", "clip.lvz", "back.mp4", "--db", "db"],
     ["search", "query", "clip.lvz", "--db", "db"],
     ["search", "duplicates", "--db", "db"],
+    ["tag", "fit", "labels.csv", "--db", "db"],
+    ["tag", "--db", "db", "--threshold", "0"],
+    ["search", "tags", "--db", "db"],
     ["info", "absent.lvz"],
 ]
 
@@ -38,6 +41,7 @@ def run(arguments: list[str], folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_real_output(tmp_path: Path, bunny: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(bunny.read_bytes())
+    (tmp_path / "labels.csv").write_text("file,label,start,end\nclip.lvz,rabbit\nback.mp4,\n")
     validator = jsonschema.Draft202012Validator(SCHEMA)
     kinds = set()
     for arguments in COMMANDS:

@@ -1,0 +1,243 @@
+"""Labelled vectors → a linear classifier for each tag → times at which other videos show it.
+
+    p(tag) = 1 / (1 + exp(-(weights · (vector - mean) + bias)))
+
+Every tag has a logistic regression of its own, so that a moment can have several tags, or none. The file is a
+safetensors file: `weights` float32 [T,64], `bias` [T], `mean` [64], and metadata under `lvc.tags`: the names of the
+tags and the extractor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvc.engine import safetensors_file
+from lvc.errors import CorruptError, LimitError, MediaError, UnsupportedError, UsageError
+from lvc.features import DIMENSIONS, default_extractor, unit
+from lvc.search.labels import MOST_TAGS, Label, is_tag
+from lvc.search.sources import Moments
+
+Float = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.bool_]
+
+THRESHOLD = 0.5
+STRENGTH = 10.0
+"""How much examples count against small weights: scikit-learn's C."""
+MOST_BYTES = 1 << 20
+VERSION = 1
+_STEPS = 100
+_METADATA = "lvc.tags"
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A video shows `tag` from `start` to `end`, in seconds. `score` is the mean probability, 0 to 1."""
+
+    tag: str
+    start: float
+    end: float
+    score: float
+
+    def fields(self) -> dict[str, Any]:
+        """What `lvc tag --json` prints."""
+        return {
+            "tag": self.tag, "start": round(self.start, 3), "end": round(self.end, 3), "score": round(self.score, 4)
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Moments of F labelled videos: `vectors` float [N,D]; `truth` [N,T], which tags they have; `file` [N], 0 to F - 1.
+    Moments that show nothing are left out."""
+
+    tags: tuple[str, ...]
+    vectors: Float
+    truth: Bits
+    file: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TagModel:
+    """`tags`: T names. `weights` float32 [T,64], `bias` [T], `mean` [64]. `extractor`: of which vectors."""
+
+    tags: tuple[str, ...]
+    weights: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    extractor: str
+
+    def scores(self, vectors: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+        """Vectors int8 [N,64] → probabilities [N,T]; 0 for moments that show nothing."""
+        logits = (unit(vectors) - self.mean) @ self.weights.T + self.bias
+        shown = vectors.any(1)[:, None]
+        result: npt.NDArray[np.float32] = np.where(shown, 1 / (1 + np.exp(-logits.clip(-80, 80))), 0)
+        return result.astype(np.float32)
+
+    def tag(self, moments: Moments, threshold: float = THRESHOLD) -> list[Tagged]:
+        """The times at which a video shows the tags: moments in a row whose probability is at least `threshold`
+        (0 to 1), in the order of the tags. A moment lasts until the next one."""
+        scores = self.scores(moments.vectors)
+        last = moments.times[-1] if len(moments.times) else 0.0
+        ends = np.append(moments.times[1:], max(moments.seconds, last))
+        found = []
+        for number, tag in enumerate(self.tags):
+            for first, behind in _runs(scores[:, number] >= threshold):
+                score = float(scores[first:behind, number].mean())
+                found.append(Tagged(tag, float(moments.times[first]), float(ends[behind - 1]), score))
+        return found
+
+    def save(self, path: Path) -> None:
+        """The same bytes for the same model."""
+        said = json.dumps({"version": VERSION, "extractor": self.extractor, "tags": self.tags}, ensure_ascii=False)
+        arrays = {"weights": self.weights, "bias": self.bias, "mean": self.mean}
+        safetensors_file.save(path, {name: ("float32", array) for name, array in arrays.items()}, {_METADATA: said})
+
+
+def load_tags(path: str | os.PathLike[str]) -> TagModel:
+    """Raises `MediaError` if there is no such file, `LimitError` for one that is too large, `CorruptError` for one that
+    is damaged or no model of tags, and `UnsupportedError` for one of another version or other vectors."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if not Path(path).is_file():
+        raise MediaError("no such file — make one with lvc tag fit")
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise LimitError(f"has more than {MOST_BYTES} bytes, the limit for tags — give a file that lvc tag fit made")
+    try:
+        arrays = load(data)
+        said = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+        head = json.loads(said[_METADATA])
+        version, extractor, tags = head["version"], head["extractor"], head["tags"]
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptError("is damaged, or does not contain tags — make it again with lvc tag fit") from error
+    if version != VERSION:
+        raise UnsupportedError(f"is of version {str(version)[:20]} — update lvc")
+    if not isinstance(tags, list) or not 0 < len(tags) <= MOST_TAGS or len(set(map(str, tags))) < len(tags):
+        raise CorruptError(f"does not name 1 to {MOST_TAGS} different tags — make it again with lvc tag fit")
+    if not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
+        raise CorruptError("has a tag whose name is too long or cannot be printed — make it again with lvc tag fit")
+    shapes = {"weights": (len(tags), DIMENSIONS), "bias": (len(tags),), "mean": (DIMENSIONS,)}
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
+            raise CorruptError(f"its {name} are not {shape} finite numbers — make it again with lvc tag fit")
+    if extractor != default_extractor().id:
+        raise UnsupportedError(
+            f"was made of feature vectors of another version ({str(extractor)[:60]!r}) — make it again with lvc tag fit"
+        )
+    return TagModel(tuple(tags), arrays["weights"], arrays["bias"], arrays["mean"], extractor)
+
+
+def examples(labels: Sequence[Label], moments_of: Callable[[str], Moments]) -> Examples:
+    """The moments of all labelled videos. A moment is an example of each tag whose row covers it, and a counterexample
+    of all others. `moments_of`: path → its moments.
+
+    Raises `UsageError`, with the line of the CSV file, for a range outside its video or one without a moment.
+    """
+    tags = tuple(sorted({label.tag for label in labels} - {""}))
+    column = {tag: number for number, tag in enumerate(tags)}
+    by_path: dict[str, list[Label]] = {}
+    for label in labels:
+        by_path.setdefault(label.path, []).append(label)
+    vectors, truths, files = [np.zeros((0, DIMENSIONS))], [np.zeros((0, len(tags)), bool)], []
+    for number, (path, rows) in enumerate(by_path.items()):
+        moments = moments_of(path)
+        truth = np.zeros((len(moments.times), len(tags)), bool)
+        for label in rows:
+            covered = _covered(label, moments)
+            if label.tag:
+                truth[covered, column[label.tag]] = True
+        shown = moments.vectors.any(1)
+        vectors.append(unit(moments.vectors)[shown].astype(np.float64))
+        truths.append(truth[shown])
+        files += [number] * int(shown.sum())
+    return Examples(tags, np.concatenate(vectors), np.concatenate(truths), np.array(files, np.int64))
+
+
+def _covered(label: Label, moments: Moments) -> Bits:
+    end = np.inf if label.end is None else label.end
+    covered: Bits = (moments.times >= label.start) & (moments.times < end)
+    if not covered.any():
+        span = f"from {label.start:g} s to {'its end' if label.end is None else f'{label.end:g} s'}"
+        raise UsageError(
+            f"line {label.line}: {label.path} ({moments.seconds:.1f} s) has no moment {span} — "
+            "there is about one a second; choose a longer range"
+        )
+    return covered
+
+
+def fit_tags(found: Examples) -> TagModel:
+    """A logistic regression for each tag. All videos count the same, however long they are, and so do examples and
+    counterexamples of a tag, however rare it is.
+
+    Raises `UsageError` for a tag without examples or without counterexamples.
+    """
+    count = found.truth.sum(0)
+    for tag, positive in zip(found.tags, count, strict=True):
+        if positive == 0:
+            raise UsageError(f"no video shows anything with the tag {tag!r} — label other videos")
+        if positive == len(found.truth):
+            raise UsageError(
+                f"everything has the tag {tag!r} — add videos that show something else; an empty label will do"
+            )
+    each = (1 / np.bincount(found.file))[found.file]  # 1 for each video
+    mean = (found.vectors * each[:, None]).sum(0) / each.sum()
+    centred = found.vectors - mean
+    fitted = [regression(centred, truth, balanced(truth, each)) for truth in found.truth.T]
+    return TagModel(
+        found.tags,
+        np.stack([weights for weights, _ in fitted]).astype(np.float32),
+        np.array([bias for _, bias in fitted], np.float32),
+        mean.astype(np.float32),
+        default_extractor().id,
+    )
+
+
+def balanced(truth: Bits, each: Float) -> Float:
+    """Weights [N] with the proportions of `each` among examples and among counterexamples, half of N for either."""
+    half = len(truth) / 2
+    result: Float = np.where(truth, each * half / each[truth].sum(), each * half / each[~truth].sum())
+    return result
+
+
+def regression(x: Float, truth: Bits, each: Float, strength: float = STRENGTH) -> tuple[Float, float]:
+    """Vectors [N,D], bool [N], weights of the N → weights [D] and bias that minimise the logistic loss plus
+    |weights|² / (2 strength), by Newton's method. Convex: there is one answer."""
+    ones = np.concatenate([x, np.ones((len(x), 1))], 1)
+    ridge = np.append(np.full(x.shape[1], 1 / strength), 1e-9)
+    signs = np.where(truth, 1.0, -1.0)
+
+    def loss(w: Float) -> float:
+        return float((each * np.logaddexp(0, -signs * (ones @ w))).sum() + (ridge * w * w).sum() / 2)
+
+    w = np.zeros(ones.shape[1])
+    now = loss(w)
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-(ones @ w).clip(-80, 80)))
+        gradient = ones.T @ (each * (p - truth)) + ridge * w
+        curvature = (ones * (each * p * (1 - p))[:, None]).T @ ones + np.diag(ridge)
+        step, size = np.linalg.solve(curvature, gradient), 1.0
+        while size > 1e-6 and loss(w - size * step) > now:
+            size /= 2
+        w = w - size * step
+        now, before = loss(w), now
+        if before - now < 1e-9 * max(1.0, before):
+            break
+    return w[:-1], float(w[-1])
+
+
+def _runs(chosen: Bits) -> Iterator[tuple[int, int]]:
+    """First and one past the last of each run of true ones."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
+    for first, behind in edges.reshape(-1, 2):
+        yield int(first), int(behind)
