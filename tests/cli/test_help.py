@@ -20,7 +20,7 @@ from lvc.cli.values import seconds
 from lvc.engine.library import chosen
 
 runner = CliRunner()
-COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "eval", "pack", "unpack", "tag", "features"]
+COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "eval", "pack", "unpack", "features"]
 COMMANDS += ["interpolate", "help", "search", "tag"]
 NESTED = ["search index", "search query", "search similar", "search duplicates", "search tags"]
 NESTED += ["tag fit", "tag apply"]
