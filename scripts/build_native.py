@@ -127,7 +127,8 @@ def compile_engine(command: list[str], output: Path, machine: str, program: Path
 
 
 def build_engine() -> None:
-    ENGINE_LIBRARY.unlink(missing_ok=True)
+    """The library of this machine. The one that is there serves until the new one takes its place; of other sources, it
+    is refused by its checksum."""
     compile_engine(compiler(), ENGINE_LIBRARY, platform.machine().lower())
 
 

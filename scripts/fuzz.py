@@ -320,7 +320,8 @@ def main() -> int:
     if "atheris" in sys.modules:
         # The wall clock ends only what hangs; slow inputs are findings of Run.
         options = [f"-seed={arguments.seed}", f"-timeout={60 * SECONDS_PER_INPUT}", "-rss_limit_mb=4096"]
-        options += ["-max_len=300000", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
+        options += [f"-report_slow_units={60 * SECONDS_PER_INPUT}", "-max_len=300000", f"-artifact_prefix={findings}/"]
+        options += ["-print_final_stats=1"]
 
         def one(data: bytes) -> None:
             run.one(data)

@@ -63,7 +63,7 @@ def test_commands_run(folder: Path) -> None:
     code = f"import os; os.chdir({str(folder)!r})\n" + "\n".join(blocks("python", README))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("(90, 160)") == 5
+    assert done.stdout.count("(90, 160, 3)") == 5
     assert not [p.name for p in folder.iterdir() if p.name.startswith(".")]
 
 

@@ -16,6 +16,13 @@ import numpy
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.timeout(1200)  # they compile the engine; ziglang's first build makes a libc too
+
+
+def checkout(folder: Path) -> Path:
+    """A copy to build in: the engine of this one is in use."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.so"))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `pip install .` would put into site-packages."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(build, cwd=checkout(folder / "checkout"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")
@@ -47,10 +54,9 @@ def test_everything_is_inside(installed: Path) -> None:
 )
 def test_it_never_builds_without_its_engine(compiler: str, said: str, tmp_path: Path) -> None:
     """A compiler that is missing or fails is said in one sentence, and no wheel is left."""
-    shutil.copytree(ROOT, tmp_path / "lvc", ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.so"))
     env = os.environ | {"CC": compiler}
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    done = subprocess.run(build, cwd=tmp_path / "lvc", env=env, capture_output=True, text=True)
+    done = subprocess.run(build, cwd=checkout(tmp_path / "lvc"), env=env, capture_output=True, text=True)
     assert done.returncode != 0
     assert said in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.whl"))
@@ -58,24 +64,23 @@ def test_it_never_builds_without_its_engine(compiler: str, said: str, tmp_path: 
 
 def test_without_any_compiler_one_sentence_says_so(tmp_path: Path) -> None:
     """As with `pip install --no-build-isolation`, which fetches no ziglang."""
-    shutil.copytree(ROOT, tmp_path / "lvc", ignore=shutil.ignore_patterns(".*", "tests", "docs", "*.so"))
     code = "import sys; sys.modules['ziglang'] = None; from hatchling.cli import hatchling; hatchling()"
     build = [sys.executable, "-c", code, "build", "-t", "wheel", "-d", str(tmp_path)]
     env = {key: value for key, value in os.environ.items() if key != "CC"} | {"PATH": str(tmp_path)}
-    done = subprocess.run(build, cwd=tmp_path / "lvc", env=env, capture_output=True, text=True)
+    done = subprocess.run(build, cwd=checkout(tmp_path / "lvc"), env=env, capture_output=True, text=True)
     assert done.returncode != 0
     assert "lvc needs a C compiler to be built" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.whl"))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # ziglang's first build makes a libc too
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="runs what is made for Linux")
 def test_a_cross_compiled_wheel_runs_in_a_clean_environment(carphone: Path, tmp_path: Path) -> None:
     """As scripts/build_wheels makes it; beside the wheel the environment has only what lvc depends on."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("LVC_", "PYTHON"))}
-    subprocess.run(build, cwd=ROOT, env=env | {"LVC_WHEEL": "linux-x86_64"}, check=True, capture_output=True)
+    where, target = checkout(tmp_path / "checkout"), {"LVC_WHEEL": "linux-x86_64"}
+    subprocess.run(build, cwd=where, env=env | target, check=True, capture_output=True)
     wheel = next(tmp_path.glob("*.whl"))
     assert wheel.name.endswith("-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
     venv = tmp_path / "venv"

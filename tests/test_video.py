@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import random
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from far_site import Site, serving  # noqa: E402
 import lvc  # noqa: E402
 from lvc.files import decode_frames  # noqa: E402
 from lvc.video import Frame, Video  # noqa: E402
+from lvc.video.opened import Kept  # noqa: E402
 
 TIMES = [1.93, 0.0, 0.51, 1.0, 0.51, 0.99, 0.04]
 
@@ -189,6 +191,36 @@ def test_each_group_is_decoded_once(file: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(codec, "decode", counted)
     assert len(list(lvc.open(file).at([1.2, 0.3, 1.1, 0.2, 1.2]))) == 5
     assert len(decoded) == len(set(decoded)) == 4, "no frame twice, and none that was not asked for"
+
+
+def test_frames_asked_for_one_by_one_are_decoded_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lvc import codec
+
+    decoded, real = [], codec.decode
+
+    def counted(clips: Any, *args: Any, **kwargs: Any) -> Any:
+        for frame in real(clips, *args, **kwargs):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(codec, "decode", counted)
+    expected = [frame.y for frame in lvc.open(file)]
+    decoded.clear()
+    video = lvc.open(file)
+    for number in random.Random(1).choices(range(len(expected)), k=60):
+        assert np.array_equal(video[number].y, expected[number])
+        assert np.array_equal(video.at(video[number].time).y, expected[number])
+    assert len(decoded) <= len(expected), "a clip is decoded once"
+
+
+def test_what_is_kept_is_bounded(file: Path) -> None:
+    video = lvc.open(file)
+    size = video[0].y.nbytes * 3 // 2
+    opened = video._state()
+    opened.kept = Kept(10 * size)
+    for number in random.Random(1).choices(range(len(video)), k=30):
+        assert video[number].pts == list(lvc.open(file)[[number]])[0].pts
+        assert sum(f.y.nbytes + f.u.nbytes + f.v.nbytes for f in opened.kept._frames.values()) <= 10 * size
 
 
 def test_memory_is_bounded_by_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,12 +94,14 @@ def encode(
     max_bitrate: Annotated[
         Any,
         typer.Option(
-            metavar="RATE", parser=values.amount, help="Never exceed this video bit rate, but for --buffer's worth: 2M."
+            metavar="RATE",
+            parser=values.amount,
+            help="Largest video bit rate, for a buffer of --buffer seconds (VBV): 2M.",
         ),
     ] = None,
     buffer: Annotated[
         float | None,
-        typer.Option(min=0.1, max=600, metavar="SECONDS", help="What --max-bitrate may be ahead by. Default: 2."),
+        typer.Option(min=0.1, max=600, metavar="SECONDS", help="The buffer of --max-bitrate. Default: 2."),
     ] = None,
     gop: Annotated[
         float | None,

@@ -72,7 +72,7 @@ def unpack(
 
             result = unpack_latents(
                 source, output, names=names, start=start, end=end, intra=intra, threads=threads, force=force,
-                progress=report.progress,
+                progress=report.progress, notice=report.notice,
             )  # fmt: skip
             report.done(result)
     report.finish()

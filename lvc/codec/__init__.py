@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from .frames import Given
 from .settings import EncodeSettings, lower_efforts
-from .video import Change, EncodedClip, LatentFrame, decode, decode_changed, encode, latents
+from .video import (
+    Change,
+    EncodedClip,
+    FrameIntegers,
+    LatentFrame,
+    decode,
+    decode_changed,
+    encode,
+    integers_of,
+    latents,
+)
 
 __all__ = [
-    "Change", "EncodeSettings", "EncodedClip", "Given", "LatentFrame", "decode", "decode_changed", "encode", "latents",
-    "lower_efforts",
+    "Change", "EncodeSettings", "EncodedClip", "FrameIntegers", "Given", "LatentFrame", "decode", "decode_changed",
+    "encode", "integers_of", "latents", "lower_efforts",
 ]  # fmt: skip

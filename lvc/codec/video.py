@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_structured, verify_latents
+from ..entropy.clip import KIND_KEY, FrameLatents, latents_crc, pack_zstd, unpack_structured, verify_latents
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
@@ -28,7 +28,7 @@ from .control import Control, control_of
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, level_row
 from .gop import Done, GopDecoder, GopEncoder, Rest
 from .lookahead import LookAhead
-from .pyramid import CHAIN, OLDER, PYRAMID, steps
+from .pyramid import CHAIN, OLDER, PYRAMID, Step, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import checksum, padded, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
@@ -283,16 +283,13 @@ def _psnr(source: Planes, coded: Planes) -> float:
 
 
 @dataclass(frozen=True)
-class LatentFrame:
-    """What a file says of one frame, in arrays `[channels, rows, columns]`.
+class FrameIntegers:
+    """The integers that a file holds for one frame, in arrays `[channels, rows, columns]`.
 
     `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: its latents stand for the picture;
     those of another frame stand for what its prediction lacks. `level`: its place in the pyramid, 0 for a key frame or
     an anchor. `references`: numbers of the frames that it is predicted from, −1 for none. `planes`: its integers by
-    name (formats/lvz.md 8.3). `values` int16: the dequantised latents in sixteenths of a step; `scale` float32
-    `[channels]`: by what the decoder multiplies a step at this quality and level. `intra` int16, where it was asked
-    for: the latents in sixteenths of a step, before rounding, that the picture would have as a key frame of the same
-    quality as its group's; `intra_scale` belongs to them."""
+    name (formats/lvz.md 8.3)."""
 
     number: int
     pts: int
@@ -303,6 +300,17 @@ class LatentFrame:
     level: int
     references: tuple[int, int]
     planes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class LatentFrame(FrameIntegers):
+    """The same with what a decoder makes of them.
+
+    `values` int16: the dequantised latents in sixteenths of a step; `scale` float32 `[channels]`: by what the decoder
+    multiplies a step at this quality and level. `intra` int16, where it was asked for: the latents in sixteenths of a
+    step, before rounding, that the picture would have as a key frame of the same quality as its group's; `intra_scale`
+    belongs to them."""
+
     values: np.ndarray
     scale: np.ndarray
     intra: np.ndarray | None = None
@@ -367,6 +375,35 @@ def latents(
     """Clips in order, starting with a key clip → what they say of each frame, in order of display. Frames are decoded
     on the way: only then it is known what a symbol stands for. Raises as `decode` does."""
     for _, _, frames in _extracted(clips, video, model, threads, limits, intra, origin):
+        yield from sorted(frames, key=lambda frame: frame.number)
+
+
+def integers_of(
+    clips: Iterable[Clip], video: VideoDescriptor, limits: Limits = DEFAULT, origin: int = 0
+) -> Generator[FrameIntegers]:
+    """What clips with packing `zstd` hold, in order of display: no model is needed, and nothing is decoded. Raises
+    `CorruptError`, `LimitError`, `UnsupportedError`."""
+    anchors: list[int] = []  # numbers: the one before the last, if there is one, and the last
+    for clip in clips:
+        head, said = _said(clip, video, limits)
+        steps = [Step(1, 0, None, 0)] if clip.key else layout.order_of(head, len(anchors) == 2)
+        if not clip.key and not anchors:
+            raise CorruptError("the video starts with a predicted frame")
+        before = {} if clip.key else {-k: number for k, number in enumerate(reversed(anchors))}
+        numbers = before | {s.frame: clip.first_frame + s.frame - 1 for s in steps}
+        frames = []
+        for step, frame in zip(steps, said, strict=True):
+            at = step.frame - 1
+            references = [-1 if clip.key or r is None else numbers[r] for r in (step.first, step.second)]
+            frames.append(
+                FrameIntegers(
+                    clip.first_frame + at, clip.pts[at], clip.durations[at],
+                    float((clip.pts[at] - origin) * video.seconds_per_tick), clip.key, frame.quality, step.place,
+                    (references[0], references[1]), frame.planes,
+                )
+            )  # fmt: skip
+        kept = [numbers[s.frame] for s in steps if s.place == 0]
+        anchors = kept if clip.key else [*anchors, *kept][-2:]
         yield from sorted(frames, key=lambda frame: frame.number)
 
 
@@ -463,20 +500,32 @@ def _begun_clip(
     decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits, done: Done
 ) -> tuple[layout.ClipHead, Rest]:
     """Decodes a clip's anchors as the file says them. → its structure and qualities, and the rest of the work."""
-    frames = len(clip.pts)
-    video.geometry.check_clip(frames, limits)
-    if clip.key and frames != 1:
-        raise CorruptError(f"a key clip has {frames} frames")
     if PACKING_NAMES[video.packing] == "zstd":
-        structure, said = unpack_structured(clip.payload, video.geometry, frames, limits)
-        verify_latents(said, video.geometry, clip.latents_crc, clip.key)
-        head = layout.ClipHead(structure, tuple(f.quality for f in said))
+        head, said = _said(clip, video, limits)
         return head, _begun_given(decoder, clip, head, [Given(f.planes) for f in said], done)
+    _check_frames(clip, video, limits)
     if clip.key:
         coded = decoder.key(clip.payload)
         done(0, coded)
         return layout.ClipHead(PYRAMID, (coded.quality,)), _nothing_left
-    return decoder.anchors(clip.payload, frames, done)
+    return decoder.anchors(clip.payload, len(clip.pts), done)
+
+
+def _check_frames(clip: Clip, video: VideoDescriptor, limits: Limits) -> None:
+    """Raises `CorruptError`, `LimitError`."""
+    video.geometry.check_clip(len(clip.pts), limits)
+    if clip.key and len(clip.pts) != 1:
+        raise CorruptError(f"a key clip has {len(clip.pts)} frames")
+
+
+def _said(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[layout.ClipHead, list[FrameLatents]]:
+    """What a clip with packing `zstd` holds."""
+    _check_frames(clip, video, limits)
+    structure, said = unpack_structured(clip.payload, video.geometry, len(clip.pts), limits)
+    verify_latents(said, video.geometry, clip.latents_crc, clip.key)
+    if any((f.kind == KIND_KEY) != clip.key for f in said):
+        raise CorruptError("a clip has a frame of another kind")
+    return layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in said)), said
 
 
 def _begun_given(decoder: GopDecoder, clip: Clip, head: layout.ClipHead, frames: Sequence[Given], done: Done) -> Rest:

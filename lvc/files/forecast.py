@@ -116,10 +116,11 @@ def forecast(
     sound = f", sound {_rounded(audio)}" if audio else ""
     size = os.path.getsize(source) if os.path.isfile(source) and not (options.start or options.duration) else 0
     ratio = f", {100 * values['bytes_out'] / size:.0f} % of the source" if size else ""
+    judged = f"judging by {clock(seen.duration)} of {clock(length)}"
     return Facts(
         values,
         text=f"about {_rounded(picture + audio + other)} bytes (picture {_rounded(picture)}{sound}){ratio}, in about "
-        f"{clock(seconds)} ({frames / seconds:.1f} fps), judging by {seen.duration:.0f} s of {length:.0f} → {target}",
+        f"{clock(seconds)} ({frames / seconds:.1f} fps), {judged} → {target}",
     )
 
 

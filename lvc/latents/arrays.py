@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from lvc.codec import LatentFrame
+from lvc.codec import FrameIntegers, LatentFrame
 from lvc.engine import safetensors_file
 from lvc.errors import MediaError
 from lvc.lvz import Geometry
@@ -57,8 +57,9 @@ def row_shape(name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
     return shape[1:] if name in ("skip", "copy", "mode") else shape
 
 
-def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool) -> list[Spec]:
-    """The arrays of a part of a video with so many key frames and so many others, in the order of `docs/latents.md`."""
+def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool, values: bool = True) -> list[Spec]:
+    """The arrays of a part of a video with so many key frames and so many others, in the order of `docs/latents.md`;
+    without `values` only what needs no model."""
     frames, shapes = keys + residuals, {p.name: geometry.plane_shape(p) for p in geometry.planes}
     specs = [
         Spec("size", "int64", (4,)),
@@ -78,15 +79,16 @@ def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool) -> list
         mine = [p for p in geometry.planes if p.in_key == (kind == KEY)]
         specs += [Spec(PLANES[p.name], p.dtype, (count, *row_shape(p.name, shapes[p.name]))) for p in mine]
         latent = shapes["key_latent" if kind == KEY else "latent"]
-        specs.append(Spec(VALUE[kind], "int16", (count, *latent)))
-        specs.append(Spec(f"{kind}_scale", "float32", (count, latent[0])))
+        if values:
+            specs.append(Spec(VALUE[kind], "int16", (count, *latent)))
+            specs.append(Spec(f"{kind}_scale", "float32", (count, latent[0])))
     if intra:
         specs.append(Spec("intra_value", "int16", (frames, *shapes["key_latent"])))
         specs.append(Spec("intra_scale", "float32", (frames, shapes["key_latent"][0])))
     return specs
 
 
-def rows_of(frame: LatentFrame) -> Iterator[tuple[str, Array]]:
+def rows_of(frame: FrameIntegers) -> Iterator[tuple[str, Array]]:
     """What a frame adds to each array."""
     for name, value in (
         ("frame", frame.number), ("pts", frame.pts), ("duration", frame.duration), ("time", frame.time),
@@ -97,6 +99,8 @@ def rows_of(frame: LatentFrame) -> Iterator[tuple[str, Array]]:
     yield FRAME_OF[kind], np.array(frame.number)
     for name, plane in frame.planes.items():
         yield PLANES[name], plane.reshape(row_shape(name, (len(plane), *plane.shape[1:])))
+    if not isinstance(frame, LatentFrame):
+        return
     yield VALUE[kind], frame.values
     yield f"{kind}_scale", frame.scale
     if frame.intra is not None and frame.intra_scale is not None:

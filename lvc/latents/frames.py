@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lvc import codec
-from lvc.codec import LatentFrame
-from lvc.errors import CorruptError, UsageError
+from lvc.codec import FrameIntegers, LatentFrame
+from lvc.errors import CorruptError, UnsupportedError, UsageError
 from lvc.latents.arrays import NPZ, SAFETENSORS, rows_of, specs_of, written
-from lvc.lvz import Clip, LvzReader, Sample
+from lvc.lvz import PACKING_ZSTD, Clip, LvzReader, Sample
 from lvc.models import Model, model_of_file
 from lvc.output import about, opened_input
 from lvc.results import UnpackResult
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int, int, int | None], object]
+Notice = Callable[[str], object]
 VERSION = "1"
 
 
@@ -46,18 +47,29 @@ def latents_of(
 ) -> Generator[LatentFrame]:
     """Of the groups of clips that show something from `start` to `end`, in seconds from the first frame, in order of
     display."""
-    tail = reader.tail
+    clips, origin = _begun(reader, start, end)
+    return codec.latents(clips, reader.video, model, threads, reader.limits, intra, origin)
+
+
+def _begun(reader: LvzReader, start: float | None, end: float | None) -> tuple[Iterator[Clip], int]:
+    """The clips, and the pts of the video's first frame. Raises `UsageError` where there is none."""
     clips = _clips(reader, start, end)
     first = next(clips, None)
     if first is None:
         raise UsageError("no frame lies in that range — lvc info shows its length")
-    origin = first.pts[0] if tail is None else tail.start_pts
+    return itertools.chain([first], clips), first.pts[0] if reader.tail is None else reader.tail.start_pts
 
-    def all_clips() -> Iterator[Clip]:
-        yield first
-        yield from clips
 
-    return codec.latents(all_clips(), reader.video, model, threads, reader.limits, intra, origin)
+def _model_of(reader: LvzReader, intra: bool, notice: Notice | None) -> Model | None:
+    """None: it is not here, and the integers can be read without it. Raises `UnsupportedError` where they cannot."""
+    try:
+        return model_of_file(reader.header, reader.model_chunk)
+    except UnsupportedError as error:
+        if reader.video.packing != PACKING_ZSTD or intra:
+            raise
+        if notice is not None:
+            notice(f"{error}. Without it there are integers and no dequantised latents")
+        return None
 
 
 def unpack_video(
@@ -70,6 +82,7 @@ def unpack_video(
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> UnpackResult:
     """`unpack_latents` of a file of lvc's own codec."""
     if not target.endswith((NPZ, SAFETENSORS)):
@@ -77,17 +90,23 @@ def unpack_video(
     started = time.monotonic()
     with opened_input(source) as file, about(source):
         reader = LvzReader(file)
-        model = model_of_file(reader.header, reader.model_chunk)
+        header, video, g = reader.header, reader.video, reader.video.geometry
+        model = _model_of(reader, intra, notice)
         keys, frames = _counts(reader, start, end)
-        specs = specs_of(reader.video.geometry, keys, frames - keys, intra)
-        text = {"lvc.latents": VERSION, "lvc.model": reader.header.model_id}
+        specs = specs_of(g, keys, frames - keys, intra, model is not None)
+        text = {"lvc.latents": VERSION, "lvc.model": header.model_id}
         done = taken = 0
-        with about(target), written(target, specs, text, force) as arrays:
-            g, video = reader.video.geometry, reader.video
+        with about(target), written(target, specs, text, force) as arrays, about(source):
             arrays.add("size", _numbers(g.height, g.width, g.padded_height, g.padded_width))
             arrays.add("time_base", _numbers(*video.time_base))
-            arrays.add("model_sha256", np.frombuffer(reader.header.model_sha256, np.uint8))
-            with about(source), closing(latents_of(reader, model, start, end, intra=intra, threads=threads)) as found:
+            arrays.add("model_sha256", np.frombuffer(header.model_sha256, np.uint8))
+            found: Generator[FrameIntegers] | Generator[LatentFrame]
+            if model is None:
+                clips, origin = _begun(reader, start, end)
+                found = codec.integers_of(clips, video, reader.limits, origin)
+            else:
+                found = latents_of(reader, model, start, end, intra=intra, threads=threads)
+            with closing(found):
                 for frame in found:
                     if (taken := taken + frame.key) > keys or (done := done + 1) > frames:
                         raise CorruptError("has more frames than its index says")
@@ -96,8 +115,8 @@ def unpack_video(
                             arrays.add(name, row)
                     if progress is not None:
                         progress(done, reader.size or 0, 0, frames)
-                if (taken, done) != (keys, frames):
-                    raise CorruptError("has fewer frames than its index says")
+            if (taken, done) != (keys, frames):
+                raise CorruptError("has fewer frames than its index says")
     size = os.path.getsize(target)
     return UnpackResult(target, len(specs), 1, reader.size or 0, size, time.monotonic() - started, frames)
 

@@ -22,6 +22,7 @@ from lvc.remote.addresses import is_address
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
+Notice = Callable[[str], object]
 SUFFIX, ARCHIVE = ".safetensors", ".npz"
 DEFAULT_KEY = "latents"
 MAX_DEPTH = 32
@@ -40,6 +41,7 @@ def unpack_latents(
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> UnpackResult:
     """Write the latents of the `.lvz` `source` to files.
 
@@ -49,7 +51,7 @@ def unpack_latents(
     A video of lvc's own codec goes into the file `target`, `.safetensors` (None: beside `source`) or `.npz`, whose
     arrays `docs/latents.md` lists: of the groups of clips that show something from `start` to `end` (seconds from the
     first frame), and with `intra` also the latents that each frame would have as a key frame. That takes the model
-    that made it, and decoding.
+    that made it, and decoding; without the model only the integers of packing `zstd` can be read, as `notice` is told.
 
     Raises `UsageError`, `OutputExistsError`, `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders,
     far more tensors than the file has room for), `MediaError` (no room on the disk) and `OSError`.
@@ -70,7 +72,15 @@ def unpack_latents(
             raise UsageError("holds a video and no tensors with names — leave --name out")
         check_output(source, target, force=force, writes=[SAFETENSORS, NPZ])
         return unpack_video(
-            source, target, start=start, end=end, intra=intra, threads=threads, force=force, progress=progress
+            source,
+            target,
+            start=start,
+            end=end,
+            intra=intra,
+            threads=threads,
+            force=force,
+            progress=progress,
+            notice=notice,
         )
     if intra or start is not None or end is not None:
         raise UsageError("holds tensors and no video of lvc's own codec — leave --start, --end and --intra out")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 import av
 
@@ -155,7 +157,30 @@ def _said(encoder: Encoder, properties: Mapping[str, str], height: int) -> list[
         stereo = _FRAME_PACKING.get(properties.get(STEREO, ""))
         if stereo is not None:
             result.append(f"frame-packing={stereo}")
-        first = {"tt": "tff", "tb": "tff", "bb": "bff", "bt": "bff"}.get(properties.get(FIELDS, ""))
-        if first is not None and height % FIELD_ROWS == 0:
-            result.append(f"{first}=1")
+        first = top_first(encoder, properties, height)
+        if first is not None:
+            result.append("tff=1" if first else "bff=1")
     return result
+
+
+def top_first(encoder: Encoder, properties: Mapping[str, str], height: int) -> bool | None:
+    """Whether pictures are coded as fields, and the top one comes first; None: as frames."""
+    if encoder.library != "libx264" or height % FIELD_ROWS:
+        return None
+    return {"tt": True, "tb": True, "bb": False, "bt": False}.get(properties.get(FIELDS, ""))
+
+
+class FieldFlag:
+    """Marks frames with the field that comes first. x264 asks each frame and not its own option, and PyAV can set the
+    mark by a filter alone."""
+
+    def __init__(self, width: int, height: int, tick: Fraction, top_first: bool) -> None:
+        self._graph = av.filter.Graph()
+        form = av.VideoFormat("yuv420p")
+        source = self._graph.add_buffer(width=width, height=height, format=form, time_base=tick)
+        mark = self._graph.add("setfield", "tff" if top_first else "bff")
+        self._graph.link_nodes(source, mark, self._graph.add("buffersink")).configure()
+
+    def __call__(self, frame: Any) -> Any:
+        self._graph.push(frame)
+        return self._graph.pull()

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from lvc.errors import MediaError, UsageError
 from lvc.media.colour import ColourTags, known_tags
 from lvc.media.containers import Streaming, container_for, iso_options
-from lvc.media.encoders import FIELD_ROWS, encoder_for, encoder_options, unsaid
+from lvc.media.encoders import FIELD_ROWS, FieldFlag, encoder_for, encoder_options, top_first, unsaid
 from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.fitting import add_copy, refusal
 from lvc.media.open import open_output
@@ -157,6 +157,8 @@ class MediaWriter:
                 )
             )
         self._coded_size = (width, height)
+        first = top_first(encoder, self._side.properties, video.height)
+        self._flag = None if first is None else FieldFlag(width, height, self._tick, first)
         rate = video.rate or _FALLBACK_RATE
         self._rate = video.rate  # what the file will say
         if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only steers the bit rate; times are each frame's own
@@ -330,6 +332,8 @@ class MediaWriter:
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
             frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
+            if self._flag is not None:
+                frame = self._flag(frame)
             self._durations[item.pts] = item.duration
             self._mux_video(frame)
         self._frames += 1

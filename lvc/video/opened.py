@@ -11,6 +11,7 @@ import threading
 import warnings
 import weakref
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 from lvc.errors import MediaError, NoFrameError, UsageError
 from lvc.files.decode import format_of
 from lvc.lvz import Clip, GopEntry, LvzReader, Tail, VideoDescriptor
-from lvc.media.types import VideoFormat
+from lvc.media.types import Frame, VideoFormat
 from lvc.remote.addresses import is_address, without_secrets
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 """A path, an address, a file's bytes, or an open binary file."""
 
+KEPT_BYTES = 128 << 20
+"""Of frames that were decoded and may be asked for again."""
 _TICK_TOLERANCE = Fraction(1, 1000)  # a time that went through a float names the frame it came from
 
 
@@ -40,12 +43,45 @@ def name_of(source: Source) -> str:
     return name if isinstance(name, str) else "the file object"
 
 
+class Kept:
+    """Frames that were decoded, by number: the last ones asked for, up to `most` bytes. For several threads."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self._bytes = most, 0
+        self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, number: int, frame: Frame) -> None:
+        with self._lock:
+            if number in self._frames:
+                return
+            self._frames[number] = frame
+            self._bytes += _size_of(frame)
+            while self._bytes > self.most:
+                self._bytes -= _size_of(self._frames.popitem(last=False)[1])
+
+    def get(self, number: int) -> Frame | None:
+        with self._lock:
+            if number in self._frames:
+                self._frames.move_to_end(number)
+            return self._frames.get(number)
+
+    def any_of(self, numbers: range) -> bool:
+        with self._lock:
+            return any(n in self._frames for n in numbers)
+
+
+def _size_of(frame: Frame) -> int:
+    return frame.y.nbytes + frame.u.nbytes + frame.v.nbytes
+
+
 class Opened:
     """What one process knows of a file: where its bytes are, its descriptors, its index, the model."""
 
     def __init__(self, source: Source, options: dict[str, Any]) -> None:
         self.pid = os.getpid()
         self.model: VideoModel | None = None
+        self.kept = Kept(KEPT_BYTES)
         self._source: str | bytes | BinaryIO = os.fspath(source) if isinstance(source, os.PathLike) else source
         self._shared: Any = None
         self._lock = threading.Lock()

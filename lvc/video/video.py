@@ -388,6 +388,12 @@ class Video:
         self, reader: LvzReader, state: Opened, group: list[tuple[int, int]], by_time: bool
     ) -> Iterator[tuple[int, Frame]]:
         """(place, frame) for `group`: (number, or pts at which something is shown; place), ascending, of one GOP."""
+        if not by_time and len(there := [(p, f) for n, p in group if (f := state.kept.get(n)) is not None]) == len(
+            group
+        ):
+            for place, frame in there:
+                yield place, shown_at(frame, state.start(), state.format)
+            return
         tick = state.video.seconds_per_tick
         first, last = group[0][0], group[-1][0]
         if by_time:
@@ -413,15 +419,36 @@ class Video:
                 what = "nothing is shown at that time" if by_time else f"there is no frame {wanted}"
                 raise NoFrameError(f"{what} — lvc info shows how long the video is")
             places.setdefault(pts[found], []).append(place)
-        sought = set(places)
+        for number in [n for n, p in enumerate(pts, before) if p in places]:
+            if (kept := state.kept.get(number)) is not None:
+                shown = shown_at(kept, state.start(), state.format)
+                for place in places.pop(kept.pts):
+                    yield place, shown
+        if not places:
+            return
+        sought = set(places) if len(group) > 1 else self._worth_decoding(clips, state, set(places))
+        numbers = dict(zip(pts, range(before, before + len(pts)), strict=True))
         frames = self._decoded(iter(clips), state, lambda _, pts: pts in sought)
         with contextlib.closing(frames):
             for frame in frames:
-                shown = shown_at(frame, state.start(), state.format)
-                for place in places.pop(frame.pts):
-                    yield place, shown
-                if not places:
-                    return
+                state.kept.add(numbers[frame.pts], frame)
+                if frame.pts in places:
+                    shown = shown_at(frame, state.start(), state.format)
+                    for place in places.pop(frame.pts):
+                        yield place, shown
+
+    def _worth_decoding(self, clips: list[Clip], state: Opened, sought: set[int]) -> set[int]:
+        """pts of frames: those that are sought, and all of their clips where others of these are likely to be asked
+        for next, one by one. A frame at the bottom of a clip's pyramid needs half of the clip decoded in any case."""
+        format = state.format
+        size = 3 * format.width * format.height // 2
+        short = self.frame_count is not None and self.frame_count * size <= state.kept.most
+        found = set(sought)
+        for clip in clips:
+            numbers = range(clip.first_frame, clip.first_frame + len(clip.pts))
+            if not sought.isdisjoint(clip.pts) and (short or state.kept.any_of(numbers)):
+                found.update(clip.pts)
+        return found
 
     def _decoded(
         self, clips: Iterator[Clip], state: Opened, wanted: Callable[[int, int], bool]

@@ -57,7 +57,7 @@ class Lvc:
     def __call__(self, *args: object, input: bytes | None = None, env: dict[str, str] | None = None) -> Done:
         stdin = subprocess.PIPE if input is not None else subprocess.DEVNULL
         with self.start(*args, stdin=stdin, env=env or {}) as process:
-            out, err = process.communicate(input, timeout=120)
+            out, err = process.communicate(input, timeout=240)
         return Done(process.returncode, out, err.decode())
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,9 +184,12 @@ def test_3_where_what_is_said_has_no_room(fake: Lvc, encoded: Path, arguments: l
 
 def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
     with fake.start("encode", "-", "a.lvz", stdin=-1) as process:
-        time.sleep(1.0)
+        process.stdin.write(b"YUV4MPEG2 ")
+        process.stdin.flush()
+        while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))) != (0,):
+            time.sleep(0.02)  # until it has read that, and waits for more
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=15) == 130
+        assert process.wait(timeout=240) == 130
     assert names(fake.folder) == []
 
 

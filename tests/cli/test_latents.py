@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from clips import Audio, Clip
 from safetensors.numpy import load_file, save_file
+from small_models import model_file
 
 import lvc
-from lvc import MediaError, UsageError, decode_file
+from lvc import MediaError, UnsupportedError, UsageError, decode_file, encode_file
 from lvc.latents import unpack_latents
 from lvc.media import CopiedPacket, Frame, MediaReader
 from lvc.output import subject
@@ -255,3 +256,19 @@ def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
         assert (f.values == arrays[f"{kind}_value"][row]).all()
         assert f.references == tuple(arrays["references"][f.number])
     assert some[0].intra is not None and (some[0].intra == arrays["intra_value"][some[0].number]).all()
+
+
+def test_without_the_model_there_are_integers(tmp_path: Path, coded: Path) -> None:
+    model, said = model_file("lost"), list[str]()
+    options = {"model": str(model), "duration": 0.4}
+    encode_file(coded.parent / "a.mkv", tmp_path / "zstd.lvz", packing="zstd", **options)
+    encode_file(coded.parent / "a.mkv", tmp_path / "rans.lvz", **options)
+    result = unpack_latents(tmp_path / "zstd.lvz", tmp_path / "x.npz", notice=said.append)
+    with np.load(tmp_path / "x.npz") as found:
+        assert result.frames == len(found["frame"]) and found["key_latent"].any()
+        assert "key_value" not in found and "residual_scale" not in found
+    assert "'lost'" in said[0] and "integers" in said[0]
+    for source, intra in (("rans.lvz", False), ("zstd.lvz", True)):
+        with pytest.raises(UnsupportedError, match="'lost'"):
+            unpack_latents(tmp_path / source, tmp_path / "y.npz", intra=intra)
+    assert not (tmp_path / "y.npz").exists()

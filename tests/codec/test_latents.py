@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_models import clips_of, descriptor, frame, model, pictures, same, written
 
-from lvc.codec import Given, LatentFrame, decode_changed, latents
+from lvc.codec import Given, LatentFrame, decode_changed, integers_of, latents
 from lvc.errors import CorruptError
 from lvc.lvz import Clip
 from lvc.media.types import Frame
@@ -34,6 +34,18 @@ def test_both_packings_say_the_same() -> None:
         assert a.planes.keys() == b.planes.keys()
         assert all((a.planes[name] == b.planes[name]).all() for name in a.planes)
         assert (a.values == b.values).all() and (a.scale == b.scale).all()
+
+
+@pytest.mark.parametrize("low_delay", [False, True])
+def test_integers_take_no_model(low_delay: bool) -> None:
+    clips = written(clips_of(source(), packing="zstd", clip_frames=5, low_delay=low_delay))
+    frames = said(clips, "zstd")
+    alone = list(integers_of(iter(clips), descriptor(*SIZE, model(), "zstd")))
+    for a, b in zip(frames, alone, strict=True):
+        for name in ("number", "pts", "duration", "time", "key", "quality", "level", "references"):
+            assert getattr(a, name) == getattr(b, name), name
+        assert a.planes.keys() == b.planes.keys()
+        assert all((a.planes[name] == b.planes[name]).all() for name in a.planes)
 
 
 def test_references_and_levels_are_those_of_the_pyramid() -> None:
@@ -102,3 +114,12 @@ def test_damage_is_noticed_before_anything_is_given() -> None:
     clips[1] = replace(clips[1], checks=tuple(c ^ 1 for c in clips[1].checks or ()))
     with pytest.raises(CorruptError, match="checksum"):
         said(clips)
+
+
+def test_a_key_frame_among_predicted_ones_is_damage() -> None:
+    key, clip = written(clips_of([frame(n, *SIZE) for n in range(3)], packing="zstd"))[:2]
+    used = descriptor(*SIZE, model(), "zstd")
+    wrong = replace(key, first_frame=1, key=False, pts=clip.pts[:1])
+    for read in (lambda: said([key, wrong], "zstd"), lambda: list(integers_of([key, wrong], used))):
+        with pytest.raises(CorruptError, match="another kind"):
+            read()

@@ -74,7 +74,7 @@ def size(path: Path) -> int:
 def finish(process: Process, number: int | None = None) -> Done:
     if number is not None:
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return Done(process.returncode, out, err.decode())
 
 

@@ -57,7 +57,7 @@ def test_codecs_and_containers(tmp_path: Path, container: str, codec: str) -> No
     assert again.times == source.times
     assert again.durations == source.durations
     if codec == "raw":  # it is in the file, but the decoder of raw pictures does not hand it on
-        again.reader.video = replace(again.video, chroma_location=3)
+        again.video = replace(again.video, chroma_location=3)
     for name in ("width", "height", "primaries", "transfer", "matrix", "color_range", "chroma_location", "rotation"):
         assert getattr(again.video, name) == getattr(source.reader.video, name), name
     errors = [np.abs(a.y.astype(int) - b.y).mean() for a, b in zip(again.frames, source.frames, strict=True)]

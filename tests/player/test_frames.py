@@ -9,14 +9,17 @@ import pytest
 from serving import ISOLATION, Site, Tab, digests, until
 
 
-@pytest.mark.parametrize("isolated", [False, True])
-@pytest.mark.parametrize("name", ["carphone_lvz", "film"])
-def test_every_frame(request: Any, browser: Any, site: Site, name: str, isolated: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "isolated", "plain"),
+    [("carphone_lvz", False, False), ("film", True, False), ("film", False, True)],
+)
+def test_every_frame(request: Any, browser: Any, site: Site, name: str, isolated: bool, plain: bool) -> None:
+    """On pages that are isolated or not; `plain`: without relaxed SIMD, where the browser has it."""
     path: Path = request.getfixturevalue(name)
     site.files["/film.lvz"] = path
     site.headers |= ISOLATION if isolated else {}
     with Tab(browser, f"{site.address}/check.html") as page:
         until(page, "window.ready")
-        found = page.evaluate("check('/film.lvz', '/models/')")
+        found = page.evaluate("(plain) => check('/film.lvz', '/models/', plain)", plain)
     assert found["error"] is None and found["isolated"] is isolated
     assert found["frames"] == digests(path)

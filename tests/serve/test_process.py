@@ -29,11 +29,13 @@ def test_an_interrupt_ends_it(started: Starter, tree: Path, number: int) -> None
     assert not [line for line in server.errors if "rror" in line]
 
 
-def test_an_interrupt_during_answers(started: Starter, tree: Path) -> None:
+@pytest.mark.parametrize("path", ["/thumbs/carphone.lvz", "/mp4/trips/bunny.lvz.mp4", "/hls/carphone.lvz/0.ts"])
+def test_an_interrupt_during_answers(started: Starter, tree: Path, path: str) -> None:
     server = started(tree)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"GET /thumbs/carphone.lvz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert server.end() == 0
+    assert not [line for line in server.errors if "Traceback" in line]
 
 
 def test_a_missing_path() -> None:

@@ -111,4 +111,4 @@ def test_without_a_database(server: Server, started: Starter, tree: Path, tmp_pa
     assert b"Search by picture" not in server.ask("/").body
     command = [sys.executable, "-m", "lvc", "serve", str(tree), "--port", "0", "--db", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "holds no database" in done.stderr
+    assert done.returncode == 2 and "make one with lvc search index" in done.stderr

@@ -63,7 +63,7 @@ export class Controls {
     const { signal } = this.listening;
     for (const name of ["pointermove", "pointerdown", "focusin", "keydown"]) player.addEventListener(name, () => this.wake(), { signal });
     player.addEventListener("pointerleave", () => this.wake(400), { signal });
-    const changes = ["play", "pause", "ended", "seeking", "seeked", "timeupdate", "volumechange", "ratechange", "loadedmetadata", "durationchange", "error"];
+    const changes = ["play", "pause", "ended", "seeking", "seeked", "timeupdate", "volumechange", "ratechange", "loadedmetadata", "durationchange", "canplay", "error"];
     for (const name of changes) player.addEventListener(name, () => this.update(), { signal });
     document.addEventListener("fullscreenchange", () => this.update(), { signal });
     this.update();

@@ -14,6 +14,9 @@ const UPDATE_MS = 200;
 const SKIP_MOST = 2;
 const NOTES = ["", "This machine is slow: every 2nd picture", "This machine is slow: every 4th picture"];
 
+/** Early implementations of relaxed SIMD compute wrong sums. What fails with it is tried once more without, from where it was. */
+let plain = false;
+
 /** "" where the player runs; otherwise what the browser lacks. */
 export function supported() {
   if (typeof WebAssembly !== "object" || !hasSimd()) return "WebAssembly with SIMD";
@@ -53,6 +56,7 @@ export class LvzPlayer extends HTMLElement {
   #timer = 0;
   #frame = 0;
   #loading = 0;
+  #again = null; // {time, playing}: where to go on
 
   constructor() {
     super();
@@ -127,6 +131,7 @@ export class LvzPlayer extends HTMLElement {
 
   #load() {
     this.#unload();
+    this.#again = null;
     const loading = ++this.#loading;
     // once for several attributes that are set together
     queueMicrotask(() => {
@@ -169,7 +174,7 @@ export class LvzPlayer extends HTMLElement {
     });
     this.#session = session;
     const models = new URL(this.getAttribute("models") ?? new URL("./models/", import.meta.url), this.baseURI);
-    session.open(new URL(this.src, this.baseURI).href, models.href);
+    session.open(new URL(this.src, this.baseURI).href, models.href, plain);
     this.#timer = setInterval(() => this.#tick(), 250); // frames of animation stop in the background
     const each = () => {
       this.#tick();
@@ -200,12 +205,13 @@ export class LvzPlayer extends HTMLElement {
       this.spinner.hidden = true;
       return;
     }
-    const start = Number(this.getAttribute("start") ?? 0);
+    const start = Number(this.#again?.time ?? this.getAttribute("start") ?? 0);
     this.#time = Number.isFinite(start) ? this.#bounded(start) : 0;
     this.#seeking = this.#opening = true;
     this.#session.play(this.#time);
     this.#sound?.seek(this.#time);
-    if (this.autoplay) this.play().catch(() => {});
+    if (this.#again?.playing ?? this.autoplay) this.play().catch(() => {});
+    this.#again = null;
   }
 
   /** The sound does not play after all: on without it. */
@@ -220,6 +226,13 @@ export class LvzPlayer extends HTMLElement {
   }
 
   #fail({ name, message }) {
+    if (name === "CorruptError" && this.#info?.relaxed) {
+      plain = true;
+      const again = { time: this.#time, playing: !this.#paused };
+      this.#load();
+      this.#again = again;
+      return;
+    }
     this.#unload();
     this.#error = { name, message };
     this.words.textContent = `This video cannot be played: ${message}`;

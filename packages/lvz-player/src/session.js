@@ -58,8 +58,9 @@ export class Session {
     this.on.error(error);
   }
 
-  open(url, models) {
-    this.workers[0].postMessage({ op: "open", url, models });
+  /** `plain`: without relaxed SIMD. */
+  open(url, models, plain = false) {
+    this.workers[0].postMessage({ op: "open", url, models, plain });
   }
 
   /** Frames from `time` on come; what is on its way from before does not any more. Frames that are there stay. */

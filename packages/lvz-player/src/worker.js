@@ -48,8 +48,8 @@ async function fetched(url, most, what) {
   return bytes;
 }
 
-async function engineModule() {
-  const name = hasRelaxedSimd() ? "engine-relaxed.wasm" : "engine-simd.wasm";
+async function engineModule(relaxed) {
+  const name = relaxed ? "engine-relaxed.wasm" : "engine-simd.wasm";
   return WebAssembly.compile(await fetched(new URL(name, import.meta.url), 4 << 20, "the decoder"));
 }
 
@@ -72,9 +72,10 @@ class Reader {
     this.waiting = null;
   }
 
-  async open({ url, models }) {
+  async open({ url, models, plain }) {
     this.source = new HttpSource(url);
-    const engine = engineModule();
+    const relaxed = !plain && hasRelaxedSimd();
+    const engine = engineModule(relaxed);
     engine.catch(() => {}); // is awaited below
     this.container = await new Container(this.source).open();
     this.container.playable();
@@ -98,7 +99,7 @@ class Reader {
       groups: index.packets[number].map((group) => [group.start - start, group.end - start]),
     }));
     post({
-      op: "opened", video, tracks, duration, frames: tail.frames, keys: index.gops.map((gop) => gop.pts * this.ticks - start),
+      op: "opened", relaxed, video, tracks, duration, frames: tail.frames, keys: index.gops.map((gop) => gop.pts * this.ticks - start),
       chapters: metadata.chapters, title: metadata.tags.get("title") ?? "", frameBytes: this.frameBytes,
     });
   }

@@ -4,7 +4,7 @@ import { Session } from "/player/session.js";
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (b) => b.toString(16).padStart(2, "0")).join("");
 
 /** {frames: SHA-256 of each frame's planes, error, isolated}. */
-window.check = (url, model) =>
+window.check = (url, model, plain) =>
   new Promise((resolve) => {
     const sums = [];
     const going = [];
@@ -32,6 +32,6 @@ window.check = (url, model) =>
       near: () => {},
       error: ({ name, message }) => done({ name, message }),
     });
-    session.open(new URL(url, location.href).href, new URL(model, location.href).href);
+    session.open(new URL(url, location.href).href, new URL(model, location.href).href, plain);
   });
 window.ready = true;
