@@ -195,7 +195,7 @@ def tags(
         with Database(db) as database:
             found = database.tags(tag)
         if as_json or tag is not None:
-            answer = TagAnswer(report)
+            answer = TagAnswer(report, str(db))
             for path, spans in found.items():
                 answer.add(path, spans)
             answer.finish()
@@ -212,10 +212,10 @@ def tags(
 
 
 class TagAnswer:
-    """The tags of files: as JSON at once, as text at the end."""
+    """The tags of files: as JSON at once, as text at the end. `asked`: what the text begins with."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, report: Report, asked: str) -> None:
+        self._report, self._asked = report, asked
         self._lines: list[str] = []
         self._files = self._ranges = 0
 
@@ -225,7 +225,10 @@ class TagAnswer:
             for span in found:
                 self._report.event({"event": "tag", "path": path, **span.fields()})
             return
-        self._lines.append(path if found else f"{path}: no tags")
+        if path != self._asked:
+            self._lines.append(path if found else f"{path}: no tags")
+        elif not found:
+            self._lines.append("  no tags")
         self._lines += [f"  {t.score:.3f} {_clock(t.start)}–{_clock(t.end)} {t.tag}" for t in found]
 
     def finish(self) -> None:

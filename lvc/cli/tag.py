@@ -138,26 +138,29 @@ def apply(
     verbose: Verbose = 0,
 ) -> None:
     report = Report("tag", as_json, quiet, no_progress, verbose)
-    with report.job(str(db or (paths or ["."])[0])):
+    asked = paths or []
+    name = str(db) if db is not None else asked[0] if len(asked) == 1 else counted(len(asked), "file")
+    with report.job(name):
         from lvc.search.tagging import load_tags
 
-        if not paths and db is None:
+        if not asked and db is None:
             raise UsageError("give files to tag, or a database with --db")
         with about(model):
             learnt = load_tags(model)
         if db is None:
-            _tag_files(report, paths or [], learnt, threshold, threads)
+            _tag_files(TagAnswer(report, name), report, asked, learnt, threshold, threads)
         else:
-            _tag_database(report, paths or [], db, learnt, threshold, threads)
+            _tag_database(TagAnswer(report, name), report, asked, db, learnt, threshold, threads)
 
 
-def _tag_files(report: Report, paths: list[str], learnt: TagModel, threshold: float, threads: int | None) -> None:
+def _tag_files(
+    answer: TagAnswer, report: Report, paths: list[str], learnt: TagModel, threshold: float, threads: int | None
+) -> None:
     from lvc.errors import LvcError
     from lvc.search import moments_of
     from lvc.search.sources import files_under
 
     named = [str(file) for path in paths for file in (files_under(Path(path)) if Path(path).is_dir() else [path])]
-    answer = TagAnswer(report)
     for path in named:
         try:
             answer.add(path, learnt.tag(moments_of(path, threads=threads), threshold))
@@ -167,11 +170,16 @@ def _tag_files(report: Report, paths: list[str], learnt: TagModel, threshold: fl
 
 
 def _tag_database(
-    report: Report, paths: list[str], db: Path, learnt: TagModel, threshold: float, threads: int | None
+    answer: TagAnswer,
+    report: Report,
+    paths: list[str],
+    db: Path,
+    learnt: TagModel,
+    threshold: float,
+    threads: int | None,
 ) -> None:
     from lvc.search import Database, is_under, name_of
 
-    answer = TagAnswer(report)
     with Database(db, create=bool(paths)) as database:
         if paths:
             indexed(report, paths, database, threads)

@@ -29,8 +29,9 @@ Float = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.5
-STRENGTH = 10.0
-"""How much examples count against small weights: scikit-learn's C."""
+STRENGTH = 1.0
+"""How much examples count against small weights: scikit-learn's C. 10 is worse on videos never seen (docs/tagging.md):
+moments of one video resemble each other, and are fewer examples than their number says."""
 MOST_BYTES = 1 << 20
 VERSION = 1
 _STEPS = 100
@@ -77,7 +78,7 @@ class TagModel:
     def scores(self, vectors: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
         """Vectors int8 [N,64] → probabilities [N,T]; 0 for moments that show nothing."""
         logits = (unit(vectors) - self.mean) @ self.weights.T + self.bias
-        shown = vectors.any(1)[:, None]
+        shown = vectors.any(axis=1, keepdims=True)
         result: npt.NDArray[np.float32] = np.where(shown, 1 / (1 + np.exp(-logits.clip(-80, 80))), 0)
         return result.astype(np.float32)
 

@@ -5,7 +5,8 @@ Every video of the CSV file is left out once: `lvc.search.tagging` learns tags f
 one a second. Beside lvc's vectors the same is done with 8x8 luma and `imagehash.phash` of the same thumbnails. Prints a
 table in Markdown: average precision of each tag, their mean, and the share of moments whose most probable tag is one of
 theirs, with 95 % intervals by bootstrap over videos. `--sources` leaves out all videos of one source at a time.
-`--halves`: which video is it? Every video is a tag of its own, learnt from its first half and asked of its second.
+`--halves`: which video is it? Every video is a tag of its own, learnt from its first half and asked of its second, as
+it is, mirrored, and without 15 % of its sides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from search_copies import extracted, perceptual_hash, small_picture
+from search_copies import Embed, extracted, perceptual_hash, small_picture
 from views import thumbnails_of
 
 from lvc.search.labels import read_labels
@@ -48,34 +49,54 @@ def left_out(
     return scores
 
 
-def second_halves(x: np.ndarray, file: np.ndarray, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a moment of a second half gets its own video's tag [M], and which video that is [M]."""
-    end = np.array([time[file == number].max() for number in range(file.max() + 1)])
-    early = time <= end[file] / 2
+def cropped(planes: np.ndarray) -> np.ndarray:
+    """The middle 85 % of rows and columns, stretched."""
+    size = planes.shape[-1]
+    kept = np.linspace(0.075 * size, 0.925 * size - 1, size).round().astype(int)
+    return planes[..., kept, :][..., kept]
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as they are": lambda planes: planes, "mirrored": lambda planes: planes[..., ::-1], "cropped": cropped
+}  # fmt: skip
+
+
+def second_halves(x: np.ndarray, asked: np.ndarray, file: np.ndarray, early: np.ndarray) -> np.ndarray:
+    """Vectors as they are and changed, both [N,D] → whether a moment of a second half gets its own video's tag."""
     each = (1 / np.bincount(file[early]))[file[early]]
     mean = (x[early] * each[:, None]).sum(0) / each.sum()
-    scores = np.zeros((int((~early).sum()), len(end)))
-    for number in range(len(end)):
+    scores = np.zeros((int((~early).sum()), file.max() + 1))
+    for number in range(file.max() + 1):
         known = file[early] == number
         weights, bias = regression(x[early] - mean, known, balanced(known, each))
-        scores[:, number] = (x[~early] - mean) @ weights + bias
-    return scores.argmax(1) == file[~early], file[~early]
+        scores[:, number] = (asked[~early] - mean) @ weights + bias
+    right: np.ndarray = scores.argmax(1) == file[~early]
+    return right
 
 
-def print_halves(vectors: dict[str, np.ndarray], file: np.ndarray, time: np.ndarray, drawn: np.ndarray) -> None:
-    print("| | right |\n|---|---|")
+def print_halves(
+    methods: dict[str, Embed], luma: np.ndarray, chroma: np.ndarray, file: np.ndarray, time: np.ndarray,
+    drawn: np.ndarray,
+) -> None:  # fmt: skip
+    end = np.array([time[file == number].max() for number in range(file.max() + 1)])
+    early = time <= end[file] / 2
+    counts = np.bincount(file[~early], minlength=len(end))
+    asked = drawn * (counts > 0)
     shares = {}
-    for name, x in vectors.items():
-        right, whose = second_halves(x, file, time)
-        counts = np.bincount(whose, minlength=drawn.shape[1])
-        share = np.bincount(whose, right, drawn.shape[1]) / counts.clip(1)
-        asked = drawn * (counts > 0)
-        shares[name] = asked @ share / asked.sum(1)
-        low, high = np.percentile(shares[name], [2.5, 97.5])
-        print(f"| {name} | {share[counts > 0].mean():.3f} ({low:.3f}–{high:.3f}) |")
+    print("| | " + " | ".join(CHANGES) + " |\n|---|" + "---|" * len(CHANGES))
+    for name, embed in methods.items():
+        x, cells = of_length_one(embed(luma, chroma)), []
+        for what, change in CHANGES.items():
+            changed = of_length_one(embed(np.ascontiguousarray(change(luma)), np.ascontiguousarray(change(chroma))))
+            right = second_halves(x, changed, file, early)
+            share = np.bincount(file[~early], right, len(end)) / counts.clip(1)
+            shares[name, what] = asked @ share / asked.sum(1)
+            low, high = np.percentile(shares[name, what], [2.5, 97.5])
+            cells.append(f"{share[counts > 0].mean():.3f} ({low:.3f}–{high:.3f})")
+        print(f"| {name} | " + " | ".join(cells) + " |")
     for name in ("8x8 luma", "imagehash.phash"):
-        low, high = np.percentile(shares["**lvc**"] - shares[name], [2.5, 97.5])
-        print(f"\nlvc over {name}: {low:+.3f} to {high:+.3f}")
+        both = [np.percentile(shares["**lvc**", what] - shares[name, what], [2.5, 97.5]) for what in CHANGES]
+        print(f"\nlvc over {name}: " + ", ".join(f"{low:+.3f} to {high:+.3f}" for low, high in both))
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray, each: np.ndarray) -> float:
@@ -119,16 +140,18 @@ def main() -> None:
     luma, chroma = np.concatenate([y for _, y, _ in views]), np.concatenate([c for _, _, c in views])
     sources = [name.name.split("_")[0] if args.sources else str(name) for name in names]
     group = np.unique(sources, return_inverse=True)[1]
-    methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    methods: dict[str, Embed] = {
         "8x8 luma": small_picture, "imagehash.phash": perceptual_hash, "**lvc**": extracted(None)
     }  # fmt: skip
-    vectors = {name: of_length_one(embed(luma, chroma)) for name, embed in methods.items()}
     random = np.random.default_rng(0)
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
     if args.halves:
         print(f"{len(names)} videos, {len(truth)} moments\n")
-        return print_halves(vectors, file, time, drawn)
-    scores = {name: left_out(x, truth, file, group, args.strength) for name, x in vectors.items()}
+        return print_halves(methods, luma, chroma, file, time, drawn)
+    scores = {
+        name: left_out(of_length_one(embed(luma, chroma)), truth, file, group, args.strength)
+        for name, embed in methods.items()
+    }
     always = np.tile(np.bincount(truth.argmax(1)[truth.any(1)], minlength=len(tags)), (len(truth), 1)).astype(float)
     scores = {"the same for all": always} | scores
     once = np.ones(len(names))

@@ -18,7 +18,7 @@ from lvc.search import Database, Moments, SearchIndex, index_folders, moments_of
 from lvc.search.database import Known
 from lvc.search.labels import Label, read_labels
 from lvc.search.sources import QUERY_SPACING
-from lvc.search.tagging import Tagged, TagModel, balanced, examples, fit_tags, load_tags, regression
+from lvc.search.tagging import STRENGTH, Tagged, TagModel, balanced, examples, fit_tags, load_tags, regression
 
 from .conftest import copied
 
@@ -106,7 +106,7 @@ def test_regression_is_at_the_minimum() -> None:
         assert each[truth].sum() == pytest.approx(100) and each[~truth].sum() == pytest.approx(100)
         weights, bias = regression(x, truth, each)
         error = each * (1 / (1 + np.exp(-(x @ weights + bias))) - truth)
-        assert np.abs(x.T @ error + weights / 10).max() < 1e-4 and abs(error.sum()) < 1e-4
+        assert np.abs(x.T @ error + weights / STRENGTH).max() < 1e-4 and abs(error.sum()) < 1e-4
 
 
 def test_ranges(model: TagModel) -> None:
