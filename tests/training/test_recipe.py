@@ -69,7 +69,8 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
     said = trained(wanted)
     assert [e for e, _ in said][-1] == "done" and {"stage", "data", "step"} <= {e for e, _ in said}
     assert [(f["phase"], f.get("stage")) for e, f in said if e == "stage"] == [
-        ("looking for footage", None), ("reading data", "stills"), ("reading data", "clips"), ("training", "intra"), ("training", "inter"),
+        ("looking for footage", None), ("reading data", "stills"), ("reading data", "clips"), ("training", "intra"),
+        ("training", "inter"),
         ("calibrating", "intra-quantised"), ("training", "intra-quantised"), ("calibrating", "inter-quantised"),
         ("training", "inter-quantised"), ("exporting", None),
     ]  # fmt: skip
