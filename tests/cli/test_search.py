@@ -84,10 +84,10 @@ def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("query", "videos/a.mp4", "--db", "none"), 2, "holds no database"),
+        (("query", "videos/a.mp4", "--db", "none"), 2, "is not a database"),
         (("query", "none.mp4", "--db", "db"), 3, "no such file"),
-        (("query", "videos/a.mp4@9", "--db", "db"), 3, "range starts behind"),
-        (("query", "videos/b.lvz@9", "--db", "db"), 3, "lies behind the end"),
+        (("query", "videos/a.mp4@9", "--db", "db"), 3, "range starts after"),
+        (("query", "videos/b.lvz@9", "--db", "db"), 3, "is after the end"),
         (("query", "videos/d.mp4", "--db", "db"), 3, "not a video"),
         (("index", "none", "--db", "db"), 3, "no such file or folder"),
         (("duplicates",), 2, "give folders"),

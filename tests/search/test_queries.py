@@ -80,8 +80,8 @@ def test_duplicates_and_neighbours(collection: Collection, library: Path) -> Non
     groups = duplicates(collection)
     assert [[Path(p).name for p in g.paths] for g in groups] == [["bikes.mp4", "excerpt.mkv"]]
     pair = groups[0].pairs[0]
-    assert Path(pair["path"]).name == "excerpt.mkv" and pair["other_start"] == pytest.approx(3, abs=1)
-    assert pair["seconds"] == pytest.approx(5, abs=1.1)
+    assert Path(pair.path).name == "excerpt.mkv" and pair.other_start == pytest.approx(3, abs=1)
+    assert pair.seconds == pytest.approx(5, abs=1.1)
     own = str(library / "bikes.mp4")
     hits = similar(collection, moments_of(own), 5, leave_out=own)
     assert [Path(h.path).name for h in hits] == ["excerpt.mkv", "carphone.mp4"]
