@@ -51,6 +51,19 @@ def test_seeks_show_the_frame_of_their_time(page: Any) -> None:
     assert page.evaluate("events.includes('seeking') && events.includes('seeked') && film.paused")
 
 
+def test_a_step_back_finds_a_frame_that_is_not_decoded(page: Any) -> None:
+    """Once the first picture is there, and nothing else, the beginning of the second GOP is sought: the frame before
+    it has still to come, and the first picture is not that frame."""
+    page.evaluate(
+        "film.addEventListener('canplay', () => (film.currentTime = 1), { once: true }); film.src = 'film.lvz?again'"
+    )
+    until(page, "film.currentTime === 1 && !film.seeking")
+    for number in (24, 23):
+        page.evaluate("film.step(-1)")
+        until(page, "!film.seeking")
+        assert page.evaluate("film.captureFrame().number") == number
+
+
 def test_the_keyboard_is_enough(page: Any) -> None:
     page.focus("#film")
     states = "[film.muted, film.volume, film.playbackRate]"

@@ -601,10 +601,16 @@ export class LvzPlayer extends HTMLElement {
   step(by) {
     if (this.#info === null) return;
     this.pause();
+    // frames of earlier seeks may be all that is there: only a neighbour by its number is one
     const here = this.#shown ?? this.#session.at(this.#time);
-    if (here === null) return;
-    const back = this.#session.at(here.time - 1e-4)?.time ?? here.time - 1e-3;
-    this.currentTime = by > 0 ? (here.number < this.#info.frames - 1 ? here.end + 1e-6 : here.time) : Math.max(0, back + 1e-6);
+    if (here === null || (this.#shown === null && here.end <= this.#time && here.number < this.#info.frames - 1)) return;
+    if (by > 0) {
+      this.currentTime = here.number < this.#info.frames - 1 ? here.end + 1e-6 : here.time;
+      return;
+    }
+    const before = this.#session.frames.get(here.number - 1);
+    const [numerator, denominator] = this.#info.video.timeBase;
+    this.currentTime = before !== undefined ? before.time + 1e-6 : here.time - Math.max(numerator / denominator / 2, 1e-4);
   }
 
   /** A picture near `time`, small: `draw` is called with its planes, now or when it is there. */
