@@ -22,12 +22,16 @@ BROWSER_OPTIONS = [
 ]  # fmt: skip
 
 
+def browser_path() -> str | None:
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium for every test with a page: Playwright cannot be started twice in a process. It ends with each
     module: while it runs, an asyncio loop runs in this thread, and tests elsewhere start loops of their own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    path = browser_path()
     if path is None:
         pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
     with playwright.sync_playwright() as running:
