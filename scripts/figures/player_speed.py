@@ -1,8 +1,9 @@
 """How fast a page plays: python scripts/figures/player_speed.py FILE.lvz [FILE.lvz...] [--plain] [--seconds N]
 
 Serves each file by `lvc serve`, plays it in headless Chromium (which draws on the CPU), and prints when the first
-picture was there, how many pictures were shown of those that were due, how many per second of a clock on the wall, and how long a seek to 60 % took. `--plain` takes relaxed SIMD away. The load average stands beside the figures:
-they mean little on a machine that is busy.
+picture was there, how many pictures were shown of those that were due, how many per second of wall time, and how long
+a seek to 60 % took. `--plain` takes relaxed SIMD away. The load average stands beside the figures: they mean little on
+a machine that is busy.
 """
 
 from __future__ import annotations
