@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # two cores are the norm here and on CI; more threads per process only make the tests slower
 os.environ.setdefault("LVC_THREADS", "2")
+
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+BROWSER_OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--autoplay-policy=no-user-gesture-required",
+]  # fmt: skip
+
+
+def browser_path() -> str | None:
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium for every test with a page: Playwright cannot be started twice in a process. It ends with each
+    module: while it runs, an asyncio loop runs in this thread, and tests elsewhere start loops of their own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = browser_path()
+    if path is None:
+        pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=path, args=BROWSER_OPTIONS)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ CLIPS = {"sofa.mp4": (320, 180), NASTY: (144, 256)}
 GAINS = {"lvc": 0.0, "x264:medium": 1.5, "svtav1:6": 2.5}
 OWN = Anchor("svtav1", "6", crfs=(45, 25))  # at qualities 30 and 70; at 50 it meets lvc's size
 PLAN = Plan([30, 50, 70], [Anchor("x264", "medium"), OWN], pictures=True, side_by_side=True)
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def shaded(width: int, height: int, level: int) -> Picture:
@@ -106,17 +103,6 @@ def test_all_is_inside_and_nothing_is_fetched(report: Path) -> None:
     assert not re.search(
         r"(src|href)=\"(?!data:)[^\"]|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text.replace(NASTY, "")
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if BROWSER is None:
-        pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 class Tab:

@@ -1,4 +1,4 @@
-"""Files to play, and the site and the browser that play them."""
+"""Files to play, and the site they are served from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from clips import Audio, Clip  # noqa: E402
-from serving import BROWSER, OPTIONS, Site, served  # noqa: E402
+from serving import Site, served  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +55,3 @@ def site(decoder_file: tuple[str, bytes]) -> Iterator[Site]:
     pages = {f"/{page.name}": page for page in (HERE / "pages").iterdir()}
     with served(Site({f"/models/{name}": data, **pages}, {"/player/": player_folder()})) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    if BROWSER is None:
-        pytest.skip("no browser: apt-get install chromium-headless-shell (scripts/test does it where it may)")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield found
-        found.close()

@@ -1,11 +1,10 @@
-"""A small static server that knows ranges, and a browser, for the player's tests."""
+"""A small static server that knows ranges, and pages in a browser, for the player's tests."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +14,6 @@ from typing import Any
 
 from lvc.files import decode_frames
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
 POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; media-src 'self' blob:; "

@@ -51,6 +51,53 @@ def test_seeks_show_the_frame_of_their_time(page: Any) -> None:
     assert page.evaluate("events.includes('seeking') && events.includes('seeked') && film.paused")
 
 
+def test_a_step_back_finds_a_frame_that_is_not_decoded(page: Any) -> None:
+    """Once the first picture is there, and nothing else, the beginning of the second GOP is sought: the frame before
+    it has still to come, and the first picture is not that frame."""
+    page.evaluate(
+        "film.addEventListener('canplay', () => (film.currentTime = 1), { once: true }); film.src = 'film.lvz?again'"
+    )
+    until(page, "film.currentTime === 1 && !film.seeking")
+    for number in (24, 23):
+        page.evaluate("film.step(-1)")
+        until(page, "!film.seeking")
+        assert page.evaluate("film.captureFrame().number") == number
+
+
+SLOW = """
+const { get, set } = Object.getOwnPropertyDescriptor(Worker.prototype, 'onmessage');
+window.slow = true; // what follows the 20th frame never comes
+Object.defineProperty(Worker.prototype, 'onmessage', {
+  get, set(act) {
+    set.call(this, act && ((event) => slow && (event.data.number ?? event.data.first) >= 20 || act(event)));
+  },
+});
+"""
+
+
+def test_seeks_find_pictures_that_are_left_out(browser: Any, site: Site, film: Path) -> None:
+    """On a machine too slow to show every picture, a picture that stands is still the one that was asked for."""
+    site.files["/film.lvz"] = film
+    with Tab(browser, f"{site.address}/play.html") as page:
+        page.add_init_script(SLOW)
+        page.reload()
+        until(page, "window.film?.play !== undefined")
+        page.evaluate("film.src = 'film.lvz'")
+        until(page, "film.readyState === 4")
+        page.evaluate("film.play()")
+        until(page, "film.note.textContent.includes('every 2nd picture') && events.includes('waiting')")
+        page.evaluate("slow = false")
+        for number in (40, 41):
+            page.evaluate(f"film.currentTime = {(number + 0.5) / 25}")
+            until(page, "!film.seeking && film.captureFrame() !== null")
+            assert page.evaluate("film.captureFrame().number") >= number
+        page.evaluate("film.pause()")
+        for number in (80, 81, 82, 83, 47, 46):
+            page.evaluate(f"film.currentTime = {(number + 0.5) / 25}")
+            until(page, "!film.seeking")
+            assert page.evaluate("film.captureFrame().number") == number
+
+
 def test_the_keyboard_is_enough(page: Any) -> None:
     page.focus("#film")
     states = "[film.muted, film.volume, film.playbackRate]"

@@ -208,7 +208,7 @@ export class LvzPlayer extends HTMLElement {
     const start = Number(this.#again?.time ?? this.getAttribute("start") ?? 0);
     this.#time = Number.isFinite(start) ? this.#bounded(start) : 0;
     this.#seeking = this.#opening = true;
-    this.#session.play(this.#time);
+    this.#session.play(this.#time, 0);
     this.#sound?.seek(this.#time);
     if (this.#again?.playing ?? this.autoplay) this.play().catch(() => {});
     this.#again = null;
@@ -287,7 +287,7 @@ export class LvzPlayer extends HTMLElement {
     const now = performance.now();
     if (now - this.#updated > UPDATE_MS) {
       this.#updated = now;
-      session.tell(this.#time, this.#skip);
+      session.tell(this.#time, this.#leaving);
       if (this.#clock !== null) this.#emit("timeupdate");
       this.#sound?.feed();
       this.#text();
@@ -295,7 +295,13 @@ export class LvzPlayer extends HTMLElement {
     const due = session.at(this.#time);
     const whole = due !== null && (due.end > this.#time + 1e-6 || due.number === this.#info.frames - 1);
     if (this.#seeking) {
-      if (whole && due.data) this.#sought(due);
+      if (!whole || due.data === null) return;
+      if (due.data) this.#sought(due);
+      else if (this.#paused) session.play(this.#time, 0); // it was left out while it played
+      else {
+        const next = session.next(this.#time);
+        if (next !== null) this.#sought(next);
+      }
       return;
     }
     const latest = session.latest(this.#time);
@@ -372,6 +378,11 @@ export class LvzPlayer extends HTMLElement {
 
   #more() {
     if (this.#skip < SKIP_MOST && performance.now() - this.#changed > 1500) this.#leave(this.#skip + 1);
+  }
+
+  /** What is left out now: pictures that stand are shown exactly, and stepped through one by one. */
+  get #leaving() {
+    return this.#paused ? 0 : this.#skip;
   }
 
   #leave(skip) {
@@ -464,8 +475,8 @@ export class LvzPlayer extends HTMLElement {
     // what is there, or on its way without a gap, need not be decoded again
     let follows = there !== null && there.data !== undefined && session.last >= there.number;
     for (let n = there?.number ?? 0; follows && n <= session.last; n++) follows = session.frames.has(n);
-    if (follows && (there.end > time || there.number === this.#info.frames - 1)) session.tell(time, this.#skip);
-    else session.play(time);
+    if (follows && (there.end > time || there.number === this.#info.frames - 1)) session.tell(time, this.#leaving);
+    else session.play(time, this.#leaving);
     this.#sound?.seek(time);
     this.spinner.hidden = false;
     this.#tick();
@@ -601,10 +612,16 @@ export class LvzPlayer extends HTMLElement {
   step(by) {
     if (this.#info === null) return;
     this.pause();
+    // frames of earlier seeks may be all that is there: only a neighbour by its number is one
     const here = this.#shown ?? this.#session.at(this.#time);
-    if (here === null) return;
-    const back = this.#session.at(here.time - 1e-4)?.time ?? here.time - 1e-3;
-    this.currentTime = by > 0 ? (here.number < this.#info.frames - 1 ? here.end + 1e-6 : here.time) : Math.max(0, back + 1e-6);
+    if (here === null || (this.#shown === null && here.end <= this.#time && here.number < this.#info.frames - 1)) return;
+    if (by > 0) {
+      this.currentTime = here.number < this.#info.frames - 1 ? here.end + 1e-6 : here.time;
+      return;
+    }
+    const before = this.#session.frames.get(here.number - 1);
+    const [numerator, denominator] = this.#info.video.timeBase;
+    this.currentTime = before !== undefined ? before.time + 1e-6 : here.time - Math.max(numerator / denominator / 2, 1e-4);
   }
 
   /** A picture near `time`, small: `draw` is called with its planes, now or when it is there. */

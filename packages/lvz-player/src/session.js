@@ -64,19 +64,18 @@ export class Session {
   }
 
   /** Frames from `time` on come; what is on its way from before does not any more. Frames that are there stay. */
-  play(time) {
+  play(time, skip) {
     this.id++;
     this.ended = false;
     this.last = -1;
     for (const [number, frame] of this.frames) if (!frame.data) this.frames.delete(number);
-    this.tell(time, this.skip ?? 0);
+    this.tell(time, skip);
     this.workers[0].postMessage({ op: "play", id: this.id, time });
   }
 
   /** Where the picture is, and how many of the lowest places of pyramids are left out. */
   tell(time, skip) {
     this.time = time;
-    this.skip = skip;
     for (const worker of this.workers) worker.postMessage({ op: "position", time, skip });
   }
 
@@ -148,6 +147,15 @@ export class Session {
     let best = null;
     for (const frame of this.frames.values()) {
       if (frame.data && frame.time <= time + 1e-6 && (best === null || frame.time > best.time)) best = frame;
+    }
+    return best;
+  }
+
+  /** The first frame after `time` that is there. */
+  next(time) {
+    let best = null;
+    for (const frame of this.frames.values()) {
+      if (frame.data && frame.time > time && (best === null || frame.time < best.time)) best = frame;
     }
     return best;
   }
