@@ -11,7 +11,7 @@ import sys
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from lvc.errors import NoFrameError, TruncatedError, UsageError
@@ -388,11 +388,10 @@ class Video:
         self, reader: LvzReader, state: Opened, group: list[tuple[int, int]], by_time: bool
     ) -> Iterator[tuple[int, Frame]]:
         """(place, frame) for `group`: (number, or pts at which something is shown; place), ascending, of one GOP."""
-        if not by_time and len(there := [(p, f) for n, p in group if (f := state.kept.get(n)) is not None]) == len(
-            group
-        ):
-            for place, frame in there:
-                yield place, shown_at(frame, state.start(), state.format)
+        kept = {} if by_time else {n: f for n, _ in group if (f := state.kept.get(n)) is not None}
+        if all(number in kept for number, _ in group):  # nothing is read
+            for number, place in group:
+                yield place, shown_at(kept[number], state.start(), state.format)
             return
         tick = state.video.seconds_per_tick
         first, last = group[0][0], group[-1][0]
@@ -419,23 +418,27 @@ class Video:
                 what = "nothing is shown at that time" if by_time else f"there is no frame {wanted}"
                 raise NoFrameError(f"{what} — lvc info shows how long the video is")
             places.setdefault(pts[found], []).append(place)
-        for number in [n for n, p in enumerate(pts, before) if p in places]:
-            if (kept := state.kept.get(number)) is not None:
-                shown = shown_at(kept, state.start(), state.format)
-                for place in places.pop(kept.pts):
-                    yield place, shown
-        if not places:
-            return
-        sought = set(places) if len(group) > 1 else self._worth_decoding(clips, state, set(places))
-        numbers = dict(zip(pts, range(before, before + len(pts)), strict=True))
-        frames = self._decoded(iter(clips), state, lambda _, pts: pts in sought)
-        with contextlib.closing(frames):
-            for frame in frames:
-                state.kept.add(numbers[frame.pts], frame)
+        there = [f for n, p in enumerate(pts, before) if p in places and (f := state.kept.get(n)) is not None]
+        missing = set(places) - {frame.pts for frame in there}
+        with contextlib.closing(self._decoded_and_kept(clips, state, missing, alone=len(group) == 1)) as decoded:
+            for frame in chain(there, decoded):
                 if frame.pts in places:
                     shown = shown_at(frame, state.start(), state.format)
                     for place in places.pop(frame.pts):
                         yield place, shown
+
+    def _decoded_and_kept(
+        self, clips: list[Clip], state: Opened, sought: set[int], alone: bool
+    ) -> Generator[CodedFrame, None, None]:
+        """Frames by pts, and others with them where one is asked for `alone` and that is worth it."""
+        if not sought:
+            return
+        wanted = self._worth_decoding(clips, state, sought) if alone else sought
+        numbers = {pts: clip.first_frame + i for clip in clips for i, pts in enumerate(clip.pts)}
+        with contextlib.closing(self._decoded(iter(clips), state, lambda _, pts: pts in wanted)) as frames:
+            for frame in frames:
+                state.kept.add(numbers[frame.pts], frame)
+                yield frame
 
     def _worth_decoding(self, clips: list[Clip], state: Opened, sought: set[int]) -> set[int]:
         """pts of frames: those that are sought, and all of their clips where others of these are likely to be asked
