@@ -62,7 +62,7 @@ class Coded:
     def picture(self) -> motion.Picture:
         """Its luma, prepared for the search."""
         if not self._picture:
-            self._picture.append(motion.Picture(self.planes[0]))
+            self._picture.append(motion.Picture(*self.planes))
         return self._picture[0]
 
 
@@ -256,7 +256,7 @@ class FrameEncoder(Loop):
     ) -> Coded:
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
         now, pictures = (
-            motion.Picture(source[0], reference=False),
+            motion.Picture(*source, reference=False),
             tuple(None if r is None else r.picture() for r in refs),
         )
         mode, mv, _ = motion.search(

@@ -249,7 +249,7 @@ def test_search_finds_a_pan(isa: str, dx: int, dy: int) -> None:
         return picture[140 + t * dy // 4 :, 140 + t * dx // 4 :][:128, :256].copy()
 
     refs = motion.Picture(frame(0)), motion.Picture(frame(8))
-    mode, mv, _ = motion.search(motion.Picture(frame(4), False), refs, 4, (0, 8), motion.weight_of(12))
+    mode, mv, _ = motion.search(motion.Picture(frame(4), reference=False), refs, 4, (0, 8), motion.weight_of(12))
     middle = np.s_[4:-4, 8:-8]
     found = np.where(mode[middle] == 1, -mv[1][:, 4:-4, 8:-8], mv[0][:, 4:-4, 8:-8])
     # vectors are of quarters, frame 4 lies dx and dy samples beyond frame 0
@@ -263,7 +263,7 @@ def test_search_takes_the_mean_of_noise_and_one_side_of_what_was_hidden() -> Non
     first, second = (np.clip(clean + rng.normal(0, 100, clean.shape), 0, 4095).astype(np.int16) for _ in range(2))
     second[:, :64] = 4000  # something stands before the left half
     refs = motion.Picture(first), motion.Picture(second)
-    mode, _, _ = motion.search(motion.Picture(clean.copy(), False), refs, 1, (0, 2), motion.weight_of(12))
+    mode, _, _ = motion.search(motion.Picture(clean.copy(), reference=False), refs, 1, (0, 2), motion.weight_of(12))
     assert (mode[:, :7] == 0).all() and (mode[:, 9:] == 2).mean() > 0.9
 
 
@@ -279,7 +279,7 @@ def test_search_is_the_same_on_every_instruction_set(monkeypatch: pytest.MonkeyP
     for isa in ("avx2", "c"):
         monkeypatch.setattr(motion, "_isa", lambda isa=isa: ISAS.index(isa))
         refs = [motion.Picture(f.astype(np.int16)) for f in frames[::2]]
-        now = motion.Picture(frames[1].astype(np.int16), False)
+        now = motion.Picture(frames[1].astype(np.int16), reference=False)
         found.append(motion.search(now, (refs[0], refs[1]), 1, (0, 2), motion.weight_of(11)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
@@ -306,7 +306,7 @@ def test_searches_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="of the frame's size"):
         motion.search(one, (small, None), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="prepared as references"):
-        motion.search(one, (motion.Picture(np.zeros((32, 32), np.int16), False), None), 1, (0, None), 1.0)
+        motion.search(one, (motion.Picture(np.zeros((32, 32), np.int16), reference=False), None), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="its time"):
         motion.search(one, (one, one), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="its own reference"):
