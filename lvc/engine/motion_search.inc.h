@@ -39,7 +39,7 @@ typedef struct {
 
 /* A frame to be searched: at full size, in all phases if it is a reference, and halved again and again. */
 typedef struct {
-    Level phase[PHASES * PHASES], half[LEVELS]; /* half[0] is phase[0] */
+    Level phase[PHASES * PHASES], half[LEVELS]; /* phase[0] is half[0] */
     Tint tint[LEVELS];
     int levels;
 } Picture;
@@ -59,18 +59,17 @@ static size_t tint_of(uint8_t *from, int64_t height, int64_t width, Tint *out) {
     return (size_t)(2 * height * width);
 }
 
-/* How a picture's planes lie in memory; returns how many bytes they take. */
+/* How a picture's planes lie in memory: in one that is no reference as in one that is, up to the phases. Returns how
+   many bytes they take. */
 static size_t laid_out(uint8_t *memory, int64_t height, int64_t width, int phases, Picture *p) {
     size_t used = 0;
-    for (int k = 0; k < phases; k++) used += level_of(memory ? memory + used : NULL, height, width, &p->phase[k]);
-    p->half[0] = p->phase[0];
-    p->levels = 1;
-    used += tint_of(memory ? memory + used : NULL, height / 2, width / 2, &p->tint[0]);
-    while (p->levels < LEVELS && height / 2 >= 32 && width / 2 >= 32) {
-        height /= 2, width /= 2;
-        used += level_of(memory ? memory + used : NULL, height, width, &p->half[p->levels]);
-        used += tint_of(memory ? memory + used : NULL, height / 2, width / 2, &p->tint[p->levels++]);
+    p->levels = 0;
+    for (int64_t h = height, w = width; !p->levels || (p->levels < LEVELS && h >= 32 && w >= 32); h /= 2, w /= 2) {
+        used += level_of(memory ? memory + used : NULL, h, w, &p->half[p->levels]);
+        used += tint_of(memory ? memory + used : NULL, h / 2, w / 2, &p->tint[p->levels++]);
     }
+    p->phase[0] = p->half[0];
+    for (int k = 1; k < phases; k++) used += level_of(memory ? memory + used : NULL, height, width, &p->phase[k]);
     return used + 64; /* rows are read 32 samples at a time */
 }
 
