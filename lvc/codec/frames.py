@@ -229,7 +229,7 @@ class FrameDecoder(Loop):
             patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
             wanted = copy == 0
             r, values = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
-            made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted)
+            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, wanted), skip, quality)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
         kept = given | {"value": values} if self._keep else {}
@@ -304,7 +304,7 @@ class FrameEncoder(Loop):
             given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
-            made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0)
+            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
         symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
 
