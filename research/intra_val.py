@@ -1,7 +1,7 @@
 """Key frames beside x264's and x265's: the 24 Kodak pictures and the first frames of `val`, as 4:2:0 planes.
 
     python research/intra_val.py anchors DATA/val OUT.json           # x264, x265 medium: PSNR 6:1:1 and bits
-    python research/intra_val.py net DATA/val MODEL.pt OUT.json [--ema]  # a network: bits by its own tables
+    python research/intra_val.py model DATA/val MODEL OUT.json       # a model's file: key clips of the encoder
 
 BD-rate: PCHIP over log rate, mean over pictures. Rows: at most 512 for video frames.
 """
@@ -19,10 +19,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from lvc.codec.frames import FrameEncoder  # noqa: E402
+from lvc.codec.payload import pack_key, quality_of  # noqa: E402
+from lvc.codec.shown import padded, shown  # noqa: E402
+from lvc.engine.coder import Coder  # noqa: E402
+from lvc.models import load_model  # noqa: E402
 from lvc.training.sources import picture_of, planes  # noqa: E402
 
 CODECS = {"x264": ("libx264", {"preset": "medium"}), "x264-psnr": ("libx264", {"preset": "medium", "tune": "psnr"}),
           "x265": ("libx265", {"preset": "medium", "x265-params": "log-level=none"})}  # fmt: skip
+LEVELS = (7.0, 9.0, 11.0, 13.0, 15.0, 17.0)
 CRFS = (14, 18, 22, 26, 30, 34, 38)
 
 
@@ -87,29 +93,18 @@ def anchors(root: Path, out: Path) -> None:
     out.write_text(json.dumps(table))
 
 
-def network(
-    root: Path, model: Path, out: Path, use_ema: bool, levels: tuple[float, ...]
-) -> dict[str, list[tuple[float, float]]]:
-    import torch
-
-    from lvc.training.intra import patches
-    from lvc.training.networks import Intra, from_patches, lapped
-
-    torch.set_num_threads(1)
-    state = torch.load(model, weights_only=True)
-    net = Intra()
-    net.load_state_dict(state["ema" if use_ema and state["ema"] else "model"])
-    net = net.to(memory_format=torch.channels_last).eval()
-    table: dict[str, list[tuple[float, float]]] = {}
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for name, y, uv in pictures(root):
-            x = patches(y[None], uv[None])
-            for level in levels:
-                r, _, bits = net(x, torch.tensor([level]), noisy=False)
-                ry, ruv = (
-                    ((p + 0.5) * 255).round().clamp(0, 255).numpy() for p in lapped(*from_patches(r.float()), back=True)
-                )
-                table.setdefault(name, []).append((float(bits) / y.size, psnr((y, uv), (ry[0, 0], ruv[0]))))
+def shipped(root: Path, path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Key clips of a model's file, as the encoder writes them."""
+    model, table = load_model(path), {}
+    for name, y, uv in pictures(root):
+        source = padded(y, uv[0], uv[1], 8)
+        encoder = FrameEncoder(model, *source[0].shape)
+        for level in LEVELS:
+            coder, quality = Coder(), quality_of(level)
+            coded = encoder.key(0, source, quality, coder)
+            sy, su, sv = shown(coded.planes, *y.shape, 8)
+            bits = 8 * len(pack_key(quality, coder.finish()))
+            table.setdefault(name, []).append((bits / y.size, psnr((y, uv), (sy, np.stack([su, sv])))))
     return table
 
 
@@ -129,11 +124,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "anchors":
         anchors(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        found = network(
-            Path(sys.argv[2]),
-            Path(sys.argv[3]),
-            Path(sys.argv[4]),
-            "--ema" in sys.argv,
-            (7.0, 9.0, 11.0, 13.0, 15.0, 17.0),
-        )
-        compare(found, Path(sys.argv[4]))
+        compare(shipped(Path(sys.argv[2]), Path(sys.argv[3])), Path(sys.argv[4]))
