@@ -1,6 +1,6 @@
-"""Where files of a job are: on a path, or at an address of a shared or object store that fsspec knows.
+"""File operations of a job, for paths and for URLs that fsspec supports.
 
-Paths are handled by the operating system, with locks; stores know none, and publish what is written when it is whole.
+Paths have locks. URLs have none; what is written there is published when it is complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lvc.remote.filesystems import asked, file_system, listed, told
 
 
 def local(name: str) -> str:
-    """`file:///a/b` as the path that it is; everything else as given."""
+    """Return the path of a `file://` URL; any other name unchanged."""
     return unquote(name.removeprefix("file://")) if name.startswith("file://") else name
 
 
@@ -28,7 +28,7 @@ def is_folder(name: str) -> bool:
 
 
 def stamp(name: str) -> Stamp | None:
-    """Changes whenever another file takes the place of this one; None if there is none."""
+    """Return a value that changes whenever the file does; None if there is no file."""
     if is_address(name):
         fs, path = file_system(name)
         fs.invalidate_cache()
@@ -64,5 +64,5 @@ def make_folder_of(name: str) -> None:
 
 
 def walk(root: str) -> Iterator[str]:
-    """Every visible file below an address, in order of names."""
+    """Yield every visible file below a URL, sorted by name."""
     yield from listed(root)
