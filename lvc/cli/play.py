@@ -34,7 +34,7 @@ class Player(StrEnum):
 
 
 def play(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .lvz file, an address, or - (stdin).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .lvz file, a URL, or - (stdin).")],
     start: Start = None,
     player: Annotated[
         Player | None,
