@@ -51,7 +51,8 @@ def _check_field(mode: np.ndarray, mv: np.ndarray, references: int) -> None:
 
 
 def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray) -> tuple[Planes, Planes]:
-    """Predict a frame by overlapped block motion compensation (OBMC; Orchard and Sullivan 1994).
+    """Predict a frame by overlapped block motion compensation (OBMC; Orchard and Sullivan 1994,
+    https://doi.org/10.1109/83.334974).
 
     Args:
         ref0, ref1: The references; `ref1` is `None` for a frame with one.
@@ -186,7 +187,8 @@ def search(
     level: int | None = None,
     stream: Stream | None = None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Find the motion field of least rate–distortion cost.
+    """Find the motion field of least rate–distortion cost (Sullivan and Wiegand 1998,
+    https://doi.org/10.1109/79.733497).
 
     Args:
         now: The frame to predict.

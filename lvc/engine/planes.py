@@ -75,9 +75,10 @@ def to_planes(
 
 
 def lap(plane: Array, matrix: Array) -> Array:
-    """Apply a lapping filter (Tran, Liang, Tu 2003): the n samples around each border between blocks of n samples are
-    multiplied by `matrix`, along rows and then along columns: out[j] = Σ in[k]·matrix[k,j]. `plane`: int16, whole
-    blocks; `matrix`: int16 [n,n] in 1/16384, n = 8 or 16. Raises `ValueError` for others."""
+    """Apply a lapping filter (Tran, Liang, Tu 2003, https://doi.org/10.1109/TSP.2003.811222): the n samples around each
+    border between blocks of n samples are multiplied by `matrix`, along rows and then along columns: out[j] = Σ
+    in[k]·matrix[k,j]. `plane`: int16, whole blocks; `matrix`: int16 [n,n] in 1/16384, n = 8 or 16. Raises `ValueError`
+    for others."""
     n = len(matrix)
     if n not in (8, 16) or matrix.shape != (n, n) or matrix.dtype != np.int16:
         raise ValueError("a lapping matrix is int16 of 8 x 8 or 16 x 16")

@@ -2,7 +2,8 @@
 
 A program is a list of layers in the order of execution. Each reads inputs or the outputs of earlier layers and writes
 a tensor of its own, so there are no loops. Tensors are `u7` (0 … 127) or `s16`, channels last. A tensor at scale s has
-ceil(h / 2^(s-3)) rows, where h is the number of rows at 1/8. reference.py defines what each layer computes.
+ceil(h / 2^(s-3)) rows, where h is the number of rows at 1/8. reference.py defines what each layer computes. Integers
+make all machines agree (Ballé, Johnston, Minnen 2019, https://openreview.net/forum?id=S1zz2i0cY7).
 
 The file is a safetensors file: arrays, and in its metadata under `lvc.programs` a JSON object (see `save`).
 """

@@ -18,7 +18,9 @@ from . import rans_reference
 
 IntArray = npt.NDArray[np.int64]
 SQUARE = ((0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 3, 2), (2, 3, 0, 1))
-"""Four-step coding: the quarter of the channels coded at positions of class 2·(y & 1) + (x & 1), by step."""
+"""Four-step coding: the quarter of the channels coded at positions of class 2·(y & 1) + (x & 1), by step. It extends
+the checkerboard of He et al. 2021 (https://arxiv.org/abs/2103.15306) as in DCVC-DC (https://arxiv.org/abs/2302.14402).
+"""
 MEAN_BITS = 4
 """Means and values are in sixteenths of a quantisation step."""
 
@@ -237,7 +239,8 @@ class Run:
         return saturate(v if layer.add < 0 else v + self._value(layer.add))
 
     def _hyper(self, layer: p.Layer) -> IntArray:
-        """Code every position that covers a coded block, channel by channel; 0 elsewhere."""
+        """Code hyper-latents (Ballé et al. 2018, https://arxiv.org/abs/1802.01436) at every position that covers a
+        coded block, channel by channel; 0 elsewhere."""
         assert layer.tables is not None
         rows, columns = self._size_of(layer.out)
         by = 1 << (self._program.tensors[layer.out].scale - p.BASE_SCALE - 1)
@@ -256,7 +259,8 @@ class Run:
         return out
 
     def _code(self, layer: p.Layer) -> IntArray:
-        """Code one step: a quarter of the channels at every coded position, value = 16·symbol + mean."""
+        """Code one step: a quarter of the channels at every coded position, value = 16·symbol + mean, with means and
+        tables from the hyperprior and earlier steps (Minnen et al. 2018, https://arxiv.org/abs/1809.02736)."""
         rows, columns = self._size_of(layer.out)
         mean, index = (self._value(s.tensor) for s in layer.sources)
         quarter = layer.outputs // 4
