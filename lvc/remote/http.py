@@ -37,7 +37,7 @@ from lvc.remote.store import HEAD_BYTES
 LEAST_SPEED = 1 << 10
 """The least average speed in bytes a second, after `TIMEOUT` seconds of grace for every response."""
 _OVERHEAD = 256 << 10  # bytes of a response besides its content: the head, or the trailer of a chunked body
-_CHUNKED = 8  # the most bytes that chunked coding adds per byte of content, with some slack
+_CHUNKED = 8  # the most bytes per byte of content in chunked coding, with some slack
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (408, 425, 429, 500, 502, 503, 504)
