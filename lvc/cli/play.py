@@ -67,7 +67,7 @@ def _in_browser(report: Report, file: str, start: float | None, threads: int | N
     check_installed()
     from lvc.serve.run import serve
 
-    def said(served: Served) -> None:
+    def announce(served: Served) -> None:
         report.notice(f"playing at {served.address} — Ctrl-C ends it")
 
-    serve([file], port=0, open_browser=True, threads=threads, start=start or 0.0, started=said)
+    serve([file], port=0, open_browser=True, threads=threads, start=start or 0.0, started=announce)

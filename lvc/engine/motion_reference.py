@@ -166,12 +166,12 @@ def scaled(v: int, numerator: int, denominator: int) -> int:
 
 class _Leaves:
     """A field in the course of coding. `leaf` [rows,cols]: 1 + log2 of the side of the quadtree leaf that a block
-    belongs to, or 0 if it is not coded yet; `said`: 1 if that leaf carries explicit motion, 0 if it merges."""
+    belongs to, or 0 if it is not coded yet; `explicit`: 1 if that leaf carries explicit motion, 0 if it merges."""
 
     def __init__(self, field: Field, fields: tuple[Field | None, Field | None]) -> None:
         self.field, self.fields = field, fields
         self.rows, self.cols = field.mode.shape
-        self.leaf, self.said = np.zeros((self.rows, self.cols), int), np.zeros((self.rows, self.cols), int)
+        self.leaf, self.explicit = np.zeros((self.rows, self.cols), int), np.zeros((self.rows, self.cols), int)
         self.references = 1 if field.to[1] is None else 2
 
     def at(self, values: np.ndarray, y: int, x: int) -> int:
@@ -223,11 +223,11 @@ class _Leaves:
                 times.append(1)
         return found, times
 
-    def settle(self, y: int, x: int, n: int, motion: Motion, said: bool) -> None:
+    def settle(self, y: int, x: int, n: int, motion: Motion, explicit: bool) -> None:
         at = np.s_[y : y + n, x : x + n]
         self.field.mode[at] = motion.mode
         self.field.mv[(slice(None), slice(None), *at)] = np.array(motion.vectors)[:, :, None, None]
-        self.leaf[at], self.said[at] = n.bit_length(), said
+        self.leaf[at], self.explicit[at] = n.bit_length(), explicit
 
 
 def guesses(candidates: list[Motion], reference: int) -> list[tuple[int, int]]:
@@ -283,8 +283,8 @@ class FieldCoder:
         often, size = [min(t, 3) - 1 for t in times], n.bit_length() - 1
         motion = f.field.at(y, x)  # meaningless when reading
         index = candidates.index(motion) if motion in candidates else len(candidates)
-        said = f.at(f.said, y, x - 1) + f.at(f.said, y - 1, x)
-        if not self._flag(MERGE, (4, 3, 3, 3), (size, said, often[0], self._level), index < len(candidates)):
+        explicit = f.at(f.explicit, y, x - 1) + f.at(f.explicit, y - 1, x)
+        if not self._flag(MERGE, (4, 3, 3, 3), (size, explicit, often[0], self._level), index < len(candidates)):
             f.settle(y, x, n, self._explicit(f, y, x, size, candidates, motion), True)
             return
         k = 0

@@ -424,8 +424,8 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
             for key in ("gain", "gain_shift", "tables"):
                 if (array := getattr(layer, key)) is not None:
                     arrays[f"{name}/{i}/{key}"] = np.ascontiguousarray(array)
-            said = {key: getattr(layer, key) for key in _LAYER_FIELDS}
-            layers.append(said | {"sources": [[s.tensor, s.shift, s.zero] for s in layer.sources]})
+            stored = {key: getattr(layer, key) for key in _LAYER_FIELDS}
+            layers.append(stored | {"sources": [[s.tensor, s.shift, s.zero] for s in layer.sources]})
         tensors = [[t.name, t.kind, t.scale, t.channels] for t in program.tensors]
         programs[name] = {
             "tensors": tensors, "inputs": program.inputs, "outputs": program.outputs, "layers": layers,
@@ -460,7 +460,7 @@ def loads(data: bytes) -> Model:
         if head["version"] != VERSION:
             raise UnsupportedError(f"a model is of version {head['version']!r} — update lvc")
         programs = {
-            str(name): _program_of(str(name), said, arrays) for name, said in head["programs"].items()
+            str(name): _program_of(str(name), stored, arrays) for name, stored in head["programs"].items()
         }  # fmt: skip
         tables = None
         if "tables/reach" in arrays:
@@ -481,18 +481,18 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _program_of(name: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
-    tensors = [Tensor(str(n), str(kind), _integer(scale), _integer(c)) for n, kind, scale, c in said["tensors"]]
-    if len(said["layers"]) > MAX_LAYERS:
-        raise LimitError(f"a model's program has {len(said['layers'])} layers — the limit is {MAX_LAYERS}")
-    layers = [_layer_of(f"{name}/{i}", layer, arrays) for i, layer in enumerate(said["layers"])]
-    return Program(tensors, layers, [_integer(i) for i in said["inputs"]], [_integer(i) for i in said["outputs"]])
+def _program_of(name: str, stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
+    tensors = [Tensor(str(n), str(kind), _integer(scale), _integer(c)) for n, kind, scale, c in stored["tensors"]]
+    if len(stored["layers"]) > MAX_LAYERS:
+        raise LimitError(f"a model's program has {len(stored['layers'])} layers — the limit is {MAX_LAYERS}")
+    layers = [_layer_of(f"{name}/{i}", layer, arrays) for i, layer in enumerate(stored["layers"])]
+    return Program(tensors, layers, [_integer(i) for i in stored["inputs"]], [_integer(i) for i in stored["outputs"]])
 
 
-def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+def _layer_of(prefix: str, stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
     fields: dict[str, Any] = {}
     for key in _LAYER_FIELDS:
-        value = said[key]
+        value = stored[key]
         if key in ("op", "mode"):
             fields[key] = str(value)
         elif key in ("wide", "leaky"):
@@ -508,5 +508,5 @@ def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndar
         at = f"{prefix}/{len(parts)}"
         parts.append(Weights(arrays[f"{at}/weight"], arrays[f"{at}/bias"], arrays[f"{at}/shift"]))
     extra: dict[str, Any] = {key: arrays.get(f"{prefix}/{key}") for key in ("gain", "gain_shift", "tables")}
-    sources = [Source(_integer(t), _integer(shift), _integer(zero)) for t, shift, zero in said["sources"]]
+    sources = [Source(_integer(t), _integer(shift), _integer(zero)) for t, shift, zero in stored["sources"]]
     return Layer(sources=sources, parts=parts, **fields, **extra)

@@ -20,12 +20,12 @@ ELEMENTS = {
 
 def header(entries: Iterable[tuple[str, str, tuple[int, ...], int]], text: Mapping[str, str]) -> bytes:
     """Return the header of a file of consecutive tensors (name, element type, shape, bytes) with `text` as metadata."""
-    said: dict[str, Any] = {"__metadata__": dict(sorted(text.items()))} if text else {}
+    listing: dict[str, Any] = {"__metadata__": dict(sorted(text.items()))} if text else {}
     at = 0
     for name, element, shape, size in entries:
         ends = [at, at := at + size]
-        said[name] = {"dtype": ELEMENTS[element], "shape": list(shape), "data_offsets": ends}
-    data = json.dumps(said, separators=(",", ":")).encode()
+        listing[name] = {"dtype": ELEMENTS[element], "shape": list(shape), "data_offsets": ends}
+    data = json.dumps(listing, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     return len(data).to_bytes(8, "little") + data
 

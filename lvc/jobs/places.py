@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from lvc.jobs.task import Stamp
 from lvc.remote.addresses import is_address
-from lvc.remote.filesystems import asked, file_system, listed, told
+from lvc.remote.filesystems import file_system, listed, with_retries, without_retries
 
 
 def local(name: str) -> str:
@@ -24,7 +24,7 @@ def is_folder(name: str) -> bool:
     if not is_address(name):
         return os.path.isdir(name)
     fs, path = file_system(name)
-    return bool(asked(lambda: fs.isdir(path)))
+    return bool(with_retries(lambda: fs.isdir(path)))
 
 
 def stamp(name: str) -> Stamp | None:
@@ -32,7 +32,7 @@ def stamp(name: str) -> Stamp | None:
     if is_address(name):
         fs, path = file_system(name)
         fs.invalidate_cache()
-        return (asked(lambda: fs.ukey(path)),) if asked(lambda: fs.exists(path)) else None
+        return (with_retries(lambda: fs.ukey(path)),) if with_retries(lambda: fs.exists(path)) else None
     try:
         found = os.stat(name)
     except OSError:
@@ -44,13 +44,13 @@ def size(name: str) -> int:
     if not is_address(name):
         return os.path.getsize(name)
     fs, path = file_system(name)
-    return int(asked(lambda: fs.size(path)))
+    return int(with_retries(lambda: fs.size(path)))
 
 
 def remove(name: str) -> None:
     if is_address(name):
         fs, path = file_system(name)
-        told(lambda: fs.rm_file(path))
+        without_retries(lambda: fs.rm_file(path))
     else:
         os.unlink(name)
 
@@ -58,7 +58,7 @@ def remove(name: str) -> None:
 def make_folder_of(name: str) -> None:
     if is_address(name):
         fs, path = file_system(name)
-        told(lambda: fs.makedirs(posixpath.dirname(path), exist_ok=True))
+        without_retries(lambda: fs.makedirs(posixpath.dirname(path), exist_ok=True))
     else:
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
 
