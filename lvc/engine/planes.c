@@ -186,8 +186,8 @@ LVC_API void lvc_lap(int16_t *plane, int rows, int columns, int half, const int1
     pool_run(lap_border, &l, rows / (2 * half) - 1);
 }
 
-/* Squared errors [rows / 2, columns / 2] of blocks of 2x2 patches, in squared samples, between a residual
-   [rows, columns, 96] and `change` in eighths (NULL: 0). Luma weighs 3/4. */
+/* Squared errors of blocks of 2x2 patches [rows / 2, columns / 2] between a residual [rows, columns, 96] and `change` of
+   it in eighths (NULL: none), luma weighing 3/4; in squared samples. */
 LVC_API void lvc_block_errors(const int16_t *residual, const int16_t *change, int32_t rows, int32_t columns, float *out)
 {
     for (int32_t y = 0; y < rows; y += 2)

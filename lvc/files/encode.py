@@ -84,7 +84,7 @@ def encode_once(
     if options.verify and (target == STREAM or is_address(target)):
         raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
     if not is_foreign(options.model):
-        library()  # needed to encode; raises before anything is read
+        library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
     notices = Notices(notice, strict=options.strict)
     reached: list[float] = []  # PSNR of the frames in dB, if that is the target
@@ -165,8 +165,8 @@ def write_lvz(
     source: str,
     each: Callable[[Clip | PacketGroup, int], object],
 ) -> LvzWriter:
-    """Encode `items` to `file` and finish it. `each` is called with every record and the bytes written so far. Errors
-    in reading and coding name `source`."""
+    """Codes `items` into `file` up to its end. `each` hears of every record, and of the bytes written so far; errors of
+    reading and coding are about `source`."""
     sampler = FeatureSampler.of(video) if features else None
     if sampler is not None:
         items = sampler.watch(items)
@@ -223,7 +223,7 @@ def video_model(
 
 
 def _embedded(model: VideoModel) -> ModelChunk:
-    """Return the chunk that embeds the model, so that the file decodes without the model's own file."""
+    """What a file carries to be decoded without the model's own."""
     if not isinstance(model, OwnModel) or model.model.path is None:
         raise UsageError("--embed-model is for lvc's own models — leave it out")
     data = model.model.path.read_bytes()

@@ -85,7 +85,7 @@ def forecast(
     ) as reader:  # fmt: skip
         length, rate = seconds_of(reader), reader.video.rate
     if length is None or rate is None:
-        raise MediaError("has an unknown length — encode a part of it with --duration")
+        raise MediaError("does not state its length — encode a part of it with --duration")
     if not is_foreign(options.model):
         from lvc import models
 

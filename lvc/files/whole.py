@@ -78,7 +78,7 @@ def encode_file(
         target_size: Aim just below this file size in bytes, in two to six passes.
         target_vmaf: Aim at this mean VMAF, in several passes. Needs `lvc[eval]`.
         max_bitrate: The largest video bit rate in bits a second, for a buffer of `buffer` seconds (VBV).
-        buffer: The size of that buffer in seconds.
+        buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
         audio: `copy` bit for bit, `none`, or a codec: `opus:48k`, `flac`.
         subtitles: `copy` or `none`.
         resolution: Scale the video first: `1280x720`, `720p`, `x480`.
@@ -174,9 +174,9 @@ def decode_file(
         target: The video: a path, a URL, or `-` for standard output (Y4M, unless `container` is given).
         start: Start at this time, in seconds from the first frame; the output begins at 0.
         end: Stop before this time, in seconds from the first frame.
-        every: Decode only frames 0, n, 2n …, each shown until the next; a power of 2 is as much faster.
+        every: Take frames 0, n, 2n … alone, each shown until the next; a power of 2 is decoded that much faster.
         codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing.
-        crf: The quality of that codec, 0 to 63; lower is better and larger. None: the codec's default.
+        crf: Its quality, 0 to 63; lower is better, and larger. None takes the codec's usual one.
         container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, if the target's extension does not tell.
         audio: `copy`, `none`, or a codec for the sound: `flac`, `opus:96k`, `aac`.
         salvage: Leave out what is damaged and list it in the result, instead of raising `CorruptError`.
