@@ -1,12 +1,12 @@
 """The errors lvc raises on purpose; anything else that escapes is a bug (exit code 1).
 
     LvcError
-    ├── UsageError               2  the command or the call makes no sense
-    │   └── NoFrameError         2  there is no frame of that number, or at that time; also an `IndexError`
+    ├── UsageError               2  the command or the call is not valid
+    │   └── NoFrameError         2  no frame has that number or time; also an `IndexError`
     ├── MediaError               3  a video cannot be read or written; also plain I/O
     ├── CorruptError             4  a .lvz file is damaged
     │   └── TruncatedError       4  a .lvz file ends too early
-    ├── UnsupportedError         5  a version, feature or model this lvc does not know
+    ├── UnsupportedError         5  a version, feature or model that this lvc does not support
     ├── OutputExistsError        6  refusing to overwrite
     ├── LimitError               7  a declared or needed size is over a limit
     ├── RegressionError          8  quality or size got worse than a baseline
@@ -23,7 +23,7 @@ NOWHERE = "the working directory has been deleted: change to another one, or giv
 
 
 def nowhere() -> bool:
-    """Whether the working directory has been deleted, so that no relative path leads anywhere."""
+    """Return whether the working directory has been deleted, so that no relative path works."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def nowhere() -> bool:
 
 
 def explained(error: BaseException) -> tuple[int, str]:
-    """The exit code of any error, and one line that says what happened and what to do."""
+    """Return the exit code of any error, and one line that says what happened and what to do."""
     if isinstance(error, LvcError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):
@@ -49,8 +49,8 @@ def explained(error: BaseException) -> tuple[int, str]:
 
 
 class LvcError(Exception):
-    """Base class of all that lvc raises on purpose, but for `OSError`. `str(error)` reads `what happened — what to do`;
-    the command line puts the file in front.
+    """Base class of the errors that lvc raises on purpose, except `OSError`. `str(error)` reads `what happened — what
+    to do`; the command line puts the file in front.
 
     Attributes:
         exit_code: The status that the command line ends with.
@@ -60,13 +60,13 @@ class LvcError(Exception):
 
 
 class UsageError(LvcError):
-    """The command or the call makes no sense: an argument out of its range, or two that exclude each other."""
+    """The command or the call is not valid: an argument is out of range, or two exclude each other."""
 
     exit_code = 2
 
 
 class NoFrameError(UsageError, IndexError):
-    """There is no frame of that number, or at that time."""
+    """No frame has that number or time."""
 
 
 class MediaError(LvcError):
@@ -76,7 +76,7 @@ class MediaError(LvcError):
 
 
 class CorruptError(LvcError):
-    """A `.lvz` or a model is damaged, or is none."""
+    """A file is damaged, or is not a `.lvz` or a model at all."""
 
     exit_code = 4
 
@@ -86,13 +86,13 @@ class TruncatedError(CorruptError):
 
 
 class UnsupportedError(LvcError):
-    """A version, a feature or a model that this lvc does not know, or that is not installed."""
+    """A version, a feature or a model that this lvc does not support, or that is not installed."""
 
     exit_code = 5
 
 
 class OutputExistsError(LvcError):
-    """What is there is not overwritten."""
+    """The output exists and is not overwritten."""
 
     exit_code = 6
 

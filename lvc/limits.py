@@ -9,11 +9,11 @@ from lvc.errors import LimitError
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps on what a file may declare. Sizes in bytes, sides and areas in luma samples.
+    """Caps on what a file may declare. Sizes are in bytes, sides and areas in luma samples.
 
-    `max_clip_frames`: of a clip, `max_rans_frames`: of one in packing `rans`, `max_group_frames`: of one `CLIP` chunk.
-    `max_model`: bytes of `MODL`, and of the model file that comes of it. `max_empty_packets`: by which packets of a
-    `PKTS` may outnumber its bytes. `max_tags`: of one chunk (`LTNT`: `max_sample_tags`). A clip of n bytes may hold
+    Frames: `max_clip_frames` per clip, `max_rans_frames` per clip of packing `rans`, `max_group_frames` per `CLIP`
+    chunk. `max_model`: size of `MODL` and of the model file in it. `max_empty_packets`: how far the packets of a `PKTS`
+    may outnumber its bytes. `max_tags`: tags per chunk (`LTNT`: `max_sample_tags`). A clip of n bytes may hold
     `free_values + expansion · n` values in packing `field`, and `free_content + expansion · n` bytes in packing `zstd`.
     """
 
@@ -40,11 +40,11 @@ class Limits:
     expansion: int = 1 << 10
 
     def check_values(self, values: int, size: int) -> None:
-        """Raises `LimitError` if `size` bytes of packing `field` hold far more values than any real data would."""
+        """Raise `LimitError` if `size` bytes of packing `field` hold far more values than any real data would."""
         self._check_expansion(f"{values} values", values, size, self.free_values)
 
     def check_content(self, content: int, size: int) -> None:
-        """The same of packing `zstd` and the bytes of its content."""
+        """The same for packing `zstd` and the bytes of its content."""
         self._check_expansion(f"{content} bytes", content, size, self.free_content)
 
     def _check_expansion(self, what: str, amount: int, size: int, free: int) -> None:

@@ -4,10 +4,10 @@
         for result in work(items):
             sink.put(result)
 
-Queues are bounded: memory does not grow. An exception on either thread is raised in the caller, at its next step; an
-exception in the caller (Ctrl-C too) stops both threads before the `with` block is left. Stages may be chained: a thread
-that is told to stop while it waits for the stage before it wakes up. Only a thread that is blocked outside of Python
-(a camera, an address) cannot be stopped; it is a daemon, and its source is closed by nobody else.
+Queues are bounded, so memory does not grow. An exception on either thread is raised in the caller at its next step; an
+exception in the caller (also Ctrl-C) stops both threads before the `with` block is left. Stages can be chained: a
+thread that waits for the stage before it wakes up when told to stop. A thread that is blocked outside Python (by a
+camera or a URL) cannot be stopped; it is a daemon, and nothing else closes its source.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _RESULTS = 64
-"""Results of a group that may wait for those of the groups before it."""
+"""Results of a group that may wait for earlier groups."""
 
-_POLL = 0.1  # seconds between two looks at the stop flag while a queue is full or empty
+_POLL = 0.1  # seconds between checks of the stop flag while a queue is full or empty
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stop_signals() -> list[int]:
-    """The signals that end a job properly, including SIGHUP unless it is ignored (`nohup`)."""
+    """Return the signals that end a job properly, including SIGHUP unless it is ignored (`nohup`)."""
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -63,13 +63,13 @@ _current = threading.local()
 
 
 def told_to_stop() -> bool:
-    """Whether the running thread belongs to a pipeline that has ended. For reads that may wait long."""
+    """Return whether this thread belongs to a pipeline that has ended. For reads that may block for long."""
     stop: threading.Event | None = getattr(_current, "stop", None)
     return stop is not None and stop.is_set()
 
 
 class _Worker(Generic[T]):
-    """A thread, a bounded queue and a flag that ends both."""
+    """A thread with a bounded queue and a flag that stops it."""
 
     def __init__(self, depth: int, name: str) -> None:
         self._queue: queue.Queue[T | _End | _Failure] = queue.Queue(max(1, depth))
@@ -113,7 +113,7 @@ class _Worker(Generic[T]):
 
 
 class ReadAhead(_Worker[T]):
-    """Iterates over `source` on a thread, at most `depth` items ahead; closes it there if it can be closed."""
+    """Iterates over `source` on a thread, up to `depth` items ahead, and closes it there if it has `close`."""
 
     def __init__(self, source: Iterable[T], depth: int) -> None:
         super().__init__(depth, "lvc-read")
@@ -156,8 +156,8 @@ class ReadAhead(_Worker[T]):
 
 
 class Consumer(_Worker[T]):
-    """Runs `work` on a thread, over the items that are put, at most `depth` of them waiting; leaving the block waits
-    until it has taken all, an exception that leaves the block stops it."""
+    """Runs `work` on a thread over the items that are put; up to `depth` of them wait. Leaving the block waits until
+    all are taken; leaving it with an exception stops the thread."""
 
     def __init__(self, work: Callable[[Iterator[T]], object], depth: int, name: str) -> None:
         super().__init__(depth, name)
@@ -205,7 +205,7 @@ class Consumer(_Worker[T]):
 
 
 class WriteBehind(Consumer[T]):
-    """Hands items to `write` on a thread, in order, at most `depth` behind; leaving the block waits for it."""
+    """Calls `write` for items on a thread, in order, up to `depth` behind. Leaving the block waits for it."""
 
     def __init__(self, write: Callable[[T], object], depth: int) -> None:
         def each(items: Iterator[T]) -> None:
@@ -218,8 +218,8 @@ class WriteBehind(Consumer[T]):
 def side_by_side(
     items: Iterable[T], starts: Callable[[T], bool], work: Callable[[Iterator[T]], Iterator[R]], workers: int, room: int
 ) -> Iterator[R]:
-    """What `work` makes of every group of items, in order, up to `workers` groups at a time, each on a thread of its
-    own. A group begins with each item that `starts` one; `room` items at most wait for their worker."""
+    """Yield the results of `work` on groups of items, in order. Up to `workers` groups run at a time, each on its own
+    thread. An item for which `starts` is true begins a new group; up to `room` items wait for their workers."""
     free, space = threading.Semaphore(workers), threading.Semaphore(room)
     begun: list[ReadAhead[R]] = []
 
@@ -261,7 +261,7 @@ def side_by_side(
         with ReadAhead(dealt(), workers) as groups:
             for group in groups:
                 yield from group
-                begun.remove(group)  # it has ended: a long video has many
+                begun.remove(group)  # ended; a long video has many groups
     finally:
         for group in list(begun):
             group.close()
@@ -274,6 +274,6 @@ def _acquire(semaphore: threading.Semaphore) -> None:
 
 
 def in_background(function: Callable[[], T]) -> T:
-    """The result of `function`, run on a thread, so that Ctrl-C works while native code waits for input."""
+    """Run `function` on a thread and return its result, so that Ctrl-C works while native code waits for input."""
     with ReadAhead((function() for _ in range(1)), 1) as results:
         return next(iter(results))

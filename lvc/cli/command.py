@@ -58,11 +58,11 @@ def _allowed(parameter: Any) -> str | None:
     if kind is None:
         return None
     if kind.is_choice:
-        return f"it has to be one of {', '.join(str(getattr(c, 'value', c)) for c in kind.choices)}"
+        return f"must be one of {', '.join(str(getattr(c, 'value', c)) for c in kind.choices)}"
     if kind.annotation not in (int, float):
         return None
     number = "a whole number" if kind.annotation is int else "a number"
     low, high = parameter.min, parameter.max
     if low is None and high is None:
-        return f"it has to be {number}"
-    return f"it has to be {number}, {f'at least {low:g}' if high is None else f'{low:g} to {high:g}'}"
+        return f"must be {number}"
+    return f"must be {number}{f' of at least {low:g}' if high is None else f' from {low:g} to {high:g}'}"

@@ -240,11 +240,11 @@ def encode(
             if any(t is not None for t in targets.values()):
                 raise UsageError("a stream cannot have a target — use --quality")
             if embed_model:
-                raise UsageError("every segment of a stream would carry the model — leave out --embed-model")
+                raise UsageError("every segment of a stream would contain the model — leave out --embed-model")
             if close_gaps:
                 raise UsageError("a stream is timed by its arrival and has no gaps to close — leave out --close-gaps")
             if strict:
-                raise UsageError("a recording does not stop for a loss — leave out --strict")
+                raise UsageError("a recording does not stop if something is lost — leave out --strict")
             report.done(
                 record(
                     source, target, _of_a_stream(options, gop, segment, keep, max_latency, reconnect), force=force,

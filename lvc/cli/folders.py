@@ -190,7 +190,7 @@ def _run(
 
         worker = Worker(job, cores)
         for task in tasks:
-            totals.add(_said(report, worker.do(task), len(tasks), totals.count))
+            totals.add(_report_outcome(report, worker.do(task), len(tasks), totals.count))
         report.summary(name, totals.fields(), totals.text(job.command, True))
         return
     folders = {os.path.dirname(task.target) or "." for task in tasks if task.target}
@@ -211,7 +211,7 @@ def _run(
                     report.file_progress(event.task.source, event.frames, event.bytes_in, event.bytes_out, event.total)
                 else:
                     board.outcome(event)
-                    totals.add(_said(report, event, len(tasks) or None, totals.count))
+                    totals.add(_report_outcome(report, event, len(tasks) or None, totals.count))
     except KeyboardInterrupt:
         if job.command != "verify" and not how.watch:
             report.notice(
@@ -223,7 +223,7 @@ def _run(
     report.summary(name, totals.fields(), totals.text(job.command, False))
 
 
-def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:
+def _report_outcome(report: Report, outcome: Outcome, total: int | None, before: int) -> Outcome:
     """Report one file, with its number."""
     source = outcome.task.source
     for text in outcome.notices:
@@ -233,11 +233,11 @@ def _said(report: Report, outcome: Outcome, total: int | None, before: int) -> O
     else:
         number = f"[{before + 1}/{total}] " if total else ""
         text = outcome.text if outcome.status is Status.done else f"{outcome.status.value}: {outcome.text}"
-        report.file_done(source, {"status": outcome.status.value, **_about(outcome)}, number, text)
+        report.file_done(source, {"status": outcome.status.value, **_fields_of(outcome)}, number, text)
     return outcome
 
 
-def _about(outcome: Outcome) -> dict[str, Any]:
+def _fields_of(outcome: Outcome) -> dict[str, Any]:
     return {"output": outcome.task.target, "reason": outcome.text} if not outcome.fields else outcome.fields
 
 

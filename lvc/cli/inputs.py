@@ -77,8 +77,8 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
                     f"ffmpeg -i {name} -c:v ffv1 pictures.mkv"
                 )
             if len(inputs) > 1:
-                hint = f", it has to end in {' or '.join(endings(writes))}" if writes else ""
-                raise UsageError(f"no such file — if it is meant as the output{hint} or be named with --output")
+                hint = f"end it with {' or '.join(endings(writes))}, or " if writes else ""
+                raise UsageError(f"no such file — if it is the output, {hint}name it with --output")
     if len(inputs) == 1:
         return
     for name in inputs:

@@ -34,7 +34,7 @@ class Player(StrEnum):
 
 
 def play(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .lvz file, an address, or - (stdin).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .lvz file, a URL, or - (stdin).")],
     start: Start = None,
     player: Annotated[
         Player | None,
@@ -67,7 +67,7 @@ def _in_browser(report: Report, file: str, start: float | None, threads: int | N
     check_installed()
     from lvc.serve.run import serve
 
-    def said(served: Served) -> None:
+    def announce(served: Served) -> None:
         report.notice(f"playing at {served.address} — Ctrl-C ends it")
 
-    serve([file], port=0, open_browser=True, threads=threads, start=start or 0.0, started=said)
+    serve([file], port=0, open_browser=True, threads=threads, start=start or 0.0, started=announce)

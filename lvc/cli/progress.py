@@ -97,7 +97,7 @@ def line_of(name: str, pace: Pace, width: int, *, plain: bool = False) -> str:
     facts = _facts(pace)
     name = "".join(c if c.isprintable() else "?" for c in name)
     room = width - 1 - sum(len(fact) + 2 for fact in facts)
-    if room < 12 and len(facts) > 2:  # the share tells the same
+    if room < 12 and len(facts) > 2:  # the percentage says the same
         facts.pop(1)
         room = width - 1 - sum(len(fact) + 2 for fact in facts)
     bar = max(0, min(24, room - 2 - min(len(name), 16))) if pace.share is not None else 0

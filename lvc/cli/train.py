@@ -128,10 +128,10 @@ def _plot(report: Report, words: list[str]) -> None:
     from lvc.training.watch import beside, draw
 
     if len(words) != 1:
-        raise UsageError("--plot takes the model's name and nothing else: lvc train mine.safetensors --plot")
+        raise UsageError("--plot takes only the model's name: lvc train mine.safetensors --plot")
     _, kept, curves = beside(Path(words[0]))
     if not kept.is_file():
-        raise UsageError(f"{kept} is not there — --plot draws the log that a training of {words[0]} writes")
+        raise UsageError(f"{kept} does not exist — --plot draws the log that training {words[0]} writes")
     try:
         draw(kept, curves)
     except ImportError as error:

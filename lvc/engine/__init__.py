@@ -1,1 +1,1 @@
-"""The compiled engine: rANS, integer networks and motion in one C library, and the same operations in numpy to read."""
+"""The compiled engine: rANS, integer networks and motion in one C library, with a readable numpy reference of each."""

@@ -1,4 +1,4 @@
-"""Entropy-coded streams: in the compiled engine (rans.h), or where numpy takes its place in Python."""
+"""Entropy-coded streams: coded by the compiled engine (rans.h), or by Python when the numpy engine is in use."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _declared(c: ctypes.CDLL) -> ctypes.CDLL:
 
 
 class Coder:
-    """An entropy-coded stream that the engine's functions read from (`data`), or write to."""
+    """An entropy-coded stream: a reader of `data` if that is given, else a writer."""
 
     def __init__(self, data: bytes | None = None) -> None:
         self.reading = data is not None
         self.python: Writer | Reader | None = None
-        """The stream itself where there is no compiled one at `pointer`."""
+        """The Python stream. `None` with the compiled engine, whose stream `pointer` refers to."""
         if (c := compiled()) is None:
             self.python = Writer() if data is None else Reader(data)
             return
@@ -46,20 +46,27 @@ class Coder:
             self._c.lvc_rans_free(self.pointer)
 
     def append(self, other: Coder) -> None:
-        """Write what another writer has written."""
+        """Append everything that the writer `other` has written."""
         if isinstance(self.python, Writer) and isinstance(other.python, Writer):
             self.python.pieces += other.python.pieces
         else:
             self._c.lvc_rans_append(self.pointer, other.pointer)
 
     def bits(self) -> float:
-        """Of a writer: how many were written so far."""
+        """Return the number of bits written so far. Writers only."""
         if isinstance(self.python, Writer):
             return sum(math.log2(ONE / frequency) for _, frequency in self.python.pieces)
         return float(self._c.lvc_rans_bits(self.pointer))
 
     def finish(self) -> bytes:
-        """What was written. For a reader: raises `CorruptError` unless everything was read, and nothing but it."""
+        """End the stream.
+
+        Returns:
+            The bytes of a writer; `b""` for a reader.
+
+        Raises:
+            CorruptError: A reader has not consumed exactly the whole stream.
+        """
         if isinstance(self.python, Writer):
             return self.python.finish()
         if self.reading:

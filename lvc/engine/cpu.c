@@ -22,7 +22,7 @@ static Registers cpuid(uint32_t leaf, uint32_t subleaf)
     return r;
 }
 
-/* The registers that the operating system saves: bits 1, 2 for AVX; 5, 6, 7 for AVX-512. */
+/* Which registers the operating system saves: bits 1, 2 for AVX; 5, 6, 7 for AVX-512. */
 static uint64_t saved_registers(void)
 {
     if (!(cpuid(1, 0).ecx >> 27 & 1))

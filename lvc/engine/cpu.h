@@ -1,4 +1,4 @@
-/* What this processor can run, and which of the compiled kernels were asked for. */
+/* Which instruction sets this processor and this library support. */
 #ifndef LVC_CPU_H
 #define LVC_CPU_H
 
@@ -18,7 +18,7 @@ typedef enum {
     ISA_COUNT
 } Isa;
 
-/* Whether kernels of this instruction set are in the library and run here. */
+/* 1 if the library has kernels for this instruction set and the processor runs them. */
 int isa_runs(Isa isa);
 
 /* AVX-VNNI comes in two encodings: with the VEX prefix, and as AVX-512 VNNI cut to 256 bits. */

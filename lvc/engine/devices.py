@@ -1,4 +1,4 @@
-"""Where torch runs: its engine, somebody else's VAE, and the interpolation network."""
+"""The device and number format for everything that runs in torch: its engine, foreign VAEs, frame interpolation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import UsageError
 
 
 def pick_device(name: str | None) -> torch.device:
-    """`name`, else `LVC_DEVICE`, else the CPU. Raises `UsageError` for a device that is not here."""
+    """Return the torch device `name`, else `LVC_DEVICE`, else the CPU. Raises `UsageError` if torch cannot use it."""
     wanted = name or os.environ.get("LVC_DEVICE") or "cpu"
     origin = "" if name else "LVC_DEVICE: "
     try:
@@ -22,7 +22,7 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where it is fast (a GPU, or a CPU with AVX-512 bf16 or AMX), else float32."""
+    """Return bfloat16 where it is fast (a GPU, or a CPU with AVX-512 bf16 or AMX), else float32."""
     if device.type != "cpu":
         return torch.bfloat16
     try:

@@ -1,16 +1,16 @@
-/* The loops of kernels.h over vectors. A file for one instruction set includes this after defining
+/* The vector loops of kernels.h. The file of an instruction set includes this after defining
 
-   V, LANES                 a vector of int32 and how many
+   V, LANES                 a vector of int32 and its length
    W                        a vector of 2 * LANES int16
-   TILE, TILE_GROUPS        pixels and groups of channels in registers at once
-   vload, vstore32...       see kernels_avx2.c, the plainest of them
+   TILE, TILE_GROUPS        pixels and groups of channels held in registers at once
+   vload, vstore32...       see kernels_avx2.c, the simplest
 
-   and the functions used below. Everything is static: a name here exists once for each instruction set. */
+   and the functions used below. Everything is static, because each instruction set has its own copy. */
 
-#define VECTORS (GROUP / LANES)  /* of int32 in a group */
-#define HALVES (VECTORS / 2)     /* of int16 in a group */
+#define VECTORS (GROUP / LANES)  /* int32 vectors per group */
+#define HALVES (VECTORS / 2)     /* int16 vectors per group */
 
-/* Sums stay in registers only where the loops over them are unrolled. */
+/* Sums stay in registers only if the loops over them are unrolled. */
 #if defined(__clang__)
 #define UNROLLED _Pragma("unroll")
 #else
@@ -18,7 +18,7 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* One group of one pixel, shifted: through the output stage. `at` counts channels. */
+/* Shifts one group of sums of one pixel and applies the output stage. `at` is its first channel. */
 INLINE void finish(const int32_t *sum, const int32_t *shift, const Stage *s, int pixel, int at)
 {
     W v[HALVES];
@@ -65,8 +65,8 @@ INLINE void finish(const int32_t *sum, const int32_t *shift, const Stage *s, int
     }
 }
 
-/* `pixels` x `groups` sums in registers. `wide`: inputs are pairs of int16 instead of fours of bytes.
-   Indices are written out, since gcc keeps an array in registers only where it never sees a loop over it. */
+/* Computes `pixels` x `groups` sums in registers. `wide`: inputs are pairs of int16 instead of four bytes.
+   Indices are written out because gcc keeps an array in registers only if no loop runs over it. */
 #define EACH_PIXEL(DO, v) DO(0, v) DO(1, v) DO(2, v) DO(3, v) DO(4, v) DO(5, v)
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
@@ -99,7 +99,7 @@ INLINE void tile(const int pixels, const int groups, const int wide, const Matri
             finish(kept + (p * groups + g) * GROUP, m->shift, stage, pixel + p, (group + g) * GROUP);
 }
 
-/* Loops are unrolled by constants: `tile` becomes four functions' worth of straight code. */
+/* Constant arguments unroll the loops: `tile` becomes four straight-line variants. */
 INLINE void product(const int wide, const Matrix *m, const uint8_t *x, ptrdiff_t stride, int count,
                     const Stage *stage)
 {
@@ -132,7 +132,7 @@ static void matrix16(const Matrix *m, const int16_t *x, ptrdiff_t stride, int co
     product(1, m, (const uint8_t *)x, 2 * stride, count, stage);
 }
 
-/* Column after column: bytes of three rows and a zero make one operand of `dot8`, used by three outputs. */
+/* Goes column by column: bytes of three rows and a zero form one operand of `dot8`, which three outputs use. */
 static void depthwise(const Depthwise *d, const uint8_t *const rows[3], ptrdiff_t stride, int count,
                       const Stage *stage)
 {
@@ -170,7 +170,7 @@ static void depthwise(const Depthwise *d, const uint8_t *const rows[3], ptrdiff_
     }
 }
 
-/* The sum saturates where it passes int16, which the clamp hides: shift <= 8 leaves 127 at least. */
+/* The sum may saturate at int16, but the clamp hides that: with shift <= 8 at least 127 is left. */
 static void quantise(const int16_t *t, ptrdiff_t t_stride, uint8_t *x, ptrdiff_t x_stride, int count, int channels,
                      int shift, int zero)
 {

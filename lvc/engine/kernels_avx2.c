@@ -1,4 +1,4 @@
-/* AVX2: products of u7 and int8 are added in pairs as int16, which 2 * 127 * 128 < 2^15 keeps exact. */
+/* AVX2: products of u7 and int8 are added in pairs as int16, which is exact because 2 * 127 * 128 < 2^15. */
 #include "vectors256.inc.h"
 
 #define TILE 2

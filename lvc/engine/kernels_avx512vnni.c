@@ -1,4 +1,4 @@
-/* AVX-512 VNNI: 16 int32 a vector, 6 pixels x 64 channels in 24 of 32 registers. */
+/* AVX-512 VNNI: vectors of 16 int32; 6 pixels x 64 channels fill 24 of 32 registers. */
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -48,7 +48,7 @@ static inline __m512i widen(const uint8_t *p)
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
 
-/* 32 channels of three rows -> fours of bytes (a, b, c, 0), in the order of lanes. */
+/* Interleaves 32 channels of three rows into groups of bytes (a, b, c, 0), in lane order. */
 static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t *c, V *out)
 {
     __m512i ab = _mm512_or_si512(widen(a), _mm512_slli_epi16(widen(b), 8)), c0 = widen(c);

@@ -6,7 +6,7 @@ static int clamp(int v, int low, int high)
     return v < low ? low : v > high ? high : v;
 }
 
-/* Arithmetic shift, whatever the compiler makes of >> for negative numbers. */
+/* Arithmetic shift, whatever the compiler's >> does with negative numbers. */
 static int32_t shift_right(int32_t v, int by)
 {
     return v < 0 ? ~(~v >> by) : v >> by;

@@ -1,5 +1,4 @@
-/* AVX-VNNI as AVX-512's instructions of 256 bits, for processors that have only those: the same operations in 32
-   registers. */
+/* AVX-VNNI's operations as 256-bit AVX-512 instructions, for processors without AVX-VNNI; with 32 registers. */
 #include "vectors256.inc.h"
 
 #define TILE 6

@@ -1,4 +1,4 @@
-/* NEON with dot products (ARMv8.2): 4 int32 a vector. Activations are below 128, so signed products do. */
+/* NEON with dot products (ARMv8.2): vectors of 4 int32. Activations are below 128, so signed products suffice. */
 #include "kernels.h"
 
 #include <arm_neon.h>
@@ -55,7 +55,7 @@ static inline void load_s8(const int8_t *p, W *v)
         v[i] = vmovl_s8(vld1_s8(p + 8 * i));
 }
 
-/* 32 channels of three rows -> fours of bytes (a, b, c, 0), in the order of lanes. */
+/* Interleaves 32 channels of three rows into groups of bytes (a, b, c, 0), in lane order. */
 static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t *c, V *out)
 {
     for (int i = 0; i < 4; i++) {

@@ -1,5 +1,5 @@
-/* WebAssembly's vectors of 128 bits, with the dot products of relaxed SIMD where they are compiled in. Those take 7 bits
-   in their second operand, and so are the same on every machine: activations are below 128. */
+/* WebAssembly's 128-bit vectors, with the dot products of relaxed SIMD if they are compiled in. These give the same
+   result on every machine if the second operand has 7 bits; activations do. */
 #include "kernels.h"
 
 #include <string.h>
@@ -23,7 +23,7 @@ static inline W min16(W a, W b) { return wasm_i16x8_min(a, b); }
 static inline W shift16(W a, int by) { return wasm_i16x8_shr(a, (uint32_t)by); }
 static inline W narrow(V a, V b) { return wasm_i16x8_narrow_i32x4(a, b); }
 
-/* There is no shift of each lane by its own number: a product with 2^(24 - by), which `by` holds, and a shift by 24. */
+/* WebAssembly has no per-lane shift: multiply by 2^(24 - shift), which `by` holds, then shift by 24. */
 static inline V shift_right(V a, V by)
 {
     V low = wasm_u64x2_shr(wasm_i64x2_extmul_low_i32x4(a, by), SHIFTS_MOST);
@@ -60,7 +60,7 @@ static inline void load_s8(const int8_t *p, W *v)
         v[i] = wasm_i16x8_load8x8(p + 8 * i);
 }
 
-/* 32 channels of three rows -> fours of bytes (a, b, c, 0), in the order of lanes. */
+/* Interleaves 32 channels of three rows into groups of bytes (a, b, c, 0), in lane order. */
 static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t *c, V *out)
 {
     for (int i = 0; i < 4; i++) {

@@ -1,5 +1,5 @@
-"""Which engine runs: the compiled one, `_engine.so`, with the instruction set that `LVC_ENGINE` or the processor picks;
-or numpy, which does the same slowly; or torch for the networks and the compiled one for the rest."""
+"""Chooses the engine: the compiled one (`_engine.so`) with the instruction set that `LVC_ENGINE` names or the processor
+supports; numpy, which gives the same results slowly; or torch for the networks and the compiled one for the rest."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "_engine.so"
 ISAS = "avx512vnni", "avxvnni", "avx2", "neon", "c"
-"""Instruction sets in the library, in the order of `Isa` in cpu.h."""
+"""The library's instruction sets, in the order of `Isa` in cpu.h."""
 NUMPY, TORCH = "numpy", "torch"
 ENGINES = *ISAS, NUMPY, TORCH
-SLOW = "the compiled engine is missing, so that numpy decodes, very slowly, and nothing can be encoded"
+SLOW = "the compiled engine is missing: numpy decodes instead, very slowly, and encoding is not possible"
 REMEDY = "install lvc again, or run scripts/build_native.py in a checkout"
 
 
 def checksum(folder: Path = FOLDER) -> int:
-    """CRC-32 of the C sources, by which a library made from others is told apart."""
+    """Return the CRC-32 of the C sources. It detects a library that was built from other sources."""
     crc = 0
     for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")], key=lambda p: p.name):
         crc = zlib.crc32(path.read_bytes(), zlib.crc32(path.name.encode(), crc))
@@ -36,8 +36,7 @@ def checksum(folder: Path = FOLDER) -> int:
 
 @cache
 def _loaded() -> ctypes.CDLL | None:
-    """`None` where there is no library for this machine; raises `UsageError` for one of other sources than those beside
-    it."""
+    """Load the library. Returns `None` if there is none; raises `UsageError` if it is older than its sources."""
     try:
         found = ctypes.CDLL(str(LIBRARY))
         found.lvc_engine_source.restype = ctypes.c_uint32
@@ -49,7 +48,7 @@ def _loaded() -> ctypes.CDLL | None:
 
 
 def library() -> ctypes.CDLL:
-    """For what only the compiled engine does. Raises `UsageError` where there is none, or one of other sources."""
+    """Return the library, for what only it can do. Raises `UsageError` if it is missing or older than its sources."""
     found = _loaded()
     if found is None:
         raise UsageError(f"the compiled engine is missing, and without it lvc can only decode — {REMEDY}")
@@ -57,13 +56,13 @@ def library() -> ctypes.CDLL:
 
 
 def compiled() -> ctypes.CDLL | None:
-    """The library, or `None` where numpy is to do its work."""
+    """Return the library, or `None` if the numpy engine is in use."""
     return None if chosen() == NUMPY else library()
 
 
 def runs(engine: str) -> bool:
-    """Whether this engine runs here; of an instruction set, whether the library has kernels for it and the processor
-    runs them."""
+    """Return whether `engine` runs here. For an instruction set: the library has its kernels and the processor runs
+    them."""
     if engine == NUMPY:
         return True
     found = _loaded()
@@ -73,8 +72,8 @@ def runs(engine: str) -> bool:
 
 
 def chosen(wanted: str | None = None) -> str:
-    """The engine in use: `wanted`, else `LVC_ENGINE`, else the best. Raises `UsageError` for one that cannot run here,
-    and where there is no compiled one warns of numpy."""
+    """Return the engine in use: `wanted`, else `LVC_ENGINE`, else the fastest. Raises `UsageError` if it cannot run
+    here; warns if only numpy is left."""
     return _choice(wanted or os.environ.get("LVC_ENGINE") or "")
 
 
@@ -98,13 +97,13 @@ def _choice(wanted: str) -> str:
 
 
 def instructions() -> int:
-    """The instruction set, as C counts them, of what the library does for any engine."""
+    """Return the number (`Isa` in cpu.h) of the instruction set that the library's own functions use."""
     engine = chosen()
     return ISAS.index(engine) if engine in ISAS else int(library().lvc_isa_best())
 
 
 def address(a: np.ndarray) -> ctypes.c_void_p:
-    """Of a contiguous array; raises `ValueError` for another, whose memory is not what its shape says."""
+    """Return an array's address for C. Raises `ValueError` unless the array is C-contiguous, which C assumes."""
     if not a.flags.c_contiguous:
         raise ValueError("an array is not contiguous")
     return ctypes.c_void_p(a.ctypes.data)

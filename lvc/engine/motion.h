@@ -1,7 +1,7 @@
-/* Motion of the engine: prediction from one or two references, candidates of vectors, search. MOTION of a frame is a
-   field on its 8x8 luma grid [rows,cols]: `mode` 0 (first reference), 1 (second) or 2 (mean of both), and vectors
-   `mv` [2 references][x, y][rows,cols] in quarter luma samples within +-LVC_LONGEST, 0 where the reference is not used.
-   Callers check the sizes of arrays; values are checked here. Nothing is kept between calls. */
+/* Motion compensation, merge candidates and motion search. A frame's motion field has for every 8x8 luma block
+   [rows,cols] a `mode`, 0 (first reference), 1 (second) or 2 (mean of both), and vectors `mv`
+   [2 references][x, y][rows,cols] in quarter luma samples within +-LVC_LONGEST, 0 for an unused reference.
+   Callers check the sizes of arrays; values are checked here. No state is kept between calls. */
 #ifndef LVC_MOTION_H
 #define LVC_MOTION_H
 
@@ -19,21 +19,21 @@
 
 #define LVC_TOP 4095     /* largest sample: 12 bits */
 #define LVC_LONGEST 4095 /* longest component of a vector */
-#define LVC_TAPS 8       /* of luma filters */
-#define LVC_LEAD 3       /* samples of a luma filter before its own */
+#define LVC_TAPS 8       /* taps of a luma filter */
+#define LVC_LEAD 3       /* taps before the sample itself */
 #define LVC_EXPLICIT 0x80
 #define LVC_CANDIDATES 6
 #define LVC_SUPER 8      /* side of a superblock in 8x8 blocks */
 
 enum { LVC_OK = 0, LVC_NO_MEMORY = -1, LVC_BAD_FIELD = -2 };
 
-/* HEVC's filters: luma at quarters of a sample, chroma at eighths. */
+/* HEVC's interpolation filters: luma by quarter sample, chroma by eighth. */
 static const int16_t LVC_LUMA[4][LVC_TAPS] = {
     {0, 0, 0, 64, 0, 0, 0, 0}, {-1, 4, -10, 58, 17, -5, 1, 0}, {-1, 4, -11, 40, 40, -11, 4, -1}, {0, 1, -5, 17, 58, -10, 4, -1}};
 static const int16_t LVC_CHROMA[8][4] = {{0, 64, 0, 0},    {-2, 58, 10, -2}, {-4, 54, 16, -2}, {-6, 46, 28, -4},
                                          {-4, 36, 36, -4}, {-4, 28, 46, -6}, {-2, 16, 54, -4}, {-2, 10, 58, -2}};
 
-/* The field of a coded frame, and when it and what it was predicted from are shown; mode NULL: it was not predicted. */
+/* The motion field of a coded frame, and when it and its references are shown; mode NULL: a key frame. */
 typedef struct {
     const uint8_t *mode;
     const int16_t *mv;
@@ -46,11 +46,11 @@ typedef struct {
     uint8_t mode;
 } LvcMotion;
 
-/* A field on its way: what is known of it so far, and what its temporal candidates come from. */
+/* A field in the course of coding, with the references' fields for temporal candidates. */
 typedef struct {
     uint8_t *mode;
     int16_t *mv;
-    uint8_t *known; /* [rows,cols]: of the leaf that settled a block 1 + log2 of its side, LVC_EXPLICIT if it was no merge */
+    uint8_t *known; /* [rows,cols]: of a block's leaf, 1 + log2 of its side, | LVC_EXPLICIT if it does not merge */
     int64_t rows, cols;
     int32_t references, time, to[2];
     LvcField fields[2]; /* of the references */
@@ -70,13 +70,13 @@ INLINE LvcMotion lvc_motion_at(const uint8_t *mode, const int16_t *mv, int64_t b
 
 INLINE int lvc_uses(LvcMotion m, int reference) { return m.mode == 2 || m.mode == reference; }
 
-/* The candidates of a block, none twice, and how often each was offered. */
+/* The distinct merge candidates of a block, and how often each was offered. */
 typedef struct {
     LvcMotion motion[LVC_CANDIDATES];
     int count, times[LVC_CANDIDATES];
 } LvcCandidates;
 
-/* What a vector may be said by difference to: one or two. */
+/* The vector predictors of a block: one or two. */
 typedef struct {
     int16_t v[2][2];
     int count;
@@ -87,7 +87,7 @@ void lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcCan
 LvcGuesses lvc_guesses(const LvcCandidates *c, int reference);
 void lvc_settle(LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcMotion m, int is_explicit);
 
-/* Contexts of flags, in this order in LvcMotionContexts; motion_reference.py says how each is chosen. */
+/* Contexts of flags, in the order of LvcMotionContexts; motion_reference.py shows how each is chosen. */
 enum {
     AT_SPLIT = 0,
     AT_MERGE = AT_SPLIT + 3 * 3 * 3 * 3,
@@ -104,13 +104,13 @@ enum {
 
 typedef struct {
     RansBit bit[LVC_CONTEXTS];
-    uint32_t (*counts)[2]; /* how often each was 0 and 1, where someone wants to know; else NULL */
+    uint32_t (*counts)[2]; /* how often each was 0 and 1; NULL: not counted */
 } LvcMotionContexts;
 
 void lvc_motion_start(LvcMotionContexts *c);
 
-/* Which contexts flags of a square are coded with, for coder and search: `level` of 0, 1, 2 (all below), `often`: how
-   often the candidate was offered. */
+/* Selects the contexts of a square's flags, for coder and search. `level`: 0, 1, or 2 for all deeper levels; `often`:
+   how often the candidate was offered. */
 int lvc_level_class(int level);
 int lvc_split_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n);
 int lvc_merge_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n, const LvcCandidates *list);
@@ -126,15 +126,15 @@ INLINE int lvc_zero_context(int axis, int spread, int before) {
 
 INLINE int lvc_class_context(int axis, int spread, int class) { return AT_CLASS + (axis * 4 + spread) * 12 + class; }
 
-/* Writes or reads the field of a frame of a pyramid level; LVC_BAD_FIELD: a damaged stream. */
+/* Writes or reads the field of a frame at a pyramid level. LVC_BAD_FIELD: the stream is damaged. */
 int32_t lvc_code_field(Rans *r, LvcMotionContexts *c, LvcFrame *f, int level);
 
-/* The same of flags uint8 [rows/2,cols/2] after the frame's field; those of its references, NULL where they have none.
-   `copy` is 0 where `skip` is. */
+/* The same for flags uint8 [rows/2,cols/2], after the frame's field, with those of its references (NULL: key frames).
+   `copy` is 0 where `skip` is 0. */
 void lvc_code_flags(Rans *r, LvcMotionContexts *c, const LvcFrame *f, int level, uint8_t *skip, uint8_t *copy,
                     const uint8_t *const skips[2], const uint8_t *const copies[2]);
 
-/* What is compiled for several instruction sets, all with the same results; motion.c says what each does. */
+/* Functions compiled for several instruction sets, all with the same results; motion.c describes them. */
 typedef struct {
     int32_t (*compensate)(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
                           const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,

@@ -1,5 +1,5 @@
-"""Motion: prediction of frames from two references, and the search for fields, in C. What the integers mean is written
-down, and done again in numpy, in `motion_reference.py`, which takes C's place but for the search."""
+"""Motion compensation from two references, motion search and the coding of motion fields, in C. `motion_reference.py`
+defines the integers and does the same in numpy, except for the search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _isa = instructions
 
 
 def _array(a: np.ndarray, dtype: type, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """`a`, contiguous; a `ValueError` where it is not of this shape and kind, since C believes both."""
+    """Return `a`, contiguous. Raises `ValueError` for another shape or dtype, because C does not check them."""
     if a.dtype != dtype or a.shape != shape:
         raise ValueError(f"{what}: {a.dtype} {a.shape} instead of {np.dtype(dtype)} {shape}")
     return np.ascontiguousarray(a)
@@ -44,15 +44,24 @@ def _checked(code: int) -> None:
 
 
 def _check_field(mode: np.ndarray, mv: np.ndarray, references: int) -> None:
-    """Raises `ValueError` for a mode without its references, a vector that is too long or one of no use."""
+    """Raise `ValueError` for a mode that lacks its reference, a vector that is too long, or one that is not used."""
     unused = (mode == 1) & mv[0].any(0) | (mode == 0) & mv[1].any(0)
     if unused.any() or mode.max() > 2 * references - 2 or np.abs(mv.astype(np.int32)).max() > LONGEST:
         raise ValueError(IMPOSSIBLE)
 
 
 def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray) -> tuple[Planes, Planes]:
-    """The prediction P of a frame and the difference D of both predictions (0 where there is one), from references and
-    a field: `mode` uint8 [H/8,W/8], `mv` int16 [2,2,H/8,W/8]."""
+    """Predict a frame by overlapped block motion compensation (OBMC; Orchard and Sullivan 1994,
+    https://doi.org/10.1109/83.334974).
+
+    Args:
+        ref0, ref1: The references; `ref1` is `None` for a frame with one.
+        mode: uint8 [H/8,W/8]: 0 and 1 name a reference, 2 is the mean of both.
+        mv: int16 [2,2,H/8,W/8]: vectors (x, y) for each reference, in quarter luma samples.
+
+    Returns:
+        The prediction P, and the difference D of the two predictions (0 where there is only one).
+    """
     rows, cols = mode.shape
     mode, mv = _array(mode, np.uint8, (rows, cols), "mode"), _array(mv, np.int16, (2, 2, rows, cols), "mv")
     if rows % 2 or cols % 2:
@@ -75,10 +84,10 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
 
 
 class Picture:
-    """A frame prepared for `search`: luma (int16 [H,W], 12 bits) halved again and again, and with `reference` at all
-    positions between samples (18 bytes a sample), and means of its chroma (int16 [2,H/2,W/2]), which do not count where
-    it is not given. Keep those of references for all frames predicted from them. Only the compiled engine searches:
-    raises `UsageError` where there is none."""
+    """A frame prepared for `search`: a pyramid of its luma (int16 [H,W], 12 bits) and means of its chroma (int16
+    [2,H/2,W/2]; without it, only luma counts). With `reference`, also luma interpolated at all subsample positions, 18
+    bytes a sample. Keep a reference's picture for all frames predicted from it. Only the compiled engine searches:
+    raises `UsageError` if it is missing."""
 
     def __init__(self, luma: np.ndarray, chroma: np.ndarray | None = None, reference: bool = True) -> None:
         height, width = luma.shape
@@ -96,8 +105,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Field:
-    """The field of a coded frame, `mode` uint8 [H/8,W/8] and `mv` int16 [2,2,H/8,W/8]; when it is shown, and when its
-    references are (the second `None`: it had one). Times in frames."""
+    """The motion field of a coded frame: `mode` uint8 [H/8,W/8] and `mv` int16 [2,2,H/8,W/8]; `time` at which the frame
+    is shown, and the times `to` of its references (the second is `None` if it has one). Times are in frames."""
 
     mode: np.ndarray
     mv: np.ndarray
@@ -123,7 +132,7 @@ class _CFrame(ctypes.Structure):
 
 
 LONGEST_DISTANCE = 1024
-"""In frames, between a frame and what it is predicted from."""
+"""The largest distance between a frame and its reference, in frames."""
 
 
 class _Frame:
@@ -161,7 +170,7 @@ def _apart(time: int, now: int) -> int:
 
 
 def _times(time: int, to: tuple[int, int | None], now: int) -> ctypes.Array[ctypes.c_int32]:
-    """Of a frame's references, from `now`."""
+    """Return the distances of a frame's references from `now`, in frames."""
     if time in to:
         raise ValueError(f"a frame shown at {time} is its own reference")
     return (ctypes.c_int32 * 2)(*(0 if t is None else _apart(t, now) for t in to))
@@ -178,11 +187,23 @@ def search(
     level: int | None = None,
     stream: Stream | None = None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The field by which a frame is best predicted from its references' reconstructions: `mode` uint8 [H/8,W/8], `mv`
-    int16 [2,2,H/8,W/8], and about what it costs in bits (errors included). `weight`: bits that a squared step of an
-    8-bit luma sample is worth (`weight_of`). `fields` are the references' own (`None`: a key frame's). `level` in the
-    pyramid (0 with one reference, else 2, where it is not given) and the `stream` that the field will be written to say
-    what it costs there."""
+    """Find the motion field of least rate–distortion cost (Sullivan and Wiegand 1998,
+    https://doi.org/10.1109/79.733497).
+
+    Args:
+        now: The frame to predict.
+        refs: Its reconstructed references, prepared with `reference`.
+        time: When the frame is shown, in frames.
+        to: When its references are shown, in frames.
+        weight: Bits that a squared error of 1 in an 8-bit luma sample is worth (`weight_of`).
+        fields: The motion fields of the references; `None` for a key frame.
+        effort: The higher, the more candidates are tried.
+        level: The frame's pyramid level, for the rate; default 0 with one reference, else 2.
+        stream: The stream that the field will be written to, for the rate; default: a new one.
+
+    Returns:
+        `mode` uint8 [H/8,W/8], `mv` int16 [2,2,H/8,W/8], and the approximate cost in bits, distortion included.
+    """
     rows, cols = now.shape[0] // 8, now.shape[1] // 8
     for ref in refs:
         if ref is not None and (ref.shape != now.shape or not ref.reference):
@@ -200,20 +221,20 @@ def search(
 
 
 LUMA_WEIGHT = 0.75
-"""As `lvc.codec.choice` weighs squared errors."""
+"""The weight of luma's squared errors, as in `lvc.codec.choice`."""
 
 
 def weight_of(level: float) -> float:
-    """`weight` of `search` for a frame's level, log2 λ of the error of samples in 0..1."""
+    """Return the `weight` for `search` from `level`, a frame's log2 λ for the squared error of samples in 0..1."""
     return float(LUMA_WEIGHT / 255**2 * 2.0**level)
 
 
 class Stream:
-    """Fields and flags of frames, written or read in order within an entropy-coded stream that may hold other things
-    besides. What contexts learn goes on from frame to frame."""
+    """Codes the motion fields and flags of frames, in order, within an entropy-coded stream that may hold other data.
+    Contexts keep adapting from frame to frame."""
 
     def __init__(self, coder: Coder | bytes | None = None, after: Stream | None = None) -> None:
-        """To read a `coder`'s bytes, or to write to it. `after`: contexts go on from where those of that stream are."""
+        """Read from a reader or bytes, write to a writer. `after`: start with the present contexts of that stream."""
         self.coder = coder if isinstance(coder, Coder) else Coder(coder)
         self._python: motion_reference.FieldCoder | None = None
         self._frame: _Frame | None = None
@@ -237,7 +258,8 @@ class Stream:
         level: int,
         given: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The mode and vectors of a frame of `shape` blocks, `given` when writing; the rest as for `search`."""
+        """Code a motion field: write `given`, or read one. Returns `mode` and `mv`. `shape`: rows and columns of 8x8
+        blocks; the rest as for `search`. Raises `CorruptError` for a damaged field."""
         frame = _Frame(*shape, time, to, fields)
         if given is not None:
             frame.mode[:] = _array(given[0], np.uint8, shape, "mode")
@@ -263,8 +285,8 @@ class Stream:
         given: tuple[np.ndarray, np.ndarray] | None = None,
         others: tuple[tuple[np.ndarray, np.ndarray] | None, tuple[np.ndarray, np.ndarray] | None] = (None, None),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flags skip and copy, uint8 [H/16,W/16], of the frame whose field was coded last; `others` are those of its
-        references (`None`: a key frame's)."""
+        """Code the flags skip and copy, uint8 [H/16,W/16], of the frame whose field was coded last: write `given`, or
+        read them. `others`: the flags of its references; `None` for a key frame."""
         if self._frame is None:
             raise ValueError("flags come after a frame's field")
         shape = self._frame.mode.shape[0] // 2, self._frame.mode.shape[1] // 2
@@ -282,9 +304,9 @@ class Stream:
         return made[0], made[1]
 
     def contexts(self) -> int:
-        """Where its contexts lie, as C sees them."""
+        """Return the address of the contexts, in C's layout."""
         if self._python is not None:
-            self._contexts = np.zeros(3 * CONTEXTS + 8, np.uint16)  # behind them no counts
+            self._contexts = np.zeros(3 * CONTEXTS + 8, np.uint16)  # followed by no counts
             self._contexts[: 3 * CONTEXTS] = [n for c in self._python.contexts for n in (c.quick, c.slow, c.count)]
             return int(self._contexts.ctypes.data)
         c = library()
@@ -292,12 +314,12 @@ class Stream:
         return int(c.lvc_motion_stream_contexts(_at(self._memory)))
 
     def counts(self) -> np.ndarray:
-        """How often each flag was 0 and 1 so far: [contexts,2]. The compiled engine counts."""
+        """Return how often each context coded 0 and 1 so far: int64 [contexts,2]. Compiled engine only."""
         c = library()
         c.lvc_motion_stream_counts.restype = ctypes.POINTER(ctypes.c_uint32)
         found = c.lvc_motion_stream_counts(_at(self._memory))
         return np.ctypeslib.as_array(found, (CONTEXTS, 2)).astype(np.int64)
 
     def finish(self) -> bytes:
-        """As the coder's."""
+        """End the stream, as `Coder.finish` does."""
         return self.coder.finish()

@@ -1,5 +1,5 @@
-/* Motion fields and flags as they are written: candidates of a block's motion, the quadtree, contexts.
-   motion_reference.py does the same and explains it. */
+/* Coding of motion fields and flags: merge candidates, the quadtree, contexts. motion_reference.py is the readable
+   version. */
 
 #include "motion.h"
 #include "motion_start.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* v * num / den, rounded to the nearest, halves away from 0. */
+/* v * num / den, rounded to the nearest integer, halves away from 0. */
 static int16_t scaled(int32_t v, int32_t num, int32_t den) {
     int32_t product = v * num;
     if (den < 0) product = -product, den = -den;
@@ -15,7 +15,7 @@ static int16_t scaled(int32_t v, int32_t num, int32_t den) {
     return (int16_t)lvc_bounded(q, -LVC_LONGEST, LVC_LONGEST);
 }
 
-/* The motion that reference k's field has at a block, as if it went on evenly: 0 where there is none. */
+/* The temporal candidate: reference k's motion at a block, scaled to this frame's distances. Returns 0 if none. */
 int lvc_temporal(const LvcFrame *f, int k, int64_t by, int64_t bx, LvcMotion *out) {
     const LvcField *from = &f->fields[k];
     const int64_t at = (by < f->rows ? by : f->rows - 1) * f->cols + (bx < f->cols ? bx : f->cols - 1);
@@ -47,7 +47,7 @@ static void neighbour(const LvcFrame *f, int64_t y, int64_t x, LvcCandidates *c)
     offer(c, lvc_motion_at(f->mode, f->mv, f->rows * f->cols, y * f->cols + x));
 }
 
-/* Of the block of n x n at (by, bx). */
+/* Lists the merge candidates of the n x n blocks at (by, bx). */
 void lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcCandidates *out) {
     const int64_t y = by + n / 2, x = bx + n / 2;
     const LvcMotion zero = {{{0, 0}, {0, 0}}, (uint8_t)(f->references == 2 ? 2 : 0)};
@@ -63,7 +63,7 @@ void lvc_candidates(const LvcFrame *f, int64_t by, int64_t bx, int64_t n, LvcCan
     neighbour(f, by - 1, bx - 1, out);
 }
 
-/* The first two vectors of a reference that candidates have; 0 where none has one. */
+/* The vector predictors of a reference: the first two distinct vectors of the candidates; (0, 0) if there are none. */
 LvcGuesses lvc_guesses(const LvcCandidates *c, int reference) {
     LvcGuesses g = {{{0, 0}, {0, 0}}, 0};
     for (int k = 0; k < c->count && g.count < 2; k++) {
@@ -120,7 +120,7 @@ static int uniform(const uint8_t *mode, const int16_t *mv, const LvcFrame *f, in
 
 int lvc_level_class(int level) { return level < 2 ? level : 2; }
 
-/* Left and above, how many have leaves smaller than n; how many references are not of one motion there. */
+/* Counts the neighbours (left, above) with leaves smaller than n, and the references whose motion varies there. */
 int lvc_split_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n) {
     const int left = known_at(f, by, bx - 1) & ~LVC_EXPLICIT, above = known_at(f, by - 1, bx) & ~LVC_EXPLICIT;
     const int smaller = (left && left <= log_of(n)) + (above && above <= log_of(n));
@@ -132,7 +132,7 @@ int lvc_split_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int6
 
 static int often(int times) { return times < 3 ? times - 1 : 2; }
 
-/* Left and above, how many were no merge; how sure the first candidate is. */
+/* Counts the neighbours (left, above) with explicit motion; and how often the first candidate was offered. */
 int lvc_merge_context(const LvcFrame *f, int level, int64_t by, int64_t bx, int64_t n, const LvcCandidates *list) {
     const int said = (known_at(f, by, bx - 1) >> 7) + (known_at(f, by - 1, bx) >> 7);
     return AT_MERGE + ((log_of(n) * 3 + said) * 3 + often(list->times[0])) * 3 + level;
@@ -142,7 +142,7 @@ int lvc_index_context(int level, int64_t n, const LvcCandidates *list, int k) {
     return AT_INDEX + ((k * 3 + often(list->times[k])) * 4 + log_of(n)) * 3 + level;
 }
 
-/* Left and above, how many have a mode. */
+/* Counts the neighbours (left, above) of a mode. */
 static int modes(const LvcFrame *f, int64_t by, int64_t bx, int mode) {
     return (known_at(f, by, bx - 1) && f->mode[by * f->cols + bx - 1] == mode) +
            (known_at(f, by - 1, bx) && f->mode[(by - 1) * f->cols + bx] == mode);
@@ -156,7 +156,7 @@ int lvc_second_context(const LvcFrame *f, int64_t by, int64_t bx) {
     return AT_SECOND + lvc_bounded(1 + modes(f, by, bx, 1) - modes(f, by, bx, 0), 0, 2);
 }
 
-/* How far apart what a vector may be said by is. */
+/* The class of distance between the two vector predictors along an axis. */
 int lvc_spread(const LvcGuesses *g, int axis) {
     if (g->count < 2) return 0;
     const int d = g->v[0][axis] - g->v[1][axis], size = d < 0 ? -d : d;
@@ -168,7 +168,7 @@ int lvc_guess_context(const LvcGuesses *g) {
     return AT_GUESS + (x > y ? x : y);
 }
 
-/* A vector's difference along one axis: whether it is 0, the class of its size (powers of two), sign and rest. */
+/* Codes a vector difference along one axis: whether it is 0, its size's class (powers of two), remainder, sign. */
 static int difference(const Coding *c, int axis, int spread, int before, int d) {
     int size = d < 0 ? -d : d, class = 0;
     if (!flag(c, lvc_zero_context(axis, spread, before), d != 0)) return 0;
@@ -177,7 +177,7 @@ static int difference(const Coding *c, int axis, int spread, int before, int d) 
     return rans_code_raw(c->rans, 1, d < 0) ? -size : size;
 }
 
-/* A vector `v` (written) by difference to the nearer of what it may be said by. */
+/* Codes a vector as the difference to one of its predictors; an encoder takes the nearer. */
 static void vector(Coding *c, const LvcCandidates *list, int reference, int16_t v[2]) {
     const LvcGuesses g = lvc_guesses(list, reference);
     int which = 0;
@@ -257,7 +257,7 @@ int32_t lvc_code_field(Rans *r, LvcMotionContexts *contexts, LvcFrame *f, int le
     return c.bad ? LVC_BAD_FIELD : LVC_OK;
 }
 
-/* A flag of the block at (y, x): what those at its left, above and above right have, and those of the references. */
+/* The context of a flag of the block at (y, x): by its neighbours (left, above, above right) and the references. */
 static int flag_context(const uint8_t *flags, const uint8_t *const others[2], int64_t cols, int64_t y, int64_t x) {
     const uint8_t *at = flags + y * cols + x;
     int near = x ? at[-1] : 0, then = 0;
@@ -286,7 +286,7 @@ void lvc_motion_start(LvcMotionContexts *c) {
     for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i], 0};
 }
 
-/* ---- for Python: contexts with counts of their own ---- */
+/* ---- for Python: contexts with their counts ---- */
 
 typedef struct {
     LvcMotionContexts contexts;
@@ -295,7 +295,7 @@ typedef struct {
 
 LVC_API size_t lvc_motion_stream_size(void) { return sizeof(Stream); }
 
-/* Contexts as they stand in `from`, or at the start where it is NULL. */
+/* Starts with the present contexts of `from`, or with the initial ones if it is NULL. */
 LVC_API void lvc_motion_stream(Stream *s, const Stream *from) {
     if (from)
         s->contexts = from->contexts;

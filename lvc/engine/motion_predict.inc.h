@@ -1,4 +1,4 @@
-/* Prediction of a frame from its references: the normative integers, which motion_reference.py explains. */
+/* Overlapped block motion compensation. Normative; motion_reference.py is the readable version. */
 
 #include "motion.h"
 
@@ -12,12 +12,12 @@
 #include <wasm_simd128.h>
 #endif
 
-#define LARGEST 16           /* samples of a window's row: block and ramp are 12, computed 16 at a time */
+#define LARGEST 16           /* samples per row of a window: block and ramp are 12, computed 16 at a time */
 #define LINES (12 + LVC_TAPS - 1)
-#define RUN 8                /* blocks of equal motion that are predicted at once */
-#define REACH (8 * RUN + 24) /* samples of a row that a run reads at most */
+#define RUN 8                /* blocks of equal motion predicted at once */
+#define REACH (8 * RUN + 24) /* the most samples of a row that a run reads */
 
-/* What one plane needs of luma or chroma; constants where it is inlined. */
+/* The parameters of luma or chroma; constants once inlined. */
 typedef struct {
     int block, ramp, shift, taps, lead, lanes;
     const int16_t *filters;
@@ -29,7 +29,7 @@ typedef struct {
 } Samples;
 
 #if defined(__SSE2__)
-/* Eight outputs of a filter of `taps` (even) samples that are `step` apart: pairs of taps by pmaddwd. */
+/* Eight outputs of a filter with an even number of `taps`, `step` samples apart; pmaddwd does two taps at a time. */
 INLINE __m128i eight(const int16_t *p, int64_t step, const int16_t *f, int taps) {
     __m128i low = _mm_set1_epi32(32), high = low;
     for (int k = 0; k < taps; k += 2) {
@@ -67,8 +67,8 @@ INLINE __m256i sixteen(const int16_t *p, int64_t step, const int16_t *f, int tap
 }
 #endif
 
-/* A line of `n` samples (a multiple of 8) filtered across its neighbours that are `step` apart, rounded; `bound` to
-   what a sample may be. */
+/* Filters a line of `n` samples (a multiple of 8) with taps `step` samples apart, and rounds. `bound`: clamps to the
+   range of samples. */
 INLINE void filter_line(const int16_t *p, int64_t step, const int16_t *f, int taps, int n, int bound, int16_t *to) {
     int x = 0;
 #if defined(__AVX2__)
@@ -99,8 +99,8 @@ INLINE void filter_line(const int16_t *p, int64_t step, const int16_t *f, int ta
     }
 }
 
-/* `lines` x `n` samples (n a multiple of 8) of a plane from (y, x), moved by a vector, to `out` with `out_stride` a
-   row. Beyond the edges the edge samples go on. */
+/* Interpolates `lines` x `n` samples (n a multiple of 8) of a plane at (y, x), displaced by a vector, to `out` with
+   stride `out_stride`. Edge samples are repeated outside the plane. */
 INLINE void moved(Kind k, const int16_t *plane, int64_t height, int64_t width, int64_t y, int64_t x, int vx, int vy,
                   int lines, int n, int16_t *out, int64_t out_stride) {
     int16_t edge[LINES * REACH], across[LINES * REACH];
@@ -142,7 +142,7 @@ INLINE void moved(Kind k, const int16_t *plane, int64_t height, int64_t width, i
     for (int i = 0; i < lines; i++) filter_line(across + i * REACH, REACH, down, k.taps, n, 1, out + i * out_stride);
 }
 
-/* One plane of a frame: where it is predicted from and to. */
+/* One plane of a frame: its references and its outputs. */
 typedef struct {
     const int16_t *from[2];
     int16_t *p, *d;
@@ -154,11 +154,11 @@ typedef struct {
     const uint8_t *mode;
     const int16_t *mv;
     uint64_t *keys; /* [rows,cols]: equal where motion is */
-    uint8_t *kind;  /* [rows,cols]: 0 nothing to blend near it, 1 its neighbours have its motion but theirs have not, 2 blended */
-    int32_t *sums, *d_sums; /* what a row of blocks and its ramps add up to */
+    uint8_t *kind;  /* [rows,cols]: 2 blended (a neighbour moves differently), 1 next to such a block, 0 neither */
+    int32_t *sums, *d_sums; /* weighted sums of a row of blocks and its ramps */
 } Motion;
 
-/* Prediction and difference of both predictions of a window; returns whether there are two. */
+/* The prediction of a window, and the difference of its two predictions; returns whether there are two. */
 INLINE int window(Kind k, const Plane *plane, LvcMotion m, int64_t y, int64_t x, int lines, int n, int16_t *p,
                   int64_t p_stride, int16_t *d, int64_t d_stride) {
     int16_t other[12 * 8 * RUN];
@@ -177,7 +177,7 @@ INLINE int window(Kind k, const Plane *plane, LvcMotion m, int64_t y, int64_t x,
     return 1;
 }
 
-/* Add a window, weighted along both axes, to the sums of its row of blocks. */
+/* Adds a window, weighted along both axes, to the sums of its row of blocks. */
 INLINE void add(int32_t *restrict sums, int64_t stride, const int16_t *restrict from, const int16_t *down,
                 const int16_t *restrict along, int lines, int lanes) {
     for (int i = 0; i < lines; i++)
@@ -185,8 +185,8 @@ INLINE void add(int32_t *restrict sums, int64_t stride, const int16_t *restrict 
             sums[i * stride + j] += (int32_t)(int16_t)(down[i] * along[j]) * from[i * LARGEST + j];
 }
 
-/* Weights of a window along an axis: they rise over the ramps by 1, 3, ..., and neighbours' sum to 2 * ramp. At the
-   picture's edges a block is its own neighbour. */
+/* The weights of a window along an axis: they rise over the ramp by 1, 3, ...; those of neighbours sum to 2 * ramp. At
+   the picture's edges a block keeps its full weight. */
 INLINE void weights(Kind k, int first, int last, int16_t *to) {
     const int size = k.block + k.ramp, half = k.ramp / 2, full = 2 * k.ramp;
     for (int i = 0; i < LARGEST; i++) to[i] = (int16_t)(i < size ? full : 0);
@@ -195,7 +195,7 @@ INLINE void weights(Kind k, int first, int last, int16_t *to) {
     for (int i = k.block; last && i < k.block + half; i++) to[i] = (int16_t)full;
 }
 
-/* A run of blocks whose neighbours all move as they do: returns how many there are from column c. */
+/* Predicts a run of blocks from column c whose neighbours all move alike; returns how many. */
 INLINE int run(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c) {
     const int64_t at = r * m->cols + c, y = r * k.block, x = c * k.block;
     int n = 1;
@@ -216,7 +216,7 @@ INLINE int run(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c
     return n;
 }
 
-/* Of a row of blocks, those that are blended and those beside them. */
+/* Predicts a block to blend, or one next to such a block. */
 INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c, const int16_t *down) {
     int16_t along[LARGEST], p[12 * LARGEST], d[12 * LARGEST];
     const int size = k.block + k.ramp, half = k.ramp / 2;
@@ -234,7 +234,8 @@ INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int6
     }
 }
 
-/* Lines that no later row of blocks reaches: the last half ramp of the row before, and all of this but its last. */
+/* Writes the lines that no later row of blocks reaches: the last half ramp of the previous row, and all but the last
+   half ramp of this one. */
 INLINE void finished(Kind k, const Motion *m, const Plane *plane, int64_t r) {
     const int half = k.ramp / 2, bits = k.ramp == 4 ? 6 : 4, round = 1 << (bits - 1);
     const int64_t stride = m->cols * 8 + LARGEST;
@@ -275,7 +276,7 @@ INLINE void predicted(Kind k, const Motion *m, const Plane *plane) {
     }
 }
 
-/* Which blocks are blended; LVC_BAD_FIELD for a field that no frame can have. */
+/* Finds the blocks to blend. LVC_BAD_FIELD: the field is invalid. */
 static int32_t blend_kinds(const Motion *m, int two) {
     const int64_t blocks = m->rows * m->cols;
     for (int64_t at = 0; at < blocks; at++) {
@@ -313,8 +314,7 @@ static int32_t blend_kinds(const Motion *m, int two) {
     return LVC_OK;
 }
 
-/* References: luma int16 [8·rows,8·cols] and chroma [2,4·rows,4·cols], the second NULL where there is none. Writes the
-   prediction and the difference of both predictions. Rows and columns are even. */
+/* Predicts a frame; see `lvc_compensate`. */
 static int32_t compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
                           const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
                           int16_t *p_uv, int16_t *d_y, int16_t *d_uv) {

@@ -1,8 +1,8 @@
-"""Motion in plain numpy: what the C of `motion*.c` computes, to be read and compared with.
+"""Motion in plain numpy: a readable reference for `motion*.c`, which must give the same results.
 
-A field says for every 8x8 luma block which of two references it is predicted from (`mode` 0, 1, or 2 for the mean of
-both) and by which vectors `mv` [reference, (x, y), rows, cols], in quarter luma samples: the block at p comes from
-p + mv/4. Vectors are within ±4095, those of a reference that is not used are 0.
+A motion field gives every 8x8 luma block a mode (0 or 1 names one of two references, 2 is the mean of both) and vectors
+`mv` [reference, (x, y), rows, cols] in quarter luma samples: the block at p is predicted from p + mv/4. Components are
+within ±4095; the vector of an unused reference is 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LUMA_FILTERS = np.array(
         [0, 1, -5, 17, 58, -10, 4, -1],
     ]
 )
-"""HEVC's, for quarters of a sample; the fourth tap is the sample's own."""
+"""HEVC's luma interpolation filters, by quarter sample. The fourth tap is at the sample itself."""
 
 CHROMA_FILTERS = np.array(
     [
@@ -35,14 +35,22 @@ CHROMA_FILTERS = np.array(
         [-4, 36, 36, -4], [-4, 28, 46, -6], [-2, 16, 54, -4], [-2, 10, 58, -2],
     ],
 )  # fmt: skip
-"""HEVC's, for eighths; the second tap is the sample's own."""
+"""HEVC's chroma interpolation filters, by eighth sample. The second tap is at the sample itself."""
 
 
 def compensate(
     refs: list[tuple[np.ndarray, np.ndarray] | None], mode: np.ndarray, mv: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The prediction P and the difference D of both predictions, each (luma, chroma), from references (luma [H,W],
-    chroma [2,H/2,W/2]) of 12-bit samples."""
+    """Predict a frame by OBMC, as `motion.compensate` does.
+
+    Args:
+        refs: References (luma [H,W], chroma [2,H/2,W/2]) of 12-bit samples.
+        mode: uint8 [H/8,W/8].
+        mv: int16 [2,2,H/8,W/8].
+
+    Returns:
+        The prediction P and the difference D of the two predictions, each (luma, chroma) in int16.
+    """
     luma = [None if r is None else r[0].astype(np.int64) for r in refs]
     p, d = _plane(luma, mode, mv, 8, 4, LUMA_FILTERS)
     parts = []
@@ -55,8 +63,8 @@ def compensate(
 def _plane(
     refs: list[np.ndarray | None], mode: np.ndarray, mv: np.ndarray, block: int, ramp: int, filters: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every block predicts a window that reaches half a ramp into its neighbours. Along each axis a window's weights
-    rise by 1, 3, … over the ramps; those of all windows add up to 2·ramp at each sample."""
+    """Predict one plane. Each block's window reaches half a ramp into its neighbours. Along each axis its weights rise
+    by 1, 3, … over the ramp, so that the weights of all windows sum to 2·ramp at every sample."""
     rows, cols = mode.shape
     size, half, full = block + ramp, ramp // 2, 2 * ramp
     p, d = (np.zeros((rows * block + ramp, cols * block + ramp), np.int64) for _ in range(2))
@@ -66,7 +74,7 @@ def _plane(
     for r in range(rows):
         for c in range(cols):
             down, along = rise.copy(), rise.copy()
-            # at the picture's edges a block is its own neighbour
+            # At the picture's edges a block has no neighbour, and keeps its full weight.
             if r == 0:
                 down[half:ramp] = full
             if r == rows - 1:
@@ -95,8 +103,8 @@ def _plane(
 def moved(
     plane: np.ndarray | None, top: int, left: int, vector: np.ndarray, size: int, filters: np.ndarray
 ) -> np.ndarray:
-    """The window of size x size samples at (top, left) moved by a vector (x, y) in units of 1/len(filters) sample.
-    Edge samples go on for ever. Filtered along rows, rounded, filtered down, rounded, bounded."""
+    """Return the window of size x size samples at (top, left), displaced by `vector` (x, y) in 1/len(filters) sample.
+    Edge samples are repeated outside the plane. Filters and rounds along rows, then along columns, then clamps."""
     if plane is None:
         raise ValueError("a block is predicted from a reference that the frame does not have")
     per, taps = filters.shape
@@ -105,23 +113,23 @@ def moved(
     ys = np.clip(np.arange(size + taps - 1) + top + vy // per - lead, 0, plane.shape[0] - 1)
     xs = np.clip(np.arange(size + taps - 1) + left + vx // per - lead, 0, plane.shape[1] - 1)
     window = plane[ys[:, None], xs]
-    for fraction in (vx % per, vy % per):  # the second time rows and columns have changed places
+    for fraction in (vx % per, vy % per):  # transposed, so that the second pass filters columns
         parts = [window[:, k : k + size] * filters[fraction, k] for k in range(taps)]
         window = ((sum(parts) + 32) >> 6).T
     return np.asarray(window.clip(0, TOP))
 
 
-# ---- fields and flags as they are written ----
+# ---- coding of fields and flags ----
 
 CANDIDATES = 6
-"""Of a block at most."""
+"""The most merge candidates of a block."""
 SUPERBLOCK = 8
 """Side of a superblock in 8x8 blocks: 64 luma samples."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Of a block: which references, and their vectors ((x, y), (x, y)); (0, 0) where a reference is not used."""
+    """The motion of a block: its mode and the vector (x, y) of each reference, (0, 0) for one that is not used."""
 
     mode: int
     vectors: tuple[tuple[int, int], tuple[int, int]]
@@ -132,7 +140,7 @@ class Motion:
 
 @dataclass
 class Field:
-    """Of a frame shown at `time` whose references are shown at `to` (the second `None`: it has one)."""
+    """The motion field of a frame shown at `time`; `to`: when its references are shown (the second may be `None`)."""
 
     mode: np.ndarray
     mv: np.ndarray
@@ -144,39 +152,39 @@ class Field:
         return Motion(int(self.mode[y, x]), ((v[0][0], v[0][1]), (v[1][0], v[1][1])))
 
     def uniform(self, y: int, x: int, n: int) -> bool:
-        """Whether a square of n x n blocks has one motion."""
+        """Return whether all of a square of n x n blocks move alike."""
         square = np.concatenate([self.mode[None], self.mv.reshape(4, *self.mode.shape)])[:, y : y + n, x : x + n]
         return bool((square == square[:, :1, :1]).all())
 
 
 def scaled(v: int, numerator: int, denominator: int) -> int:
-    """v · numerator / denominator to the nearest integer, halves away from 0, bounded."""
+    """Return v · numerator / denominator, rounded to the nearest integer (halves away from 0) and clamped."""
     product = v * numerator * (1 if denominator > 0 else -1)
     size = (abs(product) + abs(denominator) // 2) // abs(denominator)
     return min(size, LONGEST) * (1 if product >= 0 else -1)
 
 
 class _Leaves:
-    """A field on its way. `leaf` [rows,cols]: of the leaf that a block belongs to 1 + log2 of its side, 0 where none is
-    known yet; `said`: 1 where that leaf was no merge."""
+    """A field in the course of coding. `leaf` [rows,cols]: 1 + log2 of the side of the quadtree leaf that a block
+    belongs to, or 0 if it is not coded yet; `explicit`: 1 if that leaf carries explicit motion, 0 if it merges."""
 
     def __init__(self, field: Field, fields: tuple[Field | None, Field | None]) -> None:
         self.field, self.fields = field, fields
         self.rows, self.cols = field.mode.shape
-        self.leaf, self.said = np.zeros((self.rows, self.cols), int), np.zeros((self.rows, self.cols), int)
+        self.leaf, self.explicit = np.zeros((self.rows, self.cols), int), np.zeros((self.rows, self.cols), int)
         self.references = 1 if field.to[1] is None else 2
 
     def at(self, values: np.ndarray, y: int, x: int) -> int:
         return int(values[y, x]) if y >= 0 and x >= 0 else 0
 
     def temporal(self, k: int, y: int, x: int) -> Motion | None:
-        """What reference k's field has at a block, as if it went on evenly."""
+        """Return the temporal candidate: the motion of reference k at a block, scaled to this frame's distances."""
         field = self.fields[k]
         if field is None:
             return None
         motion, now = field.at(min(y, self.rows - 1), min(x, self.cols - 1)), self.field
         which = motion.mode
-        if which == 2:  # the vector towards this frame's side
+        if which == 2:  # the vector that points in this frame's direction of time
             which = 0 if (field.to[0] > field.time) == (now.time > field.time) else 1
         apart = [now.to[r] or 0 for r in range(2)]
         vectors = [(0, 0), (0, 0)]
@@ -188,7 +196,7 @@ class _Leaves:
         return Motion(2 if self.references == 2 else 0, (vectors[0], vectors[1]))
 
     def candidates(self, y: int, x: int, n: int) -> tuple[list[Motion], list[int]]:
-        """Of the square of n x n blocks at (y, x), none twice, and how often each was offered."""
+        """Return the distinct merge candidates of the n x n blocks at (y, x), and how often each was offered."""
 
         def beside(y: int, x: int) -> Motion | None:
             inside = 0 <= y < self.rows and 0 <= x < self.cols
@@ -215,15 +223,15 @@ class _Leaves:
                 times.append(1)
         return found, times
 
-    def settle(self, y: int, x: int, n: int, motion: Motion, said: bool) -> None:
+    def settle(self, y: int, x: int, n: int, motion: Motion, explicit: bool) -> None:
         at = np.s_[y : y + n, x : x + n]
         self.field.mode[at] = motion.mode
         self.field.mv[(slice(None), slice(None), *at)] = np.array(motion.vectors)[:, :, None, None]
-        self.leaf[at], self.said[at] = n.bit_length(), said
+        self.leaf[at], self.explicit[at] = n.bit_length(), explicit
 
 
 def guesses(candidates: list[Motion], reference: int) -> list[tuple[int, int]]:
-    """What a vector may be said by difference to: the first two that candidates have."""
+    """Return the vector predictors for `reference`: the first two distinct vectors of the candidates."""
     found = list(dict.fromkeys(c.vectors[reference] for c in candidates if c.uses(reference)))
     return found[:2] or [(0, 0)]
 
@@ -236,18 +244,18 @@ def _spread(of: list[tuple[int, int]], axis: int) -> int:
 
 
 class FieldCoder:
-    """Fields and flags of the frames of one stream, in order. `coder` writes or reads; its contexts go on learning."""
+    """Codes the fields and flags of a stream's frames, in order. `coder` writes or reads; `contexts` keep adapting."""
 
     def __init__(self, coder: Coder, contexts: list[Context]) -> None:
         self._coder, self.contexts = coder, contexts
         self._reading = isinstance(coder, Reader)
 
     def _flag(self, start: int, sizes: tuple[int, ...], at: tuple[int, ...], bit: bool | int) -> int:
-        """A flag with the context at index `at` of an array of contexts of these `sizes` from `start`."""
+        """Code a flag with the context at index `at` of an array of shape `sizes` that begins at context `start`."""
         return self._coder.bit(self.contexts[start + int(np.ravel_multi_index(at, sizes))], int(bit))
 
     def field(self, field: Field, fields: tuple[Field | None, Field | None], level: int) -> _Leaves:
-        """Written from `field`, or read into it."""
+        """Write `field`, or read into it."""
         leaves, self._level = _Leaves(field, fields), min(level, 2)
         for y in range(0, leaves.rows, SUPERBLOCK):
             for x in range(0, leaves.cols, SUPERBLOCK):
@@ -273,10 +281,10 @@ class FieldCoder:
     def _leaf(self, f: _Leaves, y: int, x: int, n: int) -> None:
         candidates, times = f.candidates(y, x, n)
         often, size = [min(t, 3) - 1 for t in times], n.bit_length() - 1
-        motion = f.field.at(y, x)  # of no meaning when reading
+        motion = f.field.at(y, x)  # meaningless when reading
         index = candidates.index(motion) if motion in candidates else len(candidates)
-        said = f.at(f.said, y, x - 1) + f.at(f.said, y - 1, x)
-        if not self._flag(MERGE, (4, 3, 3, 3), (size, said, often[0], self._level), index < len(candidates)):
+        explicit = f.at(f.explicit, y, x - 1) + f.at(f.explicit, y - 1, x)
+        if not self._flag(MERGE, (4, 3, 3, 3), (size, explicit, often[0], self._level), index < len(candidates)):
             f.settle(y, x, n, self._explicit(f, y, x, size, candidates, motion), True)
             return
         k = 0
@@ -312,7 +320,8 @@ class FieldCoder:
         return made
 
     def _difference(self, axis: int, apart: int, before: int, d: int) -> int:
-        """Along one axis: whether it is 0, the class of its size (powers of two), the rest of it, the sign."""
+        """Code a difference along one axis: whether it is 0, its size's class (powers of two), the remainder, the
+        sign."""
         if axis:
             some = self._flag(ZERO + 4, (4, 3), (apart, before), d != 0)
         else:
@@ -333,8 +342,8 @@ class FieldCoder:
         copy: np.ndarray,
         others: tuple[tuple[np.ndarray, np.ndarray] | None, tuple[np.ndarray, np.ndarray] | None],
     ) -> None:
-        """Of 16x16 blocks, written from `skip` and `copy` or read into them, after the frame's field; `others` are
-        those of its references. Blocks that are not skipped are not copied."""
+        """Write the flags `skip` and `copy` of 16x16 blocks, or read into them, after the frame's field. `others`: the
+        flags of its references. Only skipped blocks can be copied."""
         rows, cols = skip.shape
         for y in range(rows):
             for x in range(cols):
@@ -362,11 +371,11 @@ CLASS = ZERO + 4 + 4 * 3
 SKIP = CLASS + 2 * 4 * 12
 COPY = SKIP + 4 * 3 * 3 * 3
 CONTEXTS = COPY + 4 * 3 * 3 * 3
-"""Where the contexts of each kind begin, and how many there are."""
+"""The first context of each kind, and the number of all."""
 
 
 def start() -> list[Context]:
-    """Contexts at the start of a stream."""
+    """Return the contexts with which a stream starts."""
     text = Path(__file__).with_name("motion_start.h").read_text(encoding="ascii")
     found = [int(n) for n in re.findall(r"\d+(?=,)", text)]
     if len(found) != CONTEXTS:

@@ -1,9 +1,9 @@
-/* The encoder's search for motion, on reconstructions. Nothing here is normative.
+/* The encoder's motion search, on reconstructions. Not normative.
 
-   Each reference is searched coarse to fine in a pyramid of halved planes, then every block of the quadtree takes what
-   costs least, λ·(squared error) + bits, of its candidates, what was found, and steps around the best. Errors are
-   taken on 8-bit planes that are filtered at all sixteen quarter positions once for each reference: many candidates
-   look at every sample. Of chroma only the mean over each block counts: luma may agree where colours are far apart. */
+   Each reference is searched coarse to fine in a pyramid of halved planes. Then every block of the quadtree chooses by
+   rate and distortion, λ·(squared error) + bits, among its merge candidates, the vectors found, and steps around the
+   best. Errors are measured on 8-bit planes, interpolated once per reference at all sixteen quarter positions, because
+   many candidates use every sample. Of chroma only each block's mean counts, so that blocks of another colour lose. */
 
 #include "motion.h"
 
@@ -16,12 +16,12 @@
 #include <emmintrin.h>
 #endif
 
-#define MARGIN 24 /* by which planes are padded: a block of 16 and what filters reach */
+#define MARGIN 24 /* padding of planes: a block of 16 and the filters' reach */
 #define PHASES 4
 #define LEVELS 6
 #define COMPONENTS 8192
 #define TRIED 64
-#define TINT 11 /* what a squared difference of a block's mean chroma counts: 16 samples, 1/8 : 6/8 · 1/4 each */
+#define TINT 11 /* weight of a squared difference of a block's mean chroma: 16 samples, 1/8 : 6/8 · 1/4 each */
 
 /* ---- planes ---- */
 
@@ -37,7 +37,7 @@ typedef struct {
     int64_t height, width;
 } Tint;
 
-/* A frame to be searched: at full size, in all phases if it is a reference, and halved again and again. */
+/* A frame prepared for the search: a pyramid of halved planes; a reference in all phases at full size. */
 typedef struct {
     Level phase[PHASES * PHASES], half[LEVELS]; /* phase[0] is half[0] */
     Tint tint[LEVELS];
@@ -59,8 +59,7 @@ static size_t tint_of(uint8_t *from, int64_t height, int64_t width, Tint *out) {
     return (size_t)(2 * height * width);
 }
 
-/* How a picture's planes lie in memory: in one that is no reference as in one that is, up to the phases. Returns how
-   many bytes they take. */
+/* Lays out a picture's planes in memory, a reference's further phases last. Returns the number of bytes. */
 static size_t laid_out(uint8_t *memory, int64_t height, int64_t width, int phases, Picture *p) {
     size_t used = 0;
     p->levels = 0;
@@ -101,7 +100,7 @@ static void halved(const Level *from, const Level *to) {
     pad(to);
 }
 
-/* Filtered lines between two roundings: 8-bit samples overshoot to -96..351. */
+/* First pass, along a row: 8-bit samples overshoot to -96..351. */
 INLINE void across_line(const uint8_t *restrict p, const int16_t *f, int64_t n, int16_t *restrict to) {
     for (int64_t x = 0; x < n; x++) {
         int16_t sum = 32;
@@ -110,7 +109,7 @@ INLINE void across_line(const uint8_t *restrict p, const int16_t *f, int64_t n, 
     }
 }
 
-/* Sums lie in -16784..33168: in 16 bits without a sign, and 264 · 64 more. */
+/* Second pass, along columns. Sums are in -16784..33168: with an offset of 264 · 64 they fit unsigned 16 bits. */
 INLINE void down_line(const int16_t *const *lines, const int16_t *f, int64_t n, uint8_t *restrict to) {
     for (int64_t x = 0; x < n; x++) {
         uint16_t sum = 264 * 64 + 32;
@@ -120,7 +119,7 @@ INLINE void down_line(const int16_t *const *lines, const int16_t *f, int64_t n, 
     }
 }
 
-/* All phases but the first: lines filtered across are kept in rings of 8, since filters down reach no further. */
+/* Interpolates all phases but the first. Rows filtered by the first pass are kept in rings of 8, the second's reach. */
 static int interpolated(const Picture *p) {
     const Level *whole = &p->phase[0];
     const int64_t n = whole->stride - 8, height = whole->height;
@@ -129,7 +128,7 @@ static int interpolated(const Picture *p) {
     int64_t ready = 0;
     for (int64_t y = -MARGIN; y < height + MARGIN; y++) {
         const int64_t own = lvc_bounded((int32_t)y, 0, (int32_t)height - 1);
-        /* above the picture its first line is all there is */
+        /* above the picture its first line is repeated */
         for (; ready < height && (!ready || ready <= y + LVC_TAPS - 1 - LVC_LEAD); ready++) {
             const uint8_t *line = whole->at + ready * whole->stride - MARGIN;
             for (int fx = 0; fx < PHASES; fx++) {
@@ -161,7 +160,7 @@ static int interpolated(const Picture *p) {
     return 1;
 }
 
-/* Sums of samples x - 2 to x + 1 of a line of at least 8. */
+/* Sums of the samples x - 2 to x + 1 of a line of at least 8. */
 INLINE void four_sums(const int16_t *restrict from, int64_t n, int16_t *restrict to) {
     to[0] = (int16_t)(3 * from[0] + from[1]), to[1] = (int16_t)(2 * from[0] + from[1] + from[2]);
     for (int64_t x = 2; x < n - 1; x++) to[x] = (int16_t)(from[x - 2] + from[x - 1] + from[x] + from[x + 1]);
@@ -173,7 +172,7 @@ INLINE uint16_t mean_of(int32_t sum) {
     return (uint16_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* Halved where it lies: what is written was read before. */
+/* Halves a plane in place: every sample is read before it is overwritten. */
 static void halved_samples(int16_t *plane, int64_t height, int64_t width) {
     for (int64_t y = 0; y < height / 2; y++) {
         const int16_t *a = plane + 2 * y * width, *b = a + width;
@@ -183,7 +182,7 @@ static void halved_samples(int16_t *plane, int64_t height, int64_t width) {
     }
 }
 
-/* Chroma of 12 bits as tints of all levels: sums of 4x4 samples fit 16 bits. */
+/* Chroma means of all levels from 12-bit chroma: sums of 4x4 samples fit 16 bits. */
 static int tinted(const int16_t *chroma, const Picture *p) {
     int64_t height = p->tint[0].height, width = p->tint[0].width;
     const int64_t samples = height * width;
@@ -215,8 +214,7 @@ static int tinted(const int16_t *chroma, const Picture *p) {
     return 1;
 }
 
-/* Luma int16 [height,width] and chroma [2,height/2,width/2] (NULL: none) of 12 bits → what is searched, to `memory` of
-   `lvc_picture_size` bytes, which are 0. */
+/* Prepares a picture; see `lvc_picture`. `memory` has `lvc_picture_size` bytes, zeroed. */
 static int32_t picture(const int16_t *luma, const int16_t *chroma, int64_t height, int64_t width, int32_t reference,
                        uint8_t *memory) {
     Picture p;
@@ -237,7 +235,8 @@ static int32_t picture(const int16_t *luma, const int16_t *chroma, int64_t heigh
 
 /* ---- errors ---- */
 
-/* Squared differences of `wide` (8, 16 or 32) x `high` (even) samples; of a block and the mean of two others. */
+/* Sums of squared differences of `wide` (8, 16 or 32) x `high` (even) samples, between two blocks, or between a block
+   and the mean of two others. */
 #if defined(__AVX2__)
 INLINE __m256i two_rows(const uint8_t *p, int64_t stride) {
     const __m128i first = _mm_loadl_epi64((const __m128i *)p), second = _mm_loadl_epi64((const __m128i *)(p + stride));
@@ -314,7 +313,7 @@ INLINE uint32_t mean_squares(const uint8_t *a, int64_t a_stride, const uint8_t *
 }
 #endif
 
-/* Absolute differences of 8x8 samples. */
+/* Sum of absolute differences of 8x8 samples. */
 #if defined(__SSE2__)
 INLINE __m128i both_rows(const uint8_t *p, int64_t stride) {
     return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)p), _mm_loadl_epi64((const __m128i *)(p + stride)));
@@ -335,8 +334,8 @@ INLINE uint32_t absolutes(const uint8_t *a, int64_t a_stride, const uint8_t *b, 
 }
 #endif
 
-/* Where a block of `size` at (y, x) lies in a padded plane; blocks beyond its margin lie in the margin, which is the
-   same for blocks of at most 16. */
+/* The address of a block of `size` at (y, x) in a padded plane. Blocks beyond the margin are moved into it, which makes
+   no difference for blocks of at most 16. */
 INLINE const uint8_t *place(const Level *p, int64_t y, int64_t x, int size) {
     y = y < -MARGIN ? -MARGIN : y > p->height + MARGIN - size ? p->height + MARGIN - size : y;
     x = x < -MARGIN ? -MARGIN : x > p->width + MARGIN - size ? p->width + MARGIN - size : x;
@@ -349,7 +348,7 @@ INLINE int inside(const Level *p, int64_t y, int64_t x, int size) {
 
 INLINE const Level *phase(const Picture *p, int vx, int vy) { return &p->phase[PHASES * (vy & 3) + (vx & 3)]; }
 
-/* The pair of a square in `t`, by its centre in quarters of a luma sample, or four of them: 8 << shift to the next. */
+/* The chroma means in `t` of a square, or of four, 8 << shift apart, by its centre in quarter luma samples. */
 INLINE const uint8_t *tint_at(const Tint *t, int64_t y, int64_t x, int shift) {
     const int64_t half = 4 << shift;
     y = (y + half) >> (shift + 3), x = (x + half) >> (shift + 3);
@@ -358,7 +357,7 @@ INLINE const uint8_t *tint_at(const Tint *t, int64_t y, int64_t x, int shift) {
     return t->at + 2 * (y * t->width + x);
 }
 
-/* What the square at (y, x) misses in chroma, moved by a vector: by blocks of 8, or of 16 if it is larger. */
+/* Chroma error of the square at (y, x) for a vector: by blocks of 8, or of 16 if it is larger. */
 INLINE uint32_t missed_tint(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
     const int big = size > 8 && now->levels > 1, side = 8 << big;
     const Tint *own = &now->tint[big], *other = &ref->tint[big];
@@ -372,7 +371,7 @@ INLINE uint32_t missed_tint(const Picture *now, const Picture *ref, int64_t y, i
     return (uint32_t)TINT * sum << 2 * big;
 }
 
-/* Squared error of the square at (y, x) moved by a vector. */
+/* Squared luma error of the square at (y, x) for a vector. */
 static uint32_t missed_luma(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
     const Level *own = &now->half[0], *plane = phase(ref, vx, vy);
     const uint8_t *a = own->at + y * own->stride + x;
@@ -395,7 +394,7 @@ INLINE uint32_t missed(const Picture *now, const Picture *ref, int64_t y, int64_
     return missed_luma(now, ref, y, x, size, vx, vy) + missed_tint(now, ref, y, x, size, vx, vy);
 }
 
-/* The same of the mean of both predictions. */
+/* The same for the mean of both predictions. */
 static uint32_t both_missed_luma(const Picture *now, const Picture *const *refs, int64_t y, int64_t x, int size, LvcMotion m) {
     const Level *own = &now->half[0];
     const Level *p = phase(refs[0], m.v[0][0], m.v[0][1]), *q = phase(refs[1], m.v[1][0], m.v[1][1]);
@@ -440,11 +439,11 @@ typedef struct {
     Picture now, pictures[2];
     const Picture *refs[2];
     LvcFrame *frame;
-    Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
+    Vector *found[2][LEVELS]; /* [reference][level]: in whole samples, by blocks of 8; level 0: quarter samples, 16 */
     float weight, bits[COMPONENTS];
-    float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* of what the coder's contexts expect */
-    float settled_bits, whole_bits; /* squares that cost no more are not searched; blocks of 16, not split */
-    int effort, level, around; /* how many steps around a vector are looked at: 4, or 8 */
+    float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* rates with the coder's contexts */
+    float settled_bits, whole_bits; /* squares that cost no more are not searched, blocks of 16 not split */
+    int effort, level, around; /* around: steps tried around a vector, 4 or 8 */
 } Search;
 
 static int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -458,11 +457,11 @@ INLINE float apart(const Search *s, Vector a, Vector b, int scale) {
     return component(s, (a.x - b.x) * scale) + component(s, (a.y - b.y) * scale);
 }
 
-/* What a block's vector may be, and the best of what was looked at. */
+/* The search for a block's vector: the best one tried so far. */
 typedef struct {
     Vector seen[TRIED], best, guess;
     int known;
-    uint64_t bits; /* a bit of every vector seen: most are not */
+    uint64_t bits; /* a hash filter of the vectors tried */
     float cost;
 } Hunt;
 
@@ -477,7 +476,7 @@ INLINE int fresh(Hunt *h, Vector v) {
     return 1;
 }
 
-/* Where reference k's motion, gone on evenly, comes from: in quarter samples. */
+/* The temporal candidate of reference k, in quarter samples; returns 0 if there is none. */
 static int guessed(const Search *s, int k, int64_t by, int64_t bx, LvcMotion *out) {
     return lvc_temporal(s->frame, k, by, bx, out);
 }
@@ -512,7 +511,7 @@ static void full_search(const Search *s, const Coarse *c, Hunt *h, int64_t y, in
         }
 }
 
-/* Vectors of one reference at one level from those of the level above it (NULL: the top). */
+/* Searches the vectors of one reference at one level, from those of the coarser level (NULL: this is the coarsest). */
 static void search_level(Search *s, int r, int level, int radius) {
     const Coarse c = {&s->now.half[level], &s->refs[r]->half[level], &s->now.tint[level], &s->refs[r]->tint[level],
                       sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
@@ -556,7 +555,7 @@ static void search_level(Search *s, int r, int level, int radius) {
         }
 }
 
-/* Blocks of 16 in quarters of a sample, by squared error. */
+/* Tries quarter-sample vectors for blocks of 16, by squared error. */
 INLINE void try_fine(const Search *s, Hunt *h, int r, int64_t y, int64_t x, Vector v) {
     v.x = lvc_bounded(v.x, -LVC_LONGEST, LVC_LONGEST), v.y = lvc_bounded(v.y, -LVC_LONGEST, LVC_LONGEST);
     if (!fresh(h, v)) return;
@@ -576,9 +575,9 @@ static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
         }
 }
 
-static const float FOUND_BITS = 16.0f; /* a block of 16 that costs no more is not searched further */
+static const float FOUND_BITS = 16.0f; /* a block of 16 with no more error is not searched further */
 
-/* Once more from the other end: what was found late may be better for what was searched early. */
+/* Goes over the blocks once more in reverse, so that vectors found late are tried on the blocks searched early. */
 static void search_back(Search *s, int r) {
     const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
     Vector *out = s->found[r][0];
@@ -650,9 +649,9 @@ typedef struct {
     float which_bits[2][2];
     Tried tried[2][TRIED];
     int known[2];
-    uint64_t seen[2]; /* a bit of every vector tried: most are not */
+    uint64_t seen[2]; /* a hash filter of the vectors tried */
     float cost;
-    Best ways[2]; /* the best vector of each reference alone */
+    Best ways[2]; /* the best with each reference alone */
     float mode_bits[3];
     int is_explicit;
 } Leaf;
@@ -682,13 +681,13 @@ INLINE int class_of(int32_t d) {
     return class < 12 ? class : 12;
 }
 
-/* Of a difference along one axis, as `difference` in motion_field.c codes it. */
+/* The rate of a vector difference along one axis, as `difference` in motion_field.c codes it. */
 INLINE float difference_bits(const Search *s, int axis, int spread, int before, int32_t d) {
     const float some = flag_bits(s, lvc_zero_context(axis, spread, before), d != 0);
     return d ? some + s->class_bits[axis][spread][class_of(d)] : some;
 }
 
-/* Of a vector, which is said by difference to the guess from which that costs less. */
+/* The rate of a vector, coded as the difference to the cheaper predictor. */
 INLINE float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
     const LvcGuesses *g = &l->guess[r];
     float least = INFINITY;
@@ -701,7 +700,7 @@ INLINE float vector_bits(const Search *s, const Leaf *l, int r, Vector v) {
     return least;
 }
 
-/* What the vectors of a reference are said by, and what saying which costs. */
+/* Finds the vector predictors of a reference, and the rate of choosing between them. */
 static void guess(const Search *s, Leaf *l, int r) {
     l->guess[r] = lvc_guesses(&l->list, r);
     for (int k = 0; k < 2; k++) {
@@ -743,8 +742,8 @@ static void try_one(const Search *s, Leaf *l, int r, Vector v, Best *b) {
     if (cost < b->cost) b->cost = cost, b->v = v;
 }
 
-/* The best vector of one reference: the candidates', what was found there or by the block's `parent` or quarters, and
-   steps around the best. */
+/* The best vector to one reference, among the merge candidates', those found at this block, its `parent` or its
+   quarters, and steps around the best. */
 static Best one_way(const Search *s, Leaf *l, const Leaf *parent, int r) {
     const LvcFrame *f = s->frame;
     Best b = {{0, 0}, INFINITY};
@@ -775,7 +774,7 @@ static float both_cost(const Search *s, const Leaf *l, LvcMotion m) {
     return both_error(s, l, m) + bits;
 }
 
-/* Both vectors by turns, in steps around what each was alone. */
+/* Refines the two vectors of a bi-prediction in turns, starting from the best of each alone. */
 static void both_ways(const Search *s, Leaf *l) {
     const Best *b = l->ways;
     LvcMotion m = {{{(int16_t)b[0].v.x, (int16_t)b[0].v.y}, {(int16_t)b[1].v.x, (int16_t)b[1].v.y}}, 2};
@@ -799,7 +798,7 @@ static void both_ways(const Search *s, Leaf *l) {
     take(l, m, cost, 1);
 }
 
-/* What is paid before an explicit motion's vectors. */
+/* The rate of an explicit motion's mode. */
 static void price_modes(const Search *s, Leaf *l) {
     const LvcFrame *f = s->frame;
     const float said = flag_bits(s, lvc_merge_context(f, s->level, l->by, l->bx, l->n, &l->list), 0);
@@ -822,8 +821,8 @@ static void explicit_ones(const Search *s, Leaf *l, const Leaf *parent) {
     if (s->frame->references == 2) both_ways(s, l);
 }
 
-/* The cheapest motion of the square of n x n blocks at (by, bx), which is settled in the frame: what it costs. Squares
-   of 32 and 64 are searched only where none of their quarters is split. */
+/* Finds the motion of least cost for the n x n blocks at (by, bx), stores it in the frame, and returns its cost.
+   Squares of 32 and 64 are searched only if none of their quarters is split. */
 static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *parent, int *split) {
     const LvcFrame *f = s->frame;
     const int whole = by + n <= f->rows && bx + n <= f->cols;
@@ -878,7 +877,7 @@ static int reserved(Search *s, Vector **memory) {
     return 1;
 }
 
-/* What flags and vectors cost with a coder's contexts. */
+/* Computes the rates of flags and vectors from the contexts. */
 static void price(Search *s, const LvcMotionContexts *c) {
     for (int i = 0; i < LVC_CONTEXTS; i++)
         for (int bit = 0; bit < 2; bit++) s->flag_bits[i][bit] = (float)rans_bit_cost(&c->bit[i], bit) / 256;
@@ -893,13 +892,12 @@ static void price(Search *s, const LvcMotionContexts *c) {
         }
 }
 
-/* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:
-   none). `weight`: bits of a squared step of 8-bit samples. Returns LVC_OK or LVC_NO_MEMORY; `cost`: its bits. */
+/* Searches a frame; see `lvc_search`. Returns LVC_OK or LVC_NO_MEMORY. */
 static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, int32_t level,
                       const LvcMotionContexts *contexts, float weight, int32_t effort, float *cost) {
     const int64_t height = 8 * frame->rows, width = 8 * frame->cols;
     uint8_t *const memories[2] = {ref0, ref1};
-    int32_t apart = 0; /* the farther the references the wider the search */
+    int32_t apart = 0; /* the more distant the reference, the wider the search */
     for (int r = 0; r < frame->references; r++) {
         const int32_t d = frame->to[r] - frame->time;
         if (abs(d) > apart) apart = abs(d);

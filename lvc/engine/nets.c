@@ -1,4 +1,4 @@
-/* The interpreter of integer programs: memory, masks of what is wanted, and layers row by row. */
+/* The interpreter of integer programs: memory, masks of the pixels to compute, and layers row by row. */
 #include "nets.h"
 
 #include <stdlib.h>
@@ -7,13 +7,13 @@
 #include "kernels.h"
 #include "pool.h"
 
-/* Which quarter of the channels a position of class 2 (y & 1) + (x & 1) codes in each of the four steps. */
+/* Four-step coding: the quarter of the channels coded at positions of class 2 (y & 1) + (x & 1), by step. */
 static const int square[4][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 0, 3, 2}, {2, 3, 0, 1}};
 
 typedef struct {
     LvcLayer is;
-    int taps, row;      /* kernel positions a source is read at; bytes or int16 of one pixel's inputs in a row buffer */
-    Matrix matrix[6];   /* of a block: A, B, u, v, G; else one, or four of quarters or pixels of a 2x2 shuffle */
+    int taps, row;      /* taps per source; bytes or int16 of one pixel's inputs in a row buffer */
+    Matrix matrix[6];   /* block: A, B, u, v, G; else one, or four: for quarters, or for the pixels of a 2x2 shuffle */
     int32_t *bias[6];   /* of all levels */
     Depthwise depthwise;
 } Layer;
@@ -24,7 +24,7 @@ struct Program {
     LvcTensor *tensor;
     Layer *layer;
     int *input, *output;
-    size_t scratch_pixel; /* bytes a worker needs for each column at 1/8 */
+    size_t scratch_pixel; /* bytes per worker and column at 1/8 */
     RansTable *table;     /* [64] */
     uint16_t reach[TABLES];
 };
@@ -51,7 +51,7 @@ static size_t aligned(size_t bytes)
     return (bytes + 127) / 64 * 64; /* and a cache line of slack */
 }
 
-/* The scale at which a layer walks: of its outputs, or of its inputs where it makes four pixels of one. */
+/* The scale that a layer iterates over: its outputs', or its inputs' if it turns one pixel into four. */
 static int walk_scale(const Program *p, const LvcLayer *l)
 {
     return p->tensor[l->out].scale + (l->op == OP_CONV && l->mode == MODE_UP2);
@@ -67,13 +67,13 @@ static void *allocate(size_t count, size_t size)
     return memory;
 }
 
-/* Half of what is shifted away goes into the bias: rounding then costs nothing. */
+/* Adds half of the divisor to the bias, so that the shift rounds at no cost. */
 static int32_t rounded_bias(int32_t bias, int shift)
 {
     return shift ? bias + (int32_t)(1u << (shift - 1)) : bias;
 }
 
-/* Bias and shift of outputs first..first+outputs-1, for each level. */
+/* Packs bias and shift of the outputs first..first+outputs-1, for each level. */
 static int pack_bias(const Kernels *k, const LvcWeights *w, int all, int first, int outputs, int levels, int groups,
                      int32_t **bias, int32_t **shift)
 {
@@ -93,7 +93,7 @@ static int pack_bias(const Kernels *k, const LvcWeights *w, int all, int first, 
     return 1;
 }
 
-/* Inputs in a row buffer: source by source, tap by tap, channels rounded up to a whole step. */
+/* Packs a matrix for inputs in a row buffer: by source, then tap, with channels rounded up to a whole step. */
 static int pack_matrix(const Program *p, Layer *layer, int index, const LvcWeights *w, int all, int first, int outputs,
                        int levels)
 {
@@ -158,7 +158,7 @@ static int pack_layer(const Program *p, Layer *layer)
     const LvcLayer *l = &layer->is;
     const int taps[] = {1, 4, 1, 9};
     layer->taps = l->op == OP_CONV ? taps[l->mode] : 1;
-    /* the last part of a row buffer may be written to a whole group */
+    /* writes to the last part of a row buffer may be rounded up to a whole group */
     int per_step = l->wide ? 2 : 4, place = 0, end = 0;
     for (int s = 0; s < l->sources; s++) {
         int channels = p->tensor[l->source[s]].channels;
@@ -180,7 +180,7 @@ static int pack_layer(const Program *p, Layer *layer)
         return 1;
     if (l->step < 0 && l->mode != MODE_UP2)
         return pack_matrix(p, layer, 0, &l->part[0], c, 0, c, levels);
-    /* four matrices: of quarters of the outputs, or of the pixels that one becomes */
+    /* four matrices: for quarters of the outputs, or for the four pixels that one becomes */
     int each = l->mode == MODE_UP2 ? c : c / 4;
     for (int i = 0; i < 4; i++)
         if (!pack_matrix(p, layer, i, &l->part[0], 4 * each, i * each, each, levels))
@@ -188,13 +188,13 @@ static int pack_layer(const Program *p, Layer *layer)
     return 1;
 }
 
-/* Bytes for each column of what a worker keeps of a layer's rows. */
+/* Bytes per column of a worker's row buffers for a layer. */
 static size_t scratch_of(const Layer *layer)
 {
     const LvcLayer *l = &layer->is;
     size_t c = (size_t)padded(l->outputs);
     if (l->op == OP_BLOCK)
-        return 10 * c + 4; /* x, three rows of A, d, u, g, int16 t; flags */
+        return 10 * c + 4; /* x, three rows of A, d, u, g, int16 t, flags */
     if (l->op == OP_DEPTHWISE)
         return 3 * c + 4;
     return (size_t)layer->row * (l->wide ? 2 : 1) + 4;
@@ -273,7 +273,7 @@ static int keep_layer(Program *p, Layer *layer, const LvcLayer *given)
     return ok;
 }
 
-/* NULL: no memory, or tables that are none. Everything given is copied. */
+/* Makes a program. NULL: no memory, or invalid tables. All arguments are copied. */
 LVC_API Program *lvc_program_new(int isa, int levels, const LvcTensor *tensors, int tensor_count,
                                  const LvcLayer *layers, int layer_count, const int32_t *inputs, int input_count,
                                  const int32_t *outputs, int output_count, const LvcTables *tables)
@@ -324,11 +324,11 @@ typedef struct {
     const Program *p;
     const LvcRun *run;
     uint8_t **tensor;   /* where each lies */
-    uint8_t **work;     /* for each layer the pixels it must compute, at its walking scale; NULL: all */
-    uint8_t *scratch;   /* of workers, `scratch_bytes` each */
+    uint8_t **work;     /* for each layer, the pixels to compute at the scale it iterates over; NULL: all */
+    uint8_t *scratch;   /* `scratch_bytes` per worker */
     size_t scratch_bytes;
     const Layer *layer; /* the one that runs */
-    int bands, rows, columns; /* how it is cut, at its walking scale */
+    int bands, rows, columns; /* how it is divided, at the scale it iterates over */
     const uint8_t *mask;
 } State;
 
@@ -348,9 +348,9 @@ static uint8_t *row_of(const State *s, int tensor, int y)
     return s->tensor[tensor] + (size_t)y * columns_of(s, t->scale) * pixel_bytes(t);
 }
 
-/* Reading a layer's inputs into a row buffer */
+/* Reads a layer's inputs into a row buffer */
 
-/* Pixels of one row: sx(i) = first + i * by, clamped to the row. Runs inside it go at once. */
+/* Pixels of one row: sx(i) = first + i * by, clamped to the row. Unclamped pixels are read as one run. */
 typedef struct {
     int first, by, count;
 } Walk;
@@ -366,7 +366,7 @@ static void read_wide(const int16_t *t, ptrdiff_t t_stride, int16_t *x, ptrdiff_
         }
 }
 
-/* `count` pixels of a source, `by` apart, into the row buffer at `x`. */
+/* Reads `count` pixels of a source, `by` apart, into the row buffer at `x`. */
 static void read_pixels(const State *s, int source, const uint8_t *row, int sx, int by, int count, void *x)
 {
     const Layer *layer = s->layer;
@@ -404,7 +404,7 @@ static void read_row(const State *s, int source, const uint8_t *row, int width, 
     }
 }
 
-/* All inputs of `count` output pixels x, x + by, ... of row y. Beyond the edges the edge goes on. */
+/* Reads all inputs of `count` output pixels x, x + by, ... of row y. Edge pixels are repeated. */
 static void read_inputs(const State *s, int y, int x, int by, int count, uint8_t *buffer)
 {
     const LvcLayer *l = &s->layer->is;
@@ -424,7 +424,7 @@ static void read_inputs(const State *s, int y, int x, int by, int count, uint8_t
     }
 }
 
-/* The row of a layer's tables by level: a layer that has fewer rows than there are levels repeats them. */
+/* The row of a layer's tables for the level; if a layer has fewer rows than levels, they repeat. */
 static int level_row(const State *s)
 {
     return s->run->level % s->layer->is.level_rows;
@@ -442,7 +442,7 @@ static void multiply(const State *s, int index, const uint8_t *x, ptrdiff_t stri
         s->p->kernels->matrix(&m, x, stride, count, stage);
 }
 
-/* The output stage of pixels x, x + by, ... of row y of the layer's output. */
+/* The output stage for the pixels x, x + by, ... of row y of the layer's output. */
 static Stage stage_at(const State *s, int y, int x, int by)
 {
     const LvcLayer *l = &s->layer->is;
@@ -458,7 +458,7 @@ static Stage stage_at(const State *s, int y, int x, int by)
     return stage;
 }
 
-/* One input pixel becomes 2x2, as far as the picture reaches. */
+/* Turns each input pixel into 2x2 output pixels, within the picture. */
 static void shuffle_run(const State *s, int y, int x, int count, const uint8_t *in, ptrdiff_t stride)
 {
     int scale = s->p->tensor[s->layer->is.out].scale, height = rows_of(s, scale), width = columns_of(s, scale);
@@ -545,12 +545,12 @@ static void gain_run(const State *s, int y, int x, int count, uint8_t *scratch)
                                              (add ? add[(size_t)i * c + channel] : 0));
 }
 
-/* Blocks: five layers fused, row by row, so that what lies between them stays in the cache */
+/* Blocks: five layers fused row by row, so that intermediate values stay in the cache */
 
 typedef struct {
     const State *s;
     size_t c;                                 /* padded channels */
-    uint8_t *x, *a, *d, *u, *g, *flags;       /* one row each; of A three, with a pixel more on both sides */
+    uint8_t *x, *a, *d, *u, *g, *flags;       /* one row each; of A three, with one more pixel on both sides */
     int16_t *t;
 } BlockRows;
 
@@ -579,7 +579,7 @@ static void quantise_trunk(const BlockRows *b, int which, const int16_t *t, int 
                                l->zero[which]);
 }
 
-/* The first layer of pixels x..x+count-1 of row y. */
+/* The first layer for the pixels x..x+count-1 of row y. */
 static void block_first(const BlockRows *b, int y, int x, int count)
 {
     const State *s = b->s;
@@ -654,7 +654,7 @@ static const uint8_t *mask_row(const State *s, int y)
     return s->mask ? s->mask + (size_t)y * s->columns : NULL;
 }
 
-/* The first layer is wanted around all pixels that the others are wanted at. */
+/* The first layer must also be computed around each pixel of the other layers. */
 static const uint8_t *first_flags(const BlockRows *b, int y, int top, int bottom)
 {
     const State *s = b->s;
@@ -688,7 +688,7 @@ static void block_band(const State *s, int top, int bottom, uint8_t *scratch)
     }
 }
 
-/* Layers in bands of rows, shared by threads */
+/* Runs layers in bands of rows, shared among threads */
 
 typedef struct {
     const State *s;
@@ -720,7 +720,7 @@ static void run_band(void *context, int task, int worker)
 
 /* Symbols */
 
-/* A symbol with a table's escape beyond its reach; what is returned is within SYMBOL_MAX whatever is read. */
+/* Codes a symbol, with an escape beyond the table's reach. Returns a value within SYMBOL_MAX, whatever is read. */
 static int code_symbol(const Program *p, Rans *rans, int index, int q)
 {
     int reach = p->reach[index], size = q < 0 ? -q : q;
@@ -739,7 +739,7 @@ static int clamped(int v, int limit)
     return v < -limit ? -limit : v > limit ? limit : v;
 }
 
-/* (y - mean) in whole steps: `rounding` sixteenths are added to the absolute value before it is cut off. */
+/* (y - mean) in whole steps: adds `rounding` sixteenths to the absolute value, then truncates. */
 static int quantised(int y, int mean, int rounding)
 {
     int d = y - mean, size = ((d < 0 ? -d : d) + rounding) >> MEAN_BITS;
@@ -779,7 +779,7 @@ static void code_latents(const State *s)
         }
 }
 
-/* Whether any block of those that a hyper-latent stands for has symbols. */
+/* 1 if any block covered by a hyper-latent has symbols. */
 static int hyper_coded(const State *s, int y, int x, int scale)
 {
     int height = s->run->rows / 2, width = s->run->columns / 2, by = 1 << (scale - SCALE_BASE - 1);
@@ -814,9 +814,9 @@ static void code_hyper(const State *s)
         }
 }
 
-/* What must be computed, from the outputs backwards */
+/* Finds what must be computed, from the outputs backwards */
 
-/* Marks in `to` (of a source at `scale`) what pixel (y, x) of a layer's walk reads. */
+/* Marks in `to`, the mask of a source at `scale`, the pixels that a layer reads for pixel (y, x). */
 static void mark(const State *s, const LvcLayer *l, uint8_t *to, int scale, int y, int x)
 {
     int height = rows_of(s, scale), width = columns_of(s, scale), first_y = y, first_x = x, side = 1;
@@ -833,7 +833,7 @@ static void mark(const State *s, const LvcLayer *l, uint8_t *to, int scale, int 
         }
 }
 
-/* The pixels of a tensor that are wanted, from a mask of 2x2 blocks at 1/8. */
+/* Marks the wanted pixels of a tensor, from a mask of 2x2 blocks at 1/8. */
 static void mark_blocks(const State *s, uint8_t *to, int scale, const uint8_t *blocks)
 {
     int height = rows_of(s, scale), width = columns_of(s, scale), columns = s->run->columns / 2;
@@ -855,7 +855,7 @@ static void mark_blocks(const State *s, uint8_t *to, int scale, const uint8_t *b
         }
 }
 
-/* `need`: for each tensor a zeroed mask. Sets s->work. */
+/* Sets s->work. `need`: a zeroed mask for each tensor. */
 static void plan_work(State *s, uint8_t **need)
 {
     const Program *p = s->p;
@@ -891,7 +891,7 @@ static void plan_work(State *s, uint8_t **need)
                     mark(s, l, need[l->source[k]], p->tensor[l->source[k]].scale, y, x);
                 if (l->add < 0)
                     continue;
-                for (int k = 0; k < (scale == out_scale ? 1 : 4); k++) { /* read where it is written */
+                for (int k = 0; k < (scale == out_scale ? 1 : 4); k++) { /* as the output */
                     int oy = scale == out_scale ? y : 2 * y + k / 2, ox = scale == out_scale ? x : 2 * x + k % 2;
                     if (oy < out_height && ox < out_width)
                         need[l->add][(size_t)oy * out_width + ox] = 1;
@@ -900,14 +900,14 @@ static void plan_work(State *s, uint8_t **need)
     }
 }
 
-/* Memory of a run: tensors share it where they do not live at the same time */
+/* Memory of a run: tensors that do not live at the same time share it */
 
 typedef struct {
     size_t at, bytes;
-    int from, to; /* layers during which the tensor is needed */
+    int from, to; /* the first and last layer that need the tensor */
 } Place;
 
-/* First fit among the tensors placed before. */
+/* Places a tensor at the first gap among those placed before. */
 static size_t place_tensor(Place *place, int count, int which)
 {
     Place *mine = &place[which];
@@ -939,7 +939,7 @@ static size_t tensor_bytes(const State *s, const LvcTensor *t)
     return aligned((size_t)rows_of(s, t->scale) * columns_of(s, t->scale) * pixel_bytes(t));
 }
 
-/* → bytes for all tensors; place[] says where. */
+/* Returns the bytes of all tensors and sets their places. */
 static size_t place_tensors(const State *s, Place *place)
 {
     const Program *p = s->p;
@@ -962,7 +962,7 @@ static size_t place_tensors(const State *s, Place *place)
         size_t bytes = tensor_bytes(s, &p->tensor[i]), end;
         if (place[i].to < 0)
             continue;
-        /* overlap is looked for among the earlier ones only: later ones have no bytes yet */
+        /* only earlier tensors can overlap: later ones have no bytes yet */
         place[i].bytes = bytes;
         end = place_tensor(place, i, i);
         all = end > all ? end : all;
@@ -1015,7 +1015,7 @@ static void run_layer(State *s, int index)
     }
 }
 
-/* Where the arrays of a run lie in its workspace; called with NULL to count its bytes. */
+/* Lays out the arrays of a run in its workspace; with NULL, counts the bytes. */
 static size_t lay_out(State *s, const Place *place, size_t tensors, uint8_t *memory, uint8_t **need)
 {
     const Program *p = s->p;
@@ -1039,7 +1039,7 @@ static size_t lay_out(State *s, const Place *place, size_t tensors, uint8_t *mem
     return at;
 }
 
-/* 0: done; 1: no memory. Outputs outside `wanted` are unspecified. */
+/* Runs a program. Returns 0, or 1 without memory. Outputs outside `wanted` are undefined. */
 LVC_API int lvc_program_run(const Program *p, Workspace *w, const LvcRun *run)
 {
     State s = {.p = p, .run = run};

@@ -1,4 +1,4 @@
-"""Programs of integer layers, run by the engine that was chosen."""
+"""Runs programs of integer layers on the chosen engine."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def _functions() -> ctypes.CDLL:
 
 
 def set_threads(threads: int) -> None:
-    """Threads that share the work of one call, in the whole process."""
+    """Set how many threads share the work of a call, for the whole process."""
     if (c := compiled()) is not None:
         c.lvc_set_threads(threads)
 
 
 class Workspace:
-    """Memory of runs, one after the other; kept between them."""
+    """Scratch memory for runs, reused from one to the next. Not for two runs at once."""
 
     def __init__(self) -> None:
         if compiled() is None:
@@ -86,8 +86,7 @@ class Workspace:
 
 
 class Network:
-    """A program with its weights packed for an instruction set; or for numpy, or torch. `model` must have passed
-    `program.check`."""
+    """A program with its weights prepared for one engine. `model` must have passed `program.check`."""
 
     def __init__(self, model: p.Model, name: str, isa: str | None = None) -> None:
         self.program, self.levels = model.programs[name], model.levels
@@ -155,11 +154,29 @@ class Network:
         rounding: Array | None = None,
         symbols: Array | None = None,
     ) -> list[Array]:
-        """`size`: rows and columns at 1/8, both even; `inputs` and the outputs returned [rows,columns,channels].
-        `wanted`, `coded` bool [rows/2,columns/2]: blocks whose outputs are wanted (others are unspecified), blocks that
-        have symbols. A writer gives latents `y` int16 in sixteenths of a step, hyper-latents `z` int16, and `rounding`
-        uint8 [64]. `symbols` and `z` int16, of the latents' and hyper-latents' shapes, come back with the symbols that
-        were read or written, where they are given (contiguous); without a coder they are what a stream would say."""
+        """Run the network.
+
+        Args:
+            inputs: One array [rows,columns,channels] for each input of the program.
+            size: Rows and columns at 1/8 of the frame's size, both even.
+            level: The quality level.
+            workspace: Scratch memory; without it, some is allocated for this run.
+            wanted: bool [rows/2,columns/2], the blocks whose outputs are wanted; other outputs are undefined.
+            coded: bool [rows/2,columns/2], the blocks that have symbols.
+            coder: The stream to write symbols to or read them from.
+            y: Latents to write, int16 in sixteenths of a quantisation step.
+            z: Hyper-latents, int16. Given to write; filled with the symbols that were coded.
+            rounding: uint8 [64], by table: added to sixteenths before they are cut off. Default 8, the nearest.
+            symbols: int16, shaped as the latents; filled with the symbols that were coded.
+                Without a coder, `symbols` and `z` supply the symbols. Both must be contiguous.
+
+        Returns:
+            One array [rows,columns,channels] for each output of the program.
+
+        Raises:
+            ValueError: An argument has the wrong shape, dtype or range.
+            MemoryError: There is not enough memory.
+        """
         if not 0 <= level < self.levels or min(size) < 2 or size[0] % 2 or size[1] % 2:
             raise ValueError(f"a network cannot run at level {level} and size {size}")
         given = [self._array(x, i, size) for x, i in zip(inputs, self.program.inputs, strict=True)]
@@ -223,7 +240,7 @@ class Network:
         coder: Coder | None,
         arrays: dict[str, Array | None],
     ) -> list[Array]:
-        """Layers with symbols are programs of their own, which the compiled engine runs."""
+        """Run on torch; the compiled engine runs each layer with symbols, as a program of its own."""
         import torch
 
         def code(number: int, sources: list[torch.Tensor]) -> torch.Tensor:
@@ -268,7 +285,7 @@ def _fitted(a: Array | None, kind: type[np.generic], shape: tuple[int, ...]) -> 
 
 
 def _alone(model: p.Model, program: p.Program, layer: p.Layer) -> Network:
-    """A layer with symbols as a program, for the compiled engine."""
+    """Return a network of the single `layer`, which has symbols, for the compiled engine."""
     sources = len(layer.sources)
     tensors = [program.tensors[s.tensor] for s in layer.sources] + [program.tensors[layer.out]]
     moved = dataclasses.replace(
@@ -279,7 +296,7 @@ def _alone(model: p.Model, program: p.Program, layer: p.Layer) -> Network:
 
 
 def _describe(c: _Layer, layer: p.Layer, at: Any) -> None:
-    """`layer` as C sees it."""
+    """Fill `c`, C's form of `layer`."""
     c.op, c.out, c.sources = p.OPS.index(layer.op), layer.out, len(layer.sources)
     for i, s in enumerate(layer.sources):
         c.source[i], c.shift[i], c.zero[i] = s.tensor, s.shift, s.zero

@@ -1,5 +1,5 @@
-/* Planes of a 4:2:0 picture as patches of 8x8 luma samples, and back; the lapping filter across block borders.
-   A patch has 96 channels: 64 luma samples row by row, 16 of the first chroma plane, 16 of the second. */
+/* Conversion between the planes of a 4:2:0 picture and patches of 8x8 luma samples; the lapping filter across block
+   borders. A patch has 96 channels: 64 luma samples row by row, 16 of the first chroma plane, 16 of the second. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -56,7 +56,7 @@ LVC_API void lvc_planes_to_patches(const int16_t *luma, const int16_t *chroma, i
     pool_run(patch_row, &p, rows);
 }
 
-/* One plane's share of a row of patches. */
+/* Writes one plane of a row of patches. */
 static void restore(const Planes *p, int row, int side, const int16_t *from, int16_t *to, int first)
 {
     ptrdiff_t width = (ptrdiff_t)side * p->columns;
@@ -88,7 +88,7 @@ static void plane_row(void *context, int row, int worker)
         restore(p, row, 4, p->from_chroma ? p->from_chroma + c * plane : NULL, p->chroma + c * plane, 64 + 16 * c);
 }
 
-/* Patches [rows, columns, 96] as planes, as they are. */
+/* Patches [rows, columns, 96] -> planes, values unchanged. */
 LVC_API void lvc_patches_apart(const int16_t *patches, int rows, int columns, int16_t *luma, int16_t *chroma)
 {
     Planes p = {.rows = rows, .columns = columns, .luma = luma, .chroma = chroma, .residual = patches, .raw = 1};
@@ -103,8 +103,8 @@ LVC_API void lvc_samples(int16_t *values, int64_t count, int shift, int offset)
         values[i] = (int16_t)clamp(offset + ((values[i] + half) >> shift), 0, SAMPLE_MAX);
 }
 
-/* clamp(prediction + offset + ((residual + half) >> shift), 0, 4095); the prediction (NULL: 0) bit for bit in blocks of
-   2x2 patches that are not `wanted` (NULL: all are). */
+/* clamp(prediction + offset + ((residual + half) >> shift), 0, 4095), with 0 for a NULL prediction. Blocks of 2x2
+   patches that are not `wanted` (NULL: all are) keep the prediction bit for bit. */
 LVC_API void lvc_patches_to_planes(const int16_t *residual, int rows, int columns, int shift, int offset,
                                    const int16_t *luma_prediction, const int16_t *chroma_prediction,
                                    const uint8_t *wanted, int16_t *luma, int16_t *chroma)
@@ -119,8 +119,8 @@ LVC_API void lvc_patches_to_planes(const int16_t *residual, int rows, int column
     pool_run(plane_row, &p, rows);
 }
 
-/* Lapping: 2 * half samples around every border between blocks go through a matrix, first along rows, then along
-   columns; the outer `half` samples of the picture stay. */
+/* Lapping: the 2 * half samples around every border between blocks are multiplied by a matrix, first along rows, then
+   along columns; the outer `half` samples of the picture are unchanged. */
 
 #define LAP_MAX 16
 #define LAP_BITS 14 /* the matrix's fraction */
@@ -152,7 +152,7 @@ static void lap_row(void *context, int row, int worker)
     }
 }
 
-/* One border between rows of blocks, in strips of columns. */
+/* Filters one border between rows of blocks, in strips of columns. */
 static void lap_border(void *context, int border, int worker)
 {
     (void)worker;
@@ -177,8 +177,8 @@ static void lap_border(void *context, int border, int worker)
     }
 }
 
-/* In place. Rows and columns are multiples of 2 * half; half is 4 or 8. The sum of a column's absolute weights times
-   the largest absolute sample must stay below 2^31. */
+/* Laps a plane in place. Rows and columns are multiples of 2 * half; half is 4 or 8. The sum of a column's absolute
+   weights times the largest absolute sample must be below 2^31. */
 LVC_API void lvc_lap(int16_t *plane, int rows, int columns, int half, const int16_t *matrix)
 {
     Lap l = {plane, rows, columns, half, matrix};
@@ -294,9 +294,9 @@ LVC_API void lvc_block_errors(const int16_t *residual, const int16_t *change, in
         }
 }
 
-/* Adds to `sum` and `weight` [rows, columns] another picture of the same scene: a sample weighs its block's `share`,
-   less the more it differs (a Gaussian to about 1 %: exp(-x) is (1 + x/8)^-8). Blocks are `side` samples wide and high,
-   whole ones. */
+/* Adds another picture of the same scene to `sum` and `weight` [rows, columns]. A sample weighs its block's `share`
+   times a Gaussian of its difference (to about 1 %: exp(-x) as (1 + x/8)^-8). The plane consists of whole blocks of
+   `side` x `side` samples. */
 LVC_API void lvc_blend(const int16_t *own, const int16_t *other, int32_t rows, int32_t columns, int32_t side,
                        const float *share, const float *falloff, float *sum, float *weight)
 {

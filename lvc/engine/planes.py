@@ -1,5 +1,5 @@
-"""Planes of 12-bit samples as the networks' patches, and the lapping filter across block borders: in C, and in numpy to
-read, or where C is missing."""
+"""Conversion between planes of 12-bit samples and the networks' patches, and the lapping filter across block borders:
+in C, with a numpy reference that also serves without C."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _int16(a: Array, shape: tuple[int, ...]) -> Array:
 
 
 def to_patches(luma: Array, chroma: Array, offset: int) -> Array:
-    """`luma` int16 [8·h,8·w], `chroma` int16 [2,4·h,4·w] → int16 [h,w,96], less `offset`."""
+    """Return the patches, int16 [h,w,96], of `luma` int16 [8·h,8·w] and `chroma` int16 [2,4·h,4·w], less `offset`."""
     rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
     luma, chroma = _int16(luma, (8 * rows, 8 * columns)), _int16(chroma, (2, 4 * rows, 4 * columns))
     if (engine := compiled()) is None:
@@ -41,8 +41,18 @@ def to_planes(
     prediction: tuple[Array, Array] | None = None,
     wanted: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Patches int16 [h,w,96] → luma and chroma: clamp(prediction + offset + ((residual + half) >> shift), 0, 4095), and
-    the prediction as it is in blocks of 2x2 patches that are not `wanted` [h/2,w/2]."""
+    """Add patches to a prediction: clamp(prediction + offset + ((residual + half) >> shift), 0, 4095).
+
+    Args:
+        residual: Patches, int16 [h,w,96].
+        shift: Fractional bits of `residual`.
+        offset: Added to every sample.
+        prediction: Luma int16 [8·h,8·w] and chroma int16 [2,4·h,4·w]; default 0.
+        wanted: [h/2,w/2], for blocks of 2x2 patches; where it is 0, the prediction stays as it is.
+
+    Returns:
+        Luma and chroma, shaped as the prediction.
+    """
     rows, columns, _ = residual.shape
     residual = _int16(residual, (rows, columns, PATCH))
     luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
@@ -65,8 +75,10 @@ def to_planes(
 
 
 def lap(plane: Array, matrix: Array) -> Array:
-    """`matrix` int16 [2·half,2·half] in 1/16384: 2·half samples around each border between blocks of 2·half go through
-    it, along rows and then along columns: out[j] = Σ in[k]·matrix[k,j]. `plane` int16, whole blocks."""
+    """Apply a lapping filter (Tran, Liang, Tu 2003, https://doi.org/10.1109/TSP.2003.811222): the n samples around each
+    border between blocks of n samples are multiplied by `matrix`, along rows and then along columns: out[j] = Σ
+    in[k]·matrix[k,j]. `plane`: int16, whole blocks; `matrix`: int16 [n,n] in 1/16384, n = 8 or 16. Raises `ValueError`
+    for others."""
     n = len(matrix)
     if n not in (8, 16) or matrix.shape != (n, n) or matrix.dtype != np.int16:
         raise ValueError("a lapping matrix is int16 of 8 x 8 or 16 x 16")
@@ -102,12 +114,12 @@ THRESHOLDS = 245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 13
 
 
 KEY_SHIFT, KEY_OFFSET = 3, 2040
-"""A key frame's patches are in eighths of a sample around 2040, of planes before the inverse of the lapping filter."""
+"""A key frame's patches are in eighths of a sample around 2040, before the inverse lapping filter."""
 
 
 def key_planes(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]:
-    """A key frame's patches int16 [h,w,96] → luma and chroma. `laps`: the inverse filter's matrices for luma (16 x 16)
-    and chroma (8 x 8). Nothing is rounded to whole samples or clamped before the filter."""
+    """Return luma and chroma of a key frame from its patches, int16 [h,w,96]. `laps`: the inverse lapping matrices for
+    luma (16 x 16) and chroma (8 x 8). Samples are rounded and clamped only after the filter."""
     rows, columns, _ = patches.shape
     patches = _int16(patches, (rows, columns, PATCH))
     luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
@@ -121,8 +133,8 @@ def key_planes(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]
 
 
 def block_errors(residual: Array, change: Array | None = None) -> Array:
-    """Squared errors float32 [h/2,w/2] of blocks of 2x2 patches: of `residual` int16 [h,w,96] in samples, less `change`
-    in eighths; luma weighs 3/4. For an encoder's decisions: not part of the format."""
+    """Return the squared errors, float32 [h/2,w/2], of blocks of 2x2 patches: of `residual` int16 [h,w,96] in samples,
+    less `change` in eighths. Luma weighs 3/4. For the encoder's decisions; not part of the format."""
     rows, columns, _ = residual.shape
     out = np.empty((rows // 2, columns // 2), np.float32)
     given = [_int16(a, (rows, columns, PATCH)) for a in (residual, change) if a is not None]
@@ -133,7 +145,7 @@ def block_errors(residual: Array, change: Array | None = None) -> Array:
 
 
 class Blend:
-    """The weighted mean of a plane int16 [H,W] (weight 1) and of others like it. For an encoder: not part of the
+    """The weighted mean of a plane int16 [H,W] (weight 1) and others like it. For the encoder; not part of the
     format."""
 
     def __init__(self, plane: Array) -> None:
@@ -141,7 +153,8 @@ class Blend:
         self._sum, self._weight = plane.astype(np.float32), np.ones(plane.shape, np.float32)
 
     def add(self, other: Array, share: Array, falloff: Array) -> None:
-        """`other` weighs `share` · exp(-`falloff` · d²), d its difference; both float32 [H/n,W/n], of blocks."""
+        """Add `other` with the weight `share` · exp(-`falloff` · d²), where d is its difference from the plane. `share`
+        and `falloff`: float32 [H/n,W/n], one value for each block of n x n samples."""
         rows, columns = self._own.shape
         side = rows // share.shape[0]
         if share.shape != falloff.shape or (share.shape[0] * side, share.shape[1] * side) != (rows, columns):
@@ -157,7 +170,7 @@ class Blend:
         return mean
 
 
-# The same in numpy
+# Numpy reference
 
 
 def to_patches_reference(luma: Array, chroma: Array, offset: int) -> Array:

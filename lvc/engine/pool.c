@@ -58,7 +58,7 @@ static int start_thread(void)
 }
 #endif
 
-static Mutex turn = MUTEX_START; /* held by the call that has the threads */
+static Mutex turn = MUTEX_START; /* held by the call that uses the threads */
 static Mutex state = MUTEX_START; /* guards what follows */
 static Condition begun = CONDITION_START, ended = CONDITION_START;
 static int wanted = 1, started, owner, working;
@@ -77,7 +77,7 @@ static void share(int worker)
         job.run(job.context, task, worker);
 }
 
-/* A thread's life: as many calls as there are. More threads than are wanted now sit a call out. */
+/* A thread's main function: joins call after call; threads beyond the number wanted skip a call. */
 static void work(void)
 {
     lock(&state);
@@ -98,7 +98,7 @@ static void work(void)
     }
 }
 
-/* Threads do not survive a fork: a child starts its own. Holds `state`. */
+/* Starts the threads, also after a fork, which they do not survive. The caller holds `state`. */
 static void have_threads(void)
 {
     if (owner != process()) {

@@ -1,4 +1,4 @@
-/* A few threads that share the tasks of a loop. Results never depend on how many there are. */
+/* A thread pool that shares the tasks of a loop. Results do not depend on the number of threads. */
 #ifndef LVC_POOL_H
 #define LVC_POOL_H
 
@@ -8,11 +8,11 @@
 #define POOL_MAX 64
 #endif
 
-/* Threads that work at once, this one included; 1 to begin with. */
+/* The number of threads, the caller's included; initially 1. */
 int pool_threads(void);
 
-/* run(context, task, worker) for every task 0..tasks-1, in any order; worker is 0..POOL_MAX-1, and no two tasks of
-   one call have the same worker at once. Another call at the same time, from another thread, runs alone. */
+/* Calls run(context, task, worker) for every task 0..tasks-1, in any order. worker is 0..POOL_MAX-1; no two concurrent
+   tasks of a call have the same one. A concurrent call from another thread runs on that thread alone. */
 void pool_run(void (*run)(void *context, int task, int worker), void *context, int tasks);
 
 #endif

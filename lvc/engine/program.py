@@ -1,8 +1,9 @@
-"""Programs of integer layers: what a model file holds, and every check of it before anything runs.
+"""Programs of integer layers: the content of a model file, and every check that it must pass before it runs.
 
-A program is a list of layers in the order in which they run. Each reads tensors that inputs or earlier layers have
-written and writes one of its own, so there are no loops. Tensors are `u7` (0 … 127) or `s16`, channels last, at a scale
-s: ceil(h / 2^(s-3)) rows, where h are those at 1/8. reference.py says what each layer computes.
+A program is a list of layers in the order of execution. Each reads inputs or the outputs of earlier layers and writes
+a tensor of its own, so there are no loops. Tensors are `u7` (0 … 127) or `s16`, channels last. A tensor at scale s has
+ceil(h / 2^(s-3)) rows, where h is the number of rows at 1/8. reference.py defines what each layer computes. Integers
+make all machines agree (Ballé, Johnston, Minnen 2019, https://openreview.net/forum?id=S1zz2i0cY7).
 
 The file is a safetensors file: arrays, and in its metadata under `lvc.programs` a JSON object (see `save`).
 """
@@ -35,11 +36,11 @@ SYMBOL_MAX = 2047
 MAX_FILE = 64 << 20
 MAX_LAYERS, MAX_TENSORS, MAX_SOURCES, MAX_CHANNELS, MAX_LEVELS, MAX_PROGRAMS = 256, 512, 8, 1024, 1024, 16
 MAX_MACS = 4_000_000
-"""Multiplications for each pixel at 1/8, of one program: 62 for each luma sample."""
+"""The most multiplications of a program per pixel at 1/8: 62 per luma sample."""
 MAX_BYTES = 16384
-"""Memory of live tensors for each pixel at 1/8: half a gigabyte at 1920x1080."""
+"""The most bytes of live tensors per pixel at 1/8: half a gigabyte at 1920x1080."""
 LIMIT_8, LIMIT_16 = 1 << 24, 1 << 31
-"""Sums of 8-bit layers are exact in float32, sums of 16-bit layers in int32."""
+"""Bounds of sums: those of 8-bit layers are exact in float32, those of 16-bit layers in int32."""
 MAX_READ_SHIFT = 8
 LAP_BITS = 14
 MAX_SHIFT = 24
@@ -56,7 +57,7 @@ class Tensor:
 @dataclass(frozen=True)
 class Source:
     """How a layer reads a tensor: int16 as clamp(((t + half) >> shift) + zero, 0, 127), or in a wide layer as
-    clamp((t + half) >> shift, -limit, limit); u7 as it is. A block reads its trunk twice, in two ways."""
+    clamp((t + half) >> shift, -limit, limit); u7 unchanged. A block reads its trunk twice, with two sources."""
 
     tensor: int
     shift: int = 0
@@ -65,8 +66,8 @@ class Source:
 
 @dataclass
 class Weights:
-    """`weight` int8 [outputs, inputs] (wide: int16; depthwise [9, channels]), `bias` int32 [rows, outputs] with one row
-    or more by level, `shift` uint8 [outputs]."""
+    """`weight` int8 [outputs, inputs] (wide: int16; depthwise: [9, channels]), `bias` int32 [rows, outputs] (see
+    `Layer.level_rows`), `shift` uint8 [outputs]."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -75,10 +76,10 @@ class Weights:
 
 @dataclass
 class Layer:
-    """`outputs` are those of a pixel (of one of four that `up2` makes; of all four quarters with `step`).
+    """One layer. `outputs`: channels per pixel (with `up2`, of each of the four pixels; with `step`, of all quarters).
 
-    conv: weights' rows are outputs (`up2`: those of pixel (0,0), (0,1), (1,0), (1,1), in this order), columns are
-    inputs source by source, tap by tap (row by row), channel by channel.
+    conv: rows of weights are outputs (`up2`: of pixel (0,0), (0,1), (1,0), (1,1), in this order); columns are inputs by
+    source, then tap (row by row), then channel.
     block: `parts` A, depthwise, B, F, G; `zeros` after A, depthwise and the gate; `sources` are the trunk twice.
     gain: `gain` int16 [rows, channels], `gain_shift` uint8 [rows].
     hyper: `tables` uint8 [rows, channels]. code: sources are means (s16) and table indices (u7) of a quarter of the
@@ -105,14 +106,14 @@ class Layer:
     tables: np.ndarray | None = None
 
     def level_rows(self) -> int:
-        """Rows of biases, gains or hyper-latents' tables: level l has row l modulo this."""
+        """Return the number of rows of biases, gains or hyper-latents' tables: level l uses row l modulo this."""
         for table in (self.gain, self.tables, *(w.bias for w in self.parts[:1])):
             if table is not None:
                 return len(table)
         return 1
 
     def walk(self, tensors: list[Tensor]) -> int:
-        """The scale of the pixels that the layer goes through."""
+        """Return the scale of the pixels that the layer iterates over."""
         return tensors[self.out].scale + (self.op == CONV and self.mode == UP2)
 
 
@@ -124,13 +125,14 @@ class Program:
     outputs: list[int]
 
     def macs(self) -> float:
-        """Multiplications for each pixel at 1/8."""
+        """Return the multiplications per pixel at 1/8."""
         return sum(_layer_macs(layer, self.tensors) for layer in self.layers)
 
 
 @dataclass
 class Tables:
-    """`reach` uint16 [64]; `frequencies` uint32: those of tables 1 … 63, 2·reach + 2 each, with the sum 65536."""
+    """Probability tables: `reach` uint16 [64]; `frequencies` uint32, for each of the tables 1 … 63 its 2·reach + 2
+    frequencies, which sum to 65536."""
 
     reach: np.ndarray
     frequencies: np.ndarray
@@ -182,8 +184,13 @@ def _within(value: int, low: int, high: int, what: str) -> None:
 
 
 def check(model: Model) -> None:
-    """Raises `CorruptError` or `LimitError`. What passes runs within the limits above, cannot overflow and cannot reach
-    outside its arrays."""
+    """Check a model. One that passes stays within the limits above, cannot overflow and cannot access memory outside
+    its arrays.
+
+    Raises:
+        CorruptError: The model is inconsistent or could overflow.
+        LimitError: It exceeds a limit.
+    """
     _within(model.levels, 1, MAX_LEVELS, "the number of levels")
     if len(model.programs) > MAX_PROGRAMS:
         raise LimitError(f"a model has {len(model.programs)} programs — the limit is {MAX_PROGRAMS}")
@@ -200,8 +207,8 @@ def check(model: Model) -> None:
 
 def _check_tables(tables: Tables) -> None:
     reach, frequencies = tables.reach, tables.frequencies
-    _need(reach.dtype == np.uint16 and reach.shape == (TABLES,), "the tables' reach is no array of 64")
-    _need(frequencies.dtype == np.uint32 and frequencies.ndim == 1, "frequencies are no array of numbers")
+    _need(reach.dtype == np.uint16 and reach.shape == (TABLES,), "the tables' reach is not uint16 [64]")
+    _need(frequencies.dtype == np.uint32 and frequencies.ndim == 1, "frequencies are not a list of uint32")
     _need(bool((reach[1:] >= 1).all() and (reach[1:] < SYMBOL_MAX).all()), "a table's reach is out of bounds")
     sizes = 2 * reach[1:].astype(np.int64) + 2
     _need(len(frequencies) == int(sizes.sum()), "tables have the wrong length")
@@ -239,8 +246,8 @@ def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]
     _within(layer.out, 0, len(tensors) - 1, "an output's number")
     _within(len(layer.sources), 0 if layer.op == HYPER else 1, MAX_SOURCES, "the number of sources")
     for s in layer.sources:
-        _need(s.tensor in written, "a layer reads what no earlier one has written")
-        _within(s.shift, 0, MAX_READ_SHIFT, "the shift of what is read")
+        _need(s.tensor in written, "a layer reads a tensor that no earlier layer writes")
+        _within(s.shift, 0, MAX_READ_SHIFT, "a read shift")
         _within(s.zero, 0, 127, "a zero point")
     out = tensors[layer.out]
     _within(layer.outputs, 1, MAX_CHANNELS, "the number of outputs")
@@ -248,19 +255,19 @@ def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]
     _within(layer.high, 0, 127, "an upper bound")
     _within(layer.add, -1, len(tensors) - 1, "an addend's number")
     if layer.op == CODE:
-        _need(layer.add < 0, "an addend in a layer without")
+        _need(layer.add < 0, "a code layer has an addend")
         _check_code(layer, program, model, written)
         return
     _need(layer.out not in written, "a tensor is written twice")
     _within(layer.step, -1, 3, "a step")
-    _need(layer.step < 0 or (layer.op == CONV and layer.mode == POINT), "a step in a layer without")
-    _need(layer.step < 0 or layer.outputs % 4 == 0, "quarters of outputs that are no multiple of 4")
+    _need(layer.step < 0 or (layer.op == CONV and layer.mode == POINT), "a layer that takes no step has one")
+    _need(layer.step < 0 or layer.outputs % 4 == 0, "outputs in quarters are not a multiple of 4")
     _need(out.channels == (layer.outputs // 4 if layer.step >= 0 else layer.outputs), "outputs do not fit their tensor")
     if layer.add >= 0:
-        _need(layer.op in (CONV, DEPTHWISE, GAIN) and layer.add in written, "an addend that is not there")
+        _need(layer.op in (CONV, DEPTHWISE, GAIN) and layer.add in written, "an addend is missing or not allowed")
         addend = tensors[layer.add]
         same = (addend.kind, addend.scale, addend.channels) == (out.kind, out.scale, out.channels)
-        _need(out.kind == S16 and same, "an addend of another shape")
+        _need(out.kind == S16 and same, "an addend has the wrong shape")
     {CONV: _check_conv, DEPTHWISE: _check_depthwise, BLOCK: _check_block, GAIN: _check_gain, HYPER: _check_hyper}[
         layer.op
     ](layer, program, model)
@@ -271,12 +278,12 @@ def _rows_fit(rows: int, levels: int) -> bool:
 
 
 def _check_sums(w: Weights, outputs: int, inputs: int, levels: int, largest: int, bound: int) -> None:
-    """Shapes, and that no sum reaches `bound`; weights as [outputs, inputs]."""
+    """Check the shapes of weights [outputs, inputs], and that no sum can reach `bound`."""
     kind = np.int8 if bound == LIMIT_8 else np.int16
-    _need(w.weight.dtype == kind and w.weight.shape == (outputs, inputs), "weights of another shape")
-    _need(w.bias.dtype == np.int32 and w.bias.ndim == 2 and w.bias.shape[1] == outputs, "biases of another shape")
-    _need(_rows_fit(w.bias.shape[0], levels), "biases of another number of levels")
-    _need(w.shift.dtype == np.uint8 and w.shift.shape == (outputs,), "shifts of another shape")
+    _need(w.weight.dtype == kind and w.weight.shape == (outputs, inputs), "weights have the wrong shape")
+    _need(w.bias.dtype == np.int32 and w.bias.ndim == 2 and w.bias.shape[1] == outputs, "biases have the wrong shape")
+    _need(_rows_fit(w.bias.shape[0], levels), "biases do not fit the number of levels")
+    _need(w.shift.dtype == np.uint8 and w.shift.shape == (outputs,), "shifts have the wrong shape")
     _need(int(w.shift.max()) <= MAX_SHIFT, "a shift is too large")
     sums = np.abs(w.weight.astype(np.int64)).sum(1) * largest + np.abs(w.bias.astype(np.int64)).max(0)
     half = np.where(w.shift > 0, 1 << np.maximum(w.shift.astype(np.int64) - 1, 0), 0)
@@ -285,11 +292,11 @@ def _check_sums(w: Weights, outputs: int, inputs: int, levels: int, largest: int
 
 def _check_conv(layer: Layer, program: Program, model: Model) -> None:
     tensors, out = program.tensors, program.tensors[layer.out]
-    _need(layer.mode in MODES and len(layer.parts) == 1, "a convolution of no known mode")
+    _need(layer.mode in MODES and len(layer.parts) == 1, "a convolution has an unknown mode")
     shift = {POINT: 0, DOWN2: 1, UP2: -1, DOWN3: 1}[layer.mode]
     for s in layer.sources:
         t = tensors[s.tensor]
-        _need(t.scale + shift == out.scale, "a convolution between scales that do not fit")
+        _need(t.scale + shift == out.scale, "a convolution's scales do not fit")
         _need(t.kind == S16 or not layer.wide, "a 16-bit layer reads 7-bit activations")
     _need(out.kind == S16 or not layer.wide, "a 16-bit layer writes 7-bit activations")
     _within(layer.limit, 1, 32767, "a 16-bit layer's limit")
@@ -300,14 +307,15 @@ def _check_conv(layer: Layer, program: Program, model: Model) -> None:
 
 
 def _depthwise_sums(w: Weights, channels: int) -> None:
-    _need(w.weight.dtype == np.int8 and w.weight.shape == (9, channels), "a depthwise filter of another shape")
+    _need(w.weight.dtype == np.int8 and w.weight.shape == (9, channels), "a depthwise filter has the wrong shape")
     _check_sums(Weights(w.weight.T, w.bias, w.shift), channels, 9, 1, 127, LIMIT_8)
 
 
 def _check_depthwise(layer: Layer, program: Program, model: Model) -> None:
     out, source = program.tensors[layer.out], program.tensors[layer.sources[0].tensor]
-    _need(len(layer.sources) == 1 and len(layer.parts) == 1, "a depthwise layer of more than one source")
-    _need((source.kind, source.scale, source.channels) == (U7, out.scale, out.channels), "a source that does not fit")
+    _need(len(layer.sources) == 1 and len(layer.parts) == 1, "a depthwise layer has more than one source")
+    fits = (source.kind, source.scale, source.channels) == (U7, out.scale, out.channels)
+    _need(fits, "a depthwise layer's source does not fit")
     _depthwise_sums(layer.parts[0], out.channels)
 
 
@@ -316,7 +324,8 @@ def _check_block(layer: Layer, program: Program, model: Model) -> None:
     _need(len(layer.sources) == 2 and len(layer.parts) == 5 and len(layer.zeros) == 3, "a block has the wrong parts")
     _need(layer.sources[0].tensor == layer.sources[1].tensor, "a block has two trunks")
     trunk = program.tensors[layer.sources[0].tensor]
-    _need((trunk.kind, trunk.scale, trunk.channels, out.kind) == (S16, out.scale, c, S16), "a trunk that does not fit")
+    fits = (trunk.kind, trunk.scale, trunk.channels, out.kind) == (S16, out.scale, c, S16)
+    _need(fits, "a block's trunk does not fit")
     for z in layer.zeros:
         _within(z, 0, 127, "a zero point")
     _within(layer.gate_shift, 0, 14, "a gate's shift")
@@ -343,12 +352,12 @@ def _check_gain(layer: Layer, program: Program, model: Model) -> None:
 def _check_hyper(layer: Layer, program: Program, model: Model) -> None:
     out, tables = program.tensors[layer.out], layer.tables
     _need(model.tables is not None and not layer.sources, "symbols without tables")
-    _need(out.kind == S16 and out.scale > BASE_SCALE, "hyper-latents in a tensor that does not fit")
+    _need(out.kind == S16 and out.scale > BASE_SCALE, "the tensor of hyper-latents does not fit")
     if tables is None:
         raise _damaged("tables do not fit")
     _need(tables.dtype == np.uint8 and tables.ndim == 2, "tables do not fit")
     _need(tables.shape[1] == out.channels and _rows_fit(len(tables), model.levels), "tables do not fit")
-    _need(int(tables.max()) < TABLES, "there is no such table")
+    _need(int(tables.max()) < TABLES, "a table's number is out of range")
 
 
 def _check_code(layer: Layer, program: Program, model: Model, written: set[int]) -> None:
@@ -356,20 +365,20 @@ def _check_code(layer: Layer, program: Program, model: Model, written: set[int])
     _need(model.tables is not None and len(layer.sources) == 2, "symbols without means, indices and tables")
     means, indices = (program.tensors[s.tensor] for s in layer.sources)
     shape = out.scale, out.channels // 4
-    _need(out.kind == S16 and out.scale == BASE_SCALE + 1 and out.channels % 4 == 0, "latents that do not fit")
-    _need((means.kind, means.scale, means.channels) == (S16, *shape), "means that do not fit")
-    _need((indices.kind, indices.scale, indices.channels) == (U7, *shape), "indices that do not fit")
-    _need(layer.outputs == out.channels and layer.out not in program.inputs, "values that do not fit")
+    _need(out.kind == S16 and out.scale == BASE_SCALE + 1 and out.channels % 4 == 0, "the latents' tensor does not fit")
+    _need((means.kind, means.scale, means.channels) == (S16, *shape), "the means' tensor does not fit")
+    _need((indices.kind, indices.scale, indices.channels) == (U7, *shape), "the table indices' tensor does not fit")
+    _need(layer.outputs == out.channels and layer.out not in program.inputs, "the tensor of values does not fit")
     before = [other for other in program.layers if other.out == layer.out]
     _need([o.op for o in before] == [CODE] * 4 and [o.step for o in before] == [0, 1, 2, 3], "steps out of order")
     index = next(o for o in program.layers if o.out == layer.sources[1].tensor) if layer.sources[1].tensor not in (
         program.inputs
     ) else None  # fmt: skip
-    _need(index is not None and index.op == CONV and index.high < TABLES, "indices that may name no table")
+    _need(index is not None and index.op == CONV and index.high < TABLES, "a table index could be out of range")
 
 
 def _peak(program: Program) -> float:
-    """Bytes of tensors that live at once, for each pixel at 1/8."""
+    """Return the peak of live tensors, in bytes per pixel at 1/8."""
     first: dict[int, int] = dict.fromkeys(program.inputs, 0)
     last: dict[int, int] = dict.fromkeys(program.outputs, len(program.layers))
     for i, layer in enumerate(program.layers):
@@ -397,7 +406,9 @@ _LAYER_FIELDS = (
 
 
 def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None) -> None:
-    """Metadata `lvc.programs`: {"version": 1, "levels": n, "programs": {name: {"tensors": [[name, kind, scale,
+    """Write a model to a file, with `about` as further metadata.
+
+    Metadata `lvc.programs`: {"version": 1, "levels": n, "programs": {name: {"tensors": [[name, kind, scale,
     channels], …], "inputs": […], "outputs": […], "layers": [{field: value, "sources": [[tensor, shift, zero],
     …]}, …]}}}. Arrays: `NAME/LAYER/PART/weight`, `bias`, `shift`; `NAME/LAYER/gain`, `gain_shift`, `tables`;
     `tables/reach`, `tables/frequencies`, `laps/luma`, `laps/chroma`."""
@@ -413,8 +424,8 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
             for key in ("gain", "gain_shift", "tables"):
                 if (array := getattr(layer, key)) is not None:
                     arrays[f"{name}/{i}/{key}"] = np.ascontiguousarray(array)
-            said = {key: getattr(layer, key) for key in _LAYER_FIELDS}
-            layers.append(said | {"sources": [[s.tensor, s.shift, s.zero] for s in layer.sources]})
+            stored = {key: getattr(layer, key) for key in _LAYER_FIELDS}
+            layers.append(stored | {"sources": [[s.tensor, s.shift, s.zero] for s in layer.sources]})
         tensors = [[t.name, t.kind, t.scale, t.channels] for t in program.tensors]
         programs[name] = {
             "tensors": tensors, "inputs": program.inputs, "outputs": program.outputs, "layers": layers,
@@ -429,14 +440,14 @@ def save(model: Model, path: str | Path, about: Mapping[str, str] | None = None)
 
 
 def load(path: str | Path) -> Model:
-    """Raises `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
+    """Read a model and check it. Raises `CorruptError`, `LimitError`, `UnsupportedError` or `OSError`."""
     if (size := Path(path).stat().st_size) > MAX_FILE:
         raise LimitError(f"a model's file has {size} bytes — the limit is {MAX_FILE}")
     return loads(Path(path).read_bytes())
 
 
 def loads(data: bytes) -> Model:
-    """As `load`, of a file in memory."""
+    """As `load`, for a file in memory."""
     if len(data) > MAX_FILE:
         raise LimitError(f"a model's file has {len(data)} bytes — the limit is {MAX_FILE}")
     try:
@@ -449,7 +460,7 @@ def loads(data: bytes) -> Model:
         if head["version"] != VERSION:
             raise UnsupportedError(f"a model is of version {head['version']!r} — update lvc")
         programs = {
-            str(name): _program_of(str(name), said, arrays) for name, said in head["programs"].items()
+            str(name): _program_of(str(name), stored, arrays) for name, stored in head["programs"].items()
         }  # fmt: skip
         tables = None
         if "tables/reach" in arrays:
@@ -466,22 +477,22 @@ def loads(data: bytes) -> Model:
 
 def _integer(value: Any) -> int:
     if type(value) is not int:
-        raise TypeError(f"{value!r} is no integer")
+        raise TypeError(f"{value!r} is not an integer")
     return value
 
 
-def _program_of(name: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
-    tensors = [Tensor(str(n), str(kind), _integer(scale), _integer(c)) for n, kind, scale, c in said["tensors"]]
-    if len(said["layers"]) > MAX_LAYERS:
-        raise LimitError(f"a model's program has {len(said['layers'])} layers — the limit is {MAX_LAYERS}")
-    layers = [_layer_of(f"{name}/{i}", layer, arrays) for i, layer in enumerate(said["layers"])]
-    return Program(tensors, layers, [_integer(i) for i in said["inputs"]], [_integer(i) for i in said["outputs"]])
+def _program_of(name: str, stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Program:
+    tensors = [Tensor(str(n), str(kind), _integer(scale), _integer(c)) for n, kind, scale, c in stored["tensors"]]
+    if len(stored["layers"]) > MAX_LAYERS:
+        raise LimitError(f"a model's program has {len(stored['layers'])} layers — the limit is {MAX_LAYERS}")
+    layers = [_layer_of(f"{name}/{i}", layer, arrays) for i, layer in enumerate(stored["layers"])]
+    return Program(tensors, layers, [_integer(i) for i in stored["inputs"]], [_integer(i) for i in stored["outputs"]])
 
 
-def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+def _layer_of(prefix: str, stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
     fields: dict[str, Any] = {}
     for key in _LAYER_FIELDS:
-        value = said[key]
+        value = stored[key]
         if key in ("op", "mode"):
             fields[key] = str(value)
         elif key in ("wide", "leaky"):
@@ -489,7 +500,7 @@ def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndar
         elif key == "zeros":
             fields[key] = tuple(_integer(v) for v in value)
         elif key == "add":
-            fields[key] = max(-1, _integer(value))  # every negative number means that there is none
+            fields[key] = max(-1, _integer(value))  # any negative number means none
         else:
             fields[key] = _integer(value)
     parts: list[Weights] = []
@@ -497,5 +508,5 @@ def _layer_of(prefix: str, said: Mapping[str, Any], arrays: Mapping[str, np.ndar
         at = f"{prefix}/{len(parts)}"
         parts.append(Weights(arrays[f"{at}/weight"], arrays[f"{at}/bias"], arrays[f"{at}/shift"]))
     extra: dict[str, Any] = {key: arrays.get(f"{prefix}/{key}") for key in ("gain", "gain_shift", "tables")}
-    sources = [Source(_integer(t), _integer(shift), _integer(zero)) for t, shift, zero in said["sources"]]
+    sources = [Source(_integer(t), _integer(shift), _integer(zero)) for t, shift, zero in stored["sources"]]
     return Layer(sources=sources, parts=parts, **fields, **extra)

@@ -1,7 +1,7 @@
-"""From float layers to integer ones: weights, biases and shifts for given scales of what a layer reads and writes.
+"""Quantises float layers to integer ones: weights, biases and shifts, given the scales of inputs and outputs.
 
-A tensor of scale s holds the real value v as the integer v / s (plus its zero point in u7). A layer's weights take in
-the ratio of scales, and a shift for each output uses as many of their bits as fit.
+A tensor of scale s holds the real value v as the integer v / s (plus its zero point in u7). The weights absorb the
+ratio of input to output scale; each output has the largest shift that its weights and sums allow.
 """
 
 from __future__ import annotations
@@ -25,10 +25,18 @@ def matrix(
     *,
     wide: int = 0,
 ) -> p.Weights:
-    """Weights [outputs, inputs], biases [outputs] or [levels, outputs] in real numbers; `read` for each input: the
-    scale and the zero point of what the layer sees (after the shift of reading); `out` the scale of what it writes.
-    `wide`: the limit of a 16-bit layer's inputs, for int16 weights. Raises `ValueError` for scales that
-    no integers fit."""
+    """Quantise a matrix of weights.
+
+    Args:
+        weight: Real weights [outputs, inputs].
+        bias: Real biases [outputs] or [levels, outputs].
+        read: Scale and zero point of each input, after the layer's read shift.
+        out: The output's scale.
+        wide: The limit of a 16-bit layer's inputs, whose weights are int16; 0 for an 8-bit layer.
+
+    Raises:
+        ValueError: No integers fit these scales.
+    """
     scale, zero = (np.array(column, np.float64) for column in zip(*read, strict=True))
     most, bound, largest = (32767, p.LIMIT_16, wide) if wide else (127, p.LIMIT_8, 127)
     ratio = weight.astype(np.float64) * scale / out
@@ -49,7 +57,7 @@ def matrix(
 
 
 def depthwise(weight: FloatArray, bias: FloatArray, read: tuple[float, int], out: float) -> p.Weights:
-    """`weight` [channels, 3, 3]."""
+    """Quantise a depthwise filter, `weight` [channels, 3, 3]."""
     w = matrix(weight.reshape(len(weight), 9), bias, [read] * 9, out)
     return p.Weights(np.ascontiguousarray(w.weight.T), w.bias, w.shift)
 
@@ -64,9 +72,16 @@ def block(
     inner: tuple[tuple[float, int], tuple[float, int], tuple[float, int]],
     gate: tuple[float, float],
 ) -> p.Layer:
-    """`weights`: A, depthwise [c,3,3], B, F [2c,c], G, each with its bias. `trunk`: the trunk's scale; A and F read it
-    shifted by `shifts`, with `zeros`. `inner`: scale and zero point after A, the depthwise filter, the gate;
-    `gate`: scales of u and v, whose product is shifted to come near the gate's scale, which F's weights make exact."""
+    """Quantise a residual block.
+
+    Args:
+        tensor, out: Numbers of the trunk's tensors, before and after.
+        weights: A, depthwise [c,3,3], B, F [2c,c] and G, each with its bias.
+        trunk: The trunk's scale.
+        shifts, zeros: How A and F read the trunk.
+        inner: Scale and zero point after A, the depthwise filter and the gate.
+        gate: Scales of u and v. Their product is shifted to about the gate's scale; F's weights absorb the rest.
+    """
     a, d, b, f, g = weights
     c = len(a[0])
     first, second = ((trunk * 2.0**s, z) for s, z in zip(shifts, zeros, strict=True))

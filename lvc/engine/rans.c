@@ -52,7 +52,7 @@ int rans_grow(Rans *r)
 
 size_t rans_room(const Rans *r)
 {
-    return 4 + 2 * r->count; /* a piece takes at most one word */
+    return 4 + 2 * r->count; /* at most one word per piece */
 }
 
 size_t rans_finish(const Rans *r, uint8_t *out)
@@ -106,7 +106,7 @@ int rans_table_make(RansTable *table, const uint32_t *freq, int symbols)
     return 1;
 }
 
-/* 16 bits less log2 by repeated squaring: eight binary digits after the point. */
+/* 16 - log2(freq) by repeated squaring, to eight binary digits after the point. */
 uint32_t rans_cost(uint32_t freq)
 {
     uint32_t whole = 0;
@@ -135,17 +135,17 @@ uint32_t rans_code_golomb(Rans *r, int k, uint32_t value)
             break;
         base += size;
     }
-    /* up to 20 bits: the upper ones first, 16 at most in a piece */
+    /* up to 20 bits: the upper ones first, at most 16 in a piece */
     int bits = k + more, low = bits > 16 ? 16 : bits;
     uint32_t rest = r->reading ? 0 : value - base;
     uint32_t high = rans_code_raw(r, bits - low, rest >> low);
     return base + (high << low | rans_code_raw(r, low, rest & ((1u << low) - 1)));
 }
 
-/* For tests and tools: codes `count` things, of kind and argument ops[2 i], ops[2 i + 1].
-   Kinds: 0 flag (argument: context), 1 raw bits (how many), 2 symbol (table), 3 Exp-Golomb (order).
-   Writes `values` into `data` (`bytes` of room) or reads them from it. → bytes of the stream, -1 without memory or
-   room, -2 for a damaged stream (whose `values` are set all the same). */
+/* For tests and tools: codes `count` values of kind ops[2 i] and argument ops[2 i + 1].
+   Kinds: 0 flag (argument: context), 1 raw bits (number), 2 symbol (table), 3 Exp-Golomb (order).
+   Writes `values` to `data`, which has room for `bytes`, or reads them from it. Returns the bytes of the stream, -1
+   without memory or room, -2 for a damaged stream (`values` are set nevertheless). */
 LVC_API int64_t lvc_rans_script(int reading, uint8_t *data, int64_t bytes, const int32_t *ops, int32_t *values,
                                 int64_t count, RansBit *contexts, const RansTable *tables)
 {
@@ -187,7 +187,7 @@ LVC_API int lvc_rans_table_make(RansTable *table, const uint32_t *freq, int symb
     return rans_table_make(table, freq, symbols);
 }
 
-/* For Python: coders of their own memory. NULL: there is none. */
+/* For Python: coders on the heap. NULL: no memory. */
 
 LVC_API Rans *lvc_rans_reader(const uint8_t *data, int64_t bytes)
 {
@@ -227,7 +227,7 @@ LVC_API void lvc_rans_free(Rans *r)
     free(r);
 }
 
-/* What `from` has written, after what `to` has. */
+/* Appends everything that `from` has written to `to`. */
 LVC_API void lvc_rans_append(Rans *to, const Rans *from)
 {
     for (size_t i = 0; i < from->count; i++)
@@ -235,7 +235,7 @@ LVC_API void lvc_rans_append(Rans *to, const Rans *from)
     to->failed |= from->failed;
 }
 
-/* Writer: bits of what was written so far, without the coder's own. */
+/* Writer: bits written so far, without the coder's overhead. */
 LVC_API double lvc_rans_bits(const Rans *r)
 {
     double bits = 0;

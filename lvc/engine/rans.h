@@ -1,24 +1,25 @@
-/* The one entropy coder: rANS with a 32-bit state, 16-bit words and probabilities of 16 bits.
+/* The entropy coder: rANS (Duda 2013, https://arxiv.org/abs/1311.2540) with a 32-bit state, 16-bit words and 16-bit
+   probabilities.
 
-   Every coded thing is a piece [start, start + freq) of 65536:
+   Every coded value is a piece [start, start + freq) of 65536:
    - a flag with an adaptive context (RansBit): piece [0, p) is 1, [p, 65536) is 0;
    - a symbol of a static table (RansTable): its piece of the table's cumulative frequencies;
    - raw bits: pieces of equal size.
 
    The same calls write and read: `rans_code_...(coder, ..., value)` writes `value` and returns it, or ignores it
-   and returns what it reads. rANS is last in, first out: the encoder gathers pieces and codes them backwards in
-   `rans_finish`. The decoder never reads beyond its bytes; a damaged stream gives plausible symbols, and
-   `rans_whole` is 0 at its end. */
+   and returns what it reads. rANS is last in, first out: the encoder collects pieces and codes them in reverse in
+   `rans_finish`. The decoder never reads beyond its bytes. A damaged stream decodes to plausible symbols, and
+   `rans_whole` returns 0 at its end. */
 #ifndef LVC_RANS_H
 #define LVC_RANS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANS_ONE 65536u       /* all pieces together */
-#define RANS_LOW 65536u       /* states are RANS_LOW .. 2^32 - 1; the first of the encoder, the last of the decoder */
-#define RANS_BIT_MIN 32u      /* no flag is likelier than 1 - 32/65536 */
-#define RANS_SYMBOLS_MAX 4096 /* in a static table */
+#define RANS_ONE 65536u       /* the sum of all pieces */
+#define RANS_LOW 65536u       /* states are RANS_LOW .. 2^32 - 1; RANS_LOW is the encoder's first, the decoder's last */
+#define RANS_BIT_MIN 32u      /* the probability of a flag is at most 1 - 32/65536 */
+#define RANS_SYMBOLS_MAX 4096 /* of a static table */
 #define RANS_GOLOMB_MAX 20    /* largest number of bits in an Exp-Golomb code's prefix */
 
 typedef struct {
@@ -26,15 +27,15 @@ typedef struct {
     /* reader */
     uint32_t state;
     const uint8_t *at, *end;
-    int over; /* it wanted more words than there are */
+    int over; /* it tried to read beyond the end */
     /* writer: each piece as start << 16 | (freq - 1) */
     uint32_t *pieces;
     size_t count, room;
-    int failed; /* no memory for more */
+    int failed; /* out of memory */
 } Rans;
 
-/* How likely a flag is 1, in 1/65536: the mean of a quick and a slow average of what was seen, and how often it was
-   seen, up to RANS_BIT_SETTLED: the averages move faster at first. */
+/* The adaptive probability that a flag is 1, in 1/65536: the mean of a quick and a slow moving average. `count` flags
+   were seen, up to RANS_BIT_SETTLED; the averages move faster at first. */
 #define RANS_BIT_SETTLED 32
 typedef struct {
     uint16_t quick, slow, count;
@@ -45,29 +46,29 @@ typedef struct {
 typedef struct {
     int symbols;
     uint32_t start[RANS_SYMBOLS_MAX + 1];
-    uint16_t first[256]; /* the symbol that 256 * i lies in */
+    uint16_t first[256]; /* the symbol that contains 256 * i */
 } RansTable;
 
 void rans_write(Rans *r);
 void rans_read(Rans *r, const uint8_t *data, size_t bytes);
 void rans_free(Rans *r);
 
-/* Writer: bytes that the stream takes at most. */
+/* Writer: the most bytes that the stream can take. */
 size_t rans_room(const Rans *r);
 
-/* Writer: the stream into `out` (`rans_room` bytes); → its bytes, or 0 where memory ran out on the way. */
+/* Writer: writes the stream to `out` (`rans_room` bytes). Returns its bytes, or 0 if memory ran out. */
 size_t rans_finish(const Rans *r, uint8_t *out);
 
-/* Reader: whether everything was read, and nothing but it. */
+/* Reader: 1 if exactly the whole stream was read. */
 int rans_whole(const Rans *r);
 
-/* 0 unless there are 1..RANS_SYMBOLS_MAX frequencies, each at least 1, with the sum 65536. */
+/* Makes a table. Returns 0 unless there are 1..RANS_SYMBOLS_MAX frequencies, each at least 1, that sum to 65536. */
 int rans_table_make(RansTable *table, const uint32_t *freq, int symbols);
 
-/* Cost of a piece of `freq` in 1/256 bit, for an encoder's decisions (rounded; never part of the format). */
+/* The cost of a piece of `freq` in 1/256 bit, rounded, for the encoder's decisions; not part of the format. */
 uint32_t rans_cost(uint32_t freq);
 
-int rans_grow(Rans *r); /* for rans_put alone */
+int rans_grow(Rans *r); /* called only by rans_put */
 
 static inline void rans_put(Rans *r, uint32_t start, uint32_t freq)
 {
@@ -116,7 +117,7 @@ static inline void rans_bit_learn(RansBit *b, int bit)
     }
 }
 
-/* Cost of coding `bit` now, in 1/256 bit. */
+/* The cost of coding `bit` now, in 1/256 bit. */
 static inline uint32_t rans_bit_cost(const RansBit *b, int bit)
 {
     uint32_t one = rans_bit_one(b);
@@ -138,7 +139,7 @@ static inline int rans_code_bit(Rans *r, RansBit *b, int bit)
     return bit;
 }
 
-/* `bits` raw bits, 0..16. */
+/* Codes `bits` raw bits, 0..16. */
 static inline uint32_t rans_code_raw(Rans *r, int bits, uint32_t value)
 {
     if (bits == 0)
@@ -154,7 +155,7 @@ static inline uint32_t rans_code_raw(Rans *r, int bits, uint32_t value)
     return value;
 }
 
-/* A symbol 0..symbols-1 of a static table. */
+/* Codes a symbol 0..symbols-1 of a static table. */
 static inline int rans_code_symbol(Rans *r, const RansTable *t, int symbol)
 {
     if (r->reading) {
@@ -171,7 +172,7 @@ static inline int rans_code_symbol(Rans *r, const RansTable *t, int symbol)
     return symbol;
 }
 
-/* Exp-Golomb code of order k (0..16) in raw bits, for values up to 2^20: as many 1s as doublings, a 0, the rest. */
+/* Codes a value up to 2^20 as Exp-Golomb of order k (0..16) in raw bits: a 1 per doubling, a 0, the remainder. */
 uint32_t rans_code_golomb(Rans *r, int k, uint32_t value);
 
 #endif

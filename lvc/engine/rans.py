@@ -1,4 +1,4 @@
-"""The compiled rANS coder from Python: lists of flags, raw bits and symbols, for tests and tools."""
+"""Python access to the compiled rANS coder: codes lists of flags, raw bits and symbols, for tests and tools."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..errors import CorruptError, UsageError
 from .library import address, library
 
 FLAG, RAW, SYMBOL, GOLOMB = range(4)
-"""What is coded; its argument is a context, a number of bits, a table, an order."""
+"""Kinds of coded values. Their arguments: a context, a number of bits, a table, an order."""
 
 
 def make_tables(frequencies: list[list[int]]) -> np.ndarray:
-    """Rows of frequencies with the sum 65536 → tables in C's form."""
+    """Return tables in C's form from rows of frequencies. Raises `UsageError` unless each row sums to 65536."""
     size = int(library().lvc_rans_table_size())
     out = np.zeros((max(len(frequencies), 1), size), np.uint8)
     for row, wanted in zip(out, frequencies, strict=False):
@@ -25,14 +25,20 @@ def make_tables(frequencies: list[list[int]]) -> np.ndarray:
 
 
 def write(ops: np.ndarray, values: np.ndarray, contexts: np.ndarray, tables: np.ndarray) -> bytes:
-    """`ops` int32 [n,2]: kind and argument; `values` int32 [n]; `contexts` uint16 [c,3], which learn; `tables` of
-    `make_tables`."""
+    """Encode values.
+
+    Args:
+        ops: int32 [n,2], the kind and argument of each value.
+        values: int32 [n].
+        contexts: uint16 [c,3]; adapted in place.
+        tables: From `make_tables`.
+    """
     out = np.empty(4 + 6 * len(values), np.uint8)
     return out[: _script(0, out, ops, values, contexts, tables)].tobytes()
 
 
 def read(data: bytes, ops: np.ndarray, contexts: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """The values int32 [n]. Raises `CorruptError` for a stream that is not exactly these."""
+    """Decode values, int32 [n]; arguments as for `write`. Raises `CorruptError` unless they are the whole stream."""
     values = np.zeros(len(ops), np.int32)
     _script(1, np.frombuffer(data, np.uint8), ops, values, contexts, tables)
     return values

@@ -1,4 +1,5 @@
-"""`rans.h` in Python, to read and to test against: the same stream from the same calls."""
+"""rANS (Duda 2013, https://arxiv.org/abs/1311.2540) in Python: a readable reference for `rans.h`. The same calls give
+the same stream."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ SETTLED = 32
 
 
 class Context:
-    """How likely a flag is 1, in 1/65536: the mean of a quick and a slow average. `count`: how often it was seen, up to
-    `SETTLED`."""
+    """The adaptive probability that a flag is 1, in 1/65536: the mean of a quick and a slow moving average. `count`:
+    how many flags it has seen, up to `SETTLED`."""
 
     def __init__(self, quick: int = 1 << 15, slow: int = 1 << 15, count: int = 0) -> None:
         self.quick, self.slow, self.count = quick, slow, count
@@ -35,10 +36,10 @@ class Context:
 
 
 class Coder:
-    """What reading and writing share. `piece` writes `value`'s piece, or finds the value whose piece comes next."""
+    """Base of `Writer` and `Reader`. Every method writes `value` and returns it, or reads a value and returns that."""
 
     def piece(self, starts: Sequence[int], value: int) -> int:
-        """`starts`: cumulative frequencies 0 … 65536 → the value coded, an index into them."""
+        """Code one value, an index into the cumulative frequencies `starts` (0 … 65536)."""
         raise NotImplementedError
 
     def bit(self, context: Context, bit: int = 0) -> int:
@@ -107,5 +108,5 @@ class Reader(Coder):
         return low
 
     def whole(self) -> bool:
-        """Whether everything was read, and nothing but it."""
+        """Return whether exactly the whole stream was read."""
         return not self.over and self.at == len(self.data) and self.state == LOW

@@ -1,7 +1,7 @@
-"""What every layer of a program computes, in numpy: slow, exact, meant to be read. Other engines are compared to it.
+"""The reference for every layer of a program, in numpy: slow, exact and readable. Other engines are tested against it.
 
->> is an arithmetic shift; half(s) is 2^(s-1), or 0 for s = 0. Sums are taken here as int64; program.py has checked that
-they fit into far less.
+>> is an arithmetic shift; half(s) is 2^(s-1), or 0 for s = 0. Sums are int64 here, although program.py has checked that
+they fit into fewer bits.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from . import rans_reference
 
 IntArray = npt.NDArray[np.int64]
 SQUARE = ((0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 3, 2), (2, 3, 0, 1))
-"""Which quarter of the channels a position of class 2·(y & 1) + (x & 1) codes in each of the four steps."""
+"""Four-step coding: the quarter of the channels coded at positions of class 2·(y & 1) + (x & 1), by step. It extends
+the checkerboard of He et al. 2021 (https://arxiv.org/abs/2103.15306) as in DCVC-DC (https://arxiv.org/abs/2302.14402).
+"""
 MEAN_BITS = 4
-"""Means and values are in sixteenths of a step."""
+"""Means and values are in sixteenths of a quantisation step."""
 
 
 class Symbols(Protocol):
-    """What codes symbols: writes the one given and returns it, or returns the one it reads."""
+    """Codes symbols: `table` writes `value` and returns it, or returns the value it reads."""
 
     def table(self, index: int, value: int) -> int: ...
 
@@ -34,7 +36,7 @@ def half(shift: int) -> int:
 
 
 def shifted(x: IntArray, shift: npt.NDArray[np.uint8]) -> IntArray:
-    """Rounded shift by channel."""
+    """Shift right by channel, with rounding."""
     s = shift.astype(np.int64)
     return np.asarray((x + np.where(s > 0, 1 << np.maximum(s - 1, 0), 0)) >> s)
 
@@ -48,7 +50,7 @@ def leaky(x: IntArray) -> IntArray:
 
 
 def read(x: IntArray, kind: str, source: p.Source, layer: p.Layer) -> IntArray:
-    """A tensor as a layer sees it."""
+    """Return a tensor as a layer reads it."""
     if kind == p.U7:
         return x
     moved = (x + half(source.shift)) >> source.shift
@@ -62,15 +64,15 @@ def size_at(at8: int, scale: int) -> int:
 
 
 def product(x: IntArray, w: p.Weights, level: int) -> IntArray:
-    """[…, inputs] → […, outputs], shifted and saturated to int16. Sums are below 2^31: float64 holds them exactly, in
-    any order, and its matrix products are the fast ones."""
+    """Multiply […, inputs] → […, outputs], shift, and saturate to int16. Sums are below 2^31, so float64 is exact in
+    any order; it is used because its matrix products are fast."""
     bias = w.bias[level % len(w.bias)].astype(np.int64)
     sums = (x.astype(np.float64) @ w.weight.astype(np.float64).T).astype(np.int64)
     return saturate(shifted(sums + bias, w.shift))
 
 
 def taps(x: IntArray, mode: str, rows: int, columns: int) -> IntArray:
-    """[h,w,c] → [rows,columns,taps·c]. Beyond its edges a picture's edge goes on."""
+    """Gather the taps of a convolution: [h,w,c] → [rows,columns,taps·c]. Edge samples are repeated."""
     if mode in (p.POINT, p.UP2):
         return x
     side, before = (2, 0) if mode == p.DOWN2 else (3, 1)
@@ -84,7 +86,7 @@ def taps(x: IntArray, mode: str, rows: int, columns: int) -> IntArray:
 
 
 def depthwise(x: IntArray, w: p.Weights, zero: int) -> IntArray:
-    """3x3, each channel by itself; beyond the edges lies the zero point."""
+    """Apply a 3x3 filter to each channel, padded with the zero point."""
     rows, columns, _ = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=zero)
     total = np.broadcast_to(w.bias[0].astype(np.int64), x.shape)
@@ -99,7 +101,7 @@ def activation(v: IntArray, zero: int, high: int = 127) -> IntArray:
 
 
 def conv(layer: p.Layer, tensors: list[p.Tensor], values: Sequence[IntArray | None], level: int, size: tuple[int, int]) -> IntArray:  # fmt: skip  # noqa: E501
-    """`size`: rows and columns of the output."""
+    """Run a convolution. `size`: rows and columns of the output."""
     inputs = []
     for s in layer.sources:
         x = values[s.tensor]
@@ -120,7 +122,7 @@ def conv(layer: p.Layer, tensors: list[p.Tensor], values: Sequence[IntArray | No
 
 
 def output(v: IntArray, layer: p.Layer, tensors: list[p.Tensor], values: Sequence[IntArray | None]) -> IntArray:
-    """The end of a convolution."""
+    """Apply a convolution's activation and addend."""
     if layer.leaky:
         v = leaky(v)
     if tensors[layer.out].kind == p.U7:
@@ -133,7 +135,7 @@ def output(v: IntArray, layer: p.Layer, tensors: list[p.Tensor], values: Sequenc
 
 
 def quarters(step: int, rows: int, columns: int) -> npt.NDArray[np.int64]:
-    """The quarter of the channels that each position codes in a step."""
+    """Return the quarter of the channels that each position codes in a step, [rows,columns]."""
     kind = 2 * (np.arange(rows)[:, None] & 1) + (np.arange(columns)[None] & 1)
     return np.array(SQUARE[step])[kind]
 
@@ -151,7 +153,7 @@ def block(layer: p.Layer, t: IntArray) -> IntArray:
 
 
 class TableSymbols:
-    """Symbols by a model's tables: -reach … reach, or the escape, a sign and how far beyond."""
+    """Codes symbols by a model's tables: -reach … reach, or an escape, a sign and the excess as a Golomb code."""
 
     def __init__(self, coder: rans_reference.Coder, tables: p.Tables) -> None:
         self._coder, self._reach = coder, tables.reach.tolist()
@@ -174,9 +176,9 @@ def quantised(y: int, mean: int, rounding: int) -> int:
 
 
 class Run:
-    """One run of a program. `coded` [rows/2, columns/2]: blocks with symbols. A writer gives latents `y` in sixteenths
-    of a step and hyper-latents `z`; `rounding` [64] by table, 8 rounds to the nearest. `given` takes the latents'
-    symbols; without `symbols`, what codes them, it and `z` say them."""
+    """One run of a program. `symbols` codes the symbols. `coded` [rows/2, columns/2]: blocks with symbols. To write:
+    latents `y` in sixteenths of a step, hyper-latents `z`, and `rounding` [64] by table (8 rounds to the nearest).
+    `given` is filled with the latents' symbols; without `symbols`, `given` and `z` supply them."""
 
     def __init__(
         self,
@@ -237,7 +239,8 @@ class Run:
         return saturate(v if layer.add < 0 else v + self._value(layer.add))
 
     def _hyper(self, layer: p.Layer) -> IntArray:
-        """Channel by channel of every position that has a coded block below it; 0 elsewhere."""
+        """Code hyper-latents (Ballé et al. 2018, https://arxiv.org/abs/1802.01436) at every position that covers a
+        coded block, channel by channel; 0 elsewhere."""
         assert layer.tables is not None
         rows, columns = self._size_of(layer.out)
         by = 1 << (self._program.tensors[layer.out].scale - p.BASE_SCALE - 1)
@@ -256,7 +259,8 @@ class Run:
         return out
 
     def _code(self, layer: p.Layer) -> IntArray:
-        """One step: a quarter of the channels of every coded position, value = 16·symbol + mean."""
+        """Code one step: a quarter of the channels at every coded position, value = 16·symbol + mean, with means and
+        tables from the hyperprior and earlier steps (Minnen et al. 2018, https://arxiv.org/abs/1809.02736)."""
         rows, columns = self._size_of(layer.out)
         mean, index = (self._value(s.tensor) for s in layer.sources)
         quarter = layer.outputs // 4

@@ -1,5 +1,5 @@
-"""Writing safetensors files: the same bytes for the same content, which the library does not promise (its metadata come
-in any order), and element types that numpy does not have, as bit patterns."""
+"""Writes safetensors files. Unlike the library, it gives the same bytes for the same content (the library orders
+metadata at random), and takes element types that numpy lacks, as bit patterns."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ELEMENTS = {
 
 
 def header(entries: Iterable[tuple[str, str, tuple[int, ...], int]], text: Mapping[str, str]) -> bytes:
-    """The first bytes of a file of (name, element, shape, bytes), one after the other, with `text` as metadata."""
-    said: dict[str, Any] = {"__metadata__": dict(sorted(text.items()))} if text else {}
+    """Return the header of a file of consecutive tensors (name, element type, shape, bytes) with `text` as metadata."""
+    listing: dict[str, Any] = {"__metadata__": dict(sorted(text.items()))} if text else {}
     at = 0
     for name, element, shape, size in entries:
         ends = [at, at := at + size]
-        said[name] = {"dtype": ELEMENTS[element], "shape": list(shape), "data_offsets": ends}
-    data = json.dumps(said, separators=(",", ":")).encode()
+        listing[name] = {"dtype": ELEMENTS[element], "shape": list(shape), "data_offsets": ends}
+    data = json.dumps(listing, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     return len(data).to_bytes(8, "little") + data
 
 
 def save(path: str | Path, arrays: Mapping[str, tuple[str, npt.NDArray[Any]]], text: Mapping[str, str]) -> None:
-    """`arrays`: element and numbers, or bit patterns, by name. Wide types come first, so that each array begins at a
-    multiple of its item's size."""
+    """Write a file. `arrays`: by name, the element type and the numbers, or their bit patterns. Wide types come first,
+    so that every array is aligned to its item size."""
     ordered = sorted(arrays.items(), key=lambda item: (-item[1][1].itemsize, item[0]))
     with Path(path).open("wb") as file:
         file.write(header([(name, element, a.shape, a.nbytes) for name, (element, a) in ordered], text))

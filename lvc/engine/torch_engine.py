@@ -1,7 +1,7 @@
-"""Programs of integer layers in torch, on any device: what GPUs run, and what training is compared to.
+"""Runs programs of integer layers in torch, on any device: the engine for GPUs, and a reference for training.
 
-8-bit layers are float32 matrix products of integers below 2^24, which float32 holds exactly in any order of summation;
-16-bit layers take float64. Nothing here is a convolution, so that no library picks Winograd or TF32.
+8-bit layers are float32 matrix products. All sums stay below 2^24, so float32 is exact in any order of summation;
+16-bit layers use float64. There are no convolution calls, because libraries may use Winograd or TF32 for those.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Code = Callable[[int, list[torch.Tensor]], torch.Tensor]
 
 
 def shifted(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Rounded shift by channel, int32."""
+    """Shift right by channel, with rounding. int32."""
     s = shift.to(torch.int32)
     return (x + torch.where(s > 0, torch.ones_like(s) << (s - 1).clamp_min(0), torch.zeros_like(s))) >> s
 
@@ -32,9 +32,9 @@ def leaky(x: torch.Tensor) -> torch.Tensor:
 
 
 class TorchNetwork:
-    """`program`'s layers with their arrays on a device. Tensors [rows,columns,channels] int32. What the number of a
-    layer with symbols and its sources make is for `code` to say; without it symbols are given: `values` of latents come
-    from `y`, rounded to the nearest, hyper-latents from `z`."""
+    """A program with its weights on a device. Tensors are int32 [rows,columns,channels]. `code` computes a layer with
+    symbols from its number and sources. Without it, latents are `y`, quantised to the nearest, and hyper-latents are
+    `z`."""
 
     def __init__(self, model: p.Model, name: str, device: torch.device | str = "cpu") -> None:
         self._program, self._device = model.programs[name], torch.device(device)
@@ -148,7 +148,7 @@ class TorchNetwork:
         return torch.tensor(SQUARE[step], device=self._device)[2 * rows[:, None] + columns[None]]
 
     def _quarter(self, layer: p.Layer, x: torch.Tensor) -> torch.Tensor:
-        """Where the channels of `x` are those of the layer's step."""
+        """Return a mask of the channels of `x` that belong to the layer's step."""
         which = self._quarters(layer.step, (x.shape[0], x.shape[1]))[:, :, None]
         return (torch.arange(4, device=self._device) == which).repeat_interleave(x.shape[2] // 4, 2)
 

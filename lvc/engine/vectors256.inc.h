@@ -1,4 +1,4 @@
-/* Vectors of 256 bits for kernels.inc.h: 8 int32, 4 vectors a group. dot8 and dot16 are the including file's. */
+/* 256-bit vectors for kernels.inc.h: 8 int32, 4 vectors per group. The including file defines dot8 and dot16. */
 #include "kernels.h"
 
 #include <immintrin.h>
@@ -29,7 +29,7 @@ static inline V broadcast(const uint8_t *p)
     return _mm256_set1_epi32(v);
 }
 
-/* The low bytes of 32 int16: of -128..127 or 0..255, which `packs` alone would not both keep. */
+/* Stores the low bytes of 32 int16 in -128..127 or 0..255; one `packs` cannot keep both ranges. */
 static inline void store_low(uint8_t *p, const W *v)
 {
     __m256i low = _mm256_set1_epi16(255);
@@ -48,7 +48,7 @@ static inline __m256i widen(const uint8_t *p)
     return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
 }
 
-/* 32 channels of three rows -> fours of bytes (a, b, c, 0), in the order of lanes. */
+/* Interleaves 32 channels of three rows into groups of bytes (a, b, c, 0), in lane order. */
 static inline void interleave(const uint8_t *a, const uint8_t *b, const uint8_t *c, V *out)
 {
     for (int half = 0; half < 2; half++) {

@@ -47,10 +47,10 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass
 class FrameLatents:
-    """One latent frame. `kind`: 0 key, 1 predicted; `quality`: 0..10000, as its codec defines it.
+    """The latents of one frame. `kind`: 0 key, 1 predicted; `quality`: 0..10000, as the codec defines it.
 
-    `planes` maps a plane's name to an array `[channels, rows, columns]` of the plane's dtype; exactly the planes that
-    frames of this kind carry. Masked positions (where `skip` is 1) are zero.
+    `planes` maps names to arrays `[channels, rows, columns]` of each plane's dtype: exactly the planes that frames of
+    this kind carry. Masked positions (where `skip` is 1) are zero.
     """
 
     kind: int
@@ -59,7 +59,7 @@ class FrameLatents:
 
 
 def check_frames(frames: Sequence[FrameLatents], geometry: Geometry) -> None:
-    """Raises `UsageError` unless the frames are what `geometry` describes: planes, shapes, dtypes, ranges, masks."""
+    """Raise `UsageError` unless the frames match `geometry` in planes, shapes, dtypes, ranges and masks."""
     for number, frame in enumerate(frames):
         if frame.kind not in (KIND_KEY, KIND_PREDICTED) or not 0 <= frame.quality <= MAX_QUALITY:
             raise UsageError(f"frame {number}: kind {frame.kind} or quality {frame.quality} is out of range")
@@ -86,7 +86,7 @@ def _check_plane(number: int, frame: FrameLatents, spec: PlaneSpec, geometry: Ge
 
 
 def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
-    """`[rows, columns]`, true where values are packed; None means everywhere."""
+    """Return a mask `[rows, columns]` of the positions that are packed, or None for all."""
     if not spec.masked or frame.kind == KIND_KEY:
         return None
     keep: npt.NDArray[np.bool_] = frame.planes[SKIP_PLANE][0] == 0
@@ -94,7 +94,7 @@ def _kept(frame: FrameLatents, spec: PlaneSpec) -> npt.NDArray[np.bool_] | None:
 
 
 def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
-    """CRC-32 of the canonical serialisation: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
+    """Return the CRC-32 of the canonical form: per frame `kind u8, 0 u8, quality u16`, then each plane as int16 LE."""
     crc = 0
     for frame in frames:
         crc = zlib.crc32(_HEADER.pack(frame.kind, 0, frame.quality), crc)
@@ -107,9 +107,16 @@ def latents_crc(frames: Iterable[FrameLatents], geometry: Geometry) -> int:
 def pack_zstd(
     frames: Sequence[FrameLatents], geometry: Geometry, level: int = DEFAULT_LEVEL, structure: int = 0
 ) -> bytes:
-    """Integer latents → one zstd frame with its content size declared. Raises `UsageError` for unfit arrays.
+    """Pack integer latents into one zstd frame that declares its content size.
 
-    `structure`: how the default codec's frames refer to each other; 0 for other latents.
+    Args:
+        frames: The clip's frames.
+        geometry: The planes that they must have.
+        level: zstd's compression level.
+        structure: How the default codec's frames refer to each other; 0 for other latents.
+
+    Raises:
+        UsageError: The frames do not match `geometry`.
     """
     check_frames(frames, geometry)
     parts = [bytes((structure,)), *(_HEADER.pack(f.kind, 0, f.quality) for f in frames)]
@@ -132,14 +139,14 @@ def pack_zstd(
 
 
 def unpack_zstd(data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT) -> list[FrameLatents]:
-    """One zstd frame → `n_frames` latent frames. Raises `CorruptError`, `LimitError`."""
+    """Unpack one zstd frame into the latents of `n_frames` frames. Raises `CorruptError`, `LimitError`."""
     return unpack_structured(data, geometry, n_frames, limits)[1]
 
 
 def unpack_structured(
     data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT
 ) -> tuple[int, list[FrameLatents]]:
-    """The same with the clip's `structure` before the frames."""
+    """As `unpack_zstd`, but returns the clip's `structure` and the frames."""
     raw = _decompress(data, geometry, n_frames, limits)
     frames = [_frame_header(raw, 1 + 4 * i) for i in range(n_frames)]
     position = 1 + 4 * n_frames
@@ -167,10 +174,8 @@ def unpack_structured(
 def unpack_stacked(
     data: bytes, geometry: Geometry, n_frames: int, limits: Limits = DEFAULT
 ) -> dict[str, npt.NDArray[np.int16]]:
-    """As `unpack_zstd` for clips of nothing but key frames of quality 0: planes `[frames, channels, rows, columns]`.
-
-    Raises `CorruptError`, for other frames too, and `LimitError`.
-    """
+    """As `unpack_zstd`, for clips that hold only key frames of quality 0. Returns planes `[frames, channels, rows,
+    columns]`. Raises `CorruptError`, also for other frames, and `LimitError`."""
     raw = _decompress(data, geometry, n_frames, limits)
     if any(raw[: 1 + 4 * n_frames]):
         raise CorruptError("a frame of latents is marked as one of a video")
@@ -187,15 +192,15 @@ def unpack_stacked(
 def unpack_verified(
     data: bytes, geometry: Geometry, n_frames: int, crc: int | None, key: bool, limits: Limits = DEFAULT
 ) -> list[FrameLatents]:
-    """`unpack_zstd`, then `verify_latents`."""
+    """As `unpack_zstd`, followed by `verify_latents`."""
     frames = unpack_zstd(data, geometry, n_frames, limits)
     verify_latents(frames, geometry, crc, key)
     return frames
 
 
 def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int | None, key: bool) -> None:
-    """Raises `CorruptError` unless a clip's latents match their checksum, if they have one, and a key clip starts with
-    a key frame."""
+    """Raise `CorruptError` if a clip's latents do not match the checksum `crc` (None: not checked), or if a `key` clip
+    does not start with a key frame."""
     if key and frames and frames[0].kind != KIND_KEY:
         raise CorruptError("a key clip starts with a predicted frame")
     if crc is not None and (found := latents_crc(frames, geometry)) != crc:
@@ -203,7 +208,8 @@ def verify_latents(frames: Sequence[FrameLatents], geometry: Geometry, crc: int 
 
 
 def _decompress(data: bytes, geometry: Geometry, n_frames: int, limits: Limits) -> bytes:
-    """Declared content size and window are checked first: zstandard's own `max_output_size` does not protect."""
+    """Decompress a clip. Checks the declared content size and window first, because zstandard does not enforce its own
+    `max_output_size`."""
     if n_frames < 1:
         raise CorruptError("a clip without frames")
     if n_frames > limits.max_clip_frames:
@@ -238,7 +244,7 @@ def _frame_header(raw: bytes, position: int) -> FrameLatents:
 
 
 def _plane_values(raw: bytes, position: int, count: int, spec: PlaneSpec) -> tuple[npt.NDArray[np.int16], int]:
-    """`count` values of one plane over all frames: int8 bytes, then the escaped ones as int16 LE."""
+    """Read `count` values of one plane of all frames: int8, followed by the escaped values as int16 LE."""
     if count > len(raw) - position:
         raise CorruptError(f"clip ends inside plane {spec.name!r}")
     small = np.frombuffer(raw, np.int8, count, position)

@@ -1,8 +1,9 @@
 """One ANS stream (constriction's `AnsCoder`: 32-bit words, 64-bit state, 24-bit probabilities) over integer tables.
 
-A table is a row of integer weights; constriction turns them into 24-bit probabilities with additions and
-multiplications of doubles only, which IEEE 754 fixes, so that every machine gets the same. ANS is a stack: `Encoder`
-gathers what is to be written in reading order and hands it over backwards, in `finish`.
+A table is a row of integer weights. constriction turns them into 24-bit probabilities using only additions and
+multiplications of doubles, which IEEE 754 defines exactly, so that all machines agree. ANS (Duda 2013,
+https://arxiv.org/abs/1311.2540) is a stack: `Encoder` collects symbols in reading order and `finish` encodes them in
+reverse.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ IntArray = npt.NDArray[Any]
 
 
 def make_table(weights: IntArray) -> Any:
-    """Integer weights [n], n ≥ 2, all ≥ 0, sum > 0 and below 2**53 → a probability table of the symbols 0..n-1.
-    Weight 0 still can be written, at 24 bits."""
+    """Return the probability table of the symbols 0..n-1 from integer weights [n], n ≥ 2, all ≥ 0, with a sum > 0 and
+    below 2**53. A symbol of weight 0 can still be written, at 24 bits."""
     return constriction.stream.model.Categorical(np.asarray(weights, np.float64), lazy=False, perfect=False)
 
 
@@ -28,56 +29,61 @@ _UNIFORM: dict[int, Any] = {}
 
 
 def uniform(size: int) -> Any:
-    """The table of `size` equally likely symbols, 2 ≤ size ≤ 2**16."""
+    """Return the table of `size` equally likely symbols, 2 ≤ size ≤ 2**16."""
     if size not in _UNIFORM:
         _UNIFORM[size] = constriction.stream.model.Uniform(size)
     return _UNIFORM[size]
 
 
 BINARY = constriction.stream.model.Bernoulli(perfect=False)
-"""Symbols 0 and 1 with a table each, by the probability of 1: a multiple of 2**-24 between 0 and 1."""
+"""Family of tables for the symbols 0 and 1, by the probability of 1: a multiple of 2**-24 between 0 and 1."""
 TABLES = constriction.stream.model.Categorical(lazy=False, perfect=False)
-"""Symbols with a table each, by a row of weights as in `make_table`."""
+"""Family of tables by a row of weights each, as in `make_table`."""
 UNIFORM = constriction.stream.model.Uniform()
-"""Symbols with a table each, by its size as in `uniform`."""
+"""Family of tables by their size, as in `uniform`."""
 
 
 class Encoder:
-    """Gathers arrays of symbols with their tables."""
+    """Collects arrays of symbols with their tables, and encodes them at the end."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Any, ...]] = []
 
     def put(self, symbols: IntArray, table: Any, *each: IntArray) -> None:
-        """`symbols`: any integer array, flattened in C order. `each`: what a family of tables wants to know for every
-        symbol."""
+        """Add symbols.
+
+        Args:
+            symbols: Any integer array; flattened in C order.
+            table: A table for all symbols, or a family of tables.
+            each: The parameters of the family, one for each symbol.
+        """
         if symbols.size:
             self._parts.append((np.ascontiguousarray(symbols, np.int32).reshape(-1), table, *each))
 
     def finish(self) -> bytes:
-        """The stream: little-endian 32-bit words. Raises `UsageError` for a symbol that its table does not have."""
+        """Return the stream, little-endian 32-bit words. Raises `UsageError` for a symbol that its table lacks."""
         coder = constriction.stream.stack.AnsCoder()
         try:
             for part in reversed(self._parts):
                 coder.encode_reverse(*part)
         except KeyError as e:
-            raise UsageError("a value is outside the range that entropy coding has codes for") from e
+            raise UsageError("a value is outside the range of the entropy coder") from e
         return np.asarray(coder.get_compressed()).astype("<u4").tobytes()
 
 
 class Decoder:
-    """Reads what `Encoder` wrote. Check the stream's CRC first: ANS turns damage into plausible symbols."""
+    """Decodes a stream of `Encoder`. Check its CRC first: damaged ANS streams decode to plausible symbols."""
 
     def __init__(self, data: bytes) -> None:
         if len(data) % 4:
             raise CorruptError("an entropy-coded clip is not a whole number of words")
         try:
             self._coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, "<u4").astype(np.uint32))
-        except Exception as e:  # constriction raises what it likes
-            raise CorruptError("an entropy-coded clip does not start as one") from e
+        except Exception as e:  # constriction documents no exception types
+            raise CorruptError("an entropy-coded clip has an invalid start") from e
 
     def get(self, count: int, table: Any, *each: IntArray) -> IntArray:
-        """`count` symbols as int32; `each` as for `Encoder.put`."""
+        """Read `count` symbols, int32 [count]; `each` as for `Encoder.put`. Raises `CorruptError`."""
         if not count:
             return np.zeros(0, np.int32)
         try:
@@ -86,20 +92,20 @@ class Decoder:
             raise CorruptError("an entropy-coded clip cannot be decoded") from e
 
     def finish(self) -> None:
-        """Raises `CorruptError` unless everything has been read."""
+        """Raise `CorruptError` unless everything has been read."""
         if not self._coder.is_empty():
-            raise CorruptError("an entropy-coded clip holds more than its frames")
+            raise CorruptError("an entropy-coded clip has data left after its last frame")
 
 
 class Coding:
-    """One piece of code for both directions: `code` writes `symbols` (encoder) or returns what it reads (decoder)."""
+    """An encoder or decoder behind one interface, so that the same code serves both directions."""
 
     def __init__(self, stream: Encoder | Decoder) -> None:
         self.encoder = stream if isinstance(stream, Encoder) else None
         self.decoder = stream if isinstance(stream, Decoder) else None
 
     def code(self, symbols: IntArray | None, count: int, table: Any, *each: IntArray) -> IntArray:
-        """`symbols` [count] when writing, None when reading."""
+        """Write `symbols` [count], or read them (`symbols` is None). Returns the symbols."""
         if self.decoder is not None:
             return self.decoder.get(count, table, *each)
         if self.encoder is None or symbols is None:

@@ -1,7 +1,6 @@
-"""The model file that a `MODL` chunk stands for, and deltas between two of them (`formats/lvz.md`, section 5.10).
+"""Model files in `MODL` chunks, whole or as deltas (`formats/lvz.md`, section 5.10).
 
-A delta is a zstd frame with the base model's file as its dictionary. Both files are a stranger's bytes: nothing is
-believed of them but their SHA-256.
+A delta is a zstd frame whose dictionary is the base model's file. Both files are untrusted; only their SHA-256 counts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def model_chunk(model: bytes, base: bytes | None = None) -> ModelChunk:
-    """The chunk for a model's file: whole, or what it has more than `base`, which a reader then needs."""
+    """Return the chunk for a model's file: whole, or as a delta to `base`, which a reader then needs."""
     if base is None:
         return ModelChunk(MODEL_WHOLE, model)
     packed = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_dictionary(base)).compress(model)
@@ -27,18 +26,26 @@ def model_chunk(model: bytes, base: bytes | None = None) -> ModelChunk:
 
 
 def model_file(chunk: ModelChunk, sha256: bytes, base: bytes | None = None, limits: Limits = DEFAULT) -> bytes:
-    """The file whose SHA-256 `HEAD` names. `base`: the file that a delta needs, found by `chunk.base_sha256`.
+    """Return the model file of a chunk. Sizes are checked before anything is decompressed.
 
-    Raises `UnsupportedError` without the right base, `CorruptError`, `LimitError`; sizes are checked before anything is
-    decompressed.
+    Args:
+        chunk: The chunk.
+        sha256: The file's SHA-256, from `HEAD`.
+        base: The base model's file for a delta; its SHA-256 is `chunk.base_sha256`.
+        limits: Bounds on what a file may declare.
+
+    Raises:
+        UnsupportedError: The base is missing or a different one.
+        CorruptError: The chunk is damaged, or `sha256` does not match.
+        LimitError: The model is larger than `limits` allow.
     """
     if chunk.kind == MODEL_WHOLE:
         found = chunk.data
     else:
         if base is None or hashlib.sha256(base).digest() != chunk.base_sha256:
             raise UnsupportedError(
-                f"the file's model builds on one with the SHA-256 {chunk.base_sha256.hex()}, which is not here — "
-                "install that model"
+                f"the file's model is a delta to the model with SHA-256 {chunk.base_sha256.hex()}, which is not "
+                "installed — install that model"
             )
         found = _applied(chunk.data, base, limits)
     if hashlib.sha256(found).digest() != sha256:

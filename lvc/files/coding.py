@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lvc.models import Model
 
 Wanted = Callable[[int, int], bool]
-"""Is asked for a frame's number and pts."""
+"""Returns whether a frame is wanted, from its number and pts."""
 
 
 class VideoModel(Protocol):
@@ -32,15 +32,15 @@ class VideoModel(Protocol):
     def tensors(self) -> TensorSet | None: ...
 
     def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
-        """What the file says of the video."""
+        """Return the file's description of the video."""
 
     def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
-        """Frames of one size, in order of `pts` → clips."""
+        """Encode frames of one size, in order of `pts`, to clips."""
 
     def decode(
         self, clips: Iterable[Clip], video: VideoDescriptor, threads: int | None = None, wanted: Wanted | None = None
     ) -> Iterator[Frame]:
-        """Clips in order, starting with a key clip → frames, those that are `wanted`. Raises `CorruptError`."""
+        """Decode clips, in order and from a key clip on, to the frames that are `wanted`. Raises `CorruptError`."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +84,21 @@ class OwnModel:
         threads: int | None = None,
         wanted: Wanted | None = None,
     ) -> Iterator[Frame]:
-        """`decode` of what `change` makes of each frame's latents."""
+        """As `decode`, after `change` has edited the latents of each frame."""
         from lvc import codec
 
         return codec.decode_changed(clips, video, self.model, change, threads=threads, wanted=wanted)
 
 
 def loaded(model: str | os.PathLike[str] | Model | None) -> Model:
-    """The model itself; a name is loaded (None: the default)."""
+    """Return a loaded model; a name is loaded, None loads the default."""
     from lvc import models
 
     return model if isinstance(model, models.Model) else models.load_model(model)
 
 
 def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, device: str | None) -> VideoModel:
-    """The model that a file was made with: the one named, which has to match, or the one that is found."""
+    """Return the model that a file was made with: the one named, which must match, or the one found by its hash."""
     from lvc import models
 
     header = reader.header

@@ -1,4 +1,4 @@
-"""What both directions need: where to write, and whom to blame."""
+"""Helpers of both directions: opening inputs and outputs, and naming the file that an error is about."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECORDS_AHEAD = 4
 
 @contextlib.contextmanager
 def destination(target: str, force: bool) -> Iterator[Path | BinaryIO]:
-    """Where to write so that `target` appears at once and whole; a stream for standard output and for an address."""
+    """Yield where to write so that `target` appears atomically: a path, or a stream for standard output and URLs."""
     if target == STREAM:
         with about(STDOUT), binary_stdout() as stream:
             yield stream
@@ -43,7 +43,7 @@ def destination(target: str, force: bool) -> Iterator[Path | BinaryIO]:
 
 @contextlib.contextmanager
 def blamed(items: Iterator[T], name: str) -> Iterator[Iterator[T]]:
-    """`items`, whose errors are about the file `name` and not about the one that is written; closed in good order."""
+    """Yield `items` such that their errors name the file `name`, not the output; close them at the end."""
 
     def labelled() -> Generator[T]:
         with about(name):
@@ -54,7 +54,7 @@ def blamed(items: Iterator[T], name: str) -> Iterator[Iterator[T]]:
 
 
 def size_of(path: str) -> int | None:
-    """Bytes of a file on this machine; None for anything else."""
+    """Return the size of a local file in bytes; None for anything else."""
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
@@ -62,7 +62,7 @@ def size_of(path: str) -> int | None:
 def opened(
     source: str, salvage: bool = False, notice: Notice | None = None, *, follow: bool = False
 ) -> Iterator[LvzReader]:
-    """`follow`: wait at the end of a file that is still being written."""
+    """Open a `.lvz`. `follow`: wait at the end of a file that is still being written."""
     with cast(BinaryIO, FollowedFile(source)) if follow else opened_input(source, notice) as file:
         yield LvzReader(file, salvage=salvage)
 
@@ -73,6 +73,6 @@ def drained(arrived: deque[CopiedPacket]) -> Iterator[CopiedPacket]:
 
 
 def moment_of(packet: CopiedPacket, stream: CopiedStream) -> Fraction | None:
-    """When a packet plays, in seconds."""
+    """Return when a packet plays, in seconds."""
     ticks = packet.dts if packet.pts is None else packet.pts
     return None if ticks is None else ticks * stream.seconds_per_tick

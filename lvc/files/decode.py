@@ -1,4 +1,4 @@
-"""A `.lvz` becomes a video, or frames."""
+"""Decodes a `.lvz` to a video or to frames."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def decode_video(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
-    """Decompress the `.lvz` `source` to a video; of a range, only the groups of clips that it touches are read. A range
-    starts at time 0 in the output. Raises as `decode_file`."""
+    """Decompress the `.lvz` `source` to a video. A range starts at time 0 in the output; only the GOPs that it touches
+    are read. Raises as `decode_file`."""
     label = STDOUT if target == STREAM else target
     changes = None if options.latents is None else os.fspath(options.latents)
     check_output([source, *([] if changes is None else [changes])], target, force=force, writes=VIDEOS)
-    sound_coding(options.audio)  # what is wrong with it is said first
+    sound_coding(options.audio)  # raises early if it is not valid
     if options.follow and options.salvage:
         raise UsageError("--follow and --salvage cannot be combined — leave one out")
     if changes is not None and (options.salvage or options.follow):
@@ -155,7 +155,7 @@ def decode_frames(
     threads: int | None = None,
     device: str | None = None,
 ) -> Iterator[Frame]:
-    """The frames of a `.lvz`, one after the other, with the times of the source. Same errors as `decode_file`."""
+    """Yield the frames of a `.lvz` in order, with the times of the source. Raises as `decode_file`."""
     source = os.fspath(source)
     with about(source), opened(source, salvage) as reader:
         check_size(reader)
@@ -164,14 +164,14 @@ def decode_frames(
 
 
 def frames_of(decoding: Decoding, model: VideoModel, threads: int | None) -> Iterator[Frame]:
-    """The frames alone, for a caller whose torch is left as it is."""
+    """Yield frames only. The caller's torch settings are left unchanged."""
     for item in with_own_threads(decoding.items(model, threads)):
         if isinstance(item, Frame):
             yield item
 
 
 class Decoding:
-    """A `.lvz` on its way to frames and packets: the range that is wanted, and what had to be left out."""
+    """The decoding of a `.lvz` to frames and packets: the wanted range, and what had to be left out."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class Decoding:
         every: int = 1,
     ) -> None:
         if every < 1:
-            raise UsageError("every has to be 1 or more")
+            raise UsageError("every must be 1 or more")
         self._every = every
         self.reader = reader
         self.ranged = start is not None or end is not None
@@ -195,16 +195,16 @@ class Decoding:
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("the time range is empty — its end has to be after its start")
         self.change: Change | None = None
-        """What frames are decoded from in the place of what the file says."""
+        """Edits the latents of each frame before it is decoded, if set."""
         self.salvage = salvage
         self.follow = follow
         self.with_packets = with_packets
         self.from_zero = from_zero and self.ranged
         self.bytes_read = 0
         self._lost: list[str] = []
-        self._arrived: deque[CopiedPacket] = deque()  # clips may be taken on another thread
+        self._arrived: deque[CopiedPacket] = deque()  # another thread may read the clips
         self.origin: int | None = reader.tail.start_pts if reader.tail else None
-        """pts of the file's first frame, once it is known: when a clip was read at the latest."""
+        """pts of the file's first frame; known at the latest when a clip has been read."""
         self._first: int | None = None
 
     @property
@@ -212,7 +212,7 @@ class Decoding:
         return [f"byte {d.offset}: {d.reason}" for d in self.reader.damage] + self._lost
 
     def items(self, model: VideoModel, threads: int | None) -> Iterator[Frame | CopiedPacket]:
-        """Frames, each followed by the packets read meanwhile; trimmed, and moved to 0 if a range is wanted."""
+        """Yield frames, each followed by the packets read meanwhile; a range is trimmed and moved to time 0."""
         if self.ranged:
             records = self.reader.records_from(self.start, self.end, packets=self.with_packets, from_first=True)
         else:
@@ -228,11 +228,12 @@ class Decoding:
             if self._first is None:
                 if self.damage:
                     raise CorruptError("nothing could be recovered — get another copy of the file")
-                raise UsageError("there is no frame in this range — lvc info shows the length")
+                raise UsageError("no frame lies in this range — lvc info shows the length")
             yield from self._packets()
 
     def _followed(self, records: Iterator[Clip | PacketGroup]) -> Iterator[Clip | PacketGroup]:
-        """A recording that breaks off has been cut short by a crash: what was finished is all there is."""
+        """Yield the records of a file that is being followed. If it ends too early, the recorder has crashed; keep what
+        was finished."""
         try:
             yield from records
         except TruncatedError as error:
@@ -249,7 +250,7 @@ class Decoding:
                     )
                 continue
             self.bytes_read += len(record.payload)
-            if self.origin is None:  # what comes first may be in the midst of the file
+            if self.origin is None:  # the first clip read may not be the file's first
                 self.origin = record.pts[0] if self.reader.first_pts is None else self.reader.first_pts
             if self.end is None or self._seconds(record.pts[0]) < self.end:
                 yield record
@@ -262,7 +263,7 @@ class Decoding:
         if self._every != 1:
             wanted = lambda number, _: number % self._every == 0  # noqa: E731
         elif self.ranged and not self.salvage:
-            # what lies before the range is decoded only where the range refers to it
+            # frames before the range are decoded only if they are referred to
             wanted = lambda _, pts: self._wanted(pts)  # noqa: E731
         if not self.salvage:
             if self.change is None:
@@ -270,10 +271,10 @@ class Decoding:
             elif isinstance(model, OwnModel):
                 frames = model.decode_changed(clips, video, self.change, threads, wanted)
             else:
-                raise TypeError("latents are changed in videos of lvc's own codec alone")
+                raise TypeError("only latents of lvc's own codec can be changed")
             yield from frames if self._every == 1 else _joined(frames)
             return
-        # one group at a time: what is broken in one does not reach the next
+        # one GOP at a time, so that damage in one does not affect the next
         for gop in _gops(clips):
             frame, stop = gop[0].first_frame, gop[-1].first_frame + gop[-1].n_frames
             try:
@@ -284,7 +285,7 @@ class Decoding:
                 self._lost.append(f"{frames_named(frame, stop)} lost: {error}")
 
     def thinned(self, video: VideoFormat) -> VideoFormat:
-        """The format of what comes out."""
+        """Return the format of the output, with every n-th frame."""
         rate = Fraction(*video.frame_rate) / self._every if video.frame_rate[1] else None
         return video if rate is None else replace(video, frame_rate=(rate.numerator, rate.denominator))
 
@@ -296,7 +297,7 @@ class Decoding:
         return self.start <= moment and (self.end is None or moment < self.end)
 
     def _packets(self) -> Iterator[CopiedPacket]:
-        """What was read meanwhile, trimmed to the range and moved with the frames."""
+        """Yield the packets read meanwhile, trimmed to the range and moved with the frames."""
         taken = drained(self._arrived)
         if not self.from_zero:
             yield from taken
@@ -315,7 +316,7 @@ class Decoding:
 
 
 def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Each shown until the next."""
+    """Yield frames, each lasting until the next."""
     before: Frame | None = None
     for frame in frames:
         if before is not None:
@@ -344,8 +345,8 @@ def check_size(reader: LvzReader, limit: float | None = None, notice: Notice | N
 
 
 def _gops(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
-    """The clips of each group, all read before the group is given on: a decoder that fails may still have a thread that
-    reads its clips, and must not share an iterator with the next one."""
+    """Yield the clips of each GOP as a list. A decoder that fails may still have a thread that reads clips, so GOPs
+    must not share an iterator."""
     held: list[Clip] = []
     for clip in clips:
         if clip.key and held:
@@ -357,7 +358,7 @@ def _gops(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
 
 
 def container_of(target: str, wanted: str | None) -> str:
-    """`y4m` or the name of what `MediaWriter` writes. Raises `UsageError`."""
+    """Return the output's container: `y4m`, or a name that `MediaWriter` knows. Raises `UsageError`."""
     if wanted is None and target == STREAM:
         return Y4M
     ending = wanted or Path(target).suffix.lower().removeprefix(".")
@@ -369,7 +370,7 @@ def format_of(reader: LvzReader) -> VideoFormat:
 
 
 def side_of(reader: LvzReader, start: float | None = None) -> VideoSide:
-    """What belongs to the video beside its pictures; the timecode is that of the first frame from `start` on."""
+    """Return the side data of the video. The timecode is that of the first frame from `start` on."""
     side = VideoSide(**vars(reader.side))
     rate = reader.video.frame_rate
     if start and TIMECODE in side.tags and all(rate):
@@ -398,7 +399,7 @@ def opened_writer(
     attachments: Sequence[Attachment] = (),
     audio: str = "copy",
 ) -> Iterator[tuple[MediaWriter | Y4mWriter, Callable[[], int]]]:
-    """A writer of video, and how many bytes it has written."""
+    """Yield a writer of video, and a function that returns how many bytes it has written."""
     with contextlib.ExitStack() as stack:
         writer: MediaWriter | Y4mWriter
         path, stream = (target, None) if isinstance(target, Path) else (None, _Counted(target))
@@ -406,12 +407,12 @@ def opened_writer(
             file = stack.enter_context(path.open("wb")) if path is not None else stream
             writer = Y4mWriter(cast(BinaryIO, file), video, side)
             if any(audio != "none" or stream.kind != "audio" for stream in copied):
-                text = "y4m holds no sound and no subtitles: they are left out — a .mkv keeps them"
+                text = "y4m cannot hold sound or subtitles: they are left out — a .mkv keeps them"
                 writer.notices.append(Loss(text))
             if attachments:
-                writer.notices.append(Loss("y4m has no place for covers and attachments: left out"))
+                writer.notices.append(Loss("y4m cannot hold covers and attachments: they are left out"))
         else:
-            # a path, because FFmpeg opens it a second time to move an MP4's index to its front
+            # a path, because FFmpeg opens it again to move an MP4's index to the front
             writer = MediaWriter(
                 path or cast(BinaryIO, stream), video, copied, metadata, chapters,
                 container=kind, codec=codec, crf=crf, threads=threads or 0,
@@ -422,7 +423,7 @@ def opened_writer(
 
 
 class _Counted(io.RawIOBase):
-    """A stream that is only written forward, and counts its bytes."""
+    """A stream without seeking that counts the bytes written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""A video becomes a `.lvz`."""
+"""Encodes a video to a `.lvz`."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
 
 
 BY_MUCH = 0.05
-"""Of a target bit rate; if it is missed by more, that is said."""
+"""Relative miss of a target bit rate above which a notice is sent."""
 BY_DECIBELS = 0.5
-"""Of a target PSNR."""
+"""The same for a target PSNR."""
 
 
 def encode_once(
@@ -78,7 +78,7 @@ def encode_once(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
-    """One pass over `source`; of the targets that are hit by trying nothing is known here. Errors as `encode_file`."""
+    """Encode `source` in one pass; ignores the targets that take several. Raises as `encode_file`."""
     label = STDOUT if target == STREAM else target
     check_output(source, target, force=force, writes=[LVZ])
     if options.verify and (target == STREAM or is_address(target)):
@@ -87,7 +87,7 @@ def encode_once(
         library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
     notices = Notices(notice, strict=options.strict)
-    reached: list[float] = []  # dB, where a PSNR is the target
+    reached: list[float] = []  # PSNR of the frames in dB, if that is the target
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         refuse_lvz(source)
@@ -143,7 +143,7 @@ def encode_once(
 
 @dataclass(frozen=True)
 class Beside:
-    """What a file holds beside its pictures."""
+    """The content of a file other than its pictures."""
 
     copied: tuple[CopiedStream, ...] = ()
     metadata: Metadata = Metadata()
@@ -197,7 +197,7 @@ def write_lvz(
 def settings_of(
     options: EncodeOptions, seconds: float | None = None, told_psnr: Callable[[float], object] | None = None
 ) -> EncodeSettings:
-    """What the codec is told. `seconds`: how long the video is, if that is known. Raises `UsageError`."""
+    """Return the codec's settings. `seconds`: the video's length, if known. Raises `UsageError`."""
     from lvc import codec
 
     return codec.EncodeSettings(
@@ -233,7 +233,7 @@ def _embedded(model: VideoModel) -> ModelChunk:
 
 
 def made_by(settings: EncodeSettings) -> str:
-    """The program and how it was told to encode, for `lvc info` and for people; nobody needs it to decode."""
+    """Return the program and its main settings, for `lvc info` and people. Decoding does not use it."""
     wanted = f"quality {settings.quality:g}"
     if settings.target_bitrate is not None:
         wanted = f"{settings.target_bitrate / 1000:g} kbit/s"
@@ -244,18 +244,18 @@ def made_by(settings: EncodeSettings) -> str:
 
 
 def refuse_lvz(source: str) -> None:
-    """What is a .lvz already. Raises `MediaError`."""
+    """Raise `MediaError` if the source is a .lvz already."""
     if kind_of_file(source) == LVZ:
         raise MediaError("is a .lvz already — use lvc decode to convert it to a video")
 
 
 def unmet(options: EncodeOptions, bits: int, seconds: float, reached: list[float]) -> list[str]:
-    """What to say of a target that was missed. `bits` of video; `reached`: PSNR of every frame in dB."""
+    """Return notices of missed targets. `bits`: of video; `reached`: PSNR of every frame in dB."""
     return [*_missed(options.target_bitrate, bits, seconds), *_missed_psnr(options.target_psnr, reached)]
 
 
 def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
-    """What to say where a PSNR was not met: the dial has ends."""
+    """Return a notice if the target PSNR was missed, because quality has limits."""
     if target is None or not reached:
         return []
     mean = sum(reached) / len(reached)
@@ -266,14 +266,14 @@ def _missed_psnr(target: float | None, reached: list[float]) -> list[str]:
 
 
 def _taken(size: int | None, seconds: float, of: float | None, cut: bool) -> int | None:
-    """Of `size` bytes, those of the part that was taken, by its length."""
+    """Return the share of `size` bytes that the encoded part takes, by its length."""
     if size is None or not cut:
         return size
     return round(size * min(1.0, seconds / of)) if of else None
 
 
 def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
-    """What to say where a bit rate was not met: the dial has ends."""
+    """Return a notice if the target bit rate was missed, because quality has limits."""
     if target is None or seconds <= 0 or abs(bits / seconds / target - 1) <= BY_MUCH:
         return []
     advice = "scale it with --resolution" if bits / seconds > target else "no quality needs more, or it is too short"
@@ -281,13 +281,13 @@ def _missed(target: float | None, bits: int, seconds: float) -> list[str]:
 
 
 def seconds_of(reader: MediaReader) -> float | None:
-    """How long the video is, as far as its file says."""
+    """Return the video's length in seconds, if its file states it."""
     rate = reader.video.rate
     return float(reader.frame_count_hint / rate) if reader.frame_count_hint and rate else None
 
 
 class Count:
-    """What was encoded so far, and per clip what `verify` compares: frames and checksum of the payload."""
+    """Counts what was encoded so far. `clips`, for `verify`: frames and checksum of the payload of each clip."""
 
     def __init__(
         self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
@@ -307,7 +307,7 @@ class Count:
         self.clips.append((record.n_frames, zlib.crc32(record.payload)))
         if self._progress is not None:
             total = max(self._hint, self.frames) if self._hint else None
-            # what of the source was read is only known from how far its frames have come
+            # how much of the source was read can only be estimated from the frames
             bytes_in = (self._bytes_in or 0) * self.frames // total if total else 0
             self._progress(self.frames, bytes_in, bytes_out, total)
 
@@ -319,8 +319,8 @@ def records_of(
     model: VideoModel,
     settings: EncodeSettings,
 ) -> Iterator[Clip | PacketGroup]:
-    """Clips, each followed by the packets of its time."""
-    arrived: deque[CopiedPacket] = deque()  # the codec takes frames on a thread of its own
+    """Encode to clips, and yield each followed by the packets of its time."""
+    arrived: deque[CopiedPacket] = deque()  # the codec reads frames on another thread
     waiting: list[CopiedPacket] = []
 
     def frames() -> Iterator[Frame]:
@@ -353,7 +353,7 @@ def records_of(
 
 
 def write_to(writer: LvzWriter, *, flush: bool = False) -> Callable[[Clip | PacketGroup], None]:
-    """`flush`: every clip can be read as soon as it is coded."""
+    """Return a function that writes records. `flush`: make each clip readable at once."""
 
     def write(record: Clip | PacketGroup) -> None:
         if isinstance(record, Clip):
@@ -391,7 +391,7 @@ def _fitted(
 
 
 def verify_written(path: Path, count: Count, model: VideoModel, threads: int | None) -> None:
-    """Decode `path` to the end; its clips must be the ones that went in. Raises `CorruptError`."""
+    """Decode all of `path` and compare its clips with those encoded. Raises `CorruptError` if they differ."""
     seen: list[tuple[int, int]] = []
 
     def clips(reader: LvzReader) -> Iterator[Clip]:
@@ -410,5 +410,5 @@ def verify_written(path: Path, count: Count, model: VideoModel, threads: int | N
 
 
 def opened_for_writing(target: Path | BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
-    """`destination` closes a stream of its own."""
+    """Open a path for writing; a stream is left to `destination` to close."""
     return target.open("wb") if isinstance(target, Path) else contextlib.nullcontext(target)

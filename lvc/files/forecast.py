@@ -1,4 +1,4 @@
-"""`lvc encode --dry-run` of one file: how large it will be and how long that takes, from a sample of it."""
+"""`lvc encode --dry-run` of one file: predicts the size of the output and the time to encode it, from samples."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from lvc.output import STREAM, about, check_output
 from lvc.results import EncodeResult, Facts, clock
 
 SAMPLES, SECONDS = 3, 2.0
-"""Of a longer video; a short one is encoded as a whole."""
+"""Number and length of the samples of a long video; a short one is encoded whole."""
 
 
 @dataclass
 class _Seen:
-    """What the samples had: `first` of every group of pictures, whose clip holds the key frame, and the rest."""
+    """Sums over the samples. `first`: the first clip of each group of pictures, with the key frame; `rest`: the
+    others."""
 
     frames: int = 0
     first_bytes: int = 0
@@ -57,7 +58,7 @@ class _Seen:
         self.seconds += result.seconds
 
     def picture(self, frames: float, gops: float) -> float:
-        """Bytes of so many frames in so many groups."""
+        """Return the predicted bytes of `frames` frames in `gops` groups of pictures."""
         first = self.first_bytes / self.firsts
         rest_frames = self.frames - self.first_frames
         per_frame = self.rest_bytes / rest_frames if rest_frames else self.first_bytes / self.first_frames
@@ -67,9 +68,9 @@ class _Seen:
 def forecast(
     source: str, target: str, options: EncodeOptions, *, force: bool = False, notice: Notice | None = None
 ) -> Facts:
-    """What `encode_file` with these options would give; nothing is written beside the target.
+    """Predict the result of `encode_file` with these options. Writes nothing to the target's folder.
 
-    Raises what `encode_file` does, and `UsageError` for what cannot be read twice and for targets hit by trying.
+    Raises what `encode_file` does, and `UsageError` for pipes and for targets that take several passes.
     """
     if options.target_size is not None or options.target_vmaf is not None:
         raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
@@ -125,6 +126,6 @@ def forecast(
 
 
 def _rounded(size: float) -> str:
-    """Two digits, which is all that a sample tells."""
+    """Format a size with two significant digits; samples are no more accurate."""
     digits = max(0, len(str(round(size))) - 2)
     return f"{round(size, -digits):,.0f}"

@@ -1,4 +1,4 @@
-"""What a picture of some size takes to encode or decode, and whether that is allowed: known before any work is done."""
+"""Estimates the memory that encoding or decoding takes, and checks it before any work is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvc.errors import LimitError
 
 Job = Literal["encode", "decode"]
 
-# Measured: bytes of the program itself; then for every luma sample, of a still and of a video
+# Measured: bytes of the program itself, then bytes per luma sample, for a still and for a video
 BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
@@ -21,25 +21,25 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def frames_ahead(width: int, height: int) -> int:
-    """How many pictures may wait between two threads: fewer of large ones."""
+    """Return how many pictures may wait between two threads; fewer if they are large."""
     return max(2, min(_AHEAD, _AHEAD_BYTES // (width * height * 3 // 2)))
 
 
 def estimate(job: Job, width: int, height: int, frames: int | None) -> int:
-    """Bytes at most, about. `frames`: how many there are, None if nobody knows."""
+    """Return the approximate peak memory in bytes. `frames`: their number, None if unknown."""
     samples = width * height
     return BASE + samples * (STILL if frames == 1 else VIDEO)[job]
 
 
 def machine_has() -> int | None:
-    """Bytes of memory of this machine, or of the container that this process is in; None where nobody tells."""
+    """Return the memory of this machine or of its container in bytes; None if unknown."""
     try:
         has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
     try:
         return min(has, int(_CGROUP.read_text()))
-    except (OSError, ValueError):  # "max", or no such groups
+    except (OSError, ValueError):  # "max", or no cgroups
         return has
 
 
@@ -50,8 +50,8 @@ def check_memory(
     limit: float | None = None,
     notice: Callable[[str], object] | None = None,
 ) -> None:
-    """Raises `LimitError` if the job would take more than `limit` bytes (None: than the machine has); says so if it
-    takes much."""
+    """Raise `LimitError` if the job would take more than `limit` bytes (None: more than the machine has). Sends a
+    `notice` if it takes much."""
     needed = estimate(job, *size, frames)
     most = machine_has() if limit is None else int(limit)
     text = f"pictures of {size[0]}x{size[1]} take about {needed / 1e9:.1f} GB to {job}"

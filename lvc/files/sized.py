@@ -1,5 +1,5 @@
-"""`--target-size`: encode, look how large it came out, encode again. A file can be read more than once, and one quality
-for the whole video looks better than a rate that is steered blindly."""
+"""`--target-size`: encodes repeatedly until the size fits. A file can be read more than once, and a constant quality
+looks better than single-pass rate control."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
 
 LEAST = 0.97
-"""Share of the wanted size that is near enough."""
+"""Share of the target size that is close enough."""
 TRIES = 6
 OCTAVES_PER_QUALITY = 0.04
-"""About how many times 2 a file grows with a point of quality, until two sizes are known."""
+"""Assumed growth of the size per point of quality, in octaves, until two sizes are known."""
 
 
 def encode_to_size(
@@ -35,13 +35,12 @@ def encode_to_size(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
-    """With the quality at which the file has at most `options.target_size` bytes, and if possible at least 97 % of
-    them.
+    """Encode at the quality that gives at most `options.target_size` bytes, and at least 97 % of them if possible.
 
-    Takes two to six passes. Raises `UsageError` for streams, and where even quality 0 is larger; else as `encode_file`.
+    Takes two to six passes. Raises `UsageError` for streams, or if even quality 0 is larger; else as `encode_file`.
     """
     if options.target_size is None:
-        raise ValueError("no size is wanted")
+        raise ValueError("target_size is not set")
     size, options = int(options.target_size), replace(options, target_size=None)
     if STREAM in (source, target) or is_address(target):
         raise UsageError(
@@ -86,13 +85,13 @@ def encode_to_size(
 
 
 def _next(sizes: dict[float, int], size: int, low: float, high: float) -> float:
-    """Where the wanted size is to be expected, between what is known to be too small and too large."""
+    """Return the quality to try next, between `low` (too small a file) and `high` (too large)."""
     known = sorted(sizes, key=lambda q: abs(math.log(sizes[q] / size)))
     q = known[0]
     slope = OCTAVES_PER_QUALITY
     if len(known) > 1 and known[1] != q and sizes[known[1]] != sizes[q]:
         slope = max(math.log2(sizes[q] / sizes[known[1]]) / (q - known[1]), 0.005)
-    # a little below: too large is of no use, a little too small is
+    # aim slightly below: a file that is too large is useless, one slightly too small is not
     guess = q + math.log2(0.985 * size / sizes[q]) / slope
     if low in sizes and high in sizes:
         return min(max(guess, low + 0.05 * (high - low)), high - 0.05 * (high - low))

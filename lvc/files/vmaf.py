@@ -1,7 +1,7 @@
-"""`--target-vmaf`: the constant quality at which the judge sees so much.
+"""`--target-vmaf`: finds the constant quality that gives a mean VMAF.
 
-What a quality gives is tried on samples of a long video, and then the whole is encoded, decoded and judged; what the
-samples misled by is made good by encoding once more. A short video is its own sample. The judge is that of `lvc eval`.
+For a long video, qualities are first tried on samples. Then the whole video is encoded, decoded and measured, and
+encoded again if the samples were misleading. A short video is its own sample. VMAF is measured as in `lvc eval`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from lvc.remote.addresses import is_address
 from lvc.results import EncodeResult
 
 SAMPLES, SECONDS = 5, 2.0
-"""Of a video of more than `SHORT` seconds."""
+"""Number and length of the samples of a video of more than `SHORT` seconds."""
 SHORT = 12.0
 NEAR, TOLERANCE = 0.25, 0.5
-"""What a search is content with on samples, and on the whole."""
+"""Accepted difference from the target, on samples and on the whole video."""
 TRIES, PASSES = 4, 4
 USUAL_SLOPE = 0.035
-"""By how much a point of quality lessens the logarithm of what VMAF misses, until two qualities are known."""
+"""Assumed slope of log(100 - VMAF) per point of quality, until two qualities are known."""
 
 
 def encode_to_vmaf(
@@ -51,14 +51,13 @@ def encode_to_vmaf(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
-    """With the quality at which the mean VMAF of all frames is `options.target_vmaf`, within half a point if quality
-    goes there; the result says what it is. Takes one to four passes over the whole, and of a long one tries on ten
-    seconds of samples.
+    """Encode at the quality whose mean VMAF over all frames is `options.target_vmaf`, within half a point if possible;
+    the result contains the VMAF. Takes one to four passes, and for a long video trials on ten seconds of samples.
 
-    Raises `UnsupportedError` where the judge is not installed, `UsageError` for streams; else as `encode_file`.
+    Raises `UnsupportedError` if libvmaf is not installed, `UsageError` for streams; else as `encode_file`.
     """
     if options.target_vmaf is None:
-        raise ValueError("no VMAF is wanted")
+        raise ValueError("target_vmaf is not set")
     vmaf, options = options.target_vmaf, replace(options, target_vmaf=None)
     if missing := ffmpeg.why_not("filter", "libvmaf"):
         raise UnsupportedError(f"VMAF cannot be measured: {missing}")
@@ -105,7 +104,8 @@ def encode_to_vmaf(
 
 
 class _Curve:
-    """VMAF over quality, as far as it is known. It bends towards 100: the logarithm of what is missing is straight."""
+    """VMAF over quality, from the points known so far. VMAF saturates towards 100; its logarithmic distance from there
+    is almost linear."""
 
     def __init__(self, target: float) -> None:
         self._target = _straight(target)
@@ -121,15 +121,15 @@ class _Curve:
         return score
 
     def shift(self, quality: float, score: float) -> None:
-        """All by what samples missed at `quality`, where the whole has `score`; they are left out when two qualities
-        of the whole are known."""
+        """Shift the points from samples to match the whole video's `score` at `quality`. They are dropped once two
+        qualities of the whole video are known."""
         if self.known:
             by = _straight(score) - self._at(quality)
             self.known = {q: s + by for q, s in self.known.items()}
             self._guessed = set(self.known)
 
     def next(self) -> float:
-        """The quality where the target is to be expected."""
+        """Return the quality to try next."""
         if not self.known:
             return 50.0
         below = [q for q, s in self.known.items() if s <= self._target]
@@ -157,8 +157,8 @@ def _straight(score: float) -> float:
 
 
 class _Job:
-    """A source, and how it is encoded but for the quality. `cuts`: starts of its samples in seconds, none of a short
-    one."""
+    """A source and its options except the quality. `cuts`: starts of the samples in seconds; empty for a short
+    video."""
 
     def __init__(
         self, source: str, options: EncodeOptions, origin: Origin | None, progress: Progress | None, say: Notice
@@ -188,7 +188,7 @@ class _Job:
         )  # fmt: skip
 
     def samples(self, trial: Path, quality: float) -> float:
-        """Mean VMAF of the samples, which `trial` holds one after the other."""
+        """Encode the samples, one after another to `trial`, and return their mean VMAF."""
         scores: list[float] = []
         for cut in self.cuts:
             options = replace(
@@ -200,7 +200,7 @@ class _Job:
         return sum(scores) / len(scores)
 
     def whole(self, trial: Path, quality: float) -> tuple[EncodeResult, float]:
-        """All of it, in the file `trial`, and its mean VMAF."""
+        """Encode the whole video to `trial`. Returns the result and the mean VMAF."""
         options = replace(self._options, quality=quality)
         result = encode_once(
             self.source, str(trial), options, force=True, origin=self._origin, progress=self._progress,

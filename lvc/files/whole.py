@@ -1,4 +1,4 @@
-"""One file into another: the public functions, and what they and the command line call."""
+"""Encoding and decoding of whole files: the public functions, and those that the command line calls."""
 
 from __future__ import annotations
 
@@ -62,51 +62,50 @@ def encode_file(
     """Compress a video file to a `.lvz`.
 
     Args:
-        source: A video: a path, an address (`https://…`, `s3://…`, whatever FFmpeg opens), or `-` for standard input.
-        target: The `.lvz`: a path, an address, or `-` for standard output.
-        model: A loaded model, a path, a name, or somebody else's VAE (`taesd:PATH`, `diffusers:FOLDER`). None takes
-            lvc's own.
-        quality: 0 to 100; higher is better, and larger.
-        gop: Seconds between key frames, at most. A decoder can start that often.
-        packing: How integers become bytes: `rans`, or `zstd`, which is larger.
-        effort: 0 to 9; more searches longer for fewer bits.
-        tune: What bits are spent on: `psnr`, or `ssim` for MS-SSIM, with the model made for it if one is installed.
-        features: Keep what `lvc search` wants to know, under 1 kbit/s.
-        threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE, as `cuda`. lvc's own codec runs on the CPU.
-        target_bitrate: Bits of video a second, in place of a quality.
-        target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
-        target_size: Bytes that the file has at most, found by encoding two to six times.
-        target_vmaf: Mean VMAF, found by trying. Needs `lvc[eval]`.
-        max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
+        source: A video: a path, a URL (`https://…`, `s3://…`, any that FFmpeg opens), or `-` for standard input.
+        target: The `.lvz`: a path, a URL, or `-` for standard output.
+        model: A loaded model, a path, a name, or another VAE (`taesd:PATH`, `diffusers:FOLDER`). None: lvc's own.
+        quality: 0 to 100; higher is better and larger.
+        gop: The longest distance between key frames in seconds. Decoding can start at each.
+        packing: The entropy coder: `rans`, or `zstd`, which is larger.
+        effort: 0 to 9; higher is slower and smaller.
+        tune: The metric to optimise for: `psnr`, or `ssim` (MS-SSIM), with the model made for it if installed.
+        features: Store feature vectors for `lvc search`, under 1 kbit/s.
+        threads: CPU threads. None: one per core.
+        device: Where torch runs another VAE, such as `cuda`. lvc's own codec runs on the CPU.
+        target_bitrate: Aim at this video bit rate in bits a second, instead of a quality.
+        target_psnr: Aim at this mean PSNR (6:1:1) in dB, instead of a quality.
+        target_size: Aim just below this file size in bytes, in two to six passes.
+        target_vmaf: Aim at this mean VMAF, in several passes. Needs `lvc[eval]`.
+        max_bitrate: The largest video bit rate in bits a second, for a buffer of `buffer` seconds (VBV).
         buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
         audio: `copy` bit for bit, `none`, or a codec: `opus:48k`, `flac`.
         subtitles: `copy` or `none`.
         resolution: Scale the video first: `1280x720`, `720p`, `x480`.
         fps: Change the frame rate first, in frames per second: 25, `30000/1001`.
-        start: Seconds from the first frame to begin at.
-        duration: Seconds to take.
-        close_gaps: Take jumps of the times by more than 5 s out, as of joined recordings.
-        allow_playlists: The source may be a playlist (HLS, DASH, concat), which names other files.
-        verify: Decode what was written before it is published.
-        embed_model: Put the model's file into the output, which then decodes wherever lvc is.
-        strict: What would be lost of the source is a `LossError` and no notice.
-        max_memory: Bytes that pictures may take. None allows what the machine has.
+        start: Start at this time, in seconds from the first frame.
+        duration: Encode only this many seconds.
+        close_gaps: Remove jumps in time of more than 5 s, as in recordings that were joined.
+        allow_playlists: The source may be a playlist (HLS, DASH, concat) that refers to other files.
+        verify: Decode and check the output before publishing it.
+        embed_model: Store the model in the output, which then decodes without the model's file.
+        strict: Raise `LossError` instead of sending a notice if anything of the source would be lost.
+        max_memory: The most bytes that pictures may need. None: what the machine has.
         force: Replace an existing `.lvz`.
         progress: Called with frames done, bytes in, bytes out and the expected number of frames (None: unknown).
-        notice: Called with each line about what was lost or odd.
+        notice: Called with each notice: a line about a loss or something unusual.
 
     Returns:
-        Sizes, frames, times and what was reached.
+        Sizes, frames, times, and the targets reached.
 
     Raises:
-        UsageError: An argument is out of its range, or two exclude each other.
-        MediaError: The source cannot be read, or holds no video.
-        OutputExistsError: The target exists, without `force` or as something that is no `.lvz`.
-        UnsupportedError: The model is not here, or `lvc[eval]` is missing for a VMAF.
-        LimitError: Pictures are larger than memory or the format allow.
+        UsageError: An argument is out of range, or two exclude each other.
+        MediaError: The source cannot be read, or has no video.
+        OutputExistsError: The target exists, and `force` is not given or it is not a `.lvz`.
+        UnsupportedError: The model is not installed, or `lvc[eval]` is missing for VMAF.
+        LimitError: Pictures are too large for the memory or the format.
         LossError: With `strict`, something would be lost.
-        CorruptError: With `verify`, what was written does not decode to what went in.
+        CorruptError: With `verify`, the output does not decode to what was encoded.
         OSError: The disk or the network failed.
 
     Whatever is raised, nothing is left behind.
@@ -133,7 +132,7 @@ def encode_video(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> EncodeResult:
-    """What `encode_file` does. `origin` is kept in the file."""
+    """As `encode_file`, with the options as one object. `origin` is stored in the file."""
     given = [text for name, text in _TARGETS.items() if getattr(options, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be combined — give one of them")
@@ -168,40 +167,39 @@ def decode_file(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> DecodeResult:
-    """Decompress a `.lvz` to a video file. Of a range, only the groups of clips that it touches are read.
+    """Decompress a `.lvz` to a video file. For a range, only the GOPs that it touches are read.
 
     Args:
-        source: The `.lvz`: a path, an address, or `-` for standard input.
-        target: The video: a path, an address, or `-` for standard output (Y4M, if `container` does not say otherwise).
-        start: Seconds from the first frame to begin at; the output begins at 0.
-        end: Seconds from the first frame to stop before.
+        source: The `.lvz`: a path, a URL, or `-` for standard input.
+        target: The video: a path, a URL, or `-` for standard output (Y4M, unless `container` is given).
+        start: Start at this time, in seconds from the first frame; the output begins at 0.
+        end: Stop before this time, in seconds from the first frame.
         every: Take frames 0, n, 2n … alone, each shown until the next; a power of 2 is decoded that much faster.
         codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing.
         crf: Its quality, 0 to 63; lower is better, and larger. None takes the codec's usual one.
-        container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, where the target's name does not say.
-        audio: `copy`, `none`, or what to code sound as: `flac`, `opus:96k`, `aac`.
-        salvage: Leave out what is damaged and list it in the result, instead of a `CorruptError`.
-        follow: Go on while the source is being written.
-        model: The model that the file was made with, if lvc does not find it by itself.
-        latents: A `.npz` or `.safetensors` as `unpack_latents` writes it: frames are decoded from that, and not from
-            what the source says of them.
-        threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE, as `cuda`.
-        strict: What the container would lose is a `LossError` and no notice.
-        max_memory: Bytes that pictures may take. None allows what the machine has.
+        container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, if the target's extension does not tell.
+        audio: `copy`, `none`, or a codec for the sound: `flac`, `opus:96k`, `aac`.
+        salvage: Leave out what is damaged and list it in the result, instead of raising `CorruptError`.
+        follow: Continue while the source is still being written.
+        model: The model that the file was made with, if lvc does not find it.
+        latents: A `.npz` or `.safetensors` as `unpack_latents` writes it: decode these latents instead of the file's.
+        threads: CPU threads. None: one per core.
+        device: Where torch runs another VAE, such as `cuda`.
+        strict: Raise `LossError` instead of sending a notice if the container would lose anything.
+        max_memory: The most bytes that pictures may need. None: what the machine has.
         force: Replace an existing video.
         progress: Called with frames done, bytes in, bytes out and the expected number of frames (None: unknown).
-        notice: Called with each line about what was lost or odd.
+        notice: Called with each notice: a line about a loss or something unusual.
 
     Returns:
         Sizes, frames, times, and what was left out.
 
     Raises:
-        UsageError: An argument is out of its range, or no frame lies in the range.
-        CorruptError: The file is damaged (`TruncatedError`: cut off); with `salvage`, nothing of it could be saved.
-        UnsupportedError: The file needs a newer lvc, or a model that is not here.
-        OutputExistsError: The target exists, without `force` or as something that is no video.
-        LimitError: Pictures are larger than memory or the limits allow.
+        UsageError: An argument is out of range, or no frame lies in the range.
+        CorruptError: The file is damaged (`TruncatedError`: cut off); with `salvage`, nothing could be recovered.
+        UnsupportedError: The file needs a newer lvc, or a model that is not installed.
+        OutputExistsError: The target exists, and `force` is not given or it is not a video.
+        LimitError: Pictures are too large for the memory or the limits.
         LossError: With `strict`, something would be lost.
         OSError: The disk or the network failed.
 

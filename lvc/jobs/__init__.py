@@ -1,9 +1,9 @@
-"""Many files as one job: folders, their workers, and what keeps two runs out of each other's way.
+"""Folder jobs: many files, the workers that process them, and the claims that separate concurrent runs.
 
     tree.find ─▶ run.run ─▶ engine (pool: processes here; ray: a cluster) ─▶ work.Worker.do ─▶ lvc.files
 
-Every file goes through the same jobs of `lvc.files` as a single one does. Outputs mirror the tree of the sources; each
-appears at once and whole, and says what it was made from (`oRIG`), so that a run that was killed goes on where it was.
+Every file goes through `lvc.files`, as a single file does. Outputs mirror the tree of the sources. Each appears
+atomically and records its source (`oRIG`), so that a run can resume after it was killed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Two runs on one folder: who makes which output, and who clears up after a killed one.
+"""Claims on outputs, so that two runs can share a folder, and cleaning up after killed runs.
 
-A claim is an empty hidden file beside the output, locked (`flock`) by the process that makes it. The lock ends with the
-process, whatever ends that; the file is removed by its owner, or by whoever finds it without one.
+A claim is an empty hidden file beside the output, locked (`flock`) by the process that makes the output. The lock ends
+with the process, however it ends; the file is removed by its owner, or by the next run that finds it unlocked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from lvc.remote.addresses import is_address
 
 @contextlib.contextmanager
 def claim(target: str) -> Iterator[bool]:
-    """Yields whether `target` is this process's to make, until the block is left. Stores know no locks: always."""
+    """Claim `target` for this process within the block. Yields whether that succeeded: always for URLs, which have no
+    locks."""
     if is_address(target):
         yield True
         return
@@ -33,7 +34,7 @@ def claim(target: str) -> Iterator[bool]:
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(handle).st_ino:
                 break
-        os.close(handle)  # its owner has just removed it: this is a file without a name
+        os.close(handle)  # the owner has just removed the file
     try:
         yield True
     finally:
@@ -43,5 +44,5 @@ def claim(target: str) -> Iterator[bool]:
 
 
 def sweep_all(folders: Iterable[str]) -> int:
-    """Removes what killed runs left in these folders: unfinished outputs and claims; how many there were."""
+    """Remove what killed runs left in these folders: unfinished outputs and claims. Returns how many."""
     return sum(sweep(Path(folder)) for folder in {os.path.realpath(f) for f in folders if not is_address(f)})

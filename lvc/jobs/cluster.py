@@ -1,8 +1,8 @@
-"""Workers of a folder job on a Ray cluster: the same `Worker`, in processes that Ray starts where there is room.
+"""Folder jobs on a Ray cluster: each `Worker` runs in a process that Ray places on a node with free resources.
 
-A worker process keeps its model from file to file. A file whose node dies is done again elsewhere, by Ray; since an
-output appears whole or not at all, nothing else is. Every node needs lvc, and must reach sources and outputs under the
-same names: a shared file system, or addresses of a store.
+A worker process keeps its model from file to file. If a node dies, Ray repeats its file elsewhere; since outputs appear
+atomically, nothing else is needed. Every node needs lvc, and access to sources and outputs under the same names: a
+shared file system, or URLs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lvc.jobs.work import Worker
 
 RETRIES = 5
 CPUS_OF_A_TASK = 2
-_AHEAD = 2  # files that wait at the cluster for each one in work, so that no worker waits for this process
+_AHEAD = 2  # files submitted per slot, so that no worker waits for this process
 
-# one process runs tasks of one job after the other
+# a process may run tasks of several jobs, one after the other
 _worker: tuple[Job, int, Worker] | None = None
 
 
 def do(job: Job, task: Task, threads: int, environment: dict[str, str]) -> Outcome:
-    """What a Ray task is: one file, with the worker that this process has."""
+    """Process one file in a Ray task, with this process's worker."""
     global _worker
     os.environ.update(environment)
     if _worker is None or _worker[:2] != (job, threads):
@@ -36,10 +36,10 @@ def do(job: Job, task: Task, threads: int, environment: dict[str, str]) -> Outco
 
 
 class Cluster:
-    """The Ray cluster at `address` (None: the one that is found, or one of this machine). A context manager.
+    """The Ray cluster at `address`; None finds one, or starts one on this machine. A context manager.
 
-    A file takes `threads` of a node's CPUs, and a GPU if the job's device is one. `jobs`: the most at the same time;
-    None: as many as there is room for.
+    A file takes `threads` of a node's CPUs, and a GPU if the job's device is one. `jobs` limits how many files run at a
+    time; None runs as many as fit.
     """
 
     def __init__(self, job: Job, jobs: int | None, threads: int, address: str | None = None) -> None:
@@ -55,7 +55,7 @@ class Cluster:
         except ImportError as error:
             raise UnsupportedError("--engine ray needs Ray — pip install 'lvc[ray]'") from error
         self._ray: Any = ray
-        # Ray prints what happens in the cluster, and stdout is for results
+        # Ray prints the cluster's events, but stdout is for results
         self._quiet.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -91,7 +91,7 @@ class Cluster:
         self._tasks[self._remote.remote(self._job, task, self._threads, self._environment)] = task
 
     def wait(self, seconds: float) -> list[Event]:
-        """What has ended, after `seconds` at most."""
+        """Wait up to `seconds` for files to end, and return their outcomes."""
         if not self._tasks:
             return []
         references = list(self._tasks)

@@ -1,4 +1,4 @@
-"""Whether an output was already made: of the same bytes, with the same settings and the same model, and is whole."""
+"""Decides whether an output is up to date: complete, and made from the same bytes with the same settings and model."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from lvc.lvz import LvzReader, Origin
 from lvc.options import EncodeOptions
 from lvc.output import opened_input
 
-# Options that do not change what comes out; the model is in the file's head.
+# Options that do not change the output. The model is recorded in the file's head.
 NEUTRAL = {"threads", "device", "verify", "model", "strict", "max_memory"}
 
 
 def settings_of(options: EncodeOptions) -> dict[str, str]:
-    """Every option that changes the output, by name, as the text that `oRIG` keeps."""
+    """Return every option that changes the output, by name, as text for `oRIG`."""
     given = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in NEUTRAL}
     return {name: _text(value) for name, value in sorted(given.items()) if value is not None}
 
 
 def _text(value: Any) -> str:
-    """50 and 50.0 are one setting."""
+    """Format a value; 50 and 50.0 are the same setting."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def origin_of(path: str, options: EncodeOptions) -> Origin:
-    """Reads the whole source."""
+    """Return the `oRIG` content for a source and its options. Reads the whole source."""
     digest, size = hashlib.sha256(), 0
     with opened_input(path, whole=True) as file:
         while piece := file.read(1 << 20):
@@ -38,13 +38,13 @@ def origin_of(path: str, options: EncodeOptions) -> Origin:
 
 
 def why_stale(target: str, source: str, options: EncodeOptions, model_sha256: bytes) -> str | None:
-    """Why the `.lvz` `target` is not what encoding `source` would give; None if it is. Cheap checks come first."""
+    """Return why the `.lvz` `target` is not what encoding `source` would give, or None if it is. Cheap checks first."""
     try:
         with opened_input(target, whole=True) as file:
             reader = LvzReader(file)
             origin = reader.origin
             if origin is None:
-                return "does not say what it was made from"
+                return "does not record its source"
             if reader.header.model_sha256 != model_sha256:
                 return "was made with another model"
             if origin.settings != settings_of(options):

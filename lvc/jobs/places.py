@@ -1,6 +1,6 @@
-"""Where files of a job are: on a path, or at an address of a shared or object store that fsspec knows.
+"""File operations of a job, for paths and for URLs that fsspec supports.
 
-Paths are handled by the operating system, with locks; stores know none, and publish what is written when it is whole.
+Paths have locks. URLs have none; what is written there is published when it is complete.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 from lvc.jobs.task import Stamp
 from lvc.remote.addresses import is_address
-from lvc.remote.filesystems import asked, file_system, listed, told
+from lvc.remote.filesystems import file_system, listed, with_retries, without_retries
 
 
 def local(name: str) -> str:
-    """`file:///a/b` as the path that it is; everything else as given."""
+    """Return the path of a `file://` URL; any other name unchanged."""
     return unquote(name.removeprefix("file://")) if name.startswith("file://") else name
 
 
@@ -24,15 +24,15 @@ def is_folder(name: str) -> bool:
     if not is_address(name):
         return os.path.isdir(name)
     fs, path = file_system(name)
-    return bool(asked(lambda: fs.isdir(path)))
+    return bool(with_retries(lambda: fs.isdir(path)))
 
 
 def stamp(name: str) -> Stamp | None:
-    """Changes whenever another file takes the place of this one; None if there is none."""
+    """Return a value that changes whenever the file does; None if there is no file."""
     if is_address(name):
         fs, path = file_system(name)
         fs.invalidate_cache()
-        return (asked(lambda: fs.ukey(path)),) if asked(lambda: fs.exists(path)) else None
+        return (with_retries(lambda: fs.ukey(path)),) if with_retries(lambda: fs.exists(path)) else None
     try:
         found = os.stat(name)
     except OSError:
@@ -44,13 +44,13 @@ def size(name: str) -> int:
     if not is_address(name):
         return os.path.getsize(name)
     fs, path = file_system(name)
-    return int(asked(lambda: fs.size(path)))
+    return int(with_retries(lambda: fs.size(path)))
 
 
 def remove(name: str) -> None:
     if is_address(name):
         fs, path = file_system(name)
-        told(lambda: fs.rm_file(path))
+        without_retries(lambda: fs.rm_file(path))
     else:
         os.unlink(name)
 
@@ -58,11 +58,11 @@ def remove(name: str) -> None:
 def make_folder_of(name: str) -> None:
     if is_address(name):
         fs, path = file_system(name)
-        told(lambda: fs.makedirs(posixpath.dirname(path), exist_ok=True))
+        without_retries(lambda: fs.makedirs(posixpath.dirname(path), exist_ok=True))
     else:
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
 
 
 def walk(root: str) -> Iterator[str]:
-    """Every visible file below an address, in order of names."""
+    """Yield every visible file below a URL, sorted by name."""
     yield from listed(root)

@@ -1,7 +1,7 @@
-"""Workers of a folder job as processes of their own: each loads the model once and gets its share of the cores.
+"""Folder jobs in worker processes on this machine. Each loads the model once and gets its share of the cores.
 
-A worker that dies (killed, out of memory, a crash in a codec) costs the file that it was at; another takes its place.
-If this process dies, by whatever, its workers end at once.
+If a worker dies (killed, out of memory, a crash in a codec), only its current file fails; a new worker replaces it. If
+this process dies, its workers end at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
 from lvc.pipeline import stop_signals
 
-_PATIENCE = 10.0  # seconds that a worker has to leave in good order
+_PATIENCE = 10.0  # seconds that a worker has to shut down
 
 
 class _Process:
-    """A worker's process, the pipe to it, and what it is at."""
+    """A worker process, the pipe to it, and its current task."""
 
     def __init__(self, job: Job, threads: int) -> None:
-        # spawned, not forked: PyAV and torch have threads, which a fork does not copy
+        # spawn, not fork: PyAV and torch have threads, which a fork does not copy
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_main, args=(theirs, job, threads), name="lvc-worker", daemon=True)
@@ -44,10 +44,10 @@ class _Process:
 
 
 class Pool:
-    """`jobs` workers, started when there is work for them. A context manager; leaving it ends them."""
+    """Up to `jobs` workers, started on demand. A context manager; leaving it ends them."""
 
     def __init__(self, job: Job, jobs: int, threads: int) -> None:
-        """`threads`: cores for all workers together."""
+        """`threads`: cores shared by all workers."""
         self._job = job
         self._jobs = jobs
         self._threads = max(1, threads // jobs)
@@ -59,7 +59,7 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for worker in self._workers:
             with contextlib.suppress(OSError):
-                worker.process.terminate()  # all at once, then wait for each
+                worker.process.terminate()  # all first, then wait for each
         for worker in self._workers:
             worker.end()
 
@@ -81,12 +81,12 @@ class Pool:
             idle = _Process(self._job, self._threads)
             self._workers.append(idle)
         idle.task = task
-        # a worker that dies now is noticed by `wait`
+        # if the worker dies now, `wait` notices
         with contextlib.suppress(OSError):
             idle.pipe.send(task)
 
     def wait(self, seconds: float) -> list[Event]:
-        """What has happened, after `seconds` at most."""
+        """Wait up to `seconds` for events, and return them."""
         sources: list[Any] = [worker.pipe for worker in self._workers if worker.task is not None]
         events: list[Event] = []
         for pipe in connection.wait(sources, seconds):
@@ -106,7 +106,7 @@ class Pool:
         code = worker.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         if worker.task is None:
-            raise RuntimeError("a worker without work spoke")
+            raise RuntimeError("a worker without a task sent something")
         return Outcome(
             worker.task,
             Status.failed,
@@ -118,8 +118,8 @@ class Pool:
 
 
 def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
-    """What a worker does: tasks in, progress and outcomes out, until the pipe ends or SIGTERM comes."""
-    for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes: the first one decides
+    """Run a worker: receive tasks, send progress and outcomes, until the pipe closes or SIGTERM arrives."""
+    for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupted)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -131,7 +131,7 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         while True:
             pipe.send(worker.do(pipe.recv(), report))
-    os._exit(0)  # threads that are blocked in foreign code would keep it
+    os._exit(0)  # threads blocked in native code would keep the process alive
 
 
 def _interrupted(*_: object) -> None:

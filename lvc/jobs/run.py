@@ -1,4 +1,4 @@
-"""Runs a folder job on an engine: what is waiting, what another run is at, what arrives while we watch."""
+"""Runs a folder job on an engine: queued files, files that another run holds, and files that arrive."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 
 from lvc.jobs.task import Event, Outcome, Status, Task
 
-_ASK_AGAIN = 1.0  # seconds until a file that another run is at is looked at again
+_ASK_AGAIN = 1.0  # seconds before a file that another run holds is tried again
 _STEP = 0.25
 
 
 class Engine(Protocol):
-    """Where files are worked on. A context manager: leaving it ends what runs."""
+    """Runs tasks. A context manager; leaving it ends those that run."""
 
     @property
     def free(self) -> int: ...
@@ -28,9 +28,10 @@ class Engine(Protocol):
 
 
 def run(tasks: Iterable[Task], engine: Engine, arrivals: Callable[[], list[Task]] | None = None) -> Iterator[Event]:
-    """Every task ends in one `Outcome`; progress comes between. With `arrivals`, which is asked for more, for ever.
+    """Run tasks, and yield progress and one `Outcome` for each. With `arrivals`, poll it for more tasks, for ever.
 
-    What another run is at waits until all else is done: it is finished by that run, or, should that die, by this one.
+    Files that another run holds are tried again when all others are done. By then that run has finished them; if it
+    has died, this one does.
     """
     waiting = deque(tasks)
     busy: deque[Task] = deque()

@@ -1,4 +1,4 @@
-"""What a folder job is made of, and what comes back of each of its files. Everything here can be pickled."""
+"""A folder job, its tasks, and their results. Everything here can be pickled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Options = EncodeOptions | DecodeOptions | VerifyOptions
 
 
 class Status(StrEnum):
-    """`busy`: another run is at this file right now; it is asked for again later."""
+    """How a task ended. `busy`: another run holds this file; it is tried again later."""
 
     done = "done"
     skipped = "skipped"
@@ -25,10 +25,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with every file: that which `options` are for.
+    """What to do with every file; the type of `options` selects the command.
 
-    `resume` skips outputs that are whole and were made of the same bytes in the same way; `force` makes every output
-    again; without either an existing output is an error of its file.
+    `resume` skips outputs that are complete and up to date, `force` makes every output again. Without either, an
+    existing output is an error of its file.
     """
 
     options: Options
@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """One file. `before`: what stood in the output's place when the job was planned."""
+    """One file. `before`: the stamp of an existing output when the job was planned."""
 
     source: str
     target: str
@@ -57,7 +57,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Progress:
-    """Of a file in work: frames done, expected (None: unknown), bytes read and written so far."""
+    """Progress of a file: frames done, frames expected (None: unknown), bytes read and written so far."""
 
     task: Task
     frames: int
@@ -68,7 +68,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended. `text` is for people, `fields` for machines; `kind` names the class of an error."""
+    """The result of a task. `text` is for people, `fields` for programs; `kind` names the class of an error."""
 
     task: Task
     status: Status

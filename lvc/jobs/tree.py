@@ -1,8 +1,7 @@
-"""The files of a folder that a job is about, and where their outputs go: the same tree below another folder.
+"""Finds a job's files in a folder and names their outputs: the same tree below another folder.
 
-Videos are known by their content, not by their names. Hidden files and folders are left out, and so are the folder of
-the outputs and everything that is no file (sockets, pipes, devices). Links are followed; a folder that contains itself
-by a link is entered once.
+Videos are recognised by content, not by name. Hidden files and folders, the output folder and special files (sockets,
+pipes, devices) are left out. Links are followed; a folder that contains itself through a link is entered once.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from lvc.lvz.chunks import SIGNATURE
 from lvc.output import opened_input
 from lvc.remote.addresses import is_address
 
-_MAX_NAME = 255  # bytes, of every file system in use
+_MAX_NAME = 255  # bytes, in all common file systems
 
 
 @dataclass
 class Tree:
-    """What a folder holds: files for the job, by their path, and how many others."""
+    """The content of a folder: paths of the job's files, and the number of other files."""
 
     files: list[str]
     others: int
 
 
 def find(root: str, command: Command, without: str | None = None) -> Tree:
-    """The files below `root` that `command` works on, sorted; nothing below the folder `without`."""
+    """Return the files below `root` that `command` works on, sorted; the folder `without` is left out."""
     tree = Tree([], 0)
     for path in walk(root, without):
         if is_wanted(path, command):
@@ -45,7 +44,7 @@ def find(root: str, command: Command, without: str | None = None) -> Tree:
 
 
 def walk(root: str, without: str | None = None) -> Iterator[str]:
-    """Every visible regular file below `root`, in order of names."""
+    """Yield every visible regular file below `root`, sorted by name."""
     if is_address(root):
         yield from places.walk(root)
         return
@@ -74,7 +73,7 @@ def _walk(folder: str, excluded: str, above: tuple[tuple[int, int], ...]) -> Ite
             continue
         try:
             mode = entry.stat().st_mode
-        except OSError:  # a link that leads nowhere: whoever opens it says so
+        except OSError:  # a broken link: opening it reports that
             yield entry.path
             continue
         if stat.S_ISDIR(mode):
@@ -84,7 +83,7 @@ def _walk(folder: str, excluded: str, above: tuple[tuple[int, int], ...]) -> Ite
 
 
 def is_wanted(path: str, command: Command) -> bool:
-    """Whether the job is about this file: a video to encode, or a `.lvz`."""
+    """Return whether `command` works on this file: a video to encode, or a `.lvz`."""
     if command != "encode":
         return _starts_like_lvz(path) or path.endswith(".lvz")
     if _starts_like_lvz(path):
@@ -108,10 +107,10 @@ def _starts_like_lvz(path: str) -> bool:
 
 
 def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list[Task]:
-    """Each file with its output: the same name with `suffix`, below `output_dir`.
+    """Return a task for each file. Its output is below `output_dir`, with `suffix` in place of the extension.
 
-    Where two names of a folder differ in their endings alone, the ending stays: `a.mp4` and `a.mov` become
-    `a.mp4.lvz` and `a.mov.lvz`. So do those of `A.mov` and `a.mp4`: on many systems `A.lvz` is `a.lvz`.
+    Files that would get the same output keep their extensions: `a.mp4` and `a.mov` become `a.mp4.lvz` and `a.mov.lvz`.
+    Case does not count, because on many systems `A.lvz` and `a.lvz` are the same file.
     """
     files = list(files)
     plain = {path: os.path.splitext(path)[0] + suffix for path in files}
@@ -126,7 +125,7 @@ def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list
 
 
 def _short_enough(path: str, suffix: str) -> str:
-    """A name that is too long for a file system ends in a hash of itself instead."""
+    """Shorten a file name that is too long for file systems; it then ends in a hash of the full name."""
     folder, name = os.path.split(path)
     if len(os.fsencode(name)) <= _MAX_NAME:
         return path

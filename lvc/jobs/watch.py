@@ -1,4 +1,4 @@
-"""A folder that files arrive in: each one becomes work when it has stopped growing."""
+"""Watches a folder: a file that arrives becomes a task when it has stopped changing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lvc.jobs.task import Command, Stamp, Task
 
 
 class Watcher:
-    """Looks at `root` again and again; `__call__` gives the files that have been as they are for `settle` seconds.
+    """Polls `root`; calling it returns tasks for the files that have not changed for `settle` seconds.
 
-    A file that is written again becomes work again. Looking is all it does: no service of one operating system is
-    needed, and network folders work too.
+    A file that is written again becomes a task again. Polling needs no service of the operating system, and works on
+    network folders.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Watcher:
                 known.pop(gone, None)
         if not ready:
             return []
-        # names are given with all that is there in mind, so that no two files want one output
+        # plan with all files of the folder, so that no two get the same output
         tasks = self._plan(sorted(path for path, wanted in self._wanted.items() if wanted))
         chosen = {os.fspath(path) for path in ready}
         return [task for task in tasks if task.source in chosen]

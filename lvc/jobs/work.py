@@ -1,6 +1,6 @@
-"""One file of a folder job, in this process: by the same jobs of `lvc.files` as any single file.
+"""Processes the files of a folder job in this process, through `lvc.files` as for a single file.
 
-A worker keeps what costs time to make: the model is loaded once, when the first file needs it.
+A worker loads the model once, when the first file needs it, and keeps it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EVERY = 0.5  # seconds between two reports of progress
 
 
 class Worker:
-    """Does one file after the other. `threads`: how many cores it may keep busy."""
+    """Processes one file after another. `threads`: how many cores it may use."""
 
     def __init__(self, job: Job, threads: int | None = None) -> None:
         self.job = job
@@ -38,13 +38,13 @@ class Worker:
         self._sha256: bytes | None = None
 
     def do(self, task: Task, report: Callable[[Progress], object] | None = None) -> Outcome:
-        """Never raises but `KeyboardInterrupt`: what goes wrong with a file is its outcome."""
+        """Process a file. Errors become its outcome; only `KeyboardInterrupt` is raised."""
         notices: list[str] = []
         try:
             status, text, fields = self._do(task, report or (lambda _: None), notices.append)
         except Exception as error:
             code, message = explained(error)
-            # a file of this job that the error is about is named by its task
+            # the task names the source already; any other file is named here
             about_other = subject(error) not in (None, task.source)
             text = f"{subject(error)}: {message}" if about_other else message
             return Outcome(task, Status.failed, text, {}, code, type(error).__name__, tuple(notices))
@@ -62,14 +62,14 @@ class Worker:
             make_folder_of(task.target)
         with claim(task.target) as mine:
             if not mine:
-                return Status.busy, "another run is at it", {}
+                return Status.busy, "another run is processing it", {}
             reason = self._reason_to_skip(task)
             if reason:
                 return Status.skipped, reason, {}
             return self._make(task, _throttled(task, report), notice)
 
     def _reason_to_skip(self, task: Task) -> str:
-        """Why the output needs no work. Raises `OutputExistsError` for one that is in the way."""
+        """Return why the output needs no work, or "". Raises `OutputExistsError` for one that must stay."""
         now = stamp(task.target)
         if now is None:
             return ""
@@ -87,7 +87,7 @@ class Worker:
                 f"{task.target} may be the video that it was made from — choose another --output-dir"
             )
         writes = VIDEOS if isinstance(self._options, DecodeOptions) else [LVZ]
-        check_output(task.source, task.target, force=True, writes=writes)  # what it would not have written stays
+        check_output(task.source, task.target, force=True, writes=writes)  # other kinds of file stay
         return ""
 
     def _why_stale(self, task: Task) -> str | None:
@@ -112,7 +112,7 @@ class Worker:
                 raise MediaError("changed while it was read — try again when it is no longer being written")
             return Status.done, str(encoded), encoded.fields()
         if not isinstance(self._options, DecodeOptions):
-            raise TypeError("a job that makes nothing")
+            raise TypeError("this job writes no output")
         chosen = replace(self._options, model=self._model_of_file(task.source, self._options))
         decoded = decode_video(task.source, task.target, chosen, force=True, progress=progress, notice=notice)
         decoded.raise_for_damage()
@@ -153,7 +153,7 @@ class Worker:
 
     def _kept(self, sha256: bytes, load: Callable[[], Model]) -> Model:
         if sha256 not in self._models:
-            self._models.clear()  # a folder of many models is rare: one at a time is enough memory
+            self._models.clear()  # keep one model: folders with several are rare, and models take memory
             self._models[sha256] = load()
         return self._models[sha256]
 
@@ -176,16 +176,17 @@ def _folder_of(path: str) -> str:
 
 
 def _name(model: ModelName | None) -> str | None:
-    """Jobs name their models: what is loaded does not travel to a worker."""
+    """Return the model's name. A loaded model cannot be sent to a worker."""
     if model is None or isinstance(model, (str, os.PathLike)):
         return None if model is None else os.fspath(model)
-    raise TypeError("a job of many files names its model")
+    raise TypeError("a folder job takes a model's name, not a loaded model")
 
 
 def _why_not_decoded(task: Task, options: DecodeOptions) -> str | None:
-    """Why a decoded video is not there; None if it is. It says nothing of its origin: what is compared is its length.
+    """Return why an existing video is not this task's output, or None if it is.
 
-    It was published whole, so that only a file of somebody else, or of a range, can differ.
+    Videos do not record their source, so only the length is compared. Outputs are published whole: only a video from
+    elsewhere, or of a range, can differ.
     """
     from lvc.media import y4m
     from lvc.media.probe import frames_in

@@ -1,9 +1,9 @@
-"""Cameras and streams: what never ends, and does not wait.
+"""Recording of cameras and live streams.
 
     source.LiveSource (connects, stamps, drops) ─▶ files.encode's clips ─▶ record (segments) ─▶ lvz.write
 
-The same coding as of a file; what differs is where frames get their times, that files are written in place and can be
-read meanwhile, and that nothing that has been written depends on what comes later.
+Coding is the same as for files, but frames are stamped on arrival, and files are written in place: they can be read
+meanwhile, and nothing already written depends on later frames.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ _SCHEMES = ("rtsp:", "rtsps:", "rtp:", "udp:", "tcp:", "srt:", "rist:", "rtmp:",
 
 
 def is_live(source: str) -> bool:
-    """Whether `source` is a camera or a stream by its name."""
+    """Return whether the name `source` denotes a camera or a live stream."""
     return source.startswith((*_SCHEMES, "/dev/video"))

@@ -1,4 +1,4 @@
-"""How much effort the encoder of a stream may spend: less when it falls behind, more again when it keeps up."""
+"""Adapts the effort of a live encoder: lowers it when the encoder falls behind, raises it again when it keeps up."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 
 _LATE, _EARLY = 1 / 2, 1 / 8
-"""Shares of the latency that is allowed: from the first on effort goes down, below the second it may go up."""
+"""Shares of the allowed latency: above the first, effort is lowered; below the second, it may be raised."""
 _STEP = 1 / 8
-"""Between two steps down, as a share of that latency: a step takes a while to show. There is time for several before
+"""Least time between two steps down, as a share of the latency. A step takes a while to show; several fit in before
 frames are dropped."""
 _FIRST_CALM, _LONGEST_CALM = 2.0, 3600.0
-"""How long it must have kept up before a step up: so many times the latency, twice as long after each step up that had
-to be taken back, and so many seconds at most."""
+"""How long the encoder must have kept up before a step up: a multiple of the latency, doubled after each step up that
+had to be taken back; and the limit, in seconds."""
 
 
 class Pace:
-    """Called before every frame, gives its effort, one of `efforts`, which fall. `waited` tells for how many seconds
-    the oldest frame has been waiting, `latency` how many are allowed; every change is told to `notice`."""
+    """Returns the effort for a frame when called before it: one of `efforts`, in descending order. `waited` returns how
+    many seconds the oldest frame has been waiting, `latency` is the allowed number; `notice` receives every change."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A stream becomes `.lvz` files that can be read while they are written, and hold all that was finished if it stops."""
+"""Records a stream to `.lvz` files, which can be read while they are written and stay valid after a crash."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 
 _SYNC_EVERY = 5.0
 LIVE_CLIP = 8
-"""Frames that wait for each other: each is predicted from the one before, so that none waits for later ones."""
+"""Frames per clip. Each is predicted from the one before (low delay), so none waits for later ones."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """`files` that were written; `dropped`: frames that came and were not encoded; `duration` without gaps."""
+    """The result of a recording. `files`: those written; `dropped`: frames received but not encoded; `duration`: in
+    seconds, without gaps."""
 
     output: str
     files: tuple[str, ...]
@@ -79,11 +80,11 @@ def record(
     status: Callable[[int, str], object] | None = None,
     notice: Notice | None = None,
 ) -> Recording:
-    """Record `source` until it ends, Ctrl-C or SIGTERM comes, or `options.duration` seconds are over.
+    """Record `source` until it ends, Ctrl-C or SIGTERM arrives, or `options.duration` seconds have passed.
 
-    With `options.segment` there are files named by time (`Segments`). What is written stays, whatever happens. `status`
-    is told, with every progress, how many frames were dropped and which file is written. Raises every kind of
-    `LvcError`, and `OSError`.
+    With `options.segment`, writes segments named by time (`Segments`). Whatever happens, what was written stays.
+    `status` receives, with every progress, the number of dropped frames and the current file. Raises any `LvcError`,
+    and `OSError`.
     """
     segment, keep, max_latency = options.segment, options.keep, options.max_latency
     if keep is not None and segment is None:
@@ -103,7 +104,7 @@ def record(
             "subtitles": options.subtitles, "threads": options.threads or 0,
             "allow_playlists": options.allow_playlists,
         }  # fmt: skip
-        net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # first: frames do not wait
+        net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # before the camera starts to deliver
         camera = LiveSource(source, reading, say, max_latency, options.reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
@@ -115,7 +116,7 @@ def record(
         if max_latency is not None:
             pace = Pace(codec.lower_efforts(settings.effort), max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
-        # they are kept in memory up to the end of a file, which without segments may never come
+        # features stay in memory until a file ends, which without segments may be never
         job = _Recorder(camera, net, settings, options.features and segment is not None, progress, status)
         items = _Items(camera, options.duration)
         while (begin := items.next_frame()) is not None:
@@ -137,7 +138,7 @@ def record(
 
 
 class _Items:
-    """What the camera gives, in pieces: each begins at time 0 with a frame."""
+    """The camera's frames and packets, divided into pieces. Each piece begins with a frame at time 0."""
 
     def __init__(self, camera: LiveSource, duration: float | None) -> None:
         self._tick = camera.video.seconds_per_tick
@@ -150,7 +151,7 @@ class _Items:
         self._early: list[CopiedPacket] = []
 
     def next_frame(self) -> int | None:
-        """The time of the frame that the next piece begins with; None at the end."""
+        """Return the time of the next piece's first frame; None at the end."""
         while self._held is None:
             item = next(self._items, None)
             if item is None:
@@ -169,7 +170,7 @@ class _Items:
         return float((frame.pts - self._first) * self._tick) >= self._duration
 
     def until(self, seconds: float | None) -> Iterator[Item]:
-        """The next piece, `seconds` long at most."""
+        """Yield the next piece, up to `seconds` long."""
         if self._held is None:
             return
         begin = self._held.pts
@@ -199,7 +200,7 @@ class _Items:
 
 
 class _Recorder:
-    """Writes pieces into files and adds up what was written."""
+    """Writes pieces to files and sums up what was written."""
 
     def __init__(
         self,
@@ -218,7 +219,7 @@ class _Recorder:
         self.duration = 0.0
 
     def write(self, path: str, items: Iterator[Item], moment: float) -> None:
-        """One file. `moment`: seconds since 1970 at its beginning."""
+        """Write one file. `moment`: its beginning, in seconds since 1970."""
         camera, model = self._camera, self._model
         video = model.described(camera.video, self._settings)
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
@@ -235,7 +236,7 @@ class _Recorder:
                 items = sampler.watch(items)
             clips = records_of(items, camera.video, copied, model, self._settings)
             records = stack.enter_context(blamed(clips, camera.address))
-            # what fails in here is about the file that is written
+            # errors in this block are about the output
             stack.enter_context(about(path))
             with WriteBehind(_write_through(writer, file), RECORDS_AHEAD) as sink:
                 for item in records:
@@ -255,7 +256,7 @@ class _Recorder:
 
 
 def _write_through(writer: LvzWriter, file: BinaryIO) -> Callable[[Clip | PacketGroup], None]:
-    """Every clip can be read as soon as it is coded, and is on the disk after `_SYNC_EVERY` seconds at most."""
+    """Return a function that writes records. Each clip can be read at once, and is on disk within `_SYNC_EVERY` s."""
     synced = time.monotonic()
 
     def write(item: Clip | PacketGroup) -> None:
@@ -281,7 +282,7 @@ def _to_disk(file: BinaryIO) -> None:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """The file itself and no temporary one; locked, which tells readers that more will come."""
+    """Open the output itself, not a temporary file; its lock tells readers that more will follow."""
     if path == STREAM:
         with binary_stdout() as file:
             yield file
@@ -295,7 +296,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _stopping(stop: Callable[[], object]) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP ends a recording in good order; the next one does what it always did."""
+    """Make the first Ctrl-C, SIGTERM or SIGHUP end the recording properly; the next has its usual effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Files of a recording, named by the time at which they begin; the oldest go when they are no longer wanted."""
+"""Names of a recording's segments, by the time at which they begin, and which of them have expired."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from lvc.errors import UsageError
 
 _DEFAULT = "-%Y%m%dT%H%M%S.%fZ"
-# What a time in a name looks like, so that other files in the folder are left alone.
+# The form of a time in a name, so that other files in the folder are left alone.
 _DIRECTIVES = {
     "Y": r"\d{4}", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d", "S": r"\d\d", "f": r"\d{6}", "j": r"\d{3}",
 }  # fmt: skip
 
 
 class Segments:
-    """Names made from `target`: `cam.lvz` gives `cam-20260131T235900.000000Z.lvz`, `%Y-%m-%d/%H%M%S.lvz` what it says.
+    """Names made from `target`: `cam.lvz` gives `cam-20260131T235900.000000Z.lvz`; `%Y-%m-%d/%H%M%S.lvz` is a pattern.
 
-    Times are UTC. Raises `UsageError` for a pattern whose names could not be told apart or read back.
+    Times are in UTC. Raises `UsageError` for a pattern whose names would be ambiguous.
     """
 
     def __init__(self, target: str) -> None:
@@ -41,13 +41,13 @@ class Segments:
         self._expression = re.compile("".join(_DIRECTIVES[p[1]] if p[:1] == "%" else re.escape(p) for p in parts))
 
     def name(self, seconds: float) -> str:
-        """The file of a segment that begins at so many seconds since 1970; its folder is made."""
+        """Return the path of a segment that begins `seconds` after 1970. Makes its folder."""
         path = datetime.fromtimestamp(seconds, UTC).strftime(self._pattern)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return path
 
     def older_than(self, seconds: float) -> list[str]:
-        """Segments whose name says that they began before that, oldest first."""
+        """Return the segments that began, by their names, before `seconds` after 1970; oldest first."""
         found = []
         for path in self._candidates():
             if self._expression.fullmatch(path) and os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""A stream's frames, on a thread of their own: stamped when they come, over all interruptions, never piling up."""
+"""Reads a live stream on a thread: stamps frames on arrival, reconnects, and drops frames if the encoder is late."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Item = Frame | CopiedPacket
 
 @dataclass
 class Counts:
-    """What happened on the way. `dropped`: frames that the encoder had no time for."""
+    """What happened so far. `dropped`: frames that the encoder was too slow for."""
 
     frames: int = 0
     dropped: int = 0
@@ -35,11 +35,11 @@ class Counts:
 
 @dataclass
 class LiveSource:
-    """Iterates over frames and packets until `stop`, or until the stream has been away for `reconnect` seconds.
+    """Iterates over frames and packets until `stop`, or until the stream has been lost for `reconnect` seconds.
 
-    Times are milliseconds since this was made; `wall_clock` turns them into the time of day. Without `max_latency` a
-    full queue makes the sender wait, as a pipe does; with it, frames that have waited longer than so many seconds are
-    thinned out. `options` are those of `MediaReader`. Raises `MediaError` if the first connection fails.
+    Times are milliseconds since this object was made; `wall_clock` converts them. Without `max_latency`, a full queue
+    blocks the sender, as a pipe does. With it, every other waiting frame is dropped if one has waited longer than that
+    (in seconds). `options` are those of `MediaReader`. Raises `MediaError` if the first connection fails.
     """
 
     address: str
@@ -69,17 +69,17 @@ class LiveSource:
         self._thread = threading.Thread(target=self._main, name="lvc-camera", daemon=True)
 
     def wall_clock(self, ticks: int) -> float:
-        """Seconds since 1970 at a frame's time."""
+        """Convert a frame's time to seconds since 1970."""
         ago = time.monotonic() - self._zero - float(ticks * self.video.seconds_per_tick)
         return time.time() - ago
 
     def waited(self) -> float:
-        """For how many seconds the oldest frame has been waiting for the encoder."""
+        """Return how many seconds the oldest frame has been waiting for the encoder."""
         with self._changed:
             return self._waited()
 
     def stop(self) -> None:
-        """No further frames; what is waiting is still given out."""
+        """Stop reading. Frames in the queue are still delivered."""
         self._stopped = True
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class LiveSource:
         with self._changed:
             self._queue.clear()
             self._changed.notify_all()
-        # blocked in a read it may be for as long as the time-out; it is a daemon
+        # it may be blocked in a read until the time-out; it is a daemon thread
         self._thread.join(1.0)
 
     def __iter__(self) -> Iterator[Item]:
@@ -125,7 +125,7 @@ class LiveSource:
             while reader is not None:
                 reason = self._read(reader)
                 reader = None if self._stopped else self._again(reason)
-        except BaseException as error:  # whatever it is, it is raised where frames are taken
+        except BaseException as error:  # raised in the thread that iterates
             self._error = error
         finally:
             with self._changed:
@@ -133,7 +133,7 @@ class LiveSource:
                 self._changed.notify_all()
 
     def _read(self, reader: MediaReader) -> str:
-        """One connection, to its end; why it ended."""
+        """Read a connection to its end. Returns why it ended."""
         same_sound = [_kind(s) for s in reader.copied] == [_kind(s) for s in self.copied]
         if not same_sound:
             self.notice("the format of the sound has changed: sound is left out until it changes back")
@@ -154,7 +154,7 @@ class LiveSource:
         return reason
 
     def _again(self, reason: str) -> MediaReader | None:
-        """Connects once more, with longer and longer pauses; None when that has taken too long."""
+        """Reconnect, with growing pauses. Returns None if that takes too long."""
         if self.address == STREAM or self.reconnect <= 0:
             return None
         self.notice(f"{reason}: reconnecting")
@@ -199,7 +199,7 @@ class LiveSource:
         return 0.0 if oldest is None else time.monotonic() - oldest
 
     def _thin(self) -> None:
-        """Takes every other waiting frame out: the picture gets choppy for a moment, and does not stop."""
+        """Drop every other waiting frame: the video is choppy for a moment, but does not stop."""
         kept: deque[tuple[float, Item]] = deque()
         before: tuple[int, Frame] | None = None  # the last kept frame, and its place
         drop = False

@@ -1,9 +1,9 @@
 """A cache of fetched parts on disk: `LVC_CACHE`, by default `~/.cache/lvc`; `off` disables it.
 
-One folder a file, named by a hash of its address, its size and what identifies its bytes (an ETag, a date), so that a
-file that changed is another one. In it one file a piece, `START-LENGTH`, the bytes and their CRC-32. Pieces appear
-whole, by renaming; several processes may read and write at a time. Files used longest ago go when all of them have
-more than 1 GiB. The cache is never needed: whatever goes wrong with it is as if there were none.
+Every file has a folder, named by a hash of its URL, its size and its version (an ETag or a date), so that a changed
+file is a different one. It holds a file `START-LENGTH` for each piece: the bytes and their CRC-32. Pieces are renamed
+into place, so several processes can use the cache at once. Above 1 GiB, the least recently used files are deleted.
+Errors of the cache are ignored.
 """
 
 from __future__ import annotations

@@ -48,13 +48,13 @@ def listed(root: str) -> dict[str, str | None]:
     Makes one listing call. Raises `MediaError`, `UsageError`."""
     fs, path = file_system(root)
     fs.invalidate_cache()
-    if not asked(lambda: fs.exists(path)):
+    if not with_retries(lambda: fs.exists(path)):
         return {}
-    itself = asked(lambda: fs.info(path))
+    itself = with_retries(lambda: fs.info(path))
     if itself.get("type") != "directory":
         return {root: version(itself)}
     found: dict[str, str | None] = {}
-    for name, info in sorted(asked(lambda: fs.find(path, detail=True)).items()):
+    for name, info in sorted(with_retries(lambda: fs.find(path, detail=True)).items()):
         inside = name.removeprefix(path.rstrip("/") + "/")
         if not any(part.startswith(".") for part in inside.split("/")):
             found[f"{root.rstrip('/')}/{inside}"] = version(info)
@@ -65,36 +65,36 @@ def version(info: Mapping[str, Any]) -> str | None:
     """What identifies the version of a file, from its file system's metadata; None if nothing does. Listings and single
     requests of one file system write times differently."""
     for name in ("ETag", "etag", "LastModified", "mtime", "updated", "created"):
-        if said := info.get(name):
-            return f"{said.timestamp() if isinstance(said, datetime) else said} {info.get('size')}"
+        if value := info.get(name):
+            return f"{value.timestamp() if isinstance(value, datetime) else value} {info.get('size')}"
     return None
 
 
-def asked(action: Callable[[], T]) -> T:
+def with_retries(action: Callable[[], T]) -> T:
     """The result of a call into fsspec, retried where that may help. Raises `MediaError`."""
 
     def once() -> T:
         try:
             return action()
         except _FINAL as error:
-            raise _said(error) from error
+            raise _media_error(error) from error
         except OSError as error:
             raise TemporaryFailure(f"does not answer ({error.strerror or error or type(error).__name__})") from error
         except Exception as error:
-            raise _said(error) from error
+            raise _media_error(error) from error
 
     return attempts(once)
 
 
-def told(action: Callable[[], T]) -> T:
+def without_retries(action: Callable[[], T]) -> T:
     """The result of a call into fsspec that must not be retried. Raises `MediaError`."""
     try:
         return action()
     except Exception as error:
-        raise _said(error) from error
+        raise _media_error(error) from error
 
 
-def _said(error: Exception) -> MediaError:
+def _media_error(error: Exception) -> MediaError:
     """A file system library's own error, in one line: missing credentials, refused requests."""
     if isinstance(error, FileNotFoundError):
         return MediaError("does not exist — check the address")
@@ -108,7 +108,7 @@ class FsspecStore:
     def __init__(self, address: str, options: Mapping[str, Any] | None = None) -> None:
         self.address = address
         self._fs, self._path = file_system(address, options)
-        info = asked(lambda: self._fs.info(self._path))
+        info = with_retries(lambda: self._fs.info(self._path))
         if info.get("type") == "directory":
             raise MediaError("is a folder — give a file in it")
         size = info.get("size")
@@ -119,7 +119,7 @@ class FsspecStore:
         self.identity = None if here else version(info)
 
     def fetch(self, start: int, end: int) -> bytes:
-        return asked(lambda: self._whole(start, end))
+        return with_retries(lambda: self._whole(start, end))
 
     def _whole(self, start: int, end: int) -> bytes:
         data = bytes(self._fs.cat_file(self._path, start=start, end=end))

@@ -35,9 +35,9 @@ from lvc.remote.retry import TIMEOUT, TemporaryFailure, attempts
 from lvc.remote.store import HEAD_BYTES
 
 LEAST_SPEED = 1 << 10
-"""Bytes a second that have to come on average, after `TIMEOUT` seconds that every answer has."""
+"""The least average speed in bytes a second, after `TIMEOUT` seconds of grace for every response."""
 _OVERHEAD = 256 << 10  # bytes of a response besides its content: the head, or the trailer of a chunked body
-_CHUNKED = 8  # how much longer a chunk of one byte is than its content
+_CHUNKED = 8  # the most bytes per byte of content in chunked coding, with some slack
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LATER = (408, 425, 429, 500, 502, 503, 504)
@@ -202,7 +202,7 @@ class HttpStore:
 
     def _first(self) -> bytes | BaseHTTPResponse:
         response = self._get(f"bytes=0-{HEAD_BYTES - 1}")
-        if response.status == 416:  # there is no first byte
+        if response.status == 416:  # the file is empty
             self.size, self.identity = 0, None
             self._discard(response)
             return b""
@@ -238,7 +238,7 @@ class HttpStore:
 
     def _other_range(self) -> TemporaryFailure:
         self.close()
-        return TemporaryFailure("the server answers with another range than it was asked for")
+        return TemporaryFailure("the server sent a different range than was requested")
 
     def _get(self, wanted: str | None) -> BaseHTTPResponse:
         """A response of status 200, 206 or 416; redirects are followed. Raises `MediaError`, `TemporaryFailure`."""
@@ -298,8 +298,8 @@ class HttpStore:
         status = f"{response.status} {(response.reason or '')[:80]}".strip()
         self._discard(response)
         if response.status in _LATER:
-            raise TemporaryFailure(f"the server says {status}", _retry_after(response))
-        advice = {404: "check the address", 410: "it is gone", 401: "give user and password, or a signed address"}
+            raise TemporaryFailure(f"the server answered {status}", _retry_after(response))
+        advice = {404: "check the address", 410: "it is gone", 401: "give user and password, or a signed URL"}
         raise MediaError(
             f"the server answered {status} — {advice.get(response.status, 'check the URL and your permissions')}"
         )
@@ -314,7 +314,7 @@ class HttpStore:
                 self.close()
         except (*_CONNECTION_ERRORS, EOFError) as error:
             self.close()
-            raise TemporaryFailure(f"the connection broke off: {_reason(error)}") from error
+            raise TemporaryFailure(f"the connection was lost: {_reason(error)}") from error
         except MediaError:
             self.close()
             raise
@@ -410,7 +410,7 @@ def _reason(error: BaseException) -> str:
     if any(isinstance(e, (IncompleteRead, http.client.IncompleteRead, EOFError)) for e in chain):
         return "bytes are missing"
     if any(isinstance(e, (SSLError, ssl.SSLError)) for e in chain):
-        return "no secure connection came about"
+        return "no secure connection could be made"
     timed_out = any(isinstance(e, (TimeoutError, TimedOut)) for e in chain)
     told = (e.strerror for e in chain if isinstance(e, OSError) and e.strerror)
-    return next(told, "timed out" if timed_out else "it breaks the rules of HTTP")
+    return next(told, "timed out" if timed_out else "it violates HTTP")

@@ -11,7 +11,7 @@ from lvc.remote.http import HttpStore, HttpStream
 from lvc.remote.store import RangeFile, Shared
 
 Notice = Callable[[str], object]
-NO_RANGES = "the server sends no parts of files: it is read from its beginning to its end"
+NO_RANGES = "the server sends no parts of files: the whole file is read from start to end"
 
 
 def open_shared(address: str, options: Mapping[str, Any] | None = None) -> Shared | HttpStream:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from lvc.remote.cache import DiskCache
 
 HEAD_BYTES = 16 << 10
-"""Asked for first: the descriptors of a `.lvz`, and what tells how long the file is."""
+"""The first request: the descriptors of a `.lvz`. The response also tells the file's size."""
 END_BYTES = 32 << 10
-"""Asked for next: `TAIL`, and the index of about an hour with sound."""
+"""The next request: `TAIL`, and the index of about an hour with sound."""
 _FIRST_WINDOW, _LAST_WINDOW = 256 << 10, 8 << 20
 _LEAST = 4 << 10
 _MEMORY = 32 << 20
@@ -155,7 +155,7 @@ class RangeFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
-            raise ValueError("a position before the beginning")
+            raise ValueError("the position is before the beginning")
         self._position = base + offset
         return self._position
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from lvc.errors import OutputExistsError, UsageError
 from lvc.kinds import HEAD_BYTES, refuse_foreign
 from lvc.remote.addresses import is_http
-from lvc.remote.filesystems import asked, file_system, told
+from lvc.remote.filesystems import file_system, with_retries, without_retries
 
 
 def check_target(address: str, *, force: bool = False, writes: Sequence[str] | None = None) -> None:
@@ -21,12 +21,12 @@ def check_target(address: str, *, force: bool = False, writes: Sequence[str] | N
     if is_http(address):
         raise UsageError("lvc cannot write to a web server — use a file, or a URL such as s3://bucket/name")
     fs, path = file_system(address)
-    if asked(lambda: fs.isdir(path)) and not asked(lambda: fs.isfile(path)):
+    if with_retries(lambda: fs.isdir(path)) and not with_retries(lambda: fs.isfile(path)):
         raise UsageError("is a folder — give a file in it")
-    if (not force or writes is not None) and asked(lambda: fs.exists(path)):
+    if (not force or writes is not None) and with_retries(lambda: fs.exists(path)):
         if not force:
             raise OutputExistsError("exists already — choose another output or use --force")
-        refuse_foreign(asked(lambda: fs.cat_file(path, 0, HEAD_BYTES)), writes)
+        refuse_foreign(with_retries(lambda: fs.cat_file(path, 0, HEAD_BYTES)), writes)
 
 
 @contextlib.contextmanager
@@ -38,9 +38,9 @@ def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
     transaction.start()
     file: Any = None
     try:
-        file = told(lambda: fs.open(path, "wb"))
+        file = without_retries(lambda: fs.open(path, "wb"))
         yield cast(BinaryIO, _Forward(file))
-        told(file.close)
+        without_retries(file.close)
         if not force:
             check_target(address)
     except BaseException:
@@ -49,7 +49,7 @@ def upload(address: str, *, force: bool = False) -> Iterator[BinaryIO]:
         with contextlib.suppress(AttributeError):
             file.closed = True  # or fsspec sends the rest when the object is deleted
         raise
-    told(lambda: transaction.complete(commit=True))
+    without_retries(lambda: transaction.complete(commit=True))
 
 
 class _Forward(io.RawIOBase):
@@ -65,5 +65,5 @@ class _Forward(io.RawIOBase):
         return False
 
     def write(self, data: Any, /) -> int:
-        told(lambda: self._file.write(data))
+        without_retries(lambda: self._file.write(data))
         return memoryview(data).nbytes
