@@ -27,12 +27,14 @@ async function digests(bytes, places = Infinity, only = null) {
   const sums = [];
   for (let gop = 0; gop < container.index.gops.length; gop++) {
     if (only !== null && gop !== only) continue;
+    let number = -1;
     for await (const clip of container.clips(gop)) {
-      const show = (i, data) => (sums[clip.first + i] = createHash("sha256").update(data).digest("hex"));
-      if (clip.key) anchors.key(clip.payload, clip.checks, show);
+      number++;
+      const show = (i, planes) => (sums[clip.first + i] = createHash("sha256").update(planes()).digest("hex"));
+      if (clip.key) anchors.key(gop, clip.payload, clip.checks, show);
       else {
-        const work = anchors.clip(clip.payload, clip.pts.length, clip.checks, show);
-        if (work !== null) for (const [i, shown] of between.decode(work, () => places)) show(i, shown());
+        const work = anchors.clip(gop, number, clip.payload, clip.pts.length, clip.checks, show);
+        if (work !== null) for (const [i, planes] of between.decode(work, () => places)) show(i, planes);
       }
     }
   }
