@@ -10,6 +10,7 @@ import { Subtitles, readable } from "./subtitles.js";
 
 const START_SECONDS = 0.5; // of frames that are there before it plays
 const STALL_SECONDS = 0.25; // without a frame, after which it waits
+const LATE_SECONDS = 0.05; // of a picture that is still shown
 const UPDATE_MS = 200;
 const NEAR_MS = 100; // between pictures on the way to the one that is sought
 const SKIP_MOST = 2;
@@ -178,11 +179,15 @@ export class LvzPlayer extends HTMLElement {
     const models = new URL(this.getAttribute("models") ?? new URL("./models/", import.meta.url), this.baseURI);
     session.open(new URL(this.src, this.baseURI).href, models.href, plain, this.#begin);
     this.#timer = setInterval(() => this.#tick(), 250); // frames of animation stop in the background
-    const each = () => {
+  }
+
+  /** Looks at every frame of animation what is due, while it plays. */
+  #animate() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = requestAnimationFrame(() => {
       this.#tick();
-      this.#frame = requestAnimationFrame(each);
-    };
-    this.#frame = requestAnimationFrame(each);
+      if (this.#clock !== null) this.#animate();
+    });
   }
 
   /** Where it begins, in seconds. */
@@ -270,6 +275,7 @@ export class LvzPlayer extends HTMLElement {
 
   #run() {
     this.#clock = { at: performance.now(), time: this.#time };
+    this.#animate();
     if (!this.#heard) return;
     this.audio.playbackRate = this.#rate;
     if (Math.abs(this.audio.currentTime - this.#time) > 0.05) this.audio.currentTime = this.#time;
@@ -312,15 +318,18 @@ export class LvzPlayer extends HTMLElement {
       }
       return;
     }
+    const over = this.#time >= this.duration - 1e-3;
     const latest = session.latest(this.#time);
-    if (latest !== null && latest !== this.#shown && (this.#shown === null || this.#shown.time < latest.time)) this.#draw(latest, latest.data);
+    const newer = latest !== null && (this.#shown === null || this.#shown.time < latest.time);
+    // what comes too late for the sound is not shown while that goes on
+    if (newer && (this.#clock === null || over || this.#time < latest.end + LATE_SECONDS)) this.#draw(latest, latest.data);
     if (this.#waiting) {
       if (session.ready(this.#time, Math.min(this.#time + START_SECONDS * this.#rate, this.duration))) this.#go();
       else if (due !== null && due.data === undefined) this.#go(); // it was left out, because it was late
       return;
     }
     if (this.#clock === null) return;
-    if (this.#time >= this.duration - 1e-3) {
+    if (over) {
       this.#over();
       return;
     }
@@ -403,7 +412,7 @@ export class LvzPlayer extends HTMLElement {
   }
 
   #arrived(frame) {
-    if (this.#seeking && frame.time <= this.#time + 1e-6) this.#tick();
+    if (this.#waiting || (this.#seeking && frame.time <= this.#time + 1e-6)) this.#tick();
     if (this.#seeking) this.#nearly(frame.time, frame.data);
   }
 
