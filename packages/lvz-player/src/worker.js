@@ -13,6 +13,7 @@ import { HttpSource } from "./source.js";
 const MAX_MODEL = 64 << 20;
 const AHEAD_BYTES = 96 << 20; // of frames that are decoded before they are due
 const AHEAD_SECONDS = 4;
+const HELPED_PIXELS = 1 << 24; // of the pictures of all helpers together, so that large ones do not take memory for each
 const ANCHOR_BYTES = 48 << 20; // of key frames and anchors that are kept, so that seeks need not begin at the key frame
 const NEAR_MS = 100; // between pictures that are shown on the way to the one that is sought
 
@@ -100,6 +101,7 @@ class Reader {
     // helpers decode no key frames
     const { key, predicted } = this.model.programs;
     const model = { ...this.model, programs: { key: { ...key, layers: [] }, predicted } };
+    this.helpers.splice(Math.max(1, Math.floor(HELPED_PIXELS / (video.width * video.height))));
     for (const port of this.helpers) port.postMessage({ op: "set", module, model, video: this.video });
     const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
     this.frameBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
