@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import re
 import tempfile
@@ -23,6 +22,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lvc.errors import LvcError
+from lvc.models.browser import player_folder
+from lvc.serve.assets import FOR_EVER, Assets
 from lvc.serve.converting import Conversions
 from lvc.serve.finding import MOST_BYTES, Finder, Found
 from lvc.serve.guard import Guard
@@ -36,12 +37,15 @@ from lvc.serve.transcode import MP4, TS
 _HERE = Path(__file__).parent
 _PER_PAGE = 120
 _OTHERS = 12
-_TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css", ".svg": "image/svg+xml"}
 _MODEL = re.compile(r"/models/([0-9a-f]{64})\.decoder", re.ASCII)
 _MP4 = re.compile(r"(.+)\.mp4", re.DOTALL)
 _HLS = re.compile(r"(.+)/(index\.m3u8|mp4\.m3u8|init\.mp4|(\d{1,7})\.(m4s|ts))", re.DOTALL | re.ASCII)
 _SORTS = {"name": "Name", "new": "Newest", "long": "Longest", "large": "Largest"}
-_FOR_EVER = "public, max-age=31536000, immutable"
+_PRELOADED = (
+    "lvz-player", "worker", "container", "controls", "colour", "engine", "errors", "gop", "model", "mp4", "renderer",
+    "session", "sound", "source", "style", "subtitles", "clock",
+)  # fmt: skip
+"""Modules that the page of a video asks for at once, rather than one after another as they name each other."""
 
 
 @dataclass
@@ -80,10 +84,10 @@ def application(library: Library, settings: Settings) -> Application:
         Route("/api/conversions", site.conversions_free),
         Route("/search", site.search),
         Route("/api/search", site.search_by_file, methods=["POST"]),
-        Route("/static/{name}", site.static),
-        Route("/player/{name}", site.player),
+        Route("/static/{version}/{name}", site.static.answer),
+        Route("/player/{version}/{name}", site.player.answer),
         Route("/models/{name}", site.model),
-        Route("/favicon.ico", lambda request: RedirectResponse("/static/icon.svg")),
+        Route("/favicon.ico", lambda request: RedirectResponse(f"{site.static.address}/icon.svg")),
     ]
     handlers: dict[Any, Any] = {
         HTTPException: site.refused, LvcError: site.failed, OSError: site.failed, Exception: site.broken,
@@ -100,6 +104,8 @@ class Site:
     def __init__(self, library: Library, settings: Settings) -> None:
         self.library = library
         self.settings = settings
+        self.static = Assets("/static/", _HERE / "static")
+        self.player = Assets("/player/", player_folder())
         self.pages = Pages()
         self.thumbnails = Thumbnails(library, settings.threads)
         self._thumb_turns = anyio.CapacityLimiter(4)
@@ -113,7 +119,7 @@ class Site:
 
     def _page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         site = shown(self.library.title) or "lvc"
-        common = {"site": site, "q": "", "search": self.finder is not None}
+        common = {"site": site, "q": "", "search": self.finder is not None, "static": self.static.address}
         return HTMLResponse(self.pages.page(name, **{**common, **values}), status)
 
     async def gallery(self, request: Request) -> Response:
@@ -215,6 +221,8 @@ class Site:
             mp4_shared=address("/mp4/", f"{item.name}.mp4", token=self.settings.token),
             hls_shared=address("/hls/", f"{item.name}/index.m3u8", token=self.settings.token),
             transcode_first=bool(self.settings.transcode),
+            player=self.player.address,
+            modules=() if self.settings.transcode else _PRELOADED,
             similar=address("/search", **{"in": item.name, "t": "0"}) if self.finder is not None else "",
         )
 
@@ -341,20 +349,12 @@ class Site:
 
     # ---------------------------------------------------------------- ours
 
-    async def static(self, request: Request) -> Response:
-        return _asset(_HERE / "static", request.path_params["name"])
-
-    async def player(self, request: Request) -> Response:
-        from lvc.models.browser import player_folder
-
-        return _asset(player_folder(), request.path_params["name"])
-
     async def model(self, request: Request) -> Response:
         match = _MODEL.fullmatch(request.url.path)
         data = await anyio.to_thread.run_sync(self._decoder, match[1]) if match is not None else None
         if data is None:
             raise HTTPException(404, "This model is not installed here: put it in a folder named by LVC_MODELS.")
-        return Response(data, media_type="application/octet-stream", headers={"cache-control": _FOR_EVER})
+        return Response(data, media_type="application/octet-stream", headers={"cache-control": FOR_EVER})
 
     def _decoder(self, sha256: str) -> bytes | None:
         if sha256 not in self._decoders:
@@ -414,11 +414,3 @@ def _seconds(request: Request, name: str) -> float | None:
     if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?", text, re.ASCII):
         return None
     return float(text)
-
-
-def _asset(folder: Path, name: str) -> Response:
-    """A file of ours, by a name that is in the folder's list."""
-    if name not in os.listdir(folder) or not (folder / name).is_file():
-        raise HTTPException(404)
-    kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response((folder / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from serving import Site, Tab, until
 
+from lvc.files import encode_file
+from lvc.lvz import LvzReader
+
 
 @pytest.fixture
 def page(browser: Any, site: Site, film: Path) -> Iterator[Any]:
@@ -35,6 +38,7 @@ def test_it_plays_to_the_end_with_sound(page: Any) -> None:
     assert events == ["loadstart", "durationchange", "loadedmetadata", "canplay", "play", "pause", "ended"]
     assert page.evaluate("[film.currentTime, film.paused, film.captureFrame().number]") == [4, True, 99]
     assert page.evaluate("film.audio.error") is None and page.evaluate("film.audio.currentTime") > 3.5
+    assert page.evaluate("worst") <= 0.06
 
 
 def test_seeks_show_the_frame_of_their_time(page: Any) -> None:
@@ -62,6 +66,27 @@ def test_a_step_back_finds_a_frame_that_is_not_decoded(page: Any) -> None:
         page.evaluate("film.step(-1)")
         until(page, "!film.seeking")
         assert page.evaluate("film.captureFrame().number") == number
+
+
+def test_a_seek_fetches_its_groups_and_little_else(browser: Any, site: Site, carphone: Path, tmp_path: Path) -> None:
+    """Counted from the first visit on: the index, the groups that are decoded, and 64 KiB."""
+    path = tmp_path / "film.lvz"
+    encode_file(str(carphone), str(path), effort=0, gop=0.5, quality=95)
+    with path.open("rb") as file:
+        index = LvzReader(file).index
+        assert index is not None
+        gops, end = [entry.offset for entry in index.gops], path.stat().st_size
+    site.files["/film.lvz"] = path
+    with Tab(browser, f"{site.address}/play.html") as page:
+        until(page, "window.film?.play !== undefined")
+        page.evaluate("film.setAttribute('start', '3.6'); film.src = 'film.lvz'")
+        until(page, "film.readyState === 4")
+    ranges = [asked.removeprefix("bytes=").split("-") for path, asked in site.requests if path == "/film.lvz" and asked]
+    fetched = {number for first, last in ranges for number in range(int(first), min(int(last) + 1, end))}
+    assert sum(min(int(last) + 1, end) - int(first) for first, last in ranges) == len(fetched)  # nothing twice
+    groups = end - gops[int(3.6 / 0.5)]  # to the last one, and the index behind it
+    assert len(fetched) <= groups + 65536 < end
+    assert set(range(gops[-1], end)) <= fetched
 
 
 SLOW = """

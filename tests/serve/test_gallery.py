@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import io
 import os
@@ -88,8 +89,23 @@ def test_assets_have_their_types(server: Server) -> None:
         "watch.js": "text/javascript; charset=utf-8",
         "icon.svg": "image/svg+xml",
     }
-    assert {name: server.ask(f"/static/{name}").headers["content-type"] for name in types} == types
+    assert {name: server.ask(f"/static/0/{name}").headers["content-type"] for name in types} == types
     assert server.ask("/models/" + "0" * 64 + ".decoder").status == 404
+
+
+def test_browsers_keep_assets_as_long_as_they_are_the_same(server: Server) -> None:
+    page = server.ask("/watch/carphone.lvz").body.decode()
+    player = re.search(r'data-player="(/player/[0-9a-f]{12}/lvz-player\.js)"', page)
+    assert player is not None
+    modules = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page)
+    assert player[1] in modules and len(modules) > 10
+    for path in (*modules, re.findall(r'href="(/static/[^"]+\.css)"', page)[0]):
+        answer = server.ask(path, headers={"Accept-Encoding": "gzip"})
+        assert answer.status == 200 and "immutable" in answer.headers["cache-control"]
+        plain = server.ask(path)
+        assert "content-encoding" not in plain.headers and gzip.decompress(answer.body) == plain.body
+    older = server.ask(player[1].replace(player[1].split("/")[2], "0" * 12))
+    assert older.status == 200 and older.headers["cache-control"] == "no-cache"
 
 
 def test_an_empty_folder_says_so(started: Starter, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ SECURITY = {
     "referrer-policy",
     "permissions-policy",
 }
-PREFIXES = ("/files/", "/thumbs/", "/watch/", "/mp4/", "/hls/", "/browse/", "/static/", "/player/", "/models/")
+PREFIXES = (
+    "/files/", "/thumbs/", "/watch/", "/mp4/", "/hls/", "/browse/", "/static/0/", "/player/0/", "/static/",
+    "/player/", "/models/",
+)  # fmt: skip
 WAYS_OUT = (
     "../outside/secret.lvz", "..%2foutside%2fsecret.lvz", "%2e%2e/outside/secret.lvz", "%2e%2e%2foutside%2fsecret.txt",
     "..%252foutside%252fsecret.txt", "%252e%252e%252foutside/secret.txt", "trips/../../outside/secret.txt",
@@ -62,7 +65,7 @@ def test_only_reading(server: Server, method: str) -> None:
 
 def test_posting_changes_nothing(server: Server, tree: Path) -> None:
     before = sorted(str(path) for path in tree.rglob("*"))
-    for path in ("/", "/files/carphone.lvz", "/files/new.lvz", "/static/watch.js"):
+    for path in ("/", "/files/carphone.lvz", "/files/new.lvz", "/static/0/watch.js"):
         assert server.ask(path, "POST", body=b"x" * 100_000).status == 405
     assert sorted(str(path) for path in tree.rglob("*")) == before
 
@@ -113,7 +116,7 @@ RUBBISH = {
     "a websocket": b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     "a bad chunk": b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "pipelined": b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200,
+    "pipelined": b"GET /static/0/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200,
 }  # fmt: skip
 
 
@@ -139,7 +142,7 @@ def test_queries(server: Server, query: str) -> None:
 
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/files/carphone.lvz", "/files/nothing", "/thumbs/carphone.lvz", "/thumbs/junk.lvz",
-    "/static/style.css",
+    "/static/0/style.css",
              "/watch/carphone.lvz", "/models/x.decoder"],
 )  # fmt: skip
 def test_every_answer_has_the_security_headers(server: Server, path: str) -> None:

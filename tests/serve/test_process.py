@@ -84,7 +84,7 @@ def test_beyond_loopback_a_token_is_needed(started: Starter, tree: Path) -> None
     token = server.token
     assert token is not None and len(token) >= 20 and server.address.endswith(f"/?token={token}")
     assert all(address.endswith(f"/?token={token}") for address in server.others)
-    for path in ("/", "/files/carphone.lvz", "/thumbs/carphone.lvz", "/static/style.css", "/nothing"):
+    for path in ("/", "/files/carphone.lvz", "/thumbs/carphone.lvz", "/static/0/style.css", "/nothing"):
         for wrong in ("", "?token=", f"?token={token}x", f"?token={token[:-1]}", f"?Token={token}", "?token=%ff"):
             answer = server.ask(path + wrong)
             assert answer.status == 403 and token.encode() not in answer.body

@@ -17,6 +17,7 @@ import av
 import numpy as np
 import pytest
 from clips import Audio, Clip
+from PIL import Image
 from serve_tools import Server, Starter, decoded, encode, picture_at
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -134,6 +135,22 @@ def test_ffmpeg_reads_and_seeks(server: Server, tree: Path) -> None:
         assert container.streams.video[0].width == 160
     limited = full.astype(float) * 219 / 255 + 16
     assert psnr(limited, right) > 30 and done.stderr == b""
+
+
+@pytest.mark.skipif(shutil.which("mpv") is None, reason="mpv is not installed")
+@pytest.mark.parametrize("address", [f"/hls/{BUNNY}/index.m3u8", f"/mp4/{BUNNY}.mp4?start=4.2"])
+def test_mpv_reads_and_seeks(server: Server, tree: Path, tmp_path: Path, address: str) -> None:
+    command = [
+        "mpv", "--no-config", "--really-quiet", "--vo=image", "--vo-image-format=png", f"--vo-image-outdir={tmp_path}",
+        "--ao=null", "--frames=1", "--hr-seek=yes", *([] if "start" in address else ["--start=4.2"]),
+        f"http://127.0.0.1:{server.port}{address}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    shown = np.asarray(Image.open(tmp_path / "00000001.png").convert("L"))
+    alike = {at: psnr(shown, (picture.astype(float) - 16) * 255 / 219) for at, picture in pictures(tree / BUNNY)}
+    right = next(at for at in alike if at >= 4.2 - 0.001)
+    assert max(alike, key=lambda at: alike[at]) == right and alike[right] > 28
 
 
 def test_segments_are_made_by_themselves(server: Server, tree: Path) -> None:

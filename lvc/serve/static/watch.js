@@ -58,7 +58,7 @@ function aim() {
 async function decodeHere() {
   let reason;
   try {
-    const module = await import("/player/lvz-player.js");
+    const module = await import(stage.dataset.player);
     reason = module.supported();
   } catch {
     reason = "the player could not be loaded";
@@ -89,7 +89,7 @@ async function convert(reason) {
   Object.assign(video, { controls: true, playsInline: true, poster, preload: "metadata" });
   video.addEventListener("error", () => say(`This video stopped: ${video.error?.message || "it could not be converted"}.`));
   const start = timeIn(location.hash) ?? 0;
-  const { canStream, stream } = await import("/static/stream.js");
+  const { canStream, stream } = await import("./stream.js");
   if (canStream()) {
     stream(video, segments, say);
     video.addEventListener("loadedmetadata", () => start && seek(start), { once: true });

@@ -6,6 +6,7 @@ import { CorruptError, LvzError, UnsupportedError, known, limit, need } from "./
 
 const SIGNATURE = [0x89, 0x4c, 0x56, 0x5a, 0x0d, 0x0a, 0x1a, 0x0a];
 const TAIL_BYTES = 84;
+const TAIL_READ = 8192; // from the end on, where the index of a short video is as well
 const RANS = 5;
 const PLACES = { 1: "zstd", 3: "field", 5: "rans" };
 /** As lvc's, but for what a page can hold: chunks, and pictures (about 4096x2304). */
@@ -443,7 +444,10 @@ const BODY = new Set(["CLIP", "PKTS", "INDX", "TAIL"]);
 const KNOWN = new Set([...METADATA, ...BODY, "fEAT"]);
 
 export class Container {
-  /** `source`: {size, read(offset, length) → Promise of bytes}; `size` is known after the first read. */
+  /**
+   * `source`: {size, read(offset, length) → Promise of bytes}; `size` is known after the first read. One that fetches has
+   * `ahead(from, to)` as well, which is told what will be read.
+   */
   constructor(source) {
     this.source = source;
   }
@@ -476,11 +480,12 @@ export class Container {
     return { type, payload: bytes.subarray(begin, -4), end };
   }
 
-  /** Reads what stands before the first clip, and the index. */
-  async open() {
+  /** Reads what stands before the first clip, and the index. `begun` is called between the two. */
+  async open(begun = () => {}) {
     const { source } = this;
     const start = await source.read(0, 8);
     need(start.length === 8 && SIGNATURE.every((b, i) => b === start[i]), "this is no .lvz file");
+    source.ahead?.(Math.max(0, source.size - TAIL_READ), source.size);
     this.streams = [];
     this.metadata = { tags: new Map(), chapters: [] };
     this.model = null;
@@ -511,6 +516,7 @@ export class Container {
       at = chunk.end;
     }
     this.body = at;
+    begun(this);
     if (!(await this.fromTail())) await this.walk();
     const base = this.video.timeBase[0] / this.video.timeBase[1];
     this.start = this.tail.start * base;
@@ -606,15 +612,22 @@ export class Container {
     return low;
   }
 
-  /** Clips of GOP `number`, in order. */
-  async *clips(number) {
+  /** [from, to): where the chunks of GOP `number` lie, and what stands between them. */
+  span(number) {
+    const { gops } = this.index;
+    return [gops[number].offset, gops[number + 1]?.offset ?? this.stop];
+  }
+
+  /** Clips of GOP `number`, in order; `all`: that all will be read. */
+  async *clips(number, all = false) {
     const { gops } = this.index;
     const [gop, next] = [gops[number], gops[number + 1]];
-    const stop = next?.offset ?? this.stop;
+    const [, stop] = this.span(number);
     let at = gop.offset;
     let expected = gop.frame;
     let pts = -Infinity;
     while (at < stop) {
+      if (all) this.source.ahead?.(at, stop);
       const chunk = await this.chunk(at, new Set(["CLIP"]));
       need(chunk !== null && chunk.end <= stop, "an index entry that names no chunk");
       need(at !== gop.offset || chunk.type === "CLIP", "an index entry that names another chunk");

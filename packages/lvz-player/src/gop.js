@@ -149,58 +149,105 @@ class Frames {
   }
 }
 
-/** Key frames and anchors, in order. `show(number in the clip from 0, planes)` is given each frame. */
+/**
+ * Key frames and anchors, of each group in order. `show(number in the clip from 0, planes)` is given a function that makes
+ * the planes of each. As many as `room` bytes hold are kept, so that a group need not be decoded from its beginning
+ * again.
+ */
 export class Anchors {
-  constructor(engine, model, video) {
+  constructor(engine, model, video, room = 0) {
     this.frames = new Frames(engine, model, video, ["key", "predicted"]);
-    this.last = []; // {frame, time}: the anchor before the last, if there is one, and the last
-    this.contexts = null;
+    this.most = Math.floor(room / this.frames.frameBytes);
+    this.kept = new Map(); // by group and clip, the one used last at the end
+    this.last = null; // {name, frame, time, contexts, older: the anchor before, or null, gone}
   }
 
-  forget() {
-    for (const { frame } of this.last) this.frames.done(frame);
-    if (this.contexts !== null) this.frames.engine.free(this.contexts.at);
-    this.last = [];
-    this.contexts = null;
+  #of(group, clip) {
+    const found = this.kept.get(`${group}/${clip}`);
+    // the next clip may refer to the anchor before as well
+    return found === undefined || found.older?.gone ? null : found;
   }
 
-  key(payload, checks, show) {
-    this.forget();
-    need(payload.length > 0, "a clip's payload ends too early");
-    const level = quality(payload[0]);
-    const part = this.frames.part(payload.subarray(1));
-    const frame = this.frames.frame();
-    this.frames.checked(this.frames.engine.call("frame_key", this.frames.decoder, part.at, frame, level));
-    this.frames.end(part);
-    this.last = [{ frame, time: 0 }];
-    show(0, this.frames.shown(frame, checks?.[0] ?? null));
+  /** The last clip of a group that need not be decoded for those after it, of those that are `early` enough; −1: none. */
+  latest(group, early) {
+    let found = -1;
+    for (const { name } of this.kept.values()) {
+      const [of, clip] = name.split("/").map(Number);
+      if (of === group && clip > found && early(clip) && this.#of(group, clip) !== null) found = clip;
+    }
+    return found;
   }
 
-  /** → the work that is left of the clip: what `Between.decode` takes; null if there is none, or it is not `wanted`. */
-  clip(payload, n, checks, show, wanted = true) {
-    need(this.last.length > 0, "the video starts with a predicted frame");
-    const { order, parts } = readClip(payload, n, this.last.length === 2);
-    const part = this.frames.part(parts[0], this.contexts?.at ?? 0);
-    const zero = this.last.at(-1);
-    const known = new Map(this.last.map((anchor, i) => [i + 1 - this.last.length, anchor.frame]));
+  #drop(anchor) {
+    this.kept.delete(anchor.name);
+    anchor.gone = true;
+    anchor.older = null;
+    this.frames.done(anchor.frame);
+    if (anchor.contexts !== null) this.frames.engine.free(anchor.contexts.at);
+  }
+
+  #keep(anchor) {
+    const same = this.kept.get(anchor.name);
+    if (same === anchor) this.kept.delete(anchor.name);
+    else if (same !== undefined) this.#drop(same);
+    this.kept.set(anchor.name, anchor);
+    this.last = anchor;
+    for (const old of this.kept.values()) {
+      if (this.kept.size <= Math.max(this.most, 2)) break;
+      if (old !== anchor && old !== anchor.older) this.#drop(old);
+    }
+  }
+
+  #shown(anchor, check) {
+    return () => this.frames.shown(anchor.frame, check ?? null);
+  }
+
+  key(group, payload, checks, show) {
+    let anchor = this.#of(group, 0);
+    if (anchor === null) {
+      need(payload.length > 0, "a clip's payload ends too early");
+      const level = quality(payload[0]);
+      const part = this.frames.part(payload.subarray(1));
+      const frame = this.frames.frame();
+      this.frames.checked(this.frames.engine.call("frame_key", this.frames.decoder, part.at, frame, level));
+      this.frames.end(part);
+      anchor = { name: `${group}/0`, frame, time: 0, contexts: null, older: null, gone: false };
+    }
+    this.#keep(anchor);
+    show(0, this.#shown(anchor, checks?.[0]));
+  }
+
+  /** Clip `clip` of a group, from 1 on. → the work that is left of it: what `Between.decode` takes; null if there is none, or it is not `wanted`. */
+  clip(group, clip, payload, n, checks, show, wanted = true) {
+    const zero = this.#of(group, clip - 1) ?? this.last;
+    need(zero?.name === `${group}/${clip - 1}`, "the video starts with a predicted frame");
+    this.#keep(zero);
+    const { order, parts } = readClip(payload, n, zero.older !== null);
     const first = order.filter((step) => step.place === 0);
-    for (const step of first) {
+    let anchor = first.length === 1 ? this.#of(group, clip) : null;
+    if (anchor === null) anchor = this.#decoded(`${group}/${clip}`, zero, first, parts[0], n, checks, show);
+    this.#keep(anchor);
+    show(n - 1, this.#shown(anchor, checks?.[n - 1]));
+    if (first.length === order.length || !wanted) return null;
+    const [low, high] = [this.frames.export(zero.frame), this.frames.export(anchor.frame)];
+    return { low, high, time: zero.time, n, order: order.slice(1), part: parts[1].slice(), checks };
+  }
+
+  /** Decodes an anchor, or a chain, of which only the last frame is kept. */
+  #decoded(name, zero, steps, bytes, n, checks, show) {
+    const part = this.frames.part(bytes, zero.contexts?.at ?? 0);
+    const known = new Map([[0, zero.frame]]);
+    if (zero.older !== null) known.set(-1, zero.older.frame);
+    for (const step of steps) {
       const frame = this.frames.predicted(part, step, known, zero.time);
       known.set(step.frame, frame);
-      show(step.frame - 1, this.frames.shown(frame, checks?.[step.frame - 1] ?? null));
+      if (step.frame === n) break;
+      show(step.frame - 1, () => this.frames.shown(frame, checks?.[step.frame - 1] ?? null));
+      if (step.first > 0) this.frames.done(known.get(step.first));
     }
+    if (steps.at(-1).first > 0) this.frames.done(known.get(steps.at(-1).first));
     this.frames.end(part, true);
-    const rest = first.length < order.length;
-    const work = rest && wanted ? {
-      low: this.frames.export(zero.frame), high: this.frames.export(known.get(n)), time: zero.time, n,
-      order: order.slice(1), part: parts[1].slice(), checks,
-    } : null;
-    if (this.contexts !== null) this.frames.engine.free(this.contexts.at);
-    this.contexts = part;
-    // of a chain all but the last are done with
-    for (const [number, frame] of known) if (number !== 0 && number !== n) this.frames.done(frame);
-    this.last = [zero, { frame: known.get(n), time: zero.time + n }];
-    return work;
+    return { name, frame: known.get(n), time: zero.time + n, contexts: part, older: zero, gone: false };
   }
 }
 

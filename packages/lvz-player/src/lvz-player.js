@@ -10,7 +10,9 @@ import { Subtitles, readable } from "./subtitles.js";
 
 const START_SECONDS = 0.5; // of frames that are there before it plays
 const STALL_SECONDS = 0.25; // without a frame, after which it waits
+const LATE_SECONDS = 0.05; // of a picture that is still shown
 const UPDATE_MS = 200;
+const NEAR_MS = 100; // between pictures on the way to the one that is sought
 const SKIP_MOST = 2;
 const NOTES = ["", "This machine is slow: every 2nd picture", "This machine is slow: every 4th picture"];
 
@@ -46,6 +48,7 @@ export class LvzPlayer extends HTMLElement {
   #volume = 1;
   #muted = false;
   #shown = null;
+  #nearest = { away: Infinity, at: -Infinity }; // of the pictures drawn on the way to the one that is sought
   #skip = 0;
   #missed = [];
   #calmSince = 0;
@@ -159,7 +162,7 @@ export class LvzPlayer extends HTMLElement {
     const session = new Session({
       opened: (info) => this.#opened(info),
       frame: (frame) => this.#arrived(frame),
-      near: ({ time, data }) => this.#seeking && time <= this.#time + 1e-6 && this.#draw(null, data),
+      near: ({ time, data }) => this.#nearly(time, data),
       packets: ({ id, stream, group, packets }) => {
         if (id === "text") this.#subtitles?.track.number === stream && this.#subtitles.take(packets);
         else if (this.#sound?.track.number === stream) this.#sound.take(group, packets);
@@ -174,13 +177,23 @@ export class LvzPlayer extends HTMLElement {
     });
     this.#session = session;
     const models = new URL(this.getAttribute("models") ?? new URL("./models/", import.meta.url), this.baseURI);
-    session.open(new URL(this.src, this.baseURI).href, models.href, plain);
+    session.open(new URL(this.src, this.baseURI).href, models.href, plain, this.#begin);
     this.#timer = setInterval(() => this.#tick(), 250); // frames of animation stop in the background
-    const each = () => {
+  }
+
+  /** Looks at every frame of animation what is due, while it plays. */
+  #animate() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = requestAnimationFrame(() => {
       this.#tick();
-      this.#frame = requestAnimationFrame(each);
-    };
-    this.#frame = requestAnimationFrame(each);
+      if (this.#clock !== null) this.#animate();
+    });
+  }
+
+  /** Where it begins, in seconds. */
+  get #begin() {
+    const time = Number(this.#again?.time ?? this.getAttribute("start") ?? 0);
+    return Number.isFinite(time) ? Math.max(0, time) : 0;
   }
 
   #opened(info) {
@@ -205,9 +218,9 @@ export class LvzPlayer extends HTMLElement {
       this.spinner.hidden = true;
       return;
     }
-    const start = Number(this.#again?.time ?? this.getAttribute("start") ?? 0);
-    this.#time = Number.isFinite(start) ? this.#bounded(start) : 0;
+    this.#time = this.#bounded(this.#begin);
     this.#seeking = this.#opening = true;
+    this.#nearest = { away: Infinity, at: -Infinity };
     this.#session.play(this.#time, 0);
     this.#sound?.seek(this.#time);
     if (this.#again?.playing ?? this.autoplay) this.play().catch(() => {});
@@ -262,6 +275,7 @@ export class LvzPlayer extends HTMLElement {
 
   #run() {
     this.#clock = { at: performance.now(), time: this.#time };
+    this.#animate();
     if (!this.#heard) return;
     this.audio.playbackRate = this.#rate;
     if (Math.abs(this.audio.currentTime - this.#time) > 0.05) this.audio.currentTime = this.#time;
@@ -287,7 +301,7 @@ export class LvzPlayer extends HTMLElement {
     const now = performance.now();
     if (now - this.#updated > UPDATE_MS) {
       this.#updated = now;
-      session.tell(this.#time, this.#leaving);
+      session.tell(this.#time, this.#leaving, this.#seeking);
       if (this.#clock !== null) this.#emit("timeupdate");
       this.#sound?.feed();
       this.#text();
@@ -304,15 +318,18 @@ export class LvzPlayer extends HTMLElement {
       }
       return;
     }
+    const over = this.#time >= this.duration - 1e-3;
     const latest = session.latest(this.#time);
-    if (latest !== null && latest !== this.#shown && (this.#shown === null || this.#shown.time < latest.time)) this.#draw(latest, latest.data);
+    const newer = latest !== null && (this.#shown === null || this.#shown.time < latest.time);
+    // what comes too late for the sound is not shown while that goes on
+    if (newer && (this.#clock === null || over || this.#time < latest.end + LATE_SECONDS)) this.#draw(latest, latest.data);
     if (this.#waiting) {
       if (session.ready(this.#time, Math.min(this.#time + START_SECONDS * this.#rate, this.duration))) this.#go();
       else if (due !== null && due.data === undefined) this.#go(); // it was left out, because it was late
       return;
     }
     if (this.#clock === null) return;
-    if (this.#time >= this.duration - 1e-3) {
+    if (over) {
       this.#over();
       return;
     }
@@ -324,6 +341,7 @@ export class LvzPlayer extends HTMLElement {
   #sought(frame) {
     this.#seeking = false;
     this.spinner.hidden = true;
+    this.#session.tell(this.#time, this.#leaving);
     this.#draw(frame, frame.data);
     if (!this.#opening) {
       this.#emit("seeked");
@@ -394,7 +412,17 @@ export class LvzPlayer extends HTMLElement {
   }
 
   #arrived(frame) {
-    if (this.#seeking && frame.time <= this.#time + 1e-6) this.#tick();
+    if (this.#waiting || (this.#seeking && frame.time <= this.#time + 1e-6)) this.#tick();
+    if (this.#seeking) this.#nearly(frame.time, frame.data);
+  }
+
+  /** On the way to the picture that is sought, those near it are shown: each nearer than the one before. */
+  #nearly(time, data) {
+    const away = Math.abs(time - this.#time);
+    const now = performance.now();
+    if (!this.#seeking || away >= this.#nearest.away || now - this.#nearest.at < NEAR_MS) return;
+    this.#nearest = { away, at: now };
+    this.#draw(null, data);
   }
 
   #draw(frame, data) {
@@ -475,8 +503,9 @@ export class LvzPlayer extends HTMLElement {
     // what is there, or on its way without a gap, need not be decoded again
     let follows = there !== null && there.data !== undefined && session.last >= there.number;
     for (let n = there?.number ?? 0; follows && n <= session.last; n++) follows = session.frames.has(n);
-    if (follows && (there.end > time || there.number === this.#info.frames - 1)) session.tell(time, this.#leaving);
+    if (follows && (there.end > time || there.number === this.#info.frames - 1)) session.tell(time, this.#leaving, true);
     else session.play(time, this.#leaving);
+    this.#nearest = { away: Infinity, at: -Infinity };
     this.#sound?.seek(time);
     this.spinner.hidden = false;
     this.#tick();

@@ -58,9 +58,9 @@ export class Session {
     this.on.error(error);
   }
 
-  /** `plain`: without relaxed SIMD. */
-  open(url, models, plain = false) {
-    this.workers[0].postMessage({ op: "open", url, models, plain });
+  /** `plain`: without relaxed SIMD. `time`: from where on it will play. */
+  open(url, models, plain = false, time = 0) {
+    this.workers[0].postMessage({ op: "open", url, models, plain, time });
   }
 
   /** Frames from `time` on come; what is on its way from before does not any more. Frames that are there stay. */
@@ -69,14 +69,14 @@ export class Session {
     this.ended = false;
     this.last = -1;
     for (const [number, frame] of this.frames) if (!frame.data) this.frames.delete(number);
-    this.tell(time, skip);
+    this.tell(time, skip, true);
     this.workers[0].postMessage({ op: "play", id: this.id, time });
   }
 
-  /** Where the picture is, and how many of the lowest places of pyramids are left out. */
-  tell(time, skip) {
+  /** Where the picture is, how many of the lowest places of pyramids are left out, and whether that picture is still sought. */
+  tell(time, skip, seeking = false) {
     this.time = time;
-    for (const worker of this.workers) worker.postMessage({ op: "position", time, skip });
+    for (const worker of this.workers) worker.postMessage({ op: "position", time, skip, seeking });
   }
 
   packets(stream, group, id) {

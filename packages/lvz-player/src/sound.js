@@ -5,7 +5,7 @@
  */
 import { fragment, initialised } from "./mp4.js";
 
-const AHEAD = 20; // seconds that are fetched before they are heard
+const AHEAD = 8; // seconds that are fetched before they are heard: pictures reach less far
 const BEHIND = 30; // seconds that are kept
 const SHIFT = 1024; // seconds by which times are moved up in MP4, and back again by the browser
 

@@ -1,9 +1,34 @@
 /** A file behind an address, read by ranges and kept in blocks: what is near what was read costs no second request. */
 import { LimitError, NetworkError } from "./errors.js";
 
-const BLOCK = 16384;
-const KEPT = 2048; // blocks: 32 MiB
-const PIECE = 64; // blocks that are fetched at once at most: 1 MiB
+const BLOCK = 8192;
+const KEPT = 4096; // blocks: 32 MiB
+const PIECE = 128; // blocks of one request at most: 1 MiB
+
+/** Blocks first … last of one request; they can be read as soon as each is there. */
+class Coming {
+  constructor(first, last) {
+    Object.assign(this, { first, last, next: first, over: false, error: null, waiting: [] });
+    this.abort = new AbortController();
+  }
+
+  reached(next) {
+    this.next = next;
+    for (const go of this.waiting.splice(0)) go();
+  }
+
+  end(error = null) {
+    this.over = true;
+    this.error = error;
+    this.reached(this.next);
+  }
+
+  /** Until block `i` is there, or the request is over. */
+  async until(i) {
+    while (this.next <= i && !this.over) await new Promise((go) => this.waiting.push(go));
+    if (this.error !== null) throw this.error;
+  }
+}
 
 export class HttpSource {
   constructor(url) {
@@ -11,14 +36,15 @@ export class HttpSource {
     this.size = null;
     this.blocks = new Map();
     this.tag = null;
-    this.pending = new Map();
+    this.coming = new Set();
     this.fetched = 0;
   }
 
-  async request(from, to) {
+  /** Bytes from … to − 1 as the server sends them; `take` gets them in order. */
+  async request(from, to, signal, take) {
     let response;
     try {
-      response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to - 1}` } });
+      response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to - 1}` }, signal });
     } catch {
       throw new NetworkError("the video cannot be reached");
     }
@@ -36,47 +62,103 @@ export class HttpSource {
     if (!Number.isSafeInteger(total)) throw new LimitError("the file is too large");
     if (this.size !== null && total !== this.size) throw new NetworkError("the file has changed while it played");
     this.size = total;
-    let bytes;
-    try {
-      bytes = new Uint8Array(await response.arrayBuffer());
-    } catch {
-      throw new NetworkError("the connection was lost");
+    let left = Math.min(to, total) - from;
+    const other = "the server sent another range than it was asked for";
+    if (Number(range[1]) !== from) throw new NetworkError(other);
+    const reader = response.body.getReader();
+    for (;;) {
+      let part;
+      try {
+        part = await reader.read();
+      } catch {
+        throw new NetworkError("the connection was lost");
+      }
+      if (part.done) break;
+      left -= part.value.length;
+      if (left < 0) {
+        reader.cancel().catch(() => {});
+        throw new NetworkError(other);
+      }
+      this.fetched += part.value.length;
+      take(part.value);
     }
-    const wanted = Math.min(to, total) - from;
-    if (Number(range[1]) !== from || bytes.length !== wanted) throw new NetworkError("the server sent another range than it was asked for");
-    this.fetched += bytes.length;
-    return bytes;
+    if (left !== 0) throw new NetworkError(other);
   }
 
-  async fetchBlocks(first, last) {
-    const from = first * BLOCK;
-    const to = (last + 1) * BLOCK;
-    const bytes = await this.request(from, this.size === null ? to : Math.min(to, this.size));
-    for (let i = first; i <= last && (i - first) * BLOCK < bytes.length; i++) {
-      this.blocks.set(i, bytes.subarray((i - first) * BLOCK, (i - first + 1) * BLOCK));
+  async fetchBlocks(coming) {
+    const from = coming.first * BLOCK;
+    const to = (coming.last + 1) * BLOCK;
+    let block = new Uint8Array(BLOCK);
+    let at = 0;
+    const done = () => {
+      this.blocks.set(coming.next, at === BLOCK ? block : block.slice(0, at));
+      block = new Uint8Array(BLOCK);
+      at = 0;
+      coming.reached(coming.next + 1);
+    };
+    try {
+      await this.request(from, this.size === null ? to : Math.min(to, this.size), coming.abort.signal, (bytes) => {
+        for (let i = 0; i < bytes.length; ) {
+          const part = bytes.subarray(i, i + BLOCK - at);
+          block.set(part, at);
+          at += part.length;
+          i += part.length;
+          if (at === BLOCK) done();
+        }
+      });
+      if (at > 0) done();
+      coming.end();
+    } catch (error) {
+      coming.end(coming.abort.signal.aborted ? null : error);
     }
+    this.coming.delete(coming);
     while (this.blocks.size > KEPT) this.blocks.delete(this.blocks.keys().next().value);
   }
 
-  /** Fetches what is missing of blocks first … last; parts that are on their way are waited for. */
+  of(i) {
+    for (const coming of this.coming) if (coming.first <= i && i <= coming.last) return coming;
+    return null;
+  }
+
+  /** Asks for what of blocks first … last is neither there nor on its way. */
+  start(first, last) {
+    const here = (i) => this.blocks.has(i) || this.of(i) !== null;
+    for (let i = first; i <= last; i++) {
+      if (here(i)) continue;
+      let end = i;
+      while (end < last && end - i + 1 < PIECE && !here(end + 1)) end++;
+      const coming = new Coming(i, end);
+      this.coming.add(coming);
+      this.fetchBlocks(coming);
+      i = end;
+    }
+  }
+
+  /** Until blocks first … last are there. */
   async have(first, last) {
+    this.start(first, last);
     for (let i = first; i <= last; ) {
       if (this.blocks.has(i)) {
         i++;
         continue;
       }
-      if (this.pending.has(i)) {
-        await this.pending.get(i);
-        continue;
-      }
-      let end = i;
-      while (end < last && end - i + 1 < PIECE && !this.blocks.has(end + 1) && !this.pending.has(end + 1)) end++;
-      const going = this.fetchBlocks(i, end).finally(() => {
-        for (let k = i; k <= end; k++) this.pending.delete(k);
-      });
-      for (let k = i; k <= end; k++) this.pending.set(k, going);
-      await going;
-      i = end + 1;
+      if (this.of(i) === null) this.start(i, last); // it was given up, or pushed out
+      await this.of(i).until(i);
+    }
+  }
+
+  /** Fetches the beginning of what lies between two places, a MiB at most, before it is read. Answers nothing; what goes wrong is said when it is read. */
+  ahead(from, to) {
+    const end = this.size === null ? to : Math.min(to, this.size);
+    if (end <= from) return;
+    const first = Math.floor(from / BLOCK);
+    this.start(first, Math.min(first + PIECE - 1, Math.floor((end - 1) / BLOCK)));
+  }
+
+  /** Gives up requests of which nothing lies between two places. */
+  only(from, to) {
+    for (const coming of this.coming) {
+      if ((coming.last + 1) * BLOCK <= from || coming.first * BLOCK >= to) coming.abort.abort();
     }
   }
 

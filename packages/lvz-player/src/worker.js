@@ -13,7 +13,9 @@ import { HttpSource } from "./source.js";
 const MAX_MODEL = 64 << 20;
 const AHEAD_BYTES = 96 << 20; // of frames that are decoded before they are due
 const AHEAD_SECONDS = 4;
-const APPROXIMATE_MS = 150; // between pictures that are shown on the way to the one that is sought
+const HELPED_PIXELS = 1 << 24; // of the pictures of all helpers together, so that large ones do not take memory for each
+const ANCHOR_BYTES = 48 << 20; // of key frames and anchors that are kept, so that seeks need not begin at the key frame
+const NEAR_MS = 100; // between pictures that are shown on the way to the one that is sought
 
 const post = (message, moved = []) => self.postMessage(message, moved);
 
@@ -69,31 +71,40 @@ class Reader {
     this.seek = 0; // the number of the seek that is being answered
     this.position = 0;
     this.skip = 0;
+    this.seeking = true; // the picture that was sought is not shown yet
     this.waiting = null;
+    this.ends = []; // of each group's clips that were seen, in seconds
   }
 
-  async open({ url, models, plain }) {
+  async open({ url, models, plain, time }) {
     this.source = new HttpSource(url);
     const relaxed = !plain && hasRelaxedSimd();
     const engine = engineModule(relaxed);
     engine.catch(() => {}); // is awaited below
-    this.container = await new Container(this.source).open();
+    let named = null; // the model's bytes, which are on their way while the index is read
+    this.container = await new Container(this.source).open((container) => {
+      if (container.model !== null) return;
+      named = this.modelOf(container.head, models);
+      named.catch(() => {});
+    });
     this.container.playable();
     const { head, video, streams, metadata, index, tail, start, duration } = this.container;
-    const bytes = this.container.model === null ? await this.modelOf(head, models) : await ownModel(this.container.model.bytes, head);
+    this.ticks = video.timeBase[0] / video.timeBase[1];
+    this.origin = start;
+    if (index.gops.length > 0) this.source.ahead(...this.container.span(this.groupAt(time)));
+    const bytes = await (named ?? ownModel(this.container.model.bytes, head));
     this.container.model = null;
     const module = (this.module = await engine);
     this.model = readModel(await unpacked(bytes));
     this.video = { width: video.width, height: video.height, depth: video.depth };
-    this.anchors = new Anchors(new Engine(module), this.model, this.video);
+    this.anchors = new Anchors(new Engine(module), this.model, this.video, ANCHOR_BYTES);
     // helpers decode no key frames
     const { key, predicted } = this.model.programs;
     const model = { ...this.model, programs: { key: { ...key, layers: [] }, predicted } };
+    this.helpers.splice(Math.max(1, Math.floor(HELPED_PIXELS / (video.width * video.height))));
     for (const port of this.helpers) port.postMessage({ op: "set", module, model, video: this.video });
     const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
     this.frameBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
-    this.ticks = video.timeBase[0] / video.timeBase[1];
-    this.origin = start;
     const tracks = streams.map(({ number, kind, codec, language, sampleRate, channels, disposition, params, tags }) => ({
       number, kind, codec, language, sampleRate, channels, disposition, params, title: tags.get("title") ?? "",
       groups: index.packets[number].map((group) => [group.start - start, group.end - start]),
@@ -104,7 +115,7 @@ class Reader {
     });
   }
 
-  modelOf(head, models) {
+  async modelOf(head, models) {
     if (/^0+$/.test(head.sha256)) throw new UnsupportedError("the file names no model");
     return fetched(new URL(`${head.sha256}.decoder`, models), MAX_MODEL, `the model “${head.model}” of this file`);
   }
@@ -114,39 +125,54 @@ class Reader {
     return pts * this.ticks - this.origin;
   }
 
+  /** A time that lies a hair before a frame's own means that frame. */
+  groupAt(time) {
+    return this.container.gopAt(Math.floor((time + this.origin) / this.ticks + 1e-3));
+  }
+
   /** From the frame that is shown at `time` on: everything, as far ahead as there is room. */
   async play({ id, time }) {
     this.seek = id;
     this.position = time;
+    this.seeking = true;
     this.wake();
     for (const port of this.helpers) port.postMessage({ op: "seek", id });
-    const { gops } = this.container.index;
-    // a time that lies a hair before a frame's own means that frame
-    const from = this.container.gopAt(Math.floor((time + this.origin) / this.ticks + 1e-3));
+    const { container, source, anchors } = this;
+    const { gops } = container.index;
+    const from = this.groupAt(time);
+    source.only(...container.span(from));
     let shownAt = -Infinity;
     let next = 0;
+    let begun = false;
     for (let number = from; number < gops.length; number++) {
-      for await (const clip of this.container.clips(number)) {
+      const seen = (this.ends[number] ??= []);
+      const there = anchors.latest(number, (clip) => seen[clip] <= time + 1e-6);
+      let index = -1;
+      for await (const clip of container.clips(number, true)) {
         if (id !== this.seek) return;
+        index++;
         const times = clip.pts.map((pts) => this.secondsOf(pts));
         const ends = times.map((t, i) => t + clip.durations[i] * this.ticks);
         const last = times.length - 1;
-        const wanted = ends[last] > time + 1e-6 || (number === gops.length - 1 && clip.first + times.length >= this.container.tail.frames);
+        seen[index] = clip.first + times.length >= container.tail.frames ? Infinity : ends[last];
+        const wanted = seen[index] > time + 1e-6;
+        if (index <= there) continue;
         if (wanted) {
-          await this.room(id, times[0]);
+          if (begun) await this.room(id, times[0]);
+          begun = true;
           if (id !== this.seek) return;
           post({ op: "clip", id, first: clip.first, times, ends });
         }
-        const show = (i, data) => {
+        const show = (i, planes) => {
+          if (!wanted && performance.now() - shownAt < NEAR_MS) return;
+          shownAt = performance.now();
+          const data = planes();
           if (wanted) post({ op: "frame", id, number: clip.first + i, data }, [data.buffer]);
-          else if (performance.now() - shownAt > APPROXIMATE_MS) {
-            shownAt = performance.now();
-            post({ op: "near", id, time: times[i], data }, [data.buffer]);
-          }
+          else post({ op: "near", id, time: times[i], data }, [data.buffer]);
         };
-        if (clip.key) this.anchors.key(clip.payload, clip.checks, show);
+        if (clip.key) anchors.key(number, clip.payload, clip.checks, show);
         else {
-          const work = this.anchors.clip(clip.payload, last + 1, clip.checks, show, wanted);
+          const work = anchors.clip(number, index, clip.payload, last + 1, clip.checks, show, wanted);
           if (work !== null) {
             const moved = [work.low.buffer, work.high.buffer, work.part.buffer];
             this.helpers[next++ % this.helpers.length].postMessage({ op: "work", id, work, first: clip.first, end: ends[last] }, moved);
@@ -162,14 +188,17 @@ class Reader {
   async preview({ gop }) {
     this.previews ??= new Anchors(new Engine(this.module), this.model, this.video);
     const { value: clip } = await this.container.clips(gop).next();
-    this.previews.key(clip.payload, clip.checks, (_, data) => post({ op: "preview", gop, data }, [data.buffer]));
+    this.previews.key(gop, clip.payload, clip.checks, (_, planes) => {
+      const data = planes();
+      post({ op: "preview", gop, data }, [data.buffer]);
+    });
   }
 
-  /** Waits until what begins at `time` may be decoded. */
+  /** Waits until what begins at `time` may be decoded: nothing beyond the picture that is sought, until that is shown. */
   async room(id, time) {
     for (;;) {
       const rate = this.container.tail.frames / Math.max(this.container.duration, 1e-3);
-      const most = Math.max(1, Math.min(AHEAD_SECONDS, AHEAD_BYTES / (this.frameBytes * rate)));
+      const most = this.seeking ? 0 : Math.max(1, Math.min(AHEAD_SECONDS, AHEAD_BYTES / (this.frameBytes * rate)));
       if (id !== this.seek || time - this.position <= most) return;
       await new Promise((resolve) => (this.waiting = resolve));
     }
@@ -240,9 +269,8 @@ const jobs = {
     port.onmessage = ({ data }) => handle(data);
   },
   ping: ({ id }) => post({ op: "pong", id }),
-  position({ time, skip }) {
-    role.position = time;
-    role.skip = skip;
+  position({ time, skip, seeking }) {
+    Object.assign(role, { position: time, skip, seeking });
     if (role instanceof Reader) role.wake();
   },
   set: (message) => role.set(message),

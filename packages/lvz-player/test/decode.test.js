@@ -27,12 +27,14 @@ async function digests(bytes, places = Infinity, only = null) {
   const sums = [];
   for (let gop = 0; gop < container.index.gops.length; gop++) {
     if (only !== null && gop !== only) continue;
+    let number = -1;
     for await (const clip of container.clips(gop)) {
-      const show = (i, data) => (sums[clip.first + i] = createHash("sha256").update(data).digest("hex"));
-      if (clip.key) anchors.key(clip.payload, clip.checks, show);
+      number++;
+      const show = (i, planes) => (sums[clip.first + i] = createHash("sha256").update(planes()).digest("hex"));
+      if (clip.key) anchors.key(gop, clip.payload, clip.checks, show);
       else {
-        const work = anchors.clip(clip.payload, clip.pts.length, clip.checks, show);
-        if (work !== null) for (const [i, shown] of between.decode(work, () => places)) show(i, shown());
+        const work = anchors.clip(gop, number, clip.payload, clip.pts.length, clip.checks, show);
+        if (work !== null) for (const [i, planes] of between.decode(work, () => places)) show(i, planes);
       }
     }
   }
@@ -50,6 +52,51 @@ test("upper places alone are the same pictures", { skip }, async () => {
   const there = Object.keys(sums).map(Number);
   assert.ok(there.length > 0 && there.length < all.length / 2);
   for (const i of there) assert.equal(sums[i], all[i]);
+});
+
+test("a group is decoded from an anchor that was kept as from its key frame", { skip }, async () => {
+  const source = { size: film.length, read: async (offset, length) => film.slice(offset, offset + length) };
+  const container = await new Container(source).open();
+  const { width, height, depth } = container.video;
+  const all = readFileSync(LVZ_DIGESTS, "utf8").trim().split("\n");
+  const between = new Between(new Engine(module), model, { width, height, depth });
+  const clips = [];
+  for (let group = 0; group < container.index.gops.length; group++) {
+    let number = 0;
+    for await (const clip of container.clips(group)) clips.push({ ...clip, group, number: number++ });
+  }
+  for (const [room, most] of [[1 << 24, Infinity], [0, 2]]) {
+    const engine = new Engine(module);
+    const anchors = new Anchors(engine, model, { width, height, depth }, room);
+    const calls = [];
+    engine.call = (name, ...given) => {
+      if (/^frame_(key|predicted)$/.test(name)) calls.push(name);
+      return engine.exports[name](...given);
+    };
+    /** Decodes a clip, and before it those of its group that must be. */
+    const decode = (wanted) => {
+      calls.length = 0;
+      const there = anchors.latest(wanted.group, (number) => number < wanted.number);
+      for (const clip of clips) {
+        if (clip.group !== wanted.group || clip.number <= there || clip.number > wanted.number) continue;
+        const show = (i, planes) => assert.equal(createHash("sha256").update(planes()).digest("hex"), all[clip.first + i]);
+        if (clip.key) anchors.key(clip.group, clip.payload, clip.checks, show);
+        else {
+          const work = anchors.clip(clip.group, clip.number, clip.payload, clip.pts.length, clip.checks, show);
+          if (work !== null) for (const [i, planes] of between.decode(work, () => (clip === wanted ? Infinity : 0))) show(i, planes);
+        }
+      }
+      assert.ok(anchors.kept.size <= Math.max(most, clips.length));
+      if (most === 2) assert.ok(anchors.kept.size <= 2);
+      return calls.length;
+    };
+    const [last, first] = [clips.at(-1), clips.find((clip) => !clip.key)];
+    decode(last);
+    decode(first);
+    const again = decode(last);
+    assert.equal(again, most === 2 ? last.number + 1 : 0);
+    for (const clip of [...clips].reverse()) decode(clip);
+  }
 });
 
 test("damage behind right checksums is found, or does no harm, in bounded memory", { skip }, async () => {
