@@ -305,7 +305,7 @@ class FrameEncoder(Loop):
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
-        symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
+        symbols = {"symbols": given.get("symbols", np.zeros_like(given["y"])), "z": given["z"]} if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
 
     def _promising(self, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
