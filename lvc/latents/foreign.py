@@ -1,8 +1,13 @@
-"""Names of foreign models: `taesd:PATH`, `diffusers:FOLDER`. No torch until one is loaded."""
+"""Names of models with continuous latents: somebody else's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
+auto-encoders that lvc trains. No torch until one is loaded."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
+
+from lvc.models import store
 
 if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
@@ -11,12 +16,23 @@ _KINDS = ("taesd", "diffusers")
 
 
 def is_foreign(name: object) -> TypeGuard[str]:
-    """Whether a model's name, or the `model_id` of a file, means one of these."""
+    """Whether a model's name, or the `model_id` of a file, means somebody else's VAE."""
     return isinstance(name, str) and ":" in name and name.partition(":")[0] in _KINDS
 
 
-def load_foreign(name: str, device: str | None) -> Adapter:
-    """Raises `UsageError` (not there), `UnsupportedError` (not such a model)."""
-    from lvc.models.adapters import load_adapter
+def is_continuous(name: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a model's name means one of either kind. Raises as `lvc.models.inspect` does for files."""
+    if is_foreign(name):
+        return True
+    return isinstance(name, str | os.PathLike) and store.resolve(name).family != store.FAMILIES[0]
 
-    return load_adapter(name, device)
+
+def load_continuous(name: str | os.PathLike[str], device: str | None) -> Adapter:
+    """Raises `UsageError` (not there), `UnsupportedError` (not such a model), `CorruptError`."""
+    if is_foreign(name):
+        from lvc.models.adapters import load_adapter
+
+        return load_adapter(name, device)
+    from lvc.models.adapters.trained import load_trained
+
+    return load_trained(Path(store.resolve(name).path), device)

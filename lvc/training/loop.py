@@ -245,6 +245,11 @@ def small(weights: dict[str, torch.Tensor], step: int) -> dict[str, Any]:
     return {"model": half, "ema": half, "opt": None, "step": step, "seconds": 0.0}
 
 
+def steps_of(path: Path) -> int:
+    """Of a state file."""
+    return int(torch.load(path, map_location="cpu", weights_only=True)["step"])
+
+
 def write(state: dict[str, Any], path: Path) -> None:
     part = path.with_suffix(".part")
     torch.save(state, part)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_footage import film, photo
 from small_models import frame, video
 
 from lvc.codec import EncodeSettings, decode, encode
@@ -27,25 +28,6 @@ from lvc.training.loop import small, write
 from lvc.training.networks import Intra
 from lvc.training.settings import TrainSettings, read_recipe
 from lvc.training.watch import Watch, draw
-
-
-def film(path: Path, frames: int = 18, side: int = 96) -> Path:
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=Fraction(25))
-        stream.width = stream.height = side
-        stream.pix_fmt = "yuv420p"
-        for n in range(frames):
-            f = frame(n, side, side, shift=n)
-            planes = np.concatenate([f.y.ravel(), f.u.ravel(), f.v.ravel()]).reshape(-1, side)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
-        out.mux(stream.encode(None))
-    return path
-
-
-def photo(path: Path, side: int = 128) -> Path:
-    f = frame(0, side, side, seed=3)
-    av.VideoFrame.from_ndarray(np.repeat(f.y[:, :, None], 3, 2), "rgb24").to_image().save(path)
-    return path
 
 
 def settings(folder: Path, *data: Path, **more: Any) -> TrainSettings:
