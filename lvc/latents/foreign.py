@@ -4,10 +4,7 @@ auto-encoders that lvc trains. No torch until one is loaded."""
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
-
-from lvc.models import store
 
 if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
@@ -24,7 +21,11 @@ def is_continuous(name: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a model's name means one of either kind. Raises as `lvc.models.inspect` does for files."""
     if is_foreign(name):
         return True
-    return isinstance(name, str | os.PathLike) and store.resolve(name).family != store.FAMILIES[0]
+    if not isinstance(name, str | os.PathLike):
+        return False
+    from lvc.models import store
+
+    return store.resolve(name).family != store.FAMILIES[0]
 
 
 def load_continuous(name: str | os.PathLike[str], device: str | None) -> Adapter:
@@ -33,6 +34,7 @@ def load_continuous(name: str | os.PathLike[str], device: str | None) -> Adapter
         from lvc.models.adapters import load_adapter
 
         return load_adapter(name, device)
+    from lvc.models import store
     from lvc.models.adapters.trained import load_trained
 
-    return load_trained(Path(store.resolve(name).path), device)
+    return load_trained(store.resolve(name).path, device)

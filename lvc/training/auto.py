@@ -28,7 +28,7 @@ from ..models.autoencoder import Architecture, AutoEncoder, Prior, to_planes
 from ..models.store import FAMILIES
 from ..output import about
 from .board import Board
-from .critic import Critic, balance, hinge, realism
+from .critic import Critic, against, balance, realism, roughened
 from .footage import Clips
 from .loop import Training, arguments, steps_of
 from .loss import parse_terms, picture_loss
@@ -98,6 +98,8 @@ def run(a: argparse.Namespace) -> None:
             mean, spread = net.encode(x)
             mean = mean.float()
             latents = mean if spread is None else mean + (0.5 * spread).exp() * torch.randn_like(mean)
+            if critic is not None:
+                latents = roughened(net, latents)
             made = net.decode(latents)
         real, planes = to_planes(x), to_planes(made)
         figures = picture_loss(real, planes, terms)
@@ -111,11 +113,10 @@ def run(a: argparse.Namespace) -> None:
         total = loss
         if critic is not None:
             with training.autocast():
-                adversarial = realism(critic, made)
-                against = hinge(critic, x, made)
+                adversarial, of_critic = realism(critic, x, made), against(critic, x, made)
             last = net.decoder_out.weight
-            total = loss + a.adversarial * balance(loss, adversarial, last) * adversarial + against
-            shown |= {"critic": against, "realism": adversarial}
+            total = loss + a.adversarial * balance(loss, adversarial, last) * adversarial + of_critic
+            shown |= {"critic": of_critic, "realism": adversarial}
         norm = training.apply(total)
         if window := training.note((norm,), [loss, *shown.values()]):
             m = np.mean(window, 0).tolist()

@@ -32,10 +32,12 @@ def optimizers(net: nn.Module, muon_lr: float, adam_lr: float) -> list[torch.opt
     muon = [p for n, p in named if p.ndim == 4 and p.shape[2] == 1 and min(p.shape[:2]) > 1 and "linear" not in n]
     linear = [p for n, p in named if "linear" in n]
     gains = [p for n, p in named if "gain" in n or n.endswith(("hyper_scale", "base", "slope"))]
-    taken = {id(p) for p in muon + linear + gains}
+    critic = [p for n, p in named if n.startswith("critic")]
+    taken = {id(p) for p in muon + linear + gains + critic}
     rest = [p for n, p in named if id(p) not in taken]
     adam = torch.optim.AdamW(
-        [{"params": rest, "lr": adam_lr}, {"params": linear, "lr": adam_lr / 16}, {"params": gains, "lr": adam_lr * 3}],
+        [{"params": rest, "lr": adam_lr}, {"params": linear, "lr": adam_lr / 16}, {"params": gains, "lr": adam_lr * 3},
+         {"params": critic, "lr": adam_lr / 3}],
         betas=(0.9, 0.95), weight_decay=0.0,
     )  # fmt: skip
     return [Muon(muon, muon_lr), adam]
