@@ -38,6 +38,8 @@ from .watch import Watch
 
 PRIOR_BATCHES = 24
 """Of crops that a VAE's prior is fitted to."""
+USUAL_STEP = 0.5
+"""To which latents are rounded at quality 50, about; for histograms."""
 KL, ADVERSARIAL, LOSS = 2e-4, 0.5, "mse=1"
 
 
@@ -118,6 +120,9 @@ def run(a: argparse.Namespace) -> None:
             total = loss + a.adversarial * balance(loss, adversarial, last) * adversarial + of_critic
             shown |= {"critic": of_critic, "realism": adversarial}
         norm = training.apply(total)
+        if training.pane is not None and training.showing():
+            training.pane.pictures(training.step, x[:, :3], made[:, :3])
+            training.pane.symbols(training.step, (mean / USUAL_STEP).round())
         if window := training.note((norm,), [loss, *shown.values()]):
             m = np.mean(window, 0).tolist()
             training.line({k: float(f"{v:.6g}") for k, v in zip(("norm", "loss", *shown), m, strict=True)})
@@ -248,7 +253,7 @@ class Plan:
         def line(figures: dict[str, Any]) -> None:
             watch.step(figures.pop("minutes_left", None), **figures)
 
-        options.tell, options.board = line, board
+        options.tell, options.pane = line, None if board is None else board.pane(settings.family)
         watch.phase("training", None if settings.max_steps else minutes, stage=settings.family)
         if not (work / "auto.done").exists():
             run(options)
@@ -285,18 +290,22 @@ def export(
 
 @torch.no_grad()
 def fitted_prior(net: AutoEncoder, crops: Crops, crop: int, seed: int) -> Prior:
-    """Their mean, what makes their channels uncorrelated, and how much neighbours are alike, from crops."""
+    """To the latents of crops: their mean, and parts that correlate neither with each other nor with each other's
+    neighbours: first made white, then turned to where what neighbours share is diagonal."""
     rng = np.random.default_rng(seed)
-    found = torch.cat([net.encode(crops.take(rng, 8, crop))[0] for _ in range(PRIOR_BATCHES)])
-    flat = found.transpose(0, 1).flatten(1).double()
-    mean = flat.mean(1)
-    values, vectors = torch.linalg.eigh(torch.cov(flat) + 1e-6 * torch.eye(len(flat), dtype=torch.float64))
-    factor = vectors * values.clamp_min(1e-12).sqrt()
-    parts = torch.einsum("ij,njhw->nihw", torch.linalg.inv(factor), found.double() - mean[:, None, None])
-    pairs = [(parts[..., 1:] * parts[..., :-1]).mean((0, 2, 3))] if parts.shape[3] > 1 else []
-    pairs += [(parts[..., 1:, :] * parts[..., :-1, :]).mean((0, 2, 3))] if parts.shape[2] > 1 else []
-    alike = torch.stack(pairs).mean(0) if pairs else torch.zeros(len(mean), dtype=torch.float64)
-    return Prior(mean.float(), factor.float(), alike.clamp(0, 0.99).float())
+    found = torch.cat([net.encode(crops.take(rng, 8, crop))[0] for _ in range(PRIOR_BATCHES)]).double()
+    mean = found.mean((0, 2, 3))
+    moved = found - mean[:, None, None]
+    flat = moved.transpose(0, 1).flatten(1)
+    values, vectors = torch.linalg.eigh(flat @ flat.T / flat.shape[1])
+    factor = vectors * values.clamp_min(1e-8).sqrt()
+    white = torch.einsum("ij,njhw->nihw", torch.linalg.inv(factor), moved)
+    shared = torch.zeros_like(factor)
+    for one, other in ((white[..., 1:], white[..., :-1]), (white[..., 1:, :], white[..., :-1, :])):
+        if one.numel():
+            shared += torch.einsum("nihw,njhw->ij", one, other) / (one.numel() // one.shape[1]) / 2
+    alike, turn = torch.linalg.eigh((shared + shared.T) / 2)
+    return Prior(mean.float(), (factor @ turn).float(), alike.clamp(0, 0.99).float())
 
 
 if __name__ == "__main__":

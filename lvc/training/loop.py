@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from . import networks
+from .board import Pane
 from .optimizer import Muon
 
 WARM_UP = 100  # steps
@@ -110,6 +111,7 @@ class Training:
         torch.set_num_threads(a.threads)
         self.a, self.device = a, torch.device(a.device)
         self.tell: Callable[[dict[str, Any]], object] = getattr(a, "tell", None) or _printed
+        self.pane: Pane | None = getattr(a, "pane", None)
         torch.backends.cudnn.benchmark = True
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.opts = optimizers(net, a.muon, a.adam)
@@ -209,6 +211,13 @@ class Training:
             self.save()
         due = self.step % 50 == 0 if self.a.report is None else now - self.reported >= self.a.report
         return [(*k, *f.tolist()) for k, f in self.window] if due else None
+
+    def showing(self) -> bool:
+        """Whether it is time for pictures; shows the gradients."""
+        if self.pane is None or not self.pane.due():
+            return False
+        self.pane.gradients(self.step, self.net)
+        return True
 
     def line(self, figures: dict[str, Any]) -> None:
         now = time.monotonic()

@@ -109,7 +109,7 @@ class _Codec:
             done = work / f"{stage.stem}.done"
             if not done.exists():
                 later = sum(s.share or 0 for s in recipe.stages[number + 1 :]) * recipe.minutes
-                _run(settings, recipe, stage, later, watch)
+                _run(settings, recipe, stage, later, watch, board)
                 done.touch()
         watch.phase("exporting", 0)
         weights, _, _ = beside(settings.out)
@@ -162,7 +162,9 @@ def _cache(names: tuple[str, ...], crop: int, work: Path, paths: list[Path], wat
     known.write_text(said, encoding="utf-8")
 
 
-def _run(settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, watch: Watch) -> None:
+def _run(
+    settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, watch: Watch, board: Board | None
+) -> None:  # fmt: skip
     """`later`: minutes of the stages after this one."""
     work, module = settings.work, intra if stage.network == "intra" else inter
     words = [str(work / "stills")] if stage.network == "intra" else [str(work / "clips"), str(_intra(work, stage))]
@@ -193,7 +195,7 @@ def _run(settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, wa
         of_stage = figures.pop("minutes_left", None)
         watch.step(left if of_stage is None else of_stage + later, **figures)
 
-    options.tell = line
+    options.tell, options.pane = line, None if board is None else board.pane(stage.name)
     watch.phase("training", left, stage=stage.name)
     module.run(options)
 

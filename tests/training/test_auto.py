@@ -251,3 +251,30 @@ def test_crops_of_clips_hold_the_frames_of_a_latent(data: Path) -> None:
     taken = Crops(data / "c", 4).take(np.random.default_rng(0), 3, 64)
     assert taken.shape == (3, 12, 64, 64) and 0 <= float(taken.min()) < float(taken.max()) <= 1
     assert not torch.equal(taken[:, :3], taken[:, 3:6])
+
+
+def test_a_prior_finds_the_part_that_neighbours_share() -> None:
+    """Latents that are fields of known correlation, mixed."""
+    from lvc.models.autoencoder import Architecture, AutoEncoder, Prior
+    from lvc.synthesize.latents import drawn
+    from lvc.training.auto import fitted_prior
+
+    known = Prior(torch.tensor([1.0, 2.0, 0.0]), torch.tensor([[1.0, 1, 0], [0, 1, 1], [0.5, 0, 1]]), torch.zeros(3))
+    known = Prior(known.mean, known.factor, torch.tensor([0.0, 0.5, 0.95]))
+    generator = torch.Generator().manual_seed(0)
+
+    class Net(AutoEncoder):
+        def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return torch.stack([drawn(known, 16, 16, generator) for _ in pictures]), None
+
+    class Nothing(Crops):
+        def __init__(self) -> None:
+            pass
+
+        def take(self, rng: np.random.Generator, count: int, side: int) -> torch.Tensor:
+            return torch.zeros(count, 3, side, side)
+
+    found = fitted_prior(Net(Architecture(channels=3, width=8, blocks=0), True), Nothing(), 128, 0)
+    assert torch.allclose(found.correlation, known.correlation, atol=0.1)
+    assert torch.allclose(found.mean, known.mean, atol=0.4)
+    assert torch.allclose(found.factor @ found.factor.T, known.factor @ known.factor.T, atol=0.5)

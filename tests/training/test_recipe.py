@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -274,6 +275,25 @@ def test_figures_for_tensorboard(tmp_path: Path) -> None:
     found.Reload()
     assert set(found.Tags()["scalars"]) == {"intra/loss", "intra/bpp", "intra/minutes_left"}
     assert [(e.step, e.value) for e in found.Scalars("intra/loss")] == [(50, 5.0), (100, 10.0)]
+
+
+@pytest.mark.slow
+def test_pictures_and_histograms_for_tensorboard(tmp_path: Path) -> None:
+    """Of a family's training, and of the codec's key frames."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (tmp_path / "data").mkdir()
+    film(tmp_path / "data" / "a.mkv")
+    photo(tmp_path / "data" / "b.png")
+    for family in ("vae", "codec"):
+        trained(settings(tmp_path, tmp_path / "data", family=family, tensorboard=True, max_steps=1, resume=False))
+        found = accumulator.EventAccumulator(str(tmp_path / "m.work" / "tensorboard"))
+        found.Reload()
+        tags, stage = found.Tags(), "vae" if family == "vae" else "intra"
+        assert f"{stage}/pictures" in tags["images"] and f"{stage}/symbols" in tags["histograms"]
+        wanted = {"vae/gradients/net.encoder", "vae/gradients/net.decoder_linear"}
+        wanted = wanted if family == "vae" else {"intra/gradients/entropy", "inter/gradients/entropy"}
+        assert wanted <= set(tags["histograms"])
+        shutil.rmtree(tmp_path / "m.work")
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:
