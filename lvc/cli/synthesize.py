@@ -31,7 +31,8 @@ def synthesize(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL [IN [IN]] OUT", help="The model, up to two videos or .lvz, and the .png or video to write."
+            metavar="MODEL [IN [IN]] OUT",
+            help="The model, up to two videos or .lvz, and the .png, .jpg or video to write.",
         ),
     ],
     count: Annotated[

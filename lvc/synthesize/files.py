@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
 
 PRIORS = "fitted", "normal"
-PNG = ".png"
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_JPEG_QUALITY = 90
 _MOST_SIDE, _MOST_COUNT, _MOST_SECONDS = 4096, 64, 3600.0
 _BT709, _GAP = 1, 4
 _USUAL = 256, 256
@@ -65,7 +67,7 @@ def synthesize_file(
 
     Args:
         model: A model that `lvc train --family vae` made, or a GAN that began as one.
-        target: A `.png`, or a video.
+        target: A `.png` or `.jpg`, or a video.
         sources: None for samples: side by side in a picture, or walked through in a video. One clip or frame for
             variations of it. Two for a walk from one to the other: `holiday.mp4` plays meanwhile, `holiday.mp4@1.5` is
             a frame. Videos or `.lvz`.
@@ -99,10 +101,9 @@ def synthesize_file(
     target, words = os.fspath(target), [os.fspath(s) for s in sources]
     _check(words, target, count, size, seconds, strength, prior)
     inputs = [Input.parse(word) for word in words]
-    for item in inputs:
-        check_output(item.path, target, force=force, writes=None if target.endswith(PNG) else VIDEOS)
-    if not inputs:
-        check_output("", target, force=force, writes=None if target.endswith(PNG) else VIDEOS)
+    picture = PICTURES.get(Path(target).suffix.lower())
+    for name in [item.path for item in inputs] or [""]:
+        check_output(name, target, force=force, writes=None if picture else VIDEOS)
     if os.path.exists(target) and os.path.samefile(target, store.resolve(model).path):
         raise UsageError("the output is the model — write another file")
     started = time.monotonic()
@@ -111,10 +112,10 @@ def synthesize_file(
             torch.set_num_threads(threads)
         vae, space = _opened(model, device)
         job = _Job(vae, space, inputs, count, size, seconds, fps, strength, prior == "normal", seed)
-        if target.endswith(PNG):
+        if picture is not None:
             frames, shown = 1, job.sheet()
             with publish(target, force=force) as path:
-                Image.fromarray(shown).save(path, format="PNG")
+                Image.fromarray(shown).save(path, format=picture, quality=_JPEG_QUALITY)
                 written = path.stat().st_size
             height, width = shown.shape[:2]
             length = 0.0
@@ -134,7 +135,7 @@ def _check(
     if len(words) > 2:
         raise UsageError("a walk goes from one clip or frame to another — give at most two")
     if target == STREAM:
-        raise UsageError("write a file: a .png, or a video")
+        raise UsageError("write a file: a .png, a .jpg, or a video")
     if count is not None and not 1 <= count <= _MOST_COUNT:
         raise UsageError(f"the count is {count} — give 1 to {_MOST_COUNT}")
     if size is not None and not all(16 <= side <= _MOST_SIDE for side in size):

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import time
 import zlib
 from dataclasses import asdict
@@ -57,6 +58,7 @@ def train(settings: TrainSettings, tell: Event) -> None:
                 for path in work.glob(pattern):
                     path.unlink()
         _check_same(work / "settings.json", plan.said)
+        new = [path for path in (work, log) if not path.exists()]
         work.mkdir(parents=True, exist_ok=True)
         (work / "settings.json").write_text(json.dumps(plan.said), encoding="utf-8")
         board = None
@@ -66,7 +68,12 @@ def train(settings: TrainSettings, tell: Event) -> None:
             watch.tell("notice", message=board.how_to_look)
         else:
             watch.keep(log)
-        _cache(plan.caches, plan.crop, work, paths, watch)
+        try:
+            _cache(plan.caches, plan.crop, work, paths, watch)
+        except UsageError:  # nothing to train on: nothing is left over
+            for path in new:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            raise
         begun = time.monotonic()
         with _threads():
             for path in plan.run(len(paths), watch, board):

@@ -56,6 +56,9 @@ def test_samples_are_the_same_for_a_seed(tmp_path: Path) -> None:
         assert (result.width, result.height, result.frames) == (3 * 44 + 4, 2 * 28 + 4, 1)
         pages.append(np.asarray(Image.open(tmp_path / f"{number}.png")))
     assert np.array_equal(pages[0], pages[1]) and not np.array_equal(pages[0], pages[2])
+    synthesize_file(vae, tmp_path / "n.jpg", count=4, size=(40, 24))
+    with Image.open(tmp_path / "n.jpg") as picture:
+        assert picture.format == "JPEG" and picture.size == (3 * 44 + 4, 2 * 28 + 4)
     synthesize_file(vae, tmp_path / "n.png", count=4, size=(40, 24), seed=3, prior="normal")
     assert not np.array_equal(np.asarray(Image.open(tmp_path / "n.png")), pages[0])
 
