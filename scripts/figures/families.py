@@ -170,7 +170,7 @@ def report(points: list[dict[str, Any]]) -> None:
         print(f"| {clip} | {mine['ms_ssim_y']:.4f} | {mine['bpp']:.3f} | " + " | ".join(cells) + " |")
     print("\n| codec | clips | bits of the toy's | PSNR-Y | SSIM | VMAF | ST-LPIPS |  (means at the toy's MS-SSIM)")
     for codec in [TOY, *codecs]:
-        ratios = shares.get(codec) or ([1.0] if codec == TOY else [])
+        ratios = shares.get(codec) or ([1.0] * len(beside[TOY]["vmaf"]) if codec == TOY else [])
         mean = math.exp(np.mean(np.log(ratios))) if ratios else math.nan
         cells = [f"{np.mean(v):.4g}" if v else "–" for v in beside[codec].values()]
         print(f"| {codec} | {len(ratios)} | {100 * mean:.1f} % | " + " | ".join(cells) + " |")

@@ -22,6 +22,6 @@ train ae "$steps" --family ae
 train vae "$steps" --family vae
 train gan $((steps * 5 / 16)) --family gan --init "$out/vae.safetensors"
 # a VAE that knows a frame of 1080p by 270 numbers
-train vae270 $((steps / 4)) --family vae --stride 128 --channels 2
+train vae270 "$steps" --family vae --stride 128 --channels 2
 LVC_DATA=$data nice python scripts/figures/families.py "$out/ae.safetensors" "$out/vae.safetensors" "$out/gan.safetensors" \
     "$out/vae270.safetensors" --out "$out/points.jsonl" "$@"

@@ -193,5 +193,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     event = json.loads(done.stdout.splitlines()[-1])
     assert event["event"] == "done" and event["model"] == "vae:vae" and event["seed"] == 9
+    schema = json.loads((Path(__file__).resolve().parents[2] / "docs" / "events.schema.json").read_text("utf-8"))
+    pytest.importorskip("jsonschema").Draft202012Validator(schema).validate(event)
     assert run(vae, "out.png").returncode == 6
     assert run(vae).returncode == 2 and run(vae, "b.png", "--size", "big").returncode == 2
