@@ -1,6 +1,7 @@
 """`lvc train`: from folders of video and photographs to the file of a model. lvc's own codec comes in the stages of a
 recipe: networks in floats, key frames on stills, then predicted frames in closed loop; both again, calibrated and with
-the engine's rounding; at the end programs of integers. Auto-encoders have one stage (`auto`).
+the engine's rounding; at the end programs of integers, and tables counted on the footage. Auto-encoders have one stage
+(`auto`).
 
 A stage that is done has left its file in the work folder; one that was killed goes on from its last state.
 """
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import MediaError, UnsupportedError, UsageError
 from ..output import about
-from . import auto, export, footage, inter, intra, quantise, stills
+from . import auto, export, footage, inter, intra, quantise, stills, tables
 from .board import Board, check_installed
 from .loop import small, steps_of, write
 from .networks import Inter, Intra
@@ -125,6 +126,9 @@ class _Codec:
         made.pop("name")
         said = {"name": settings.name or settings.out.stem, "tune": settings.tune, "made": made}
         export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, said)
+        watch.phase("counting symbols", 0)
+        groups = min(tables.GROUPS, settings.max_steps or tables.GROUPS)
+        tables.count_into(settings.out, work / "clips", groups, recipe.crop)
         save_weights(states, weights)
         return [settings.out, weights]
 
