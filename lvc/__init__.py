@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from lvc.interpolate import interpolate_file
     from lvc.media.types import VideoFormat
     from lvc.models import load_model
-    from lvc.results import DecodeResult, EncodeResult, Facts, InterpolateResult
+    from lvc.results import DecodeResult, EncodeResult, Facts, InterpolateResult, SynthesizeResult
     from lvc.search import Group, Hit, SearchIndex
+    from lvc.synthesize import synthesize_file
     from lvc.video import Frame, Video, Writer, decode, encode, open
 
 __version__ = "0.1.0"
@@ -50,11 +51,13 @@ _PUBLIC = {
     "encode_file": "lvc.files",
     "decode_file": "lvc.files",
     "interpolate_file": "lvc.interpolate",
+    "synthesize_file": "lvc.synthesize",
     "info_file": "lvc.facts",
     "verify_file": "lvc.facts",
     "EncodeResult": "lvc.results",
     "DecodeResult": "lvc.results",
     "InterpolateResult": "lvc.results",
+    "SynthesizeResult": "lvc.results",
     "Facts": "lvc.results",
     "SearchIndex": "lvc.search",
     "Hit": "lvc.search",

@@ -62,6 +62,7 @@ def info_file(
         "created_by": header.created_by,
         "model": header.model_id,
         "model_sha256": header.model_sha256.hex(),
+        "same_pixels": reader.tensors is None,
         "model_inside": None if reader.model_chunk is None else _inside(reader.model_chunk),
         "complete": tail is not None,
         "frames": None if counted is None else counted.frames,
@@ -287,6 +288,8 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     if (inside := values["model_inside"]) is not None:
         base = f", builds on {inside['base_sha256'][:16]}…" if inside["base_sha256"] else ""
         lines.append(("", f"it is in the file, {inside['bytes']:,} bytes{base}"))
+    if not values["same_pixels"]:
+        lines.append(("", "torch decodes it: pixels may differ a little from machine to machine"))
     if values["frame_checks"]:
         lines.append(("checks", "of every frame, compared while decoding"))
     lines.append(("made by", f"{values['created_by']}, .lvz version {values['version']}"))

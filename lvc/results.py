@@ -195,6 +195,33 @@ class InterpolateResult(_Job):
 
 
 @dataclass(frozen=True)
+class SynthesizeResult(_Job):
+    """What came of synthesis.
+
+    Attributes:
+        output: Where it went.
+        frames: How many.
+        width: Columns.
+        height: Rows.
+        duration: Seconds of video; 0 for a picture.
+        bytes_in: None.
+        bytes_out: Size of the output.
+        seconds: Of wall time, from opening to publishing.
+        model: What made it.
+        seed: Of the random numbers.
+    """
+
+    model: str
+    seed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{counted(self.frames, 'frame')} {self.width}x{self.height} by {self.model}, seed {self.seed}, "
+            f"{self._took}, {_bytes(self.bytes_out)} bytes → {self.output}"
+        )
+
+
+@dataclass(frozen=True)
 class PackResult:
     """Sizes in bytes; `bytes_in` are those of the numbers alone. Errors as measured on what was written: the largest,
     and their RMS over the RMS of the values."""

@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "features": {"numpy", "safetensors"},
     "files": set(),
     "interpolate": {"torch", "numpy", "safetensors"},
+    "synthesize": {"torch", "numpy", "PIL"},
     "search": {"numpy", "safetensors", "pyarrow", "PIL"},
     "facts": set(),
     "video": {"numpy", "PIL"},

@@ -26,6 +26,7 @@ from lvc.cli import (
     play,
     search,
     serve,
+    synthesize,
     tag,
     train,
     unpack,
@@ -83,6 +84,7 @@ app.add_typer(search.app, name="search", help=search.HELP)
 app.add_typer(tag.app, name="tag", help=tag.HELP)
 app.command("features", cls=Command, help=features.HELP)(features.features)
 app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.interpolate)
+app.command("synthesize", cls=Command, help=synthesize.HELP)(synthesize.synthesize)
 
 
 HELP = """

@@ -71,7 +71,11 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         str,
-        typer.Option(metavar="LIST", help="Any of psnr, ssim, ms-ssim, vmaf, vmaf-neg; all: those that are installed."),
+        typer.Option(
+            metavar="LIST",
+            help="Any of psnr, ssim, ms-ssim, vmaf, vmaf-neg, st-lpips; all: those that are installed, but st-lpips, "
+            "which is slow.",
+        ),
     ] = "all",
     frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Measure only the first N frames.")] = None,
     max_height: Annotated[

@@ -20,10 +20,12 @@ Train a model on video and photographs.
 Examples:
   lvc train footage/ photos/ mine.safetensors --minutes 240
   lvc train camera7/ camera7.safetensors --start mine.weights.safetensors --minutes 30
+  lvc train footage/ vae.safetensors --family vae --minutes 20 --loss mse=1,ms-ssim=0.02
   lvc train mine.safetensors --plot
 
-The networks for key frames and predicted frames are trained in floating point, then with integer rounding, and written
-to one file. After an interruption the same command continues; --restart starts over. Keep OUT: files encoded with it
+The codec's networks for key frames and predicted frames are trained in floating point, then with integer rounding, and
+written to one file. The other families are auto-encoders with continuous latents (docs/families.md).
+After an interruption the same command continues; --restart starts over. Keep OUT: files encoded with it
 cannot be decoded without it.
 """
 
@@ -38,6 +40,13 @@ def train(
     named: Annotated[
         str | None, typer.Option("--output", "--out", "-o", metavar="OUT", help="The output, instead of OUT.")
     ] = None,
+    family: Annotated[
+        Literal["codec", "ae", "vae", "gan"],
+        typer.Option(
+            metavar="codec|ae|vae|gan",
+            help="What to train: lvc's codec, or an auto-encoder: plain, variational, or against a discriminator.",
+        ),
+    ] = "codec",
     work: Annotated[
         Path | None,
         typer.Option(
@@ -53,30 +62,67 @@ def train(
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0, metavar="N", help="Training time, including earlier runs. Default: set by the recipe, 120."
+            min=0, metavar="N", help="Training time, including earlier runs. Default: set by the recipe, 120; else 60."
         ),
     ] = None,
     max_steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Train this many steps in each of the four stages, instead of minutes."),
+        typer.Option(min=1, metavar="N", help="Train this many steps in each stage, instead of minutes."),
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Start from these weights: OUT.weights.safetensors of an earlier training."),
+        typer.Option(
+            "--start",
+            "--init",
+            metavar="FILE",
+            help="Start from these weights: OUT.weights.safetensors of an earlier training, for the other families a "
+            "model. A gan needs an ae or vae.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name. Default: that of OUT.")] = None,
     tune: Annotated[
         Literal["psnr", "ssim"],
         typer.Option(metavar="psnr|ssim", help="The metric to optimise for: PSNR or MS-SSIM."),
     ] = "psnr",
+    loss: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="ae, vae, gan: weights of mse, l1, ssim, ms-ssim. Default: mse=1."),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=256, metavar="N", help="ae, vae: channels of the latents. Default: 32.")
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(metavar="4|8|…|128", help="ae, vae: side of the square that a latent stands for. Default: 8."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, max=8, metavar="N", help="ae, vae: frames that share a latent. Default: 1.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=8, max=512, metavar="N", help="ae, vae: channels of the network. Default: 64.")
+    ] = None,
+    blocks: Annotated[
+        int | None,
+        typer.Option(min=0, max=8, metavar="N", help="ae, vae: residual blocks at each size. Default: 2."),
+    ] = None,
+    kl: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="WEIGHT", help="vae: weight of the KL divergence, in nats a sample."),
+    ] = None,
+    adversarial: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="WEIGHT", help="gan: weight of the discriminator, relative to the loss."),
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start over instead of continuing from --work.")] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Crops per step. Default: set by the recipe, 8 or 5."),
+        typer.Option(min=1, metavar="N", help="Crops per step. Default: set by the recipe, 8 or 5; else 16."),
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option(min=64, metavar="SIDE", help="Side of a crop, a multiple of 64. Default: set by the recipe, 256."),
+        typer.Option(
+            min=64, metavar="SIDE", help="Side of a crop, a multiple of 64. Default: set by the recipe, 256; else 128."
+        ),
     ] = None,
     log: Annotated[
         Literal["tensorboard"] | None,
@@ -111,11 +157,12 @@ def train(
                 check_output(read, str(path), force=force)
         report.event({"event": "stage", "phase": "starting"})  # torch takes its time
         from lvc.training.recipe import train as run
-        from lvc.training.settings import TrainSettings
+        from lvc.training.settings import AutoSettings, TrainSettings
 
         settings = TrainSettings(
             tuple(data), out, work, minutes, max_steps, start, tune, name, not restart, batch, crop, seed, threads,
-            recipe, log == "tensorboard",
+            recipe, log == "tensorboard", family,
+            AutoSettings(loss, channels, stride, frames, width, blocks, kl, adversarial),
         )  # fmt: skip
         try:
             run(settings, lambda event, **fields: report.event({"event": event, **fields}))

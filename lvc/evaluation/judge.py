@@ -11,11 +11,14 @@ from typing import Any
 from lvc.errors import MediaError
 from lvc.evaluation import pictures
 from lvc.evaluation.metrics import ClipQuality
+from lvc.evaluation.perceptual import EVERY, MIN_SIDE, StLpips
 from lvc.evaluation.rawfile import picture_bytes, read_pictures
 from lvc.evaluation.source import Source
 from lvc.media.ffmpeg import VMAF_MIN_SIDE, VMAF_MODELS, Vmaf
 
-METRICS = ("psnr", "ssim", "ms-ssim", *(name.replace("_", "-") for name in VMAF_MODELS))
+SLOW = "st-lpips"
+"""Not one of `all`."""
+METRICS = ("psnr", "ssim", "ms-ssim", *(name.replace("_", "-") for name in VMAF_MODELS), SLOW)
 
 
 def judge(job: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +37,12 @@ def judge(job: dict[str, Any]) -> dict[str, Any]:
         )
     shown = pictures.shown_frames(raw.stat().st_size // picture_bytes(width, height)) if job["pictures"] else []
     written: list[int] = []
-    quality = ClipQuality(ssim="ssim" in metrics, multi_scale="ms-ssim" in metrics)
+    perceptual = None
+    if SLOW in metrics and min(width, height) >= MIN_SIDE:
+        perceptual = StLpips(video.full_range, job["threads"])
+    quality = ClipQuality(
+        ssim="ssim" in metrics, multi_scale="ms-ssim" in metrics, perceptual=perceptual, perceptual_every=EVERY
+    )
     with contextlib.ExitStack() as stack:
         vmaf = None
         figures = [name for name in VMAF_MODELS if name.replace("_", "-") in metrics]

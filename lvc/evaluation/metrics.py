@@ -8,6 +8,7 @@
 | SSIM | FFmpeg's filter `ssim`: unweighted 8×8 windows at stride 4, unbiased variance; a clip's: mean of the frames' |
 | MS-SSIM | Wang, Simoncelli, Bovik 2003, luma: 11×11 Gaussian σ 1.5, 5 scales, 2×2 means between; sides ≥ 176 |
 | PSNR-YUV | of the squared error pooled over the samples of all three planes, so that each counts by its error |
+| ST-LPIPS | `lvc.evaluation.perceptual`, of RGB; less is better; a clip's: mean of every eighth frame's |
 | VMAF, -NEG | libvmaf's, models vmaf_v0.6.1 and vmaf_v0.6.1neg, by `lvc.media.ffmpeg`; a clip's: mean of the frames' |
 
 Sums of squares are exact: float64 holds every integer below 2**53 (float32 would round them). SSIM's window sums are
@@ -17,7 +18,7 @@ int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which mov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -136,7 +137,8 @@ def _halve(x: F32) -> F32:
 
 @dataclass(frozen=True)
 class FrameQuality:
-    """One frame's figures: dB, dB, dB, dB, then SSIM of Y and of Y/U/V by area, MS-SSIM of Y, VMAFs (0 to 100)."""
+    """One frame's figures: dB, dB, dB, dB, then SSIM of Y and of Y/U/V by area, MS-SSIM of Y, VMAFs (0 to 100),
+    ST-LPIPS (0 is the same)."""
 
     psnr_y: float
     psnr_u: float
@@ -147,6 +149,7 @@ class FrameQuality:
     ms_ssim_y: float | None = None
     vmaf: float | None = None
     vmaf_neg: float | None = None
+    st_lpips: float | None = None
 
     @property
     def psnr_yuv(self) -> float:
@@ -159,10 +162,13 @@ class FrameQuality:
 
 @dataclass
 class ClipQuality:
-    """Collects frames with `add`: exact sums and one small record per frame. `ssim`, `multi_scale`: what to measure."""
+    """Collects frames with `add`: exact sums and one small record per frame. `ssim`, `multi_scale`: what to measure;
+    `perceptual` measures ST-LPIPS, of every so many frames."""
 
     ssim: bool = True
     multi_scale: bool = False
+    perceptual: Callable[[Planes, Planes], float] | None = None
+    perceptual_every: int = 1
     frames: list[FrameQuality] = field(default_factory=list)
     _errors: list[int] = field(default_factory=lambda: [0, 0, 0])
     _samples: list[int] = field(default_factory=lambda: [0, 0, 0])
@@ -186,9 +192,14 @@ class ClipQuality:
             structure[0] if structure else None,
             sum(s * n for s, n in zip(structure, areas, strict=True)) / sum(areas) if structure else None,
             ms_ssim(reference.y, decoded.y) if self.multi_scale else None,
+            st_lpips=self._perceived(reference, decoded),
         )
         self.frames.append(frame)
         return frame
+
+    def _perceived(self, reference: Planes, decoded: Planes) -> float | None:
+        due = self.perceptual is not None and len(self.frames) % self.perceptual_every == 0
+        return self.perceptual(reference, decoded) if self.perceptual is not None and due else None
 
     def add_vmaf(self, scores: Sequence[Mapping[str, float | None]]) -> None:
         """Add the scores, by name, of each frame."""
@@ -199,12 +210,15 @@ class ClipQuality:
         if not self.frames:
             raise ValueError("no frames to pool")
         y, u, v = (psnr(e / n) for e, n in zip(self._errors, self._samples, strict=True))
-        means = (self._mean(name) for name in ("ssim_y", "ssim_all", "ms_ssim_y", "vmaf", "vmaf_neg"))
+        names = ("ssim_y", "ssim_all", "ms_ssim_y", "vmaf", "vmaf_neg", "st_lpips")
+        means = (self._mean(name) for name in names)
         return FrameQuality(y, u, v, weighted_611(y, u, v), *means)
 
     def _mean(self, name: str) -> float | None:
         values = [getattr(f, name) for f in self.frames]
-        return None if None in values else float(np.mean(values))
+        if name == "st_lpips":  # which not every frame has
+            values = [v for v in values if v is not None]
+        return None if None in values or not values else float(np.mean(values))
 
 
 def compare(reference: Iterable[Planes], decoded: Iterable[Planes], quality: ClipQuality | None = None) -> ClipQuality:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lvc.errors import UsageError
+from lvc.evaluation import perceptual
 from lvc.evaluation.anchors import Anchor
-from lvc.evaluation.judge import METRICS
+from lvc.evaluation.judge import METRICS, SLOW
+from lvc.latents.foreign import is_foreign, load_continuous
 from lvc.media import ffmpeg
 from lvc.models import store as models
 
@@ -62,7 +64,7 @@ class Codec:
 
 def codecs(names: Sequence[str | None]) -> list[Codec]:
     """Raises `UsageError` for a model that does not exist or is given twice, and the errors of `lvc.models`."""
-    files = [models.resolve(name) for name in names]
+    files = [_model_file(name) for name in names]
     hashes = [file.sha256.hex() for file in files]
     if len(set(hashes)) < len(hashes):
         raise UsageError("the same model is given twice — give every --model once")
@@ -72,6 +74,14 @@ def codecs(names: Sequence[str | None]) -> list[Codec]:
         label = stem if stems.count(stem) == 1 else f"{stem}-{sha256[:6]}"
         found.append(Codec("lvc" if len(files) == 1 else f"lvc:{label}", f"{file.name} {sha256[:12]}", name, sha256))
     return found
+
+
+def _model_file(name: str | None) -> models.ModelFile:
+    """Of somebody else's VAE, as `taesd:PATH`: what it is called and its hash."""
+    if not is_foreign(name):
+        return models.resolve(name)
+    adapter = load_continuous(name, None)
+    return models.ModelFile(Path(adapter.id), adapter.sha256, adapter.id)
 
 
 def labels(clips: Sequence[Path]) -> dict[Path, str]:
@@ -104,17 +114,21 @@ def parse_anchors(text: str, threads: int) -> list[Anchor]:
 
 
 def parse_metrics(text: str) -> tuple[list[str], str]:
-    """Parse `psnr,ssim`, or `all`: what this machine can measure. Also returns what is missing from `all`.
+    """Parse `psnr,ssim`, or `all`: what this machine can measure soon. Also returns what is missing from `all`.
 
     Raises `UsageError`."""
     missing = ffmpeg.why_not("filter", "libvmaf")
     if text == "all":
-        return [m for m in METRICS if not (missing and _by_libvmaf(m))], f"no VMAF: {missing}" if missing else ""
+        return [
+            m for m in METRICS if m != SLOW and not (missing and _by_libvmaf(m))
+        ], f"no VMAF: {missing}" if missing else ""
     wanted = list(dict.fromkeys(["psnr", *text.split(",")]))
     if unknown := [m for m in wanted if m not in METRICS]:
         raise UsageError(f"--metrics {text!r}: unknown metric {unknown[0]!r} — use all, or any of {', '.join(METRICS)}")
     if missing and any(map(_by_libvmaf, wanted)):
         raise UsageError(f"--metrics {text!r}: {missing}")
+    if SLOW in wanted and (lacking := perceptual.why_not()):
+        raise UsageError(f"--metrics {text!r}: {lacking}")
     return wanted, ""
 
 

@@ -117,7 +117,7 @@ class Point:
 
 FIELDS = (
     "clip codec setting at width height frames bytes bpp overhead_bytes target_bytes model jobs "
-    "psnr_y vmaf vmaf_neg ssim_y ms_ssim_y psnr_yuv psnr_611 psnr_u psnr_v ssim_all "
+    "psnr_y vmaf vmaf_neg ssim_y ms_ssim_y st_lpips psnr_yuv psnr_611 psnr_u psnr_v ssim_all "
     "encode_fps encode_fps_process encode_rss encode_cpu_seconds encode_gmac_per_frame encode_kmac_per_pixel "
     "decode_fps decode_fps_process decode_rss decode_cpu_seconds decode_gmac_per_frame decode_kmac_per_pixel "
     "key_frames error exit_code"

@@ -26,7 +26,16 @@ from lvc.evaluation.versions import versions
 
 ASSETS = Path(__file__).parent / "page"
 SCRIPTS = ("charts.js", "viewer.js", "page.js")
-PLACES = {"psnr_y": 2, "vmaf": 1, "vmaf_neg": 1, "ssim_y": 4, "ms_ssim_y": 4, "psnr_yuv": 2, "psnr_611": 2}
+PLACES = {
+    "psnr_y": 2,
+    "vmaf": 1,
+    "vmaf_neg": 1,
+    "ssim_y": 4,
+    "ms_ssim_y": 4,
+    "st_lpips": 4,
+    "psnr_yuv": 2,
+    "psnr_611": 2,
+}
 
 
 def page(points: Sequence[Point], plan: Plan, store: Store) -> str:

@@ -162,7 +162,7 @@ def means_table(points: Sequence[Point]) -> Grid:
     return grid
 
 
-PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1, "vmaf_neg": 1, "fps": 1, "at": 0, "crf": 0}
+PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "st_lpips": 4, "vmaf": 1, "vmaf_neg": 1, "fps": 1, "at": 0, "crf": 0}
 
 
 def figure(value: float | str | None, kind: str) -> str:

@@ -19,12 +19,15 @@ METRICS = {
     "vmaf_neg": "VMAF-NEG",
     "ssim_y": "SSIM-Y",
     "ms_ssim_y": "MS-SSIM",
+    "st_lpips": "ST-LPIPS ↓",
     "psnr_yuv": "PSNR-YUV",
     "psnr_611": "PSNR 6:1:1",
 }
 """In the order in which people are told. 6:1:1 comes last: where a film is black and white, hardly any error in its
 chroma moves it by decibels."""
 STRUCTURAL = ("ssim_y", "ms_ssim_y")
+DISTANCES = ("st_lpips",)
+"""What is better where it is less: compared as -10·log10, as SSIMs are by what they lack to 1."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,10 @@ class Mean:
 def value(quality: FrameQuality, metric: str) -> float | None:
     """A metric on the scale on which curves are compared."""
     plain: float | None = getattr(quality, metric)
-    if plain is None or metric not in STRUCTURAL:
+    if plain is None or metric not in STRUCTURAL + DISTANCES:
         return plain
-    return min(IDENTICAL, -10 * math.log10(1 - plain)) if plain < 1 else IDENTICAL
+    lack = plain if metric in DISTANCES else 1 - plain
+    return min(IDENTICAL, -10 * math.log10(lack)) if lack > 0 else IDENTICAL
 
 
 def verdicts(points: Sequence[Point]) -> list[Verdict]:

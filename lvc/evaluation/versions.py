@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 
 from lvc import __version__
+from lvc.evaluation import perceptual
 from lvc.evaluation.anchors import Anchor
 from lvc.media import ffmpeg
 from lvc.pipeline import usable_cores
@@ -32,7 +33,8 @@ def encoder_version(anchor: Anchor) -> str:
 def decoders(metrics: Sequence[str]) -> list[str]:
     """The libraries that read clips and anchors' files, and that measure VMAF, if it is measured."""
     found = [f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"]
-    return [*found, f"static FFmpeg {ffmpeg.version()}"] if any(m.startswith("vmaf") for m in metrics) else found
+    found += [f"static FFmpeg {ffmpeg.version()}"] if any(m.startswith("vmaf") for m in metrics) else []
+    return [*found, perceptual.version()] if "st-lpips" in metrics else found
 
 
 def versions(anchors: list[Anchor]) -> dict[str, str]:

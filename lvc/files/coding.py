@@ -1,28 +1,31 @@
-"""What codes frames: lvc's own codec with one of its models, or somebody else's VAE. Which of them, and its model."""
+"""What codes frames: lvc's own codec with one of its models, or a model with continuous latents. Which of them, and its
+model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lvc.errors import UnsupportedError, UsageError
-from lvc.latents.foreign import is_foreign, load_foreign
+from lvc.latents.foreign import is_continuous, is_foreign, load_continuous
 from lvc.lvz import PACKING_NAMES, Clip, LvzReader, TensorSet, VideoDescriptor
 from lvc.media import Frame, VideoFormat
 
 if TYPE_CHECKING:
     from lvc.codec import Change, EncodedClip, EncodeSettings
-    from lvc.latents.video import ForeignModel
+    from lvc.latents.video import ContinuousModel
     from lvc.models import Model
+    from lvc.models.adapters import Adapter
 
 Wanted = Callable[[int, int], bool]
 """Returns whether a frame is wanted, from its number and pts."""
 
 
 class VideoModel(Protocol):
-    """A codec with its model. `tensors`: what the file has to say of somebody else's latents."""
+    """A codec with its model. `tensors`: what the file has to say of continuous latents."""
 
     @property
     def id(self) -> str: ...
@@ -30,6 +33,9 @@ class VideoModel(Protocol):
     def sha256(self) -> bytes: ...
     @property
     def tensors(self) -> TensorSet | None: ...
+    @property
+    def path(self) -> Path | None:
+        """The model's file, if lvc train made it and no video's file carried it."""
 
     def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
         """Return the file's description of the video."""
@@ -57,6 +63,10 @@ class OwnModel:
     @property
     def sha256(self) -> bytes:
         return self.model.sha256
+
+    @property
+    def path(self) -> Path | None:
+        return self.model.path
 
     def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
         packing = {name: number for number, name in PACKING_NAMES.items()}[settings.packing]
@@ -104,8 +114,8 @@ def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, dev
     header = reader.header
     if header.model_id == "latents":
         raise UsageError("contains packed latents, not a video — use lvc unpack")
-    if is_foreign(header.model_id):
-        return _foreign_model(reader, name, device)
+    if reader.tensors is not None or is_foreign(header.model_id):
+        return _continuous_model(reader, name, device)
     if name is None:
         return OwnModel(models.model_of_file(header, reader.model_chunk))
     model = loaded(name)
@@ -114,14 +124,33 @@ def model_of(reader: LvzReader, name: str | os.PathLike[str] | Model | None, dev
     return OwnModel(model)
 
 
-def _foreign_model(reader: LvzReader, name: object, device: str | None) -> ForeignModel:
+def _continuous_model(reader: LvzReader, name: object, device: str | None) -> ContinuousModel:
     header = reader.header
-    if not is_foreign(name):
+    if is_foreign(header.model_id) and not is_foreign(name):
         kind = header.model_id.partition(":")[0]
         raise UnsupportedError(f"was made with {header.model_id} — give its path: --model {kind}:PATH")
     from lvc.latents.video import opened_model
 
-    adapter = load_foreign(name, device)
-    if adapter.sha256 != header.model_sha256:
-        raise UnsupportedError(f"was made with other weights of {header.model_id} than {name} — give the right ones")
+    if name is None:
+        adapter = _trained_of_file(reader, device)
+    elif is_continuous(name):
+        adapter = load_continuous(name, device)
+        if adapter.sha256 != header.model_sha256:
+            raise UnsupportedError(
+                f"was made with other weights of {header.model_id} than {name} — give the right ones"
+            )
+    else:
+        raise UnsupportedError(f"was made with the model {header.model_id} — give the right one")
     return opened_model(adapter, reader.video, reader.tensors)
+
+
+def _trained_of_file(reader: LvzReader, device: str | None) -> Adapter:
+    """The auto-encoder that a file was made with: inside it, or here."""
+    from lvc.models.adapters.trained import load_trained, trained_of_bytes
+    from lvc.models.inside import bytes_of_file
+    from lvc.models.store import find_model
+
+    header, chunk = reader.header, reader.model_chunk
+    if chunk is None:
+        return load_trained(find_model(header.model_id, header.model_sha256), device)
+    return trained_of_bytes(bytes_of_file(header, chunk), "the model in the file", device)

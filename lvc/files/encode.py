@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import time
 import zlib
 from collections import deque
@@ -31,7 +32,7 @@ from lvc.files.common import (
 )
 from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import LVZ, kind_of_file
-from lvc.latents.foreign import is_foreign, load_foreign
+from lvc.latents.foreign import is_continuous, load_continuous
 from lvc.lvz import (
     PACKET_KEY,
     Attachment,
@@ -83,7 +84,7 @@ def encode_once(
     check_output(source, target, force=force, writes=[LVZ])
     if options.verify and (target == STREAM or is_address(target)):
         raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
-    if not is_foreign(options.model):
+    if not is_continuous(options.model):
         library()  # without it nothing can be encoded: said before anything is read
     started = time.monotonic()
     notices = Notices(notice, strict=options.strict)
@@ -210,12 +211,15 @@ def settings_of(
 def video_model(
     options: EncodeOptions, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
 ) -> tuple[VideoModel, Iterable[Frame | CopiedPacket]]:
-    """The model to encode with, and `items` again: somebody else's is fitted to their beginning."""
-    if is_foreign(options.model):
-        if options.tune != "psnr":
-            raise UsageError("--tune is for lvc's own models — leave it out")
-        if options.max_bitrate is not None:
-            raise UsageError("--max-bitrate is for lvc's own models — leave it out")
+    """The model to encode with, and `items` again: one with continuous latents is fitted to their beginning."""
+    if is_continuous(options.model):
+        given = {
+            "tune": options.tune != "psnr", "max-bitrate": options.max_bitrate, "target-psnr": options.target_psnr,
+            "target-bitrate": options.target_bitrate,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value:
+                raise UsageError(f"--{name} is for lvc's own codec — use --quality")
         return _fitted(options.model, options.device, items, video, settings)
     from lvc import models
 
@@ -224,11 +228,12 @@ def video_model(
 
 def _embedded(model: VideoModel) -> ModelChunk:
     """What a file carries to be decoded without the model's own."""
-    if not isinstance(model, OwnModel) or model.model.path is None:
-        raise UsageError("--embed-model is for lvc's own models — leave it out")
-    data = model.model.path.read_bytes()
+    path = model.path
+    if path is None:
+        raise UsageError("--embed-model is for models that lvc train made — leave it out")
+    data = path.read_bytes()
     if hashlib.sha256(data).digest() != model.sha256:
-        raise MediaError(f"the model {model.model.path} was changed meanwhile — start again")
+        raise MediaError(f"the model {path} was changed meanwhile — start again")
     return model_chunk(data)
 
 
@@ -367,9 +372,13 @@ def write_to(writer: LvzWriter, *, flush: bool = False) -> Callable[[Clip | Pack
 
 
 def _fitted(
-    name: str, device: str | None, items: Iterable[Frame | CopiedPacket], video: VideoFormat, settings: EncodeSettings
+    name: str | os.PathLike[str],
+    device: str | None,
+    items: Iterable[Frame | CopiedPacket],
+    video: VideoFormat,
+    settings: EncodeSettings,
 ) -> tuple[VideoModel, Iterator[Frame | CopiedPacket]]:
-    """Somebody else's VAE, fitted to the beginning of `items`; and the same items."""
+    """A model with continuous latents, fitted to the beginning of `items`; and the same items."""
     from lvc.latents.video import fitted
 
     source, held = iter(items), deque[Frame | CopiedPacket]()
@@ -380,7 +389,7 @@ def _fitted(
             if isinstance(item, Frame):
                 yield item
 
-    model = fitted(load_foreign(name, device), frames(), video, settings)
+    model = fitted(load_continuous(name, device), frames(), video, settings)
 
     def again() -> Iterator[Frame | CopiedPacket]:
         while held:

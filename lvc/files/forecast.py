@@ -14,7 +14,7 @@ from lvc.errors import MediaError, UsageError
 from lvc.files.coding import loaded
 from lvc.files.common import Notice
 from lvc.files.encode import encode_once, refuse_lvz, seconds_of
-from lvc.latents.foreign import is_foreign
+from lvc.latents.foreign import is_continuous
 from lvc.lvz import Clip, LvzReader
 from lvc.media import MediaReader
 from lvc.options import EncodeOptions
@@ -86,7 +86,7 @@ def forecast(
         length, rate = seconds_of(reader), reader.video.rate
     if length is None or rate is None:
         raise MediaError("does not state its length — encode a part of it with --duration")
-    if not is_foreign(options.model):
+    if not is_continuous(options.model):
         from lvc import models
 
         options = replace(options, model=loaded(models.tuned(options.model, options.tune)))

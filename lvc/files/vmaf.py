@@ -22,7 +22,7 @@ from lvc.files.common import Notice, Progress
 from lvc.files.decode import decode_frames
 from lvc.files.encode import encode_once, seconds_of
 from lvc.kinds import LVZ
-from lvc.latents.foreign import is_foreign
+from lvc.latents.foreign import is_continuous
 from lvc.lvz import Origin
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
 from lvc.notices import each_once
@@ -175,7 +175,7 @@ class _Job:
         if length is not None and length > SHORT:
             part = length / SAMPLES
             self.cuts = [(n + 0.5) * part - SECONDS / 2 for n in range(SAMPLES)]
-        if not is_foreign(options.model):
+        if not is_continuous(options.model):
             from lvc import models
 
             self._options = replace(options, model=loaded(models.tuned(options.model, options.tune)))

@@ -17,6 +17,7 @@ from lvc.jobs.identity import origin_of, why_stale
 from lvc.jobs.places import make_folder_of, remove, stamp
 from lvc.jobs.task import Job, Outcome, Progress, Status, Task
 from lvc.kinds import LVZ, VIDEOS
+from lvc.latents.foreign import is_continuous
 from lvc.lvz import LvzReader
 from lvc.options import DecodeOptions, EncodeOptions, ModelName, VerifyOptions
 from lvc.output import about, check_output, opened_input, subject
@@ -133,21 +134,29 @@ class Worker:
             self._sha256 = models.resolve(models.tuned(_name(options.model), options.tune)).sha256
         return self._sha256
 
-    def _model(self, options: EncodeOptions) -> Model:
+    def _model(self, options: EncodeOptions) -> ModelName:
+        """Loaded, or the name of one that torch runs."""
         from lvc import models
 
         name = models.tuned(_name(options.model), options.tune)
+        if name is not None and is_continuous(name):
+            return name
         return self._kept(self._model_sha256(options), lambda: models.load_model(name))
 
-    def _model_of_file(self, path: str, options: DecodeOptions | VerifyOptions) -> Model:
-        """The model that a `.lvz` was made with; one that is named has to match, which `decode_file` checks."""
+    def _model_of_file(self, path: str, options: DecodeOptions | VerifyOptions) -> ModelName | None:
+        """The model that a `.lvz` was made with; one that is named has to match, which `decode_file` checks. None or a
+        name: of one that torch runs."""
         from lvc import models
 
         name = _name(options.model)
         if name is not None:
+            if is_continuous(name):
+                return name
             return self._kept(models.resolve(name).sha256, lambda: models.load_model(name))
         with about(path), opened_input(path) as file:
             reader = LvzReader(file)
+            if reader.tensors is not None:
+                return None
             header, inside = reader.header, reader.model_chunk
             return self._kept(header.model_sha256, lambda: models.model_of_file(header, inside))
 

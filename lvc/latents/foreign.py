@@ -1,7 +1,9 @@
-"""Names of foreign models: `taesd:PATH`, `diffusers:FOLDER`. No torch until one is loaded."""
+"""Names of models with continuous latents: somebody else's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
+auto-encoders that lvc trains. No torch until one is loaded."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
@@ -11,12 +13,28 @@ _KINDS = ("taesd", "diffusers")
 
 
 def is_foreign(name: object) -> TypeGuard[str]:
-    """Whether a model's name, or the `model_id` of a file, means one of these."""
+    """Whether a model's name, or the `model_id` of a file, means somebody else's VAE."""
     return isinstance(name, str) and ":" in name and name.partition(":")[0] in _KINDS
 
 
-def load_foreign(name: str, device: str | None) -> Adapter:
-    """Raises `UsageError` (not there), `UnsupportedError` (not such a model)."""
-    from lvc.models.adapters import load_adapter
+def is_continuous(name: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a model's name means one of either kind. Raises as `lvc.models.inspect` does for files."""
+    if is_foreign(name):
+        return True
+    if not isinstance(name, str | os.PathLike):
+        return False
+    from lvc.models import store
 
-    return load_adapter(name, device)
+    return store.resolve(name).family != store.FAMILIES[0]
+
+
+def load_continuous(name: str | os.PathLike[str], device: str | None) -> Adapter:
+    """Raises `UsageError` (not there), `UnsupportedError` (not such a model), `CorruptError`."""
+    if is_foreign(name):
+        from lvc.models.adapters import load_adapter
+
+        return load_adapter(name, device)
+    from lvc.models import store
+    from lvc.models.adapters.trained import load_trained
+
+    return load_trained(store.resolve(name).path, device)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from lvc.errors import UsageError
-from lvc.latents.foreign import is_foreign, load_foreign
+from lvc.latents.foreign import is_foreign, load_continuous
 
 if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
@@ -34,7 +34,7 @@ def channel_weights(adapter: Adapter, latents: list[torch.Tensor]) -> npt.NDArra
         look = frames[: 1 if adapter.temporal_stride == 1 else 3, :, row : row + _SIDE, column : column + _SIDE]
         place = look.detach().float().clone().requires_grad_()
         with torch.enable_grad():
-            pixels = adapter.decode(place)
+            pixels = adapter.felt(adapter.decode(place))
             for probe in range(_PROBES):
                 noise = torch.randn(pixels.shape, generator=generator)
                 (gradient,) = torch.autograd.grad(pixels, place, noise, retain_graph=probe + 1 < _PROBES)
@@ -48,4 +48,4 @@ def decoder_weights(name: str, latents: list[torch.Tensor], device: str | None) 
     """The same for a model by its name."""
     if not is_foreign(name):
         raise UsageError(f"{name} is no decoder of foreign latents — write taesd:PATH or diffusers:FOLDER")
-    return channel_weights(load_foreign(name, device), latents)
+    return channel_weights(load_continuous(name, device), latents)

@@ -1,4 +1,4 @@
-"""A video through somebody else's VAE: frames → its latents → clips, and back, in constant memory.
+"""A video through a model with continuous latents: frames → its latents → clips, and back, in constant memory.
 
 Stands in for lvc's own codec where the model is an `Adapter`. Every clip can be decoded alone. What `LTNT` says
 (rotation, step, parameters of packing) is fitted to the first clips, before anything is written.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ _ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents; so much
 
 
 @dataclass(frozen=True)
-class ForeignModel:
+class ContinuousModel:
     """An adapter with what a file says of its latents: a `VideoModel` (`lvc.files.coding`)."""
 
     adapter: Adapter
@@ -61,6 +62,10 @@ class ForeignModel:
     @property
     def sha256(self) -> bytes:
         return self.adapter.sha256
+
+    @property
+    def path(self) -> Path | None:
+        return self.adapter.path
 
     def described(self, video: VideoFormat, settings: EncodeSettings) -> VideoDescriptor:
         a = self.adapter
@@ -95,21 +100,20 @@ class ForeignModel:
         _, rows, columns = video.geometry.plane_shape(spec)
         # the decoder sees latents as they were quantised, not rounded to the element type once more
         dequantise = Dequantiser(spec, replace(self.tensors, element="float32"))
-        together = adapter.temporal_stride > 1 or adapter.temporal_lead > 1
         for clip in clips:
             latents = dequantise(unpack_clip(clip, video, self.tensors, self.field, (rows, columns)))
             times = zip(itertools.count(clip.first_frame), clip.pts, clip.durations, strict=False)
-            for part in [latents] if together else torch.split(latents, 1):
+            for part in torch.split(latents, 1) if adapter.alone else [latents]:
                 with torch.inference_mode():
                     pictures = adapter.decode(part)[..., : video.height, : video.width]
-                if together and len(pictures) < clip.n_frames:
+                if not adapter.alone and len(pictures) < clip.n_frames:
                     raise CorruptError(f"{self.id} gives {len(pictures)} frames where the clip has {clip.n_frames}")
                 for rgb, (number, pts, duration) in zip(pictures, times, strict=False):
                     if wanted is None or wanted(number, pts):
                         yield to_frame(rgb, video.matrix, video.color_range, pts, duration)
 
 
-def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | None) -> ForeignModel:
+def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | None) -> ContinuousModel:
     """The model of a file that is to be decoded. Raises `CorruptError`, `UnsupportedError`."""
     if tensors is None or tensors.exponent is not None or tensors.samples:
         raise UnsupportedError("holds tensors, no video — lvc unpack gives them back")
@@ -120,10 +124,10 @@ def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | 
     if video.align % adapter.stride:
         raise CorruptError("the picture is not padded to what the model needs")
     field = unpack_model(tensors.coding, plane.channels) if video.packing == PACKING_FIELD else None
-    return ForeignModel(adapter, tensors, video.planes, video.packing, field=field)
+    return ContinuousModel(adapter, tensors, video.planes, video.packing, field=field)
 
 
-def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settings: EncodeSettings) -> ForeignModel:
+def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settings: EncodeSettings) -> ContinuousModel:
     """A model fitted to the first clip of `frames`, which is consumed. Raises `MediaError` if there is none."""
     first = list(itertools.islice(frames, _clip_frames(adapter, video, settings)))
     if not first:
@@ -146,7 +150,7 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
         scale=(plan.step,) * adapter.channels, zero=tuple(plan.mean.tolist()),
     )  # fmt: skip
     tensors = TensorSet(ELEMENT, plan.quantiser.matrix, None, plan.coding)
-    return ForeignModel(adapter, tensors, (plane,), packing, plan.quantiser, plan.model)
+    return ContinuousModel(adapter, tensors, (plane,), packing, plan.quantiser, plan.model)
 
 
 def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings) -> int:
@@ -169,10 +173,10 @@ def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tenso
         rgb = torch.stack([to_rgb(frame, video.matrix, video.color_range) for frame in part])
         return F.pad(rgb, pad, mode="replicate")
 
-    if adapter.temporal_stride > 1 or adapter.temporal_lead > 1:
-        latents = adapter.encode(pictures(frames + frames[-1:] * missing))
-    else:
-        latents = torch.cat([adapter.encode(pictures([frame])) for frame in frames])
+    filled = frames + frames[-1:] * missing
+    together = adapter.temporal_stride if adapter.alone else len(filled)
+    parts = [filled[i : i + together] for i in range(0, len(filled), together)]
+    latents = torch.cat([adapter.encode(pictures(part)) for part in parts])
     if latents.shape[:2] != (geometry.latent_frames(len(frames)), adapter.channels):
         raise UnsupportedError(f"{adapter.id} gives latents of {list(latents.shape)} for {len(frames)} frames")
     return latents

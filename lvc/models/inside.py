@@ -13,7 +13,10 @@ def model_of_file(header: Header, chunk: ModelChunk | None) -> Model:
     builds on, is not here, `CorruptError`, `LimitError`."""
     if chunk is None:
         return load_model(find_model(header.model_id, header.model_sha256))
-    base = None
-    if chunk.base_sha256:
-        base = find_model(header.model_id, chunk.base_sha256).read_bytes()
-    return model_of_bytes(model_file(chunk, header.model_sha256, base), header.model_id)
+    return model_of_bytes(bytes_of_file(header, chunk), header.model_id)
+
+
+def bytes_of_file(header: Header, chunk: ModelChunk) -> bytes:
+    """The model's file that a video's file carries. Raises as `model_of_file`."""
+    base = find_model(header.model_id, chunk.base_sha256).read_bytes() if chunk.base_sha256 else None
+    return model_file(chunk, header.model_sha256, base)

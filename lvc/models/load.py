@@ -13,9 +13,9 @@ import numpy as np
 
 from ..engine import program as p
 from ..engine.nets import Network
-from ..errors import CorruptError
+from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
-from .store import ModelFile, resolve
+from .store import FAMILIES, ModelFile, resolve
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -140,6 +140,10 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
 
 def opened(file: ModelFile) -> Model:
     """Raises as `load_model` does."""
+    if file.family != FAMILIES[0]:
+        raise UnsupportedError(
+            f"{file.path.name} is of the family {file.family} — this needs a model of lvc's own codec"
+        )
     programs = p.load(file.path)
     _check(programs, file.path.name)
     return Model(file.name, file.sha256, programs, file.path)

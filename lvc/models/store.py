@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
 from ..installed import checkpoints
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _MAX_HEADER = 4 * 1024 * 1024
 _MAX_FILE = 64 * 1024 * 1024
 MAX_NAME = 255
+FAMILIES = "codec", "ae", "vae", "gan"
+"""Of models: lvc's own codec, whose files name no family, and auto-encoders, which torch runs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ModelFile:
     path: Path
     sha256: bytes
     name: str
+    family: str = FAMILIES[0]
 
 
 def folders() -> list[Path]:
@@ -56,16 +59,28 @@ def inspect(path: Path) -> ModelFile:
         data = path.read_bytes()
     except OSError as e:
         raise UsageError(f"the model {path} cannot be read ({e.strerror}) — check --model") from e
+    said, _ = about_model(data, path.name)
+    family = said.get("family", FAMILIES[0])
+    if family not in FAMILIES:
+        raise UnsupportedError(f"{path.name} is a model of the family {family!s:.20} — use a newer lvc")
+    return ModelFile(path, hashlib.sha256(data).digest(), said["name"], family)
+
+
+def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a model's file says of itself (`lvc.model`), and its tensors' entries, neither checked but for the name.
+    Raises `CorruptError`, `UnsupportedError`."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
-        raise CorruptError(f"{path.name} is not a safetensors file")
+        raise CorruptError(f"{called} is not a safetensors file")
     try:
-        name = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lvc.model"])["name"]
+        entries = json.loads(data[8 : 8 + length])
+        said: dict[str, Any] = json.loads(entries.pop("__metadata__")["lvc.model"])
+        name = said["name"]
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             raise TypeError("its name is no name")
-    except (ValueError, KeyError, TypeError, RecursionError) as e:
-        raise UnsupportedError(f"{path.name} is not an lvc model — lvc train makes models") from e
-    return ModelFile(path, hashlib.sha256(data).digest(), name)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise UnsupportedError(f"{called} is not an lvc model — lvc train makes models") from e
+    return said, entries
 
 
 def resolve(name: str | os.PathLike[str] | None) -> ModelFile:

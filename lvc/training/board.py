@@ -1,13 +1,21 @@
-"""A training in TensorBoard (extra `tensorboard`): the figures of every step line, by stage."""
+"""A training in TensorBoard (extra `tensorboard`): the figures of every step line, by stage, and now and then pictures
+and histograms."""
 
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+EVERY = 30.0
+"""Seconds between pictures, at least."""
+SHOWN = 4
 NO_FIGURES = ("event", "phase", "stage", "step")
 
 
@@ -36,5 +44,50 @@ class Board:
             if name not in NO_FIGURES and isinstance(value, int | float):
                 self._writer.add_scalar(f"{line.get('stage', 'training')}/{name}", value, line["step"])
 
+    def pane(self, stage: str) -> Pane:
+        """For pictures and histograms of a stage."""
+        return Pane(self._writer, stage)
+
     def close(self) -> None:
         self._writer.close()
+
+
+class Pane:
+    """Pictures and histograms of one stage. Where there is no room for more, because some were shown a moment ago,
+    nothing is computed."""
+
+    def __init__(self, writer: Any, stage: str) -> None:
+        self._writer, self._stage = writer, stage
+        self._last: float | None = None
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if self._last is not None and now - self._last < EVERY:
+            return False
+        self._last = now
+        return True
+
+    def pictures(self, step: int, real: Tensor, made: Tensor) -> None:
+        """`[n, 1 or 3, rows, columns]` in 0..1: some of the originals, below them what became of them."""
+        import torch
+
+        rows = [torch.cat(list(p[:SHOWN].detach().float().clamp(0, 1).cpu()), 2) for p in (real, made)]
+        self._writer.add_image(f"{self._stage}/pictures", torch.cat(rows, 1), step)
+
+    def symbols(self, step: int, values: Tensor) -> None:
+        """Integers as they would be coded."""
+        self._writer.add_histogram(f"{self._stage}/symbols", values.detach().float().cpu().flatten(), step)
+
+    def gradients(self, step: int, net: nn.Module) -> None:
+        """Of each part of a network, those of the last step."""
+        import torch
+
+        parts: dict[str, list[Tensor]] = {}
+        for name, parameter in net.named_parameters():
+            if parameter.grad is not None:
+                part = ".".join(name.split(".")[:2] if name.startswith(("net.", "critic.")) else name.split(".")[:1])
+                parts.setdefault(part, []).append(parameter.grad.detach().float().flatten().cpu())
+        for part, grads in parts.items():
+            values = torch.cat(grads)
+            if bool(values.isfinite().all()):
+                self._writer.add_histogram(f"{self._stage}/gradients/{part}", values, step)

@@ -226,6 +226,7 @@ def run(a: argparse.Namespace) -> None:
         cost = ((distortion + rate) * torch.exp2((10 - level) / 2)).clamp(max=20.0)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
         norm = training.apply(loss)
+        training.showing()
         if group.order and math.isfinite(norm):
             before = time.monotonic()
             loop.keep(group, planes12(got["recon"].detach().float()))

@@ -13,7 +13,7 @@ import torch
 
 from .loop import Training, arguments, prepare
 from .loss import distortion_of
-from .networks import Intra, blocks, lapped, pca_start, to_patches
+from .networks import Intra, blocks, from_patches, lapped, pca_start, to_patches
 from .stills import ResidentStills, Stills
 
 Samples = np.ndarray | torch.Tensor
@@ -58,6 +58,10 @@ def run(a: argparse.Namespace) -> None:
         cost = (distortion + rate) * torch.exp2((10 - level) / 2)
         loss = (0.5 * torch.log(cost + 0.01)).mean()
         norm = training.apply(loss)
+        if training.pane is not None and training.showing():
+            luma = [lapped(*from_patches(p.detach().float()), back=True)[0] + 0.5 for p in (x, r)]
+            training.pane.pictures(training.step, *luma)
+            training.pane.symbols(training.step, net.symbols(x, level))
         if window := training.note((norm,), [loss, distortion.mean(), rounded.mean() / pixels]):
             m = np.mean(window, 0).tolist()
             training.line({k: round(v, 4) for k, v in zip(("norm", "loss", "d", "bpp"), m, strict=True)})

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from . import networks
+from .board import Pane
 from .optimizer import Muon
 
 WARM_UP = 100  # steps
@@ -32,10 +33,12 @@ def optimizers(net: nn.Module, muon_lr: float, adam_lr: float) -> list[torch.opt
     muon = [p for n, p in named if p.ndim == 4 and p.shape[2] == 1 and min(p.shape[:2]) > 1 and "linear" not in n]
     linear = [p for n, p in named if "linear" in n]
     gains = [p for n, p in named if "gain" in n or n.endswith(("hyper_scale", "base", "slope"))]
-    taken = {id(p) for p in muon + linear + gains}
+    critic = [p for n, p in named if n.startswith("critic")]
+    taken = {id(p) for p in muon + linear + gains + critic}
     rest = [p for n, p in named if id(p) not in taken]
     adam = torch.optim.AdamW(
-        [{"params": rest, "lr": adam_lr}, {"params": linear, "lr": adam_lr / 16}, {"params": gains, "lr": adam_lr * 3}],
+        [{"params": rest, "lr": adam_lr}, {"params": linear, "lr": adam_lr / 16}, {"params": gains, "lr": adam_lr * 3},
+         {"params": critic, "lr": adam_lr / 3}],
         betas=(0.9, 0.95), weight_decay=0.0,
     )  # fmt: skip
     return [Muon(muon, muon_lr), adam]
@@ -108,6 +111,7 @@ class Training:
         torch.set_num_threads(a.threads)
         self.a, self.device = a, torch.device(a.device)
         self.tell: Callable[[dict[str, Any]], object] = getattr(a, "tell", None) or _printed
+        self.pane: Pane | None = getattr(a, "pane", None)
         torch.backends.cudnn.benchmark = True
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.opts = optimizers(net, a.muon, a.adam)
@@ -208,6 +212,13 @@ class Training:
         due = self.step % 50 == 0 if self.a.report is None else now - self.reported >= self.a.report
         return [(*k, *f.tolist()) for k, f in self.window] if due else None
 
+    def showing(self) -> bool:
+        """Whether it is time for pictures; shows the gradients."""
+        if self.pane is None or not self.pane.due():
+            return False
+        self.pane.gradients(self.step, self.net)
+        return True
+
     def line(self, figures: dict[str, Any]) -> None:
         now = time.monotonic()
         pace = len(self.window) * self.a.batch * self.a.crop**2 / 1e6 / (now - self.reported)
@@ -243,6 +254,11 @@ def small(weights: dict[str, torch.Tensor], step: int) -> dict[str, Any]:
     """A state without optimiser: a sixth of a full one's size."""
     half = {k: v.detach().to("cpu", torch.float16) for k, v in weights.items()}
     return {"model": half, "ema": half, "opt": None, "step": step, "seconds": 0.0}
+
+
+def steps_of(path: Path) -> int:
+    """Of a state file."""
+    return int(torch.load(path, map_location="cpu", weights_only=True)["step"])
 
 
 def write(state: dict[str, Any], path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Distortions, in bits: squared error, and MS-SSIM (`lvc train --tune ssim`) by the judge's definition
-(`lvc.evaluation.metrics`) with gradients."""
+"""Distortions. Of lvc's own codec, in bits: squared error, and MS-SSIM (`lvc train --tune ssim`) by the judge's
+definition (`lvc.evaluation.metrics`) with gradients. Of auto-encoders: a mix of four (`lvc train --loss`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import functools
 import torch
 import torch.nn.functional as F
 
+from ..errors import UsageError
+from ..models.autoencoder import LUMA
 from .networks import from_patches, lapped, squared
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -85,3 +87,47 @@ def distortion_of(
 ) -> torch.Tensor:
     """What `--tune` asks for, in bits per luma sample: [B]."""
     return structural(x, recon, level, lap) if tune == "ssim" else squared(x, recon, level)
+
+
+TERMS = "mse", "l1", "ssim", "ms-ssim"
+
+
+def parse_terms(text: str) -> dict[str, float]:
+    """`mse=1,ssim=0.2` → weights by name; a name alone weighs 1. Raises `UsageError`."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        try:
+            value = float(weight or 1)
+        except ValueError:
+            value = -1.0
+        if name not in TERMS or name in found or not 0 <= value < 1e6:
+            raise UsageError(f"--loss {text!r}: {part!r} — write weights of {', '.join(TERMS)}, as in mse=1,ssim=0.2")
+        found[name] = value
+    if not any(found.values()):
+        raise UsageError(f"--loss {text!r} weighs nothing — write it as mse=1,ssim=0.2")
+    return found
+
+
+def picture_loss(real: torch.Tensor, made: torch.Tensor, terms: dict[str, float]) -> dict[str, torch.Tensor]:
+    """`loss`, the sum of the weighted terms, and each term but `mse`. Both are weighted planes of pictures
+    (`lvc.models.autoencoder.to_planes`), `[n, 3 · frames, H, W]`: `mse` and `l1` are means over all samples, SSIM and
+    MS-SSIM are of luma, and count as 1 minus them."""
+    out: dict[str, torch.Tensor] = {}
+    total = real.new_zeros(())
+    for name, weight in terms.items():
+        if name == "mse":
+            value = F.mse_loss(made, real)
+        elif name == "l1":
+            value = out["l1"] = F.l1_loss(made, real)
+        else:
+            a, b = (p.reshape(-1, 3, *p.shape[2:])[:, :1] / LUMA + 0.5 for p in (real, made))
+            value = out[name] = 1 - (ms_ssim(a, b) if name == "ms-ssim" else ssim(a, b)).mean()
+        total = total + weight * value
+    return {"loss": total, **out}
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """SSIM of luma [B,1,H,W], float32 in [0,1], over Gaussian windows: [B]."""
+    luminance, contrast = _terms(a, b)
+    return (luminance * contrast).mean((1, 2, 3))

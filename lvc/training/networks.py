@@ -362,6 +362,13 @@ class Intra(nn.Module):
         out = self.wide_out(self.decoder_out(self.read_out(f))).float() * (delta * self.gain_o(level))
         return out + F.pixel_shuffle(self.decoder_linear(self.wide_linear(n * delta)).float(), 2)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def symbols(self, x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        """Integers of the latents."""
+        y = self.analysis(x, level)
+        features = self.features(round_ste(self.hyper_analysis(y)), y.shape[2:])  # type: ignore[arg-type]
+        return self.entropy(y, features, level)[0]  # type: ignore[no-any-return]
+
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, noisy: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,6 +1,7 @@
-"""`lvc train`: from folders of video and photographs to the file of a model, in the stages of a recipe: networks in
-floats, key frames on stills, then predicted frames in closed loop; both again, calibrated and with the engine's
-rounding; at the end programs of integers, and tables counted on the footage.
+"""`lvc train`: from folders of video and photographs to the file of a model. lvc's own codec comes in the stages of a
+recipe: networks in floats, key frames on stills, then predicted frames in closed loop; both again, calibrated and with
+the engine's rounding; at the end programs of integers, and tables counted on the footage. Auto-encoders have one stage
+(`auto`).
 
 A stage that is done has left its file in the work folder; one that was killed goes on from its last state.
 """
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import time
 import zlib
 from dataclasses import asdict
@@ -23,16 +25,16 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import MediaError, UnsupportedError, UsageError
 from ..output import about
-from . import export, footage, inter, intra, quantise, stills, tables
+from . import auto, export, footage, inter, intra, quantise, stills, tables
 from .board import Board, check_installed
-from .loop import small, write
+from .loop import small, steps_of, write
 from .networks import Inter, Intra
 from .settings import Recipe, Stage, TrainSettings, read_recipe
 from .sources import find_footage
 from .watch import Event, Watch, beside, draw
 
 NETWORKS = "intra", "inter"
-OWN = "intra*.*", "inter*.*", "stills.*", "clips.*", "sources.json", "part.cal"
+OWN = "intra*.*", "inter*.*", "auto.*", "stills.*", "clips.*", "sources.json", "settings.json", "part.cal"
 """Files of a work folder."""
 CACHE_BYTES = 4 << 30
 """Of each of the two caches at most: beyond that files are left out, at random."""
@@ -41,42 +43,86 @@ CACHE_BYTES = 4 << 30
 def train(settings: TrainSettings, tell: Event) -> None:
     """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is given the name of an event and its fields; also
     by another thread."""
-    recipe = _recipe(settings)
     work = settings.work
     if settings.tensorboard:
         check_installed()
-    weights, log, curves = beside(settings.out)
+    plan: _Codec | auto.Plan
+    plan = _Codec(settings, _recipe(settings)) if settings.family == "codec" else auto.planned(settings)
+    _, log, curves = beside(settings.out)
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(Watch(tell))
         watch.phase("looking for footage", None)
         paths = find_footage(settings.data)
-        start = None if settings.start is None else read_weights(settings.start)
+        plan.check()
         if not settings.resume:
             for pattern in OWN:
                 for path in work.glob(pattern):
                     path.unlink()
+        _check_same(work / "settings.json", plan.said)
+        new = [path for path in (work, log) if not path.exists()]
         work.mkdir(parents=True, exist_ok=True)
+        (work / "settings.json").write_text(json.dumps(plan.said), encoding="utf-8")
+        board = None
         if settings.tensorboard:
             board = stack.enter_context(contextlib.closing(Board(work / "tensorboard")))
             watch.keep(log, board.add)
             watch.tell("notice", message=board.how_to_look)
         else:
             watch.keep(log)
-        _cache(recipe, work, paths, watch)
-        if start is not None:
-            for name, tensors in start.items():
-                if not (work / f"{name}.start.pt").exists():
-                    write(small(tensors, 0), work / f"{name}.start.pt")
+        try:
+            _cache(plan.caches, plan.crop, work, paths, watch)
+        except UsageError:  # nothing to train on: nothing is left over
+            for path in new:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            raise
         begun = time.monotonic()
+        with _threads():
+            for path in plan.run(len(paths), watch, board):
+                path.chmod(0o666 & ~_umask())  # safetensors keeps them from others
+        try:
+            draw(log, curves)
+        except ImportError:
+            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[plot]'")
+        watch.tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
+
+
+def _check_same(known: Path, said: dict[str, Any]) -> None:
+    """Raises `UsageError` where a folder holds a training of something else."""
+    if known.exists() and json.loads(known.read_text(encoding="utf-8")) != said:
+        raise UsageError(f"{known.parent} holds a training with other settings — use --restart, or another --work")
+
+
+class _Codec:
+    """The stages of a recipe."""
+
+    caches: tuple[str, ...] = ("stills", "clips")
+
+    def __init__(self, settings: TrainSettings, recipe: Recipe) -> None:
+        self.settings, self.recipe = settings, recipe
+        self.crop = recipe.crop
+        self.said = {"family": "codec"}
+
+    def check(self) -> None:
+        """Reads the weights to start from."""
+        start = self.settings.start
+        self._start = {} if start is None else read_weights(start)
+
+    def run(self, files: int, watch: Watch, board: Board | None) -> list[Path]:
+        """Trains and exports. → what was written."""
+        settings, recipe, work = self.settings, self.recipe, self.settings.work
+        for name, tensors in self._start.items():
+            if not (work / f"{name}.start.pt").exists():
+                write(small(tensors, 0), work / f"{name}.start.pt")
         for number, stage in enumerate(recipe.stages):
             done = work / f"{stage.stem}.done"
             if not done.exists():
                 later = sum(s.share or 0 for s in recipe.stages[number + 1 :]) * recipe.minutes
-                _run(settings, recipe, stage, later, watch)
+                _run(settings, recipe, stage, later, watch, board)
                 done.touch()
         watch.phase("exporting", 0)
+        weights, _, _ = beside(settings.out)
         states = [work / f"{name}-q.pt" for name in NETWORKS]
-        made = {**asdict(recipe), "recipe": recipe.name, "steps": [_steps(s) for s in states], "files": len(paths)}
+        made = {**asdict(recipe), "recipe": recipe.name, "steps": [steps_of(s) for s in states], "files": files}
         made.pop("name")
         said = {"name": settings.name or settings.out.stem, "tune": settings.tune, "made": made}
         export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, said)
@@ -84,13 +130,7 @@ def train(settings: TrainSettings, tell: Event) -> None:
         groups = min(tables.GROUPS, settings.max_steps or tables.GROUPS)
         tables.count_into(settings.out, work / "clips", groups, recipe.crop)
         save_weights(states, weights)
-        for path in (settings.out, weights):  # safetensors keeps them from others
-            path.chmod(0o666 & ~_umask())
-        try:
-            draw(log, curves)
-        except ImportError:
-            watch.tell("notice", message=f"{curves.name} needs matplotlib — pip install 'lvc[plot]'")
-        watch.tell("done", output=str(settings.out), seconds=round(time.monotonic() - begun, 1))
+        return [settings.out, weights]
 
 
 def _recipe(settings: TrainSettings) -> Recipe:
@@ -111,30 +151,31 @@ def _recipe(settings: TrainSettings) -> Recipe:
     return Recipe(recipe.name, minutes, crop, tuple(stages))
 
 
-def _cache(recipe: Recipe, work: Path, paths: list[Path], watch: Watch) -> None:
+def _cache(names: tuple[str, ...], crop: int, work: Path, paths: list[Path], watch: Watch) -> None:
     """Caches of what is trained on, unless they are there. Raises `UsageError` where nothing is large enough."""
-    said = json.dumps([[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths] + [recipe.crop])
+    said = json.dumps([[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths] + [crop])
     known = work / "sources.json"
     if known.exists() and known.read_text(encoding="utf-8") == said:
         return
     paths = sorted(paths, key=lambda p: zlib.crc32(os.fsencode(p.name)))
     counts = {}
-    for name, module in (("stills", stills), ("clips", footage)):
+    for name in names:
         watch.phase("reading data", None, stage=name)
-        counts[name] = module.build(
-            paths, work / name, recipe.crop, lambda text: watch.tell("notice", message=text), CACHE_BYTES
-        )  # fmt: skip
+        build = stills.build if name == "stills" else footage.build
+        counts[name] = build(paths, work / name, crop, lambda text: watch.tell("notice", message=text), CACHE_BYTES)
     for name, count in counts.items():
         if not count:
             what = "picture" if name == "stills" else "clip of 9 frames or more"
             raise UsageError(
-                f"no {what} is at least {recipe.crop} samples wide and high — give larger ones, or a smaller --crop"
+                f"no {what} is at least {crop} samples wide and high — give larger ones, or a smaller --crop"
             )
     watch.tell("data", **counts)
     known.write_text(said, encoding="utf-8")
 
 
-def _run(settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, watch: Watch) -> None:
+def _run(
+    settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, watch: Watch, board: Board | None
+) -> None:  # fmt: skip
     """`later`: minutes of the stages after this one."""
     work, module = settings.work, intra if stage.network == "intra" else inter
     words = [str(work / "stills")] if stage.network == "intra" else [str(work / "clips"), str(_intra(work, stage))]
@@ -165,10 +206,9 @@ def _run(settings: TrainSettings, recipe: Recipe, stage: Stage, later: float, wa
         of_stage = figures.pop("minutes_left", None)
         watch.step(left if of_stage is None else of_stage + later, **figures)
 
-    options.tell = line
+    options.tell, options.pane = line, None if board is None else board.pane(stage.name)
     watch.phase("training", left, stage=stage.name)
-    with _threads():
-        module.run(options)
+    module.run(options)
 
 
 def _intra(work: Path, stage: Stage) -> Path:
@@ -198,10 +238,6 @@ class _threads:
 
     def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self._before)
-
-
-def _steps(state: Path) -> int:
-    return int(torch.load(state, weights_only=True)["step"])
 
 
 def save_weights(states: list[Path], out: Path) -> None:

@@ -13,12 +13,32 @@ from ..output import about
 
 
 @dataclass(frozen=True)
+class AutoSettings:
+    """Of an auto-encoder; what is None has a default. `loss`: weights of terms, as `mse=1,ssim=0.2`. `channels` of
+    latents, of which one place stands for `stride` by `stride` samples and `frames` frames; `width` and number of
+    `blocks` of the networks. `kl`: weight of a VAE's KL divergence, in nats a sample. `adversarial`: how much a GAN's
+    critic counts beside the loss."""
+
+    loss: str | None = None
+    channels: int | None = None
+    stride: int | None = None
+    frames: int | None = None
+    width: int | None = None
+    blocks: int | None = None
+    kl: float | None = None
+    adversarial: float | None = None
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """`data`: folders or files of video and photographs; `out`: the model's file, written at the end; `work` holds
     caches of the data and what a killed run goes on from. `minutes` of wall time, caches not counted; `max_steps` of
     each stage instead. `start`: weights (`OUT.weights.safetensors`) to go on from. `crop` in luma samples, a multiple
     of 64. `tune`: squared error, or mostly MS-SSIM. `recipe`: a file's name, or an installed recipe's. `tensorboard`:
-    figures also go there, into `work`/tensorboard. What is None is as the recipe says."""
+    figures also go there, into `work`/tensorboard. What is None is as the recipe says.
+
+    `family`: `codec`, or one of the auto-encoders `ae`, `vae` and `gan`, which have `auto` settings and neither `tune`
+    nor `recipe`. Their `start`, which `gan` needs, is a model's file."""
 
     data: tuple[Path, ...]
     out: Path
@@ -35,6 +55,8 @@ class TrainSettings:
     threads: int | None = None
     recipe: str = "default"
     tensorboard: bool = False
+    family: str = "codec"
+    auto: AutoSettings = AutoSettings()
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,13 @@ class Watch:
                 self._tell("step", **line)
 
 
-SHOWN = (("loss", "loss"), ("d", "λ · error, bits per sample"), ("bpp", "bits per sample"))
+SHOWN = (
+    ("loss", "loss"), ("d", "λ · error, bits per sample"), ("bpp", "bits per sample"), ("psnr", "PSNR 6:1:1, dB"),
+    ("ms-ssim", "1 − MS-SSIM"), ("ssim", "1 − SSIM"), ("kl", "KL divergence, bits per sample"),
+    ("critic", "the discriminator's loss"),
+)  # fmt: skip
+PLAIN = "loss", "psnr", "critic"
+"""What is not drawn to a logarithmic scale."""
 
 
 def draw(log: Path, out: Path) -> None:
@@ -111,14 +117,18 @@ def draw(log: Path, out: Path) -> None:
     except (ValueError, KeyError, TypeError) as error:
         raise MediaError(f"{log} is no log of a training — lvc train writes them") from error
     stages = list(dict.fromkeys(r["stage"] for r in steps))
-    figure, axes = plt.subplots(1, len(SHOWN), figsize=(5 * len(SHOWN), 4), constrained_layout=True)
-    for axis, (key, title) in zip(axes, SHOWN, strict=True):
+    shown = [(key, title) for key, title in SHOWN if key == "loss" or any(key in r for r in steps)]
+    figure, all_axes = plt.subplots(
+        1, len(shown), figsize=(5 * len(shown), 4), constrained_layout=True, squeeze=False
+    )  # fmt: skip
+    axes = all_axes[0]
+    for axis, (key, title) in zip(axes, shown, strict=True):
         for stage in stages:
             mine = [r for r in steps if r["stage"] == stage]
-            axis.plot([r["minutes"] for r in mine], [r[key] for r in mine], label=stage)
+            axis.plot([r["minutes"] for r in mine], [r.get(key) for r in mine], label=stage)
         axis.set_title(title)
         axis.set_xlabel("minutes of the stage")
-        if key != "loss":
+        if key not in PLAIN:
             axis.set_yscale("log")
     if stages:
         axes[0].legend()

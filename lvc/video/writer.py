@@ -29,7 +29,7 @@ from lvc.files.encode import (
 )
 from lvc.files.memory import check_memory, frames_ahead
 from lvc.kinds import LVZ
-from lvc.latents.foreign import is_foreign
+from lvc.latents.foreign import is_continuous
 from lvc.limits import DEFAULT
 from lvc.lvz import LvzWriter, Metadata
 from lvc.media.arrays import Given, Picture, PlanesOf, given
@@ -291,8 +291,8 @@ class Writer:
         count = Count(None, None, [], self._progress)
         reached: list[float] = []
         settings = replace(self._settings, told_psnr=reached.append)
-        # only somebody else's VAE runs in torch, whose threads are the program's in the meantime
-        threads = own_threads() if is_foreign(self._options.model) else contextlib.nullcontext()
+        # only models with continuous latents run in torch, whose threads are the program's in the meantime
+        threads = own_threads() if is_continuous(self._options.model) else contextlib.nullcontext()
         with threads, _writable(self._target, self._force) as target:
             model, items = video_model(self._options, timed, self._format, settings)
             with about(named), opened_for_writing(target) as file:

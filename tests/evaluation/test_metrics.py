@@ -9,7 +9,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import torch
 
+from lvc.evaluation import perceptual
 from lvc.evaluation.metrics import (
     IDENTICAL,
     ClipQuality,
@@ -182,3 +184,27 @@ def test_psnr_at_480p_is_faster_than_60_fps() -> None:
         quality.add(a, b)
         best = min(best, time.thread_time() - start)
     assert best < 1 / 60
+
+
+def test_st_lpips_of_every_other_frame_grows_with_damage() -> None:
+    if perceptual.why_not():
+        pytest.skip("the extra lvc[perceptual] is not installed")
+    rng = np.random.default_rng(1)
+    reference = [picture(rng, 64, 48, pts=i) for i in range(4)]
+    decoded = [reference[0], *(damaged(rng, p, s) for p, s in zip(reference[1:], (3, 30, 3), strict=True))]
+    measured = ClipQuality(perceptual=perceptual.StLpips(False, 1), perceptual_every=2)
+    quality = compare(reference, decoded, measured)
+    first, second, third, fourth = (f.st_lpips for f in quality.frames)
+    assert first == pytest.approx(0, abs=1e-6) and second is fourth is None
+    assert third is not None and third > 0.01 and quality.clip().st_lpips == pytest.approx(third / 2, abs=1e-6)
+
+
+def test_st_lpips_is_what_its_authors_package_gives() -> None:
+    """LPIPS(net="alex", variant="shift_tolerant") of stlpips_pytorch 0.0.2 on these two pictures."""
+    if perceptual.why_not():
+        pytest.skip("the extra lvc[perceptual] is not installed")
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(73.0), indexing="ij")
+    one = torch.stack([torch.sin(x / 5), torch.cos(y / 7), torch.sin((x + y) / 9)])[None]
+    other = (one + 0.3 * torch.sin(x * y / 11)).clamp(-1, 1)
+    found = perceptual.distance(perceptual._loaded(), torch.cat([one, other]))
+    assert float(found) == pytest.approx(0.07898560911417007, rel=1e-4)

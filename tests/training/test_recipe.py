@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_footage import film, photo
 from small_models import frame, video
 
 from lvc.codec import EncodeSettings, decode, encode
@@ -27,25 +29,6 @@ from lvc.training.loop import small, write
 from lvc.training.networks import Intra
 from lvc.training.settings import TrainSettings, read_recipe
 from lvc.training.watch import Watch, draw
-
-
-def film(path: Path, frames: int = 18, side: int = 96) -> Path:
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=Fraction(25))
-        stream.width = stream.height = side
-        stream.pix_fmt = "yuv420p"
-        for n in range(frames):
-            f = frame(n, side, side, shift=n)
-            planes = np.concatenate([f.y.ravel(), f.u.ravel(), f.v.ravel()]).reshape(-1, side)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
-        out.mux(stream.encode(None))
-    return path
-
-
-def photo(path: Path, side: int = 128) -> Path:
-    f = frame(0, side, side, seed=3)
-    av.VideoFrame.from_ndarray(np.repeat(f.y[:, :, None], 3, 2), "rgb24").to_image().save(path)
-    return path
 
 
 def settings(folder: Path, *data: Path, **more: Any) -> TrainSettings:
@@ -93,9 +76,9 @@ def test_from_footage_to_a_model_that_encodes(tmp_path: Path) -> None:
 
     # what is done is done; more steps go on from the weights that are kept
     again = trained(wanted)
-    assert [f["phase"] for e, f in again if e == "stage"] == ["looking for footage", "exporting"] and not [
-        e for e, _ in again if e == "data"
-    ]
+    phases = [f["phase"] for e, f in again if e == "stage"]
+    assert phases == ["looking for footage", "exporting", "counting symbols"]
+    assert not [e for e, _ in again if e == "data"]
     weights = wanted.out.with_suffix(".weights.safetensors")
     other = tmp_path / "other"
     other.mkdir()
@@ -144,7 +127,7 @@ def test_data_that_nothing_can_be_learnt_from(tmp_path: Path, make: Any, error: 
     make(data)
     with pytest.raises(error, match=said):
         trained(settings(tmp_path, data))
-    assert not (tmp_path / "m.safetensors").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == []
 
 
 def test_weights_and_settings_are_checked_first(tmp_path: Path) -> None:
@@ -292,6 +275,25 @@ def test_figures_for_tensorboard(tmp_path: Path) -> None:
     found.Reload()
     assert set(found.Tags()["scalars"]) == {"intra/loss", "intra/bpp", "intra/minutes_left"}
     assert [(e.step, e.value) for e in found.Scalars("intra/loss")] == [(50, 5.0), (100, 10.0)]
+
+
+@pytest.mark.slow
+def test_pictures_and_histograms_for_tensorboard(tmp_path: Path) -> None:
+    """Of a family's training, and of the codec's key frames."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    (tmp_path / "data").mkdir()
+    film(tmp_path / "data" / "a.mkv")
+    photo(tmp_path / "data" / "b.png")
+    for family in ("vae", "codec"):
+        trained(settings(tmp_path, tmp_path / "data", family=family, tensorboard=True, max_steps=1, resume=False))
+        found = accumulator.EventAccumulator(str(tmp_path / "m.work" / "tensorboard"))
+        found.Reload()
+        tags, stage = found.Tags(), "vae" if family == "vae" else "intra"
+        assert f"{stage}/pictures" in tags["images"] and f"{stage}/symbols" in tags["histograms"]
+        wanted = {"vae/gradients/net.encoder", "vae/gradients/net.decoder_linear"}
+        wanted = wanted if family == "vae" else {"intra/gradients/entropy", "inter/gradients/entropy"}
+        assert wanted <= set(tags["histograms"])
+        shutil.rmtree(tmp_path / "m.work")
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ function drawRates() {
   chart(find("#rd"), { series, x: { label: "bits per pixel", log: true }, y: { label: metricName() } });
   const all = find("#clip").value === ALL;
   find("#rd-note").textContent = all
-    ? `Means over the ${DATA.averages[0]?.clips ?? 0} clips on which every codec was measured. Higher and further left is better.`
-    : "Higher and further left is better.";
+    ? `Means over the ${DATA.averages[0]?.clips ?? 0} clips on which every codec was measured. Higher (ST-LPIPS: lower) and further left is better.`
+    : "Higher (ST-LPIPS: lower) and further left is better.";
 }
 
 function drawSpeeds() {

@@ -1,4 +1,5 @@
-"""Other people's VAEs: `taesd:PATH` and `diffusers:FOLDER`. Naming one needs no torch."""
+"""Models with continuous latents: other people's VAEs, `taesd:PATH` and `diffusers:FOLDER`, and the auto-encoders that
+lvc trains. Naming one needs no torch."""
 
 from __future__ import annotations
 

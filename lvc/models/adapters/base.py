@@ -19,7 +19,8 @@ class Adapter(ABC):
     `[latent frames, channels, rows / stride, columns / stride]`; both float32 on the CPU.
 
     `temporal_stride` and `temporal_lead` as in `Geometry`: n frames have `1 + ⌈(n − lead) / stride⌉` latent frames.
-    `id` and `sha256` go into a file's `HEAD`; a file is decoded with weights of the same hash only.
+    `id` and `sha256` go into a file's `HEAD`; a file is decoded with weights of the same hash only. `alone`: every
+    latent frame is decoded without the others. `path`: of a model that lvc trained, its file.
     """
 
     id: str
@@ -28,6 +29,8 @@ class Adapter(ABC):
     stride: int
     temporal_stride: int = 1
     temporal_lead: int = 1
+    alone: bool = False
+    path: Path | None = None
     device: torch.device
 
     @abstractmethod
@@ -37,6 +40,10 @@ class Adapter(ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """The frames of `latents`, not clamped. Gradients pass."""
+
+    def felt(self, pictures: Tensor) -> Tensor:
+        """Numbers whose squared error is the error of `pictures`, `[frames, 3, rows, columns]`: here that of RGB."""
+        return pictures
 
     def frames_of(self, latent_frames: int) -> int:
         """How many frames so many latent frames stand for."""

@@ -29,6 +29,7 @@ class DiffusersVae(Adapter):
         self.device = device
         self._vae = vae.to(device).eval().requires_grad_(False)
         self._video = _has_time(vae)
+        self.alone = not self._video
         grey = torch.full((_PROBE_FRAMES if self._video else 1, 3, _PROBE_SIDE, _PROBE_SIDE), 0.5)
         latents = self.encode(grey)
         self.channels, self.stride = latents.shape[1], _PROBE_SIDE // latents.shape[2]

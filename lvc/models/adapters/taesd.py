@@ -79,6 +79,8 @@ def _network(weights: dict[str, Tensor], up: bool) -> nn.Sequential:
 class Taesd(Adapter):
     """Both halves of a TAESD, frame by frame."""
 
+    alone = True
+
     def __init__(self, encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.device) -> None:
         self.device = device
         self._encoder = _network(encoder, up=False).to(device).eval().requires_grad_(False)
