@@ -44,6 +44,8 @@ SILENCE = 1e-8
 SECONDS = ((FRAMES - 1) * HOP + WINDOW) / RATE
 """From the beginning of a vector's sound to its end."""
 _LONGEST_GAP = 2 * RATE
+_FARTHEST = 1 << 40
+"""Seconds: times beyond that are damage."""
 _SLIP = RATE // 20
 """Samples by which times may differ from the count of samples: containers round."""
 
@@ -96,12 +98,11 @@ def describe(power: Float) -> Bytes:
 class SoundSampler:
     """Takes sound in order, and makes a vector of each `SECONDS` that begin `spacing` seconds apart.
 
-    `begin`: seconds that are time 0 of the vectors. Memory: 32 bytes for each vector, and some seconds of sound.
+    Memory: 32 bytes for each vector, and some seconds of sound.
     """
 
-    def __init__(self, spacing: Fraction = SPACING, begin: Fraction = Fraction(0)) -> None:
+    def __init__(self, spacing: Fraction = SPACING) -> None:
         self._step = round(spacing * RATE / HOP)
-        self._begin = begin
         self._times: list[int] = []
         self._vectors: list[bytes] = []
         self._restart(Fraction(0))
@@ -117,6 +118,8 @@ class SoundSampler:
     def add(self, sound: Sound) -> None:
         """Sound that overlaps what came before is cut, gaps up to two seconds are silence."""
         samples = sound.samples
+        if abs(sound.start) > _FARTHEST:
+            return
         if not self._started:
             self._restart(sound.start)
             self._started = True
@@ -146,7 +149,7 @@ class SoundSampler:
             self._power = np.concatenate([self._power, power])
         while self._next + FRAMES <= self._first + len(self._power):
             at = self._next - self._first
-            time = round((self._start + Fraction(self._next * HOP, RATE) - self._begin) / Fraction(*CLOCK))
+            time = round((self._start + Fraction(self._next * HOP, RATE)) / Fraction(*CLOCK))
             if not self._times or time > self._times[-1]:
                 self._times.append(time)
                 self._vectors.append(describe(self._power[at : at + FRAMES]).tobytes())

@@ -64,8 +64,10 @@ class Finder:
             return self._found(Asked.of(item.path, start, start + _PART, "picture", self._threads))
 
     def like(self, file: Path) -> list[Found]:
-        """Where a picture or the first minute of a clip is shown, or a sound is heard. Raises `MediaError` and others of
-        decoding, and `UsageError` for a sound where no video has any."""
+        """Where a picture or the first minute of a clip is shown, or a sound is heard.
+
+        Raises `MediaError` and others of decoding, and `UsageError` for a sound where no video has any.
+        """
         from lvc.search import Asked
 
         with file.open("rb") as opened:

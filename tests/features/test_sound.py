@@ -80,6 +80,7 @@ def test_a_jump_begins_anew_without_filling_it() -> None:
     sampler = SoundSampler()
     sampler.add(Sound(tune(7, 4), Fraction(0)))
     sampler.add(Sound(tune(8, 4), Fraction(10**6)))
+    sampler.add(Sound(tune(8, 4), Fraction(1 << 61)))  # as damaged packets say
     track = sampler.finish()
     assert track.pts == [0, 1000, 10**9, 10**9 + 1000]
     assert track.vectors[2 * SIZE :] == described(tune(8, 4)).vectors
