@@ -298,13 +298,15 @@ class Pipe(io.RawIOBase):
 def tune(seed: int, seconds: float, rate: int = 16_000) -> np.ndarray:
     """float32 [N], -1 to 1: chords of a few tones each, four a second, that no other seed gives."""
     rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * rate)) / rate
-    samples = np.zeros(len(time))
-    for step in range(int(4 * seconds) + 1):
-        since = time - step / 4
-        loudness = np.where(since >= 0, np.exp(-3 * since.clip(0)), 0)
+    samples = np.zeros(round(seconds * rate))
+    since = np.arange(rate) / rate  # a chord has died away after a second
+    loudness = np.exp(-4 * since)
+    for first in range(0, len(samples), rate // 4):
+        chord = np.zeros(rate)
         for tone in 110 * 2 ** (rng.integers(12, 60, 3) / 12):
-            samples += rng.uniform(0.2, 1) * loudness * np.sin(2 * np.pi * tone * since)
+            chord += rng.uniform(0.2, 1) * np.sin(2 * np.pi * tone * since)
+        part = samples[first : first + rate]
+        part += (loudness * chord)[: len(part)]
     result: np.ndarray = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
     return result
 
@@ -322,7 +324,7 @@ def write_sound(
     with av.open(target, "w", format=form) as out:
         video: Any = None
         if number is not None:
-            video = out.add_stream("libx264", rate=10)
+            video = out.add_stream("mpeg4", rate=10)
             video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
         sound: Any = out.add_stream(codec, rate=rate, layout="stereo")
         sound.bit_rate = bits
@@ -341,8 +343,8 @@ def write_sound(
             out.mux(sound.encode(part))
         out.mux(sound.encode(None))
         if video is not None:
+            shown = video_frame(number or 0, 96, 64)
             for step in range(round(10 * len(samples) / 16_000)):
-                shown = video_frame(number or 0, 96, 64)
                 shown.pts, shown.time_base = step, Fraction(1, 10)
                 out.mux(video.encode(shown))
             out.mux(video.encode(None))

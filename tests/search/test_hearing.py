@@ -20,7 +20,7 @@ SECONDS = 12
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six videos of different tunes and pictures, and one without sound."""
+    """Six videos of different tunes and pictures, and one that is silent."""
     folder = tmp_path_factory.mktemp("heard")
     (folder / "videos").mkdir()
     for number in range(6):
