@@ -27,7 +27,6 @@ SECONDS = 60.0
 _TOP = 48
 _CONSIDERED = 500
 _LEAST = 0.4  # of two pictures, what is below has nothing in common
-_LEAST_HEARD = 0.3  # and of two sounds
 _PART = 2.0  # seconds around a moment of a video that say more than its one picture
 _REMEMBERED = 50
 
@@ -97,7 +96,7 @@ class Finder:
 
         collection, nearest = self._collection()
         hits = find(collection, asked, _CONSIDERED, nearest)
-        least = _LEAST if asked.sounds is None else _LEAST_HEARD
+        least = _LEAST if asked.sounds is None else 0.0  # of sounds, `find` leaves out what has nothing in common
         places = [(self._library.by_path(hit.path), hit) for hit in hits]
         # the database may know files that are not served: they are none of the visitor's business
         return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item and hit.score >= least][
