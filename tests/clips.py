@@ -320,7 +320,8 @@ def write_sound(
     form: str | None = None,
     number: int | None = None,
 ) -> None:
-    """`samples` float32 [N], 16 kHz, in stereo; with `number`, beside ten pictures of it a second."""
+    """`samples` float32 [N], 16 kHz, in stereo; with `number`, beside ten pictures a second, of
+    coloured blocks that change every second and are the number's own."""
     with av.open(target, "w", format=form) as out:
         video: Any = None
         if number is not None:
@@ -343,8 +344,9 @@ def write_sound(
             out.mux(sound.encode(part))
         out.mux(sound.encode(None))
         if video is not None:
-            shown = video_frame(number or 0, 96, 64)
             for step in range(round(10 * len(samples) / 16_000)):
+                blocks = np.random.default_rng([number or 0, step // 10]).integers(0, 256, (8, 12, 3), np.uint8)
+                shown = av.VideoFrame.from_ndarray(blocks.repeat(8, 0).repeat(8, 1), "rgb24")
                 shown.pts, shown.time_base = step, Fraction(1, 10)
-                out.mux(video.encode(shown))
+                out.mux(video.encode(shown.reformat(format="yuv420p")))
             out.mux(video.encode(None))

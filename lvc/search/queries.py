@@ -144,9 +144,11 @@ def query_sound(
 def query_both(seen: Sequence[Hit], heard: Sequence[Hit], top: int) -> list[Hit]:
     """What is found by either, best first; where the same place is both seen and heard, that counts for more. `score`
     is then the chance that it is not both by accident."""
-    by_path = {hit.path: hit for hit in heard}
+    by_path = {hit.path: hit for hit in heard if _sureness(hit) > 0}
     hits = []
     for hit in seen:
+        if _sureness(hit) == 0:
+            continue
         sure, other = _sureness(hit), by_path.pop(hit.path, None)
         if other is None:
             hits.append(replace(hit, score=sure))
@@ -155,7 +157,7 @@ def query_both(seen: Sequence[Hit], heard: Sequence[Hit], top: int) -> list[Hit]
         else:
             hits.append(max(replace(hit, score=sure), replace(other, score=_sureness(other)), key=lambda h: h.score))
     hits += [replace(hit, score=_sureness(hit)) for hit in by_path.values()]
-    return sorted((hit for hit in hits if hit.score > 0), key=lambda hit: -hit.score)[:top]
+    return sorted(hits, key=lambda hit: -hit.score)[:top]
 
 
 def _sureness(hit: Hit) -> float:
