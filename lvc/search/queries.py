@@ -31,9 +31,9 @@ A_PICTURE = 0.5
 LEAST_SECONDS = 3.0
 """So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
 LEAST_SHARE = 0.6
-LEAST_HEARD = 0.3
-"""A sound that agrees less is not listed: the best of many unrelated ones agrees nearly so much (docs/search.md)."""
-UNRELATED = {"picture": (0.6, 0.95), "sound": (0.3, 0.8)}
+LEAST_HEARD = 0.2
+"""A sound that agrees less is not listed: the best of 33 unrelated ones agrees so much (docs/search.md)."""
+UNRELATED = {"picture": (0.6, 0.95), "sound": (0.2, 0.8)}
 """Scores that mean nothing, and those that leave no doubt."""
 SAME_PLACE = 1.5
 """Seconds between the places at which something is seen and heard, at most."""
