@@ -355,6 +355,31 @@ def read_atta(data):
     return attachment
 
 
+def read_feat(data):
+    p = Payload(data)
+    need(p.u8() == 2, "version of fEAT")
+    tracks = []
+    for _ in range(p.uvarint(17)):
+        track = {"kind": p.uvarint(), "extractor": p.text(), "fingerprint": p.bytes(8).hex(), "form": p.u8()}
+        track["dimensions"], track["time_base"], track["count"] = p.uvarint(4097), p.ratio(), p.uvarint((1 << 24) + 1)
+        need(track["dimensions"] and track["count"] and all(track["time_base"]), "fEAT is empty")
+        need(track["form"] in (0, 1) and not (track["form"] and track["dimensions"] % 8), "form of fEAT")
+        need(all(track["kind"] != other["kind"] for other in tracks), "a kind of fEAT comes twice")
+        size = track["dimensions"] // (8 if track["form"] else 1)
+        need(track["count"] * size <= p.left(), "vectors do not fit")
+        times = [p.svarint()]
+        for step in p.ints(track["count"] - 1):
+            need(step >= 1, "times of fEAT")
+            times.append(times[-1] + step)
+        need(-TIME_BOUND < times[0] and times[-1] < TIME_BOUND, "a time of fEAT")
+        vectors = p.bytes(track["count"] * size)
+        track["first"], track["last"], track["sha256"] = times[0], times[-1], hashlib.sha256(vectors).hexdigest()
+        tracks.append(track)
+    need(tracks, "fEAT is empty")
+    p.end()
+    return tracks
+
+
 def read_ltnt(data, video):
     limit(len(data), MAX_METADATA, "LTNT size")
     p = Payload(data, MAX_SAMPLE_TAGS)
@@ -629,7 +654,7 @@ def read_file(handle, report=lambda *fields: None, base=None, take=lambda name, 
     need(signature == SIGNATURE, "wrong signature")
     file.sha.update(signature)
 
-    head = video = meta = origin = side = tensors = model = index = tail = None
+    head = video = meta = origin = side = tensors = model = index = tail = features = found = None
     attachments = []
     streams, packet_counts, stream_ends, entries = [], [], {}, []
     frames = clips = clip_bytes = packet_bytes = latents_checked = 0
@@ -637,13 +662,21 @@ def read_file(handle, report=lambda *fields: None, base=None, take=lambda name, 
     in_records = gop_ended = after_index = at_end = False
     while (chunk := file.chunk()) is not None:
         name, offset, payload, sha_before = chunk
-        at_end = False
+        at_end, recorded = False, len(entries)
         need(head is not None or name == "HEAD", "first chunk is not HEAD")
         need(not after_index or name == "TAIL", "INDX without TAIL")
         in_records = in_records or name in ("CLIP", "PKTS", "INDX", "TAIL")
         need(not in_records or video is not None, "no VSTR before the first record")
         need(not in_records or video["packing"] != 3 or tensors is not None, "packing field without LTNT")
-        if not is_known(name):
+        if name == "fEAT":  # what is wrong with it is no damage
+            try:
+                found = read_feat(payload)
+            except CorruptError as error:
+                found = []
+                report(offset, name, f"not used: {error}")
+            for track in found:
+                report(offset, name, f"{track['count']} vectors of {track['extractor']}, {track['dimensions']} numbers")
+        elif not is_known(name):
             report(offset, name, f"unknown, {len(payload)} bytes")
         elif name == "HEAD":
             need(head is None, "second HEAD")
@@ -721,7 +754,7 @@ def read_file(handle, report=lambda *fields: None, base=None, take=lambda name, 
             packet_bytes += sum(len(packet[5]) for packet in packets)
             report(offset, name, f"stream {number}, {len(packets)} packets, {span[0]}..{span[1]}")
         elif name == "INDX":
-            index, after_index = offset, True
+            index, after_index, features, found = offset, True, found or [], None
             need(read_index(payload, offset) == entries, "INDX does not match the file")
             report(offset, name, f"{len(entries)} entries")
         else:
@@ -733,12 +766,13 @@ def read_file(handle, report=lambda *fields: None, base=None, take=lambda name, 
             need(tuple(tail[f] for f in fields) == expected, "TAIL does not match the file")
             after_index, at_end = False, True
             report(offset, name, f"{frames} frames, {clips} clips, pts {start_pts}..{end_pts}")
+        found = found if len(entries) == recorded else None  # it stands behind the last record
         limit(len(entries), MAX_INDEX_ENTRIES, "index entries")
     if not at_end:
         raise TruncatedError("file does not end with TAIL")
     return {
         "head": head, "video": video, "streams": streams, "metadata": meta, "origin": origin,
-        "side": side, "attachments": attachments, "tensors": tensors, "model": model,
+        "side": side, "attachments": attachments, "tensors": tensors, "model": model, "features": features,
         "counts": {
             "frames": frames, "clips": clips, "gops": sum(e[1] == "gop" for e in entries), "packets": packet_counts,
             "file_bytes": file.offset, "clip_bytes": clip_bytes, "packet_bytes": packet_bytes,

@@ -15,6 +15,7 @@ from lvc.errors import CorruptError, UsageError
 from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, VideoDescriptor
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
 from lvc.lvz.chunks import chunk_sizes
+from lvc.lvz.features import PICTURE, SOUND
 from lvc.lvz.records import GopEntry, PacketsEntry
 from lvc.options import VerifyOptions
 from lvc.output import STREAM, about, opened_input
@@ -23,6 +24,10 @@ from lvc.results import Facts, counted
 
 if TYPE_CHECKING:
     from lvc.models import Model
+
+
+SEARCHED = {PICTURE: "picture", SOUND: "sound"}
+"""What vectors for `lvc search` are of."""
 
 
 def info_file(
@@ -54,6 +59,7 @@ def info_file(
         local = path != STREAM and not is_address(path)
         parts = _sizes(path, reader) if local and tail is not None else None
         counted = _Counted.so_far(reader) if tail is None and local else _Counted.of(tail, index)
+        searchable = {track.kind: len(track.pts) for track in reader.features} if local and tail is not None else None
     seconds = None if counted is None else float(counted.ticks * video.seconds_per_tick)
     samples = None if counted is None else counted.frames * video.width * video.height
     values: dict[str, Any] = {
@@ -76,6 +82,7 @@ def info_file(
         "effort": _told(header.created_by, "effort"),
         "video_bytes": None if parts is None else parts["video"],
         "audio_bytes": None if parts is None else parts["audio"],
+        "search_vectors": None if searchable is None else {n: searchable.get(k, 0) for k, n in SEARCHED.items()},
         "packing": PACKING_NAMES[video.packing],
         "frame_checks": video.checks,
         "gop_seconds": video.gop_seconds,
@@ -276,6 +283,9 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     if values["quality"] is not None or values["effort"] is not None:
         told = [f"{name} {values[name]:g}" for name in ("quality", "effort") if values[name] is not None]
         lines.append(("encoded", f"{', '.join(told)}, GOPs of up to {values['gop_seconds']:g} s"))
+    if values["search_vectors"] is not None:
+        kinds = [f"{count} of {name}" for name, count in values["search_vectors"].items() if count]
+        lines.append(("search", f"vectors: {', '.join(kinds)}" if kinds else "no vectors: lvc search decodes it"))
     for stream in values["streams"]:
         parts = [stream["codec"], f"{stream['sample_rate']} Hz" if stream["sample_rate"] else ""]
         parts += [f"{stream['channels']} ch" if stream["channels"] else "", stream["language"]]

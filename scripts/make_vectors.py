@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases  # noqa: E402
 from vector_model import bad_models, model_bytes, rans_video, small_model  # noqa: E402
 
-from lvc.lvz import LvzReader  # noqa: E402
+from lvc.lvz import FeatureTrack, LvzReader  # noqa: E402
 
 DUMP_HEADING = "## 14 Worked example"
 
@@ -67,7 +67,8 @@ README = """# Conformance vectors for `.lvz` version 1
 
 Written by `scripts/make_vectors.py`; do not edit. `expected.json` says of every file what it shows, the error class
 and exit code that a reader must give with the default limits (section 12 of `../lvz.md`), and for good files what is
-counted in them. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
+counted in them. Where it lists `features`, a reader that searches finds these tracks; their `sha256` is that of the
+vectors. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
 on (`lvz_reader.py --base`), where it has `md5`, these are the sums of the frames that a decoder gives: Y, U and V as
 shown, row by row (`lvz_decoder.py` prints them). `models.json` says of `model-*.safetensors` what a decoder has to
 find before it runs any of them (section 8 of `../decoder.md`). `SHA256SUMS` is for `sha256sum -c`.
@@ -84,6 +85,15 @@ that with `lvc` and with `../lvz_reader.py`.
 """
 
 
+def said_of(track: FeatureTrack) -> dict[str, object]:
+    """What a reader that searches has to find, as `lvz_reader.py --json` prints it."""
+    return {
+        "kind": track.kind, "extractor": track.extractor, "fingerprint": track.fingerprint.hex(), "form": track.form,
+        "dimensions": track.dimensions, "time_base": list(track.time_base), "count": len(track.pts),
+        "first": track.pts[0], "last": track.pts[-1], "sha256": hashlib.sha256(track.vectors).hexdigest(),
+    }  # fmt: skip
+
+
 def build() -> dict[str, bytes]:
     """File name → content, of everything in the folder."""
     cases = {**good_cases(), **bad_cases(), **other_cases()}
@@ -97,7 +107,10 @@ def build() -> dict[str, bytes]:
         if "-delta" in name or name == "bad-limit-model":
             entry["base_model"] = "base-model.bin"
         if error is None:
-            s = LvzReader(io.BytesIO(data)).verify()
+            reader = LvzReader(io.BytesIO(data))
+            if name.startswith("good-features"):
+                entry["features"] = [said_of(track) for track in reader.features]
+            s = reader.verify()
             entry["counts"] = {
                 "frames": s.frames, "clips": s.clips, "gops": s.gops, "packets": list(s.packets),
                 "file_bytes": s.file_bytes, "clip_bytes": s.clip_bytes, "packet_bytes": s.packet_bytes,

@@ -44,6 +44,7 @@ from lvc.lvz import (
     codec_planes,
 )
 from lvc.lvz import chunks as c
+from lvc.lvz.features import NUMBERS, PICTURE, SIGNS, SOUND, pack_features
 from lvc.lvz.index import pack_index, pack_tail, unpack_tail
 from lvc.lvz.walk import Walker
 
@@ -261,12 +262,39 @@ def with_side() -> bytes:
     return out.getvalue()
 
 
-def with_features() -> bytes:
+SEEN = FeatureTrack(PICTURE, "frame64", bytes(range(8)), NUMBERS, 4, (1, 1000), [0], bytes(range(252, 256)))
+HEARD = FeatureTrack(SOUND, "signs", bytes(8), SIGNS, 16, (1, 1000), [-20, 980], b"\x01\x80\0\0")
+
+
+def with_features(*tracks: FeatureTrack) -> bytes:
     out = io.BytesIO()
     with LvzWriter(out, HEAD, CODEC, (AUDIO,)) as w:
-        w.write_features(FeatureTrack("frame64", bytes(range(8)), 4, [0], bytes(range(252, 256))))
+        w.write_features(*tracks)
         clip_and_packet(w)
     return out.getvalue()
+
+
+def broken_features() -> dict[str, Case]:
+    """What is wrong with features is no damage: each of these files is good, and has none."""
+    base = with_features(SEEN, HEARD)
+    first = len(pack_features((SEEN,)))  # where the second track begins
+    late = first + 15  # its form, behind a kind, a name of 5 letters and a fingerprint
+    changes: dict[str, tuple[Callable[[bytearray], object], str]] = {
+        "version": (setter(0, 3), "a newer version"),
+        "none": (lambda p: p.__setitem__(slice(1, None), b"\0"), "no track"),
+        "twice": (setter(first, 0), "two tracks of one kind"),
+        "form": (setter(late, 2), "an unknown form"),
+        "bits": (setter(late + 1, 15), "15 signs in bytes"),
+        "clock": (setter(late + 2, 0), "a time base of 0"),
+        "count": (setter(late + 5, 3), "more vectors than bytes"),
+        "order": (lambda p: p.__setitem__(slice(late + 7, late + 10), b"\0\0"), "two vectors at one time"),
+        "short": (lambda p: p.pop(), "a byte too few"),
+        "long": (lambda p: p.append(0), "a byte too many"),
+    }
+    return {
+        f"good-features-{name}": (edit(base, c.FEAT, change), f"features with {shows}: the file has none", None)
+        for name, (change, shows) in changes.items()
+    }
 
 
 BASE_MODEL = bytes(n * n % 251 for n in range(1024))
@@ -419,7 +447,13 @@ def good_cases() -> dict[str, Case]:
         "good-checks": (checked(3), "packing zstd with checks of frames", None),
         "good-appended": (appended(), "a checkpoint, then an appended GOP: three INDX and TAIL", None),
         "good-ancillary": (ancillary(), "unknown ancillary chunks between all others", None),
-        "good-features": (with_features(), "vectors of what frames show", None),
+        "good-features": (with_features(SEEN, HEARD), "vectors of what is seen and heard", None),
+        "good-features-more": (
+            with_features(SEEN, replace(HEARD, kind=7)),
+            "vectors of an unknown kind",
+            None,
+        ),
+        **broken_features(),
         "good-side": (with_side(), "what the video has beside its pictures, a cover and a font", None),
         "good-origin": (with_origin(), "what the file was made from", None),
         "good-model": (with_model(ModelChunk(MODEL_WHOLE, MODEL)), "the model itself", None),

@@ -293,3 +293,60 @@ class Pipe(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         return self.taken.write(bytes(data))
+
+
+def tune(seed: int, seconds: float, rate: int = 16_000) -> np.ndarray:
+    """float32 [N], -1 to 1: chords of a few tones each, four a second, that no other seed gives."""
+    rng = np.random.default_rng(seed)
+    samples = np.zeros(round(seconds * rate))
+    since = np.arange(rate) / rate  # a chord has died away after a second
+    loudness = np.exp(-4 * since)
+    for first in range(0, len(samples), rate // 4):
+        chord = np.zeros(rate)
+        for tone in 110 * 2 ** (rng.integers(12, 60, 3) / 12):
+            chord += rng.uniform(0.2, 1) * np.sin(2 * np.pi * tone * since)
+        part = samples[first : first + rate]
+        part += (loudness * chord)[: len(part)]
+    result: np.ndarray = (0.5 * samples / np.abs(samples).max()).astype(np.float32)
+    return result
+
+
+def write_sound(
+    target: Path | io.BytesIO,
+    samples: np.ndarray,
+    codec: str = "aac",
+    bits: int = 64_000,
+    rate: int = 48_000,
+    form: str | None = None,
+    number: int | None = None,
+) -> None:
+    """`samples` float32 [N], 16 kHz, in stereo; with `number`, beside ten pictures a second, of
+    coloured blocks that change every second and are the number's own."""
+    with av.open(target, "w", format=form) as out:
+        video: Any = None
+        if number is not None:
+            video = out.add_stream("mpeg4", rate=10)
+            video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        sound: Any = out.add_stream(codec, rate=rate, layout="stereo")
+        sound.bit_rate = bits
+        resampler: Any = av.AudioResampler(format=sound.codec_context.format.name, layout="stereo", rate=rate)
+        fifo = av.AudioFifo()
+        frame = av.AudioFrame.from_ndarray(samples[None], "flt", "mono")
+        frame.sample_rate = 16_000
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            part.pts = None
+            fifo.write(part)
+        pts = 0
+        while (part := fifo.read(sound.codec_context.frame_size or 1024, partial=True)) is not None:
+            part.pts = pts
+            part.time_base = Fraction(1, rate)
+            pts += part.samples
+            out.mux(sound.encode(part))
+        out.mux(sound.encode(None))
+        if video is not None:
+            for step in range(round(10 * len(samples) / 16_000)):
+                blocks = np.random.default_rng([number or 0, step // 10]).integers(0, 256, (8, 12, 3), np.uint8)
+                shown = av.VideoFrame.from_ndarray(blocks.repeat(8, 0).repeat(8, 1), "rgb24")
+                shown.pts, shown.time_base = step, Fraction(1, 10)
+                out.mux(video.encode(shown.reformat(format="yuv420p")))
+            out.mux(video.encode(None))

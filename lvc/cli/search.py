@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lvc.errors import LvcError
     from lvc.search import Common, Hit
     from lvc.search.database import Database
+    from lvc.search.queries import Way
     from lvc.search.tagging import Tagged
 
 HELP = """
@@ -40,20 +42,23 @@ Examples:
   lvc search index a.lvz https://example.org/film.lvz s3://bucket/films --db archive.db
   lvc search index archive/ --db archive.db --json | jq -r 'select(.event == "failed") | .path'
 
-A .lvz contains its feature vectors, so nothing is decoded. An interrupted run continues where it stopped.
+A .lvz contains vectors of its pictures and its sound, so nothing is decoded. An interrupted run continues where it
+stopped.
 """
 
 QUERY_HELP = """
-Find where a clip, picture or moment occurs.
+Find where a clip, picture, moment or sound occurs.
 
 \b
 Examples:
   lvc search query excerpt.mp4 --db archive.db --top 5
-  lvc search query photo.jpg --db archive.db --contact-sheet found.png
+  lvc search query song.mp3 --db archive.db
+  lvc search query excerpt.mp4 --db archive.db --by both --contact-sheet found.png
   lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 
 FILE@12.5 is the frame at that time, FILE@12-16 the part between two times. Each video is listed once, with its best
-match. --tag leaves only matches that lvc tag found to show it.
+match. By sound, 30 seconds in the middle of CLIP are compared, and it has to have 2.1. --tag leaves only matches that
+lvc tag found to show it.
 """
 
 DUPLICATES_HELP = """
@@ -93,7 +98,25 @@ Top = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many r
 Sheet = Annotated[
     Path | None, typer.Option("--contact-sheet", metavar="PNG", help="Write a picture with the matching frames.")
 ]
+
+
+class By(StrEnum):
+    """What is compared."""
+
+    picture = "picture"
+    sound = "sound"
+    both = "both"
+
+
+ByWhat = Annotated[
+    By | None,
+    typer.Option(
+        "--by", help="What is compared; both finds what is seen or heard. Default: picture, of a sound file sound."
+    ),
+]
 Tag = Annotated[str | None, typer.Option("--tag", metavar="NAME", help="Only what lvc tag found to show this.")]
+
+WORDS = {"picture": "seen", "sound": "heard", "both": "seen and heard"}
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -118,8 +141,11 @@ def index(
 
 @app.command("query", cls=Command, help=QUERY_HELP)
 def query(
-    target: Annotated[str, typer.Argument(metavar="CLIP", help="A video, a picture, FILE@TIME or FILE@FROM-TO.")],
+    target: Annotated[
+        str, typer.Argument(metavar="CLIP", help="A video, a picture, a sound file, FILE@TIME or FILE@FROM-TO.")
+    ],
     db: DB,
+    by: ByWhat = None,
     top: Top = 10,
     tag: Tag = None,
     contact_sheet: Sheet = None,
@@ -128,7 +154,7 @@ def query(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    _find("query", target, db, top, tag, contact_sheet, force, threads, as_json, verbose)
+    _find("query", target, db, by, top, tag, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("similar", cls=Command, help=SIMILAR_HELP)
@@ -143,7 +169,7 @@ def similar(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    _find("similar", file, db, top, tag, contact_sheet, force, threads, as_json, verbose)
+    _find("similar", file, db, None, top, tag, contact_sheet, force, threads, as_json, verbose)
 
 
 @app.command("duplicates", cls=Command, help=DUPLICATES_HELP)
@@ -273,7 +299,7 @@ def indexed(report: Report, paths: list[str], database: Database, threads: int |
     values = vars(result)
     counts = [f"{values[name]} {name}" for name in ("added", "changed", "removed", "unchanged", "failed")]
     counts.append(f"{counted(result.moments, 'moment')} of {result.seconds:.0f} s")
-    counts.append(f"{result.stored} with stored vectors")
+    counts += [f"{result.stored} with stored vectors", f"{result.heard} with sound"]
     return Facts(values, text=", ".join(counts))
 
 
@@ -295,6 +321,7 @@ def _find(
     command: Literal["query", "similar"],
     target: str,
     db: Path,
+    by: By | None,
     top: int,
     tag: str | None,
     contact_sheet: Path | None,
@@ -309,23 +336,22 @@ def _find(
         if contact_sheet is not None:
             check_output(target, str(contact_sheet), force=force)
         from lvc.features import SPACING
-        from lvc.search import Database, moments_of, name_of, parse_target
-        from lvc.search import query as places_of
+        from lvc.search import Asked, Database, find, moments_of, name_of, parse_target
         from lvc.search import similar as like
-        from lvc.search.sources import QUERY_SPACING
 
         whole = command == "similar"
         path, start, end = (target, None, None) if whole else parse_target(target)
         with Database(db) as database:
             tagged = None if tag is None else database.tags(tag)
             collection = database.load(tagged)
-        moments = moments_of(path, start, end, SPACING if whole else QUERY_SPACING, threads)
         if whole:
-            hits = like(collection, moments, top, name_of(path))
+            moments = moments_of(path, start, end, SPACING, threads)
+            hits, seconds = like(collection, moments, top, name_of(path)), moments.seconds
         else:
-            hits = places_of(collection, moments, top, tagged=tagged)
+            asked = Asked.of(path, start, end, None if by is None else by.value, threads)
+            hits, seconds = find(collection, asked, top, tagged=tagged), asked.seconds
         _answer(report, hits, "the database contains no other video" if whole else "no match found")
-        middle = (start or 0) + (0 if start is not None and end is None else moments.seconds / 2)
+        middle = (start or 0) + (0 if start is not None and end is None else seconds / 2)
         _draw(report, contact_sheet, path, middle, hits, force, threads)
 
 
@@ -335,8 +361,10 @@ def _answer(report: Report, hits: list[Hit], nothing: str) -> None:
             report.event({"event": "hit", **hit.fields()})
         report.done(Facts({"hits": len(hits)}))
         return
+    mixed = len({hit.by for hit in hits}) > 1
     lines = [
-        f"{i:3} {h.score:6.3f} {_clock(h.start)}–{_clock(h.end)} {h.path}{_at(h.speed)}" for i, h in enumerate(hits, 1)
+        f"{i:3} {h.score:6.3f} {_clock(h.start)}–{_clock(h.end)} {h.path}{_at(h.speed)}{_by(h.by, mixed)}"
+        for i, h in enumerate(hits, 1)
     ]
     report.show(Facts({}, text="\n" + "\n".join(lines) if hits else nothing))
 
@@ -360,6 +388,10 @@ def _pair_line(pair: Common) -> str:
 
 def _at(speed: float) -> str:
     return "" if speed == 1 else f" at {speed:g}x speed"
+
+
+def _by(by: Way, mixed: bool) -> str:
+    return f" ({WORDS[by]})" if mixed else ""
 
 
 def _clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,7 @@ Learn tags from labelled videos.
 Examples:
   lvc tag fit labels.csv -o tags.safetensors
   lvc tag fit labels.csv --db archive.db -o tags.safetensors
-  lvc tag fit labels.csv -o tags.safetensors --force --json
+  lvc tag fit labels.csv --classifier knn -o tags.safetensors --force
 
 LABELS.csv has a header and the columns file and label and, for parts of a video, start and end. A video may have
 several lines. An empty label says that it has none of the tags. Paths are relative to the folder of LABELS.csv.
@@ -64,6 +65,13 @@ DB = Annotated[
 ]
 
 
+class Classifier(StrEnum):
+    """How tags are told."""
+
+    linear = "linear"
+    knn = "knn"
+
+
 class _Group(TyperGroup):
     """`lvc tag FILE…` is `lvc tag apply FILE…`."""
 
@@ -82,6 +90,10 @@ def fit(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors to write.")
     ] = "tags.safetensors",
+    classifier: Annotated[
+        Classifier,
+        typer.Option("--classifier", help="linear weighs the vectors; knn asks the five videos that look most alike."),
+    ] = Classifier.linear,
     db: DB = None,
     force: Force = False,
     threads: Threads = None,
@@ -110,11 +122,12 @@ def fit(
             return moments
 
         found = examples(rows, look_up)
-        model = fit_tags(found)
+        model = fit_tags(found, classifier.value)
         with publish(output, force=force) as unfinished:
             model.save(unfinished)
         files, moments = len({row.path for row in rows}), len(found.vectors)
-        values = {"output": output, "tags": list(model.tags), "files": files, "moments": moments}
+        tags = list(model.tags)
+        values = {"output": output, "classifier": classifier.value, "tags": tags, "files": files, "moments": moments}
         text = f"{counted(len(model.tags), 'tag')} from {counted(moments, 'moment')} of {counted(files, 'file')}"
         report.done(Facts(values, text=f"{text} → {output}"))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import TypeVar
 
 from lvc.features.network import DIMENSIONS, Extractor, default_extractor
 from lvc.features.thumbnail import Byte, Thumbnail, thumbnail
 from lvc.lvz import FeatureTrack
-from lvc.media.types import Frame, VideoFormat
-
-T = TypeVar("T")
+from lvc.lvz.features import NUMBERS, PICTURE
+from lvc.media.types import VideoFormat
 
 SPACING = Fraction(1)
 """Seconds from one vector to the next, in files and databases."""
@@ -45,13 +42,6 @@ class FeatureSampler:
         """A sampler with lvc's own extractor."""
         return cls(default_extractor(), video.seconds_per_tick, video.rotation, video.hflip, spacing)
 
-    def watch(self, items: Iterable[T]) -> Iterator[T]:
-        """The same items; frames among them are sampled."""
-        for item in items:
-            if isinstance(item, Frame):
-                self.add(item.y, item.u, item.v, item.pts)
-            yield item
-
     def add(self, y: Byte, u: Byte, v: Byte, pts: int) -> None:
         """Add the next frame; most are skipped at no cost."""
         if self._first is None:
@@ -74,4 +64,14 @@ class FeatureSampler:
         """The vectors so far."""
         self._embed()
         extractor = self._extractor
-        return FeatureTrack(extractor.name, extractor.fingerprint, DIMENSIONS, list(self._pts), b"".join(self._done))
+        tick = self._tick.numerator, self._tick.denominator
+        return FeatureTrack(
+            PICTURE,
+            extractor.name,
+            extractor.fingerprint,
+            NUMBERS,
+            DIMENSIONS,
+            tick,
+            list(self._pts),
+            b"".join(self._done),
+        )

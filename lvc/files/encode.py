@@ -18,7 +18,7 @@ from lvc import __version__
 from lvc.engine.library import library
 from lvc.entropy.model_file import model_chunk
 from lvc.errors import CorruptError, MediaError, UsageError
-from lvc.features import FeatureSampler
+from lvc.features import Watcher
 from lvc.files.coding import OwnModel, VideoModel, loaded
 from lvc.files.common import (
     RECORDS_AHEAD,
@@ -49,7 +49,7 @@ from lvc.lvz import (
     PacketGroup,
     Side,
 )
-from lvc.media import CopiedPacket, Frame, MediaReader, VideoFormat
+from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
 from lvc.media.fitting import way_out
 from lvc.notices import Notices
 from lvc.options import EncodeOptions
@@ -168,9 +168,9 @@ def write_lvz(
 ) -> LvzWriter:
     """Codes `items` into `file` up to its end. `each` hears of every record, and of the bytes written so far; errors of
     reading and coding are about `source`."""
-    sampler = FeatureSampler.of(video) if features else None
-    if sampler is not None:
-        items = sampler.watch(items)
+    watcher = Watcher(video, [CopiedStreamInfo(**vars(stream)) for stream in beside.copied]) if features else None
+    if watcher is not None:
+        items = watcher.watch(items)
     writer = LvzWriter(
         file,
         Header(model.id, model.sha256, made_by(settings)),
@@ -189,8 +189,8 @@ def write_lvz(
         for record in records:
             sink.put(record)
             each(record, writer.bytes_written)
-    if sampler is not None:
-        writer.write_features(sampler.finish())
+    if watcher is not None:
+        writer.write_features(*watcher.finish())
     writer.close()
     return writer
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvc.errors import MediaError, UsageError
-from lvc.features import FeatureSampler
+from lvc.features import Watcher
 from lvc.files.coding import OwnModel, VideoModel, loaded
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed
 from lvc.files.encode import made_by, records_of
@@ -231,9 +231,9 @@ class _Recorder:
                 file = stack.enter_context(_opened(path))
                 writer = LvzWriter(file, header, video, copied, metadata, side=Side(**vars(camera.side)))
                 self.files.append(path)
-            sampler = FeatureSampler.of(camera.video) if self._features else None
-            if sampler is not None:
-                items = sampler.watch(items)
+            watcher = Watcher(camera.video, camera.copied) if self._features else None
+            if watcher is not None:
+                items = watcher.watch(items)
             clips = records_of(items, camera.video, copied, model, self._settings)
             records = stack.enter_context(blamed(clips, camera.address))
             # errors in this block are about the output
@@ -248,8 +248,8 @@ class _Recorder:
                             self._status(camera.counts.dropped, path)
                         if self._progress is not None:
                             self._progress(self.frames, 0, self.bytes_out + writer.bytes_written, None)
-            if sampler is not None:
-                writer.write_features(sampler.finish())
+            if watcher is not None:
+                writer.write_features(*watcher.finish())
             writer.close()
             _to_disk(file)
         self.bytes_out += writer.bytes_written

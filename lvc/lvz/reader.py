@@ -117,13 +117,14 @@ class LvzReader:
         return self._late_metadata or self._metadata
 
     @property
-    def features(self) -> FeatureTrack | None:
-        """What the frames show, if the file has it and can be read from its end. Few bytes are read, no clip."""
+    def features(self) -> tuple[FeatureTrack, ...]:
+        """Vectors of what is seen and heard, if the file has them and can be read from its end. Few bytes are read, no
+        clip."""
         index, source = self.index, self._source
         if index is None:
-            return None
+            return ()
         back = source.offset
-        found = find_features(source, index.entries[-1].offset, index.offset) if index.entries else None
+        found = find_features(source, index.entries[-1].offset, index.offset) if index.entries else ()
         source.seek(back)
         return found
 

@@ -259,10 +259,12 @@ class LvzWriter:
         self._state.add_metadata(self.bytes_written)
         self._emit(c.pack_chunk(c.META, payload))
 
-    def write_features(self, track: FeatureTrack) -> None:
-        """What the frames show, kept until the next `INDX` and written right before it."""
+    def write_features(self, *tracks: FeatureTrack) -> None:
+        """Vectors of what is seen and heard, kept until the next `INDX` and written right before it. Tracks without
+        vectors are left out."""
         self._check_open()
-        self._features = pack_features(track) if track.pts else None
+        tracks = tuple(track for track in tracks if track.pts)
+        self._features = pack_features(tracks) if tracks else None
 
     def flush(self) -> None:
         """Writes what is held back (live recording); costs some bytes."""

@@ -124,6 +124,18 @@ class CopiedPacket:
     data: bytes
 
 
+SOUND_RATE = 16_000
+"""Samples a second of `Sound`."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Decoded sound: `samples` float32 [N], -1 to 1, mono, `SOUND_RATE` a second; `start`: seconds of the first one."""
+
+    samples: npt.NDArray[np.float32]
+    start: Fraction
+
+
 @dataclass(frozen=True)
 class VideoSide:
     """What belongs to the video beside its pictures: the tags of its stream (title, timecode, …), and `properties`:

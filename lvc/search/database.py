@@ -2,7 +2,7 @@
 
 meta   what made the vectors
 files  path, size and time of change, how long the video is; or why it could not be read
-       times and vectors as blobs, float32 [N] and int8 [N,64]
+       times and vectors as blobs, float32 [N] and int8 [N,64]; of sound, float32 [M] and uint8 [M,32]
 tags   what `lvc tag` found: a file, a tag, from when to when it is shown, and how probable that is
 """
 
@@ -20,17 +20,20 @@ import numpy.typing as npt
 
 from lvc.errors import CorruptError, MediaError, UnsupportedError, UsageError
 from lvc.features import DIMENSIONS, default_extractor
+from lvc.features import sound as of_sound
 from lvc.remote.addresses import without_secrets
+from lvc.search.hearing import Sounds
 from lvc.search.sources import Moments
 from lvc.search.tagging import Tagged
 
 FILE = "features.sqlite"
-SCHEMA = 2
+SCHEMA = 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL,
-    seconds REAL NOT NULL, error TEXT, times BLOB NOT NULL, vectors BLOB NOT NULL
+    seconds REAL NOT NULL, error TEXT, times BLOB NOT NULL, vectors BLOB NOT NULL,
+    sound_times BLOB NOT NULL, sound_vectors BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS tags (
     file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
@@ -52,13 +55,17 @@ class Known:
 
 @dataclass(frozen=True)
 class Collection:
-    """All vectors, one after the other: those of file i are rows `begins[i]` to `begins[i + 1]`."""
+    """All vectors, one after the other: those of file i are rows `begins[i]` to `begins[i + 1]`; of its sound, rows
+    `sound_begins[i]` to `sound_begins[i + 1]`."""
 
     paths: list[str]
     seconds: npt.NDArray[np.float64]
     begins: npt.NDArray[np.int64]
     times: npt.NDArray[np.float32]
     vectors: npt.NDArray[np.int8]
+    sound_begins: npt.NDArray[np.int64]
+    sound_times: npt.NDArray[np.float32]
+    sound_vectors: npt.NDArray[np.uint8]
 
     def file_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return np.searchsorted(self.begins, rows, side="right") - 1
@@ -66,6 +73,15 @@ class Collection:
     def moments(self, file: int) -> Moments:
         rows = slice(int(self.begins[file]), int(self.begins[file + 1]))
         return Moments(self.times[rows].astype(np.float64), self.vectors[rows], float(self.seconds[file]))
+
+    @property
+    def sound_words(self) -> npt.NDArray[np.uint64]:
+        """The vectors of sound as uint64 [M, 4]."""
+        return self.sound_vectors.view(np.uint64)
+
+    def sounds(self, file: int) -> Sounds:
+        rows = slice(int(self.sound_begins[file]), int(self.sound_begins[file + 1]))
+        return Sounds(self.sound_times[rows].astype(np.float64), self.sound_vectors[rows], float(self.seconds[file]))
 
 
 class Database:
@@ -95,7 +111,7 @@ class Database:
         if create:
             self._db.executescript(_TABLES)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
-        wanted = {"schema": str(SCHEMA), "extractor": default_extractor().id}
+        wanted = {"schema": str(SCHEMA), "extractor": default_extractor().id, "sound": of_sound.ID}
         if meta and meta != wanted:
             if not create:
                 raise UnsupportedError(
@@ -103,8 +119,9 @@ class Database:
                 )
             self.restarted = True
             with self._transaction():
-                self._db.execute("DELETE FROM files")
-                self._db.execute("DELETE FROM meta")
+                for table in ("tags", "files", "meta"):
+                    self._db.execute(f"DROP TABLE IF EXISTS {table}")
+            self._db.executescript(_TABLES)
             meta = {}
         if create:  # what an earlier lvc kept under addresses with passwords or signatures
             paths = [path for (path,) in self._db.execute("SELECT path FROM files WHERE path LIKE '%://%'")]
@@ -134,16 +151,20 @@ class Database:
             rows = self._db.execute("SELECT path, size, changed, error FROM files").fetchall()
         return {path: Known(size, changed, error) for path, size, changed, error in rows}
 
-    def put(self, path: str, known: Known, moments: Moments | None) -> None:
+    def put(self, path: str, known: Known, moments: Moments | None, sounds: Sounds | None = None) -> None:
         """A file is new or has changed. Without `moments` it could not be read, and `known` says why."""
         times = b"" if moments is None else moments.times.astype(np.float32).tobytes()
         vectors = b"" if moments is None else moments.vectors.tobytes()
         seconds = 0.0 if moments is None else moments.seconds
+        of_sounds = (
+            (b"", b"") if sounds is None else (sounds.times.astype(np.float32).tobytes(), sounds.vectors.tobytes())
+        )
         with self._transaction():
             self._db.execute("DELETE FROM files WHERE path = ?", (path,))
             self._db.execute(
-                "INSERT INTO files (path, size, changed, seconds, error, times, vectors) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (path, known.size, known.changed, seconds, known.error, times, vectors),
+                "INSERT INTO files (path, size, changed, seconds, error, times, vectors, sound_times, sound_vectors)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (path, known.size, known.changed, seconds, known.error, times, vectors, *of_sounds),
             )
 
     def remove(self, paths: list[str]) -> None:
@@ -181,22 +202,38 @@ class Database:
         return result
 
     def load(self, paths: Container[str] | None = None) -> Collection:
-        """Everything, or only these files, into memory: 68 bytes for each vector."""
+        """Everything, or only these files, into memory: 68 bytes for each vector, 36 for each of sound."""
         with _sqlite_errors(self.folder):
             rows = self._db.execute(
-                "SELECT path, seconds, times, vectors FROM files WHERE error IS NULL ORDER BY path"
+                "SELECT path, seconds, times, vectors, sound_times, sound_vectors FROM files WHERE error IS NULL"
+                " ORDER BY path"
             ).fetchall()
         if paths is not None:
             rows = [row for row in rows if row[0] in paths]
-        sizes = [len(times) // 4 for _, _, times, _ in rows]
-        if any(len(v) != n * DIMENSIONS for (_, _, _, v), n in zip(rows, sizes, strict=True)):
-            raise CorruptError(f"{self.folder}: vectors and times do not match — delete it and index again")
+        begins, times, vectors = self._joined([row[2:4] for row in rows], DIMENSIONS)
+        sound_begins, sound_times, sound_vectors = self._joined([row[4:6] for row in rows], of_sound.SIZE)
         return Collection(
             [path for path, *_ in rows],
-            np.array([seconds for _, seconds, _, _ in rows], np.float64),
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            np.frombuffer(b"".join(times for _, _, times, _ in rows), np.float32),
-            np.frombuffer(b"".join(vectors for *_, vectors in rows), np.int8).reshape(-1, DIMENSIONS),
+            np.array([row[1] for row in rows], np.float64),
+            begins,
+            times,
+            vectors.view(np.int8),
+            sound_begins,
+            sound_times,
+            sound_vectors,
+        )
+
+    def _joined(
+        self, blobs: list[tuple[bytes, bytes]], size: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Times and vectors of `size` bytes of every file → where each file begins, float32 [N] and uint8 [N, size]."""
+        counts = [len(times) // 4 for times, _ in blobs]
+        if any(len(vectors) != n * size for (_, vectors), n in zip(blobs, counts, strict=True)):
+            raise CorruptError(f"{self.folder}: vectors and times do not match — delete it and index again")
+        return (
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.frombuffer(b"".join(times for times, _ in blobs), np.float32),
+            np.frombuffer(b"".join(vectors for _, vectors in blobs), np.uint8).reshape(-1, size),
         )
 
 

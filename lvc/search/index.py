@@ -9,8 +9,9 @@ from lvc.features import SPACING
 from lvc.search.database import Collection, Database
 from lvc.search.indexing import Begun, Indexed, Seen, index_folders, name_of
 from lvc.search.nearest import Nearest
-from lvc.search.queries import Group, Hit, duplicates, query, similar
-from lvc.search.sources import QUERY_SPACING, moments_of
+from lvc.search.queries import Group, Hit, Way, duplicates, similar
+from lvc.search.sources import moments_of
+from lvc.search.ways import Asked, find
 
 
 class SearchIndex:
@@ -71,25 +72,27 @@ class SearchIndex:
         start: float | None = None,
         end: float | None = None,
         *,
+        by: Way | None = None,
         top: int = 10,
         tag: str | None = None,
         threads: int | None = None,
     ) -> list[Hit]:
-        """Which videos show this, and where in them.
+        """Which videos show this, or sound like it, and where in them.
 
         Args:
-            path: A video or a picture: a path or an address. It need not be in the database.
+            path: A video, a picture or a sound file: a path or an address. It need not be in the database.
             start: Seconds at which what is asked for begins; without `end`, the one picture there.
             end: Seconds at which it ends.
+            by: `picture`, `sound`, or `both`: what is seen or heard. None: by picture, and a sound file by sound.
             top: How many results at most.
             tag: Only hits that touch a range with this tag, which `lvc tag --db` found.
             threads: Cores to decode with. None takes all.
 
         Returns:
-            Hits, the best first: path, `start` and `end` in seconds, `score` up to 1, `speed`.
+            Hits, the best first: path, `start` and `end` in seconds, `score` up to 1, `speed`, `by`.
 
         Raises:
-            UsageError: The range is empty, or no video has the tag.
+            UsageError: The range is empty, no video has the tag, or none has sound that is asked for.
             MediaError: The file cannot be read, or shows nothing at that time.
             CorruptError: The `.lvz` or the database is damaged.
         """
@@ -97,11 +100,11 @@ class SearchIndex:
             raise UsageError("the range is empty — it has to end after its start")
         tagged = None if tag is None else self._database.tags(tag)
         begin = 0.0 if start is None and end is not None else start
-        moments = moments_of(path, begin, end, QUERY_SPACING, threads)
+        asked = Asked.of(path, begin, end, by, threads)
         if tagged is not None:
-            return query(self._database.load(tagged), moments, top, tagged=tagged)
+            return find(self._database.load(tagged), asked, top, tagged=tagged)
         collection, nearest = self._collection()
-        return query(collection, moments, top, nearest)
+        return find(collection, asked, top, nearest)
 
     def similar(
         self, path: str | os.PathLike[str], *, top: int = 10, tag: str | None = None, threads: int | None = None

@@ -16,7 +16,7 @@ from lvc.remote.addresses import hidden, is_address, is_http, without_secrets
 from lvc.remote.filesystems import listed
 from lvc.remote.store import RangeFile
 from lvc.search.database import Database, Known
-from lvc.search.sources import files_under, is_video_name, moments_of
+from lvc.search.sources import described, files_under, is_video_name
 
 Seen = Callable[[str, str, LvcError | None], object]
 """Called after each file with its path, what was done (`added`, `changed`, `removed`, `failed`), and the error."""
@@ -30,7 +30,8 @@ _UNKNOWN = -1
 
 @dataclass
 class Indexed:
-    """Files by what was done with them. `moments`: vectors that were added; `seconds`: of video they stand for."""
+    """Files by what was done with them. `moments`: vectors that were added; `seconds`: of video they stand for;
+    `heard`: how many of them have sound."""
 
     added: int = 0
     changed: int = 0
@@ -40,6 +41,7 @@ class Indexed:
     stored: int = 0
     moments: int = 0
     seconds: float = 0.0
+    heard: int = 0
 
 
 def index_folders(
@@ -133,7 +135,7 @@ def _bring(
             if same and state.changed != _UNKNOWN:
                 result.unchanged += 1
                 return
-            moments = moments_of(path, threads=threads, opened=opened)
+            moments, sounds = described(path, threads, opened)
         except (LvcError, OSError) as problem:
             error = problem if isinstance(problem, LvcError) else MediaError(problem.strerror or str(problem))
             if state is not None:  # else its server does not answer, which says nothing of the file
@@ -141,12 +143,13 @@ def _bring(
             result.failed += 1
             _tell(seen, name, "failed", error)
             return
-    database.put(name, state, moments)
+    database.put(name, state, moments, sounds)
     what = "added" if before is None else "changed"
     setattr(result, what, getattr(result, what) + 1)
     result.stored += moments.stored
     result.moments += len(moments.times)
     result.seconds += moments.seconds
+    result.heard += bool(len(sounds.times))
     _tell(seen, name, what)
 
 

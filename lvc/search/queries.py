@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,12 @@ import numpy.typing as npt
 from lvc.features import unit
 from lvc.search.align import MOST, STEP, Alignment, align, places, sweep, thinned
 from lvc.search.database import Collection
+from lvc.search.hearing import Place, Sounds, best_of_files, place_in
 from lvc.search.nearest import Nearest
 from lvc.search.sources import Moments
 from lvc.search.tagging import Tagged
+
+Way = Literal["picture", "sound", "both"]
 
 NEIGHBOURS = 300
 """Rows that each moment of a query votes for."""
@@ -28,6 +31,12 @@ A_PICTURE = 0.5
 LEAST_SECONDS = 3.0
 """So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
 LEAST_SHARE = 0.6
+LEAST_HEARD = 0.2
+"""A sound that agrees less is not listed: the best of 33 unrelated ones agrees so much (docs/search.md)."""
+UNRELATED = {"picture": (0.6, 0.95), "sound": (0.2, 0.8)}
+"""Scores that mean nothing, and those that leave no doubt."""
+SAME_PLACE = 1.5
+"""Seconds between the places at which something is seen and heard, at most."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,9 @@ class Hit:
         path: The video.
         start: Seconds at which it begins there.
         end: Seconds at which it ends there.
-        score: Mean cosine, at most 1.
+        score: Mean cosine, at most 1; of what is both seen and heard, how sure that is.
         speed: How many times as fast it runs there.
+        by: `picture`, `sound`, or `both`: what was found there.
     """
 
     path: str
@@ -47,11 +57,12 @@ class Hit:
     end: float
     score: float
     speed: float = 1.0
+    by: Way = "picture"
 
     def fields(self) -> dict[str, Any]:
         """What `lvc search query --json` prints."""
         times = {"start": round(self.start, 3), "end": round(self.end, 3)}
-        return {"path": self.path, **times, "score": round(self.score, 4), "speed": self.speed}
+        return {"path": self.path, **times, "score": round(self.score, 4), "speed": self.speed, "by": self.by}
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,49 @@ def query(
     return sorted(hits, key=lambda hit: -hit.score)[:top]
 
 
-def _touches(found: Alignment, tagged: Sequence[Tagged]) -> bool:
+def query_sound(
+    collection: Collection, sounds: Sounds, top: int, tagged: Mapping[str, Sequence[Tagged]] | None = None
+) -> list[Hit]:
+    """The files in which it is heard, best first, each at its best place. `sounds` has `QUERY_SPACING`; of a long one,
+    its middle is looked for. `tagged` as in `query`."""
+    asked = sounds.middle().heard()
+    votes = best_of_files(asked, collection.sound_words, collection.sound_begins)
+    hits = []
+    for file in np.argsort(-votes, kind="stable")[: max(20, 2 * top)]:
+        found = place_in(asked, collection.sounds(int(file)).heard()) if votes[file] > 0 else None
+        if found is not None and found.score >= LEAST_HEARD:
+            path = collection.paths[int(file)]
+            if tagged is None or _touches(found, tagged.get(path, ())):
+                hits.append(Hit(path, found.start, found.end, found.score, found.speed, "sound"))
+    return sorted(hits, key=lambda hit: -hit.score)[:top]
+
+
+def query_both(seen: Sequence[Hit], heard: Sequence[Hit], top: int) -> list[Hit]:
+    """What is found by either, best first; where the same place is both seen and heard, that counts for more. `score`
+    is then the chance that it is not both by accident."""
+    by_path = {hit.path: hit for hit in heard if _sureness(hit) > 0}
+    hits = []
+    for hit in seen:
+        if _sureness(hit) == 0:
+            continue
+        sure, other = _sureness(hit), by_path.pop(hit.path, None)
+        if other is None:
+            hits.append(replace(hit, score=sure))
+        elif abs(other.start - hit.start) <= SAME_PLACE and other.speed != 2 * hit.speed:
+            hits.append(replace(other, score=1 - (1 - sure) * (1 - _sureness(other)), by="both"))
+        else:
+            hits.append(max(replace(hit, score=sure), replace(other, score=_sureness(other)), key=lambda h: h.score))
+    hits += [replace(hit, score=_sureness(hit)) for hit in by_path.values()]
+    return sorted(hits, key=lambda hit: -hit.score)[:top]
+
+
+def _sureness(hit: Hit) -> float:
+    """0 to 1, so that what is seen and what is heard can be compared: scores of unrelated videos are near 0."""
+    unrelated, same = UNRELATED[hit.by]
+    return min(1.0, max(0.0, (hit.score - unrelated) / (same - unrelated)))
+
+
+def _touches(found: Alignment | Place, tagged: Sequence[Tagged]) -> bool:
     return any(t.start <= found.end and found.start <= t.end for t in tagged)
 
 

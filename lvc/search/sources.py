@@ -1,4 +1,4 @@
-"""A file → vectors with times. A `.lvz` brings them along; whatever else shows pictures is looked at."""
+"""A file → vectors with times. A `.lvz` brings them along; what else there is, is looked at and listened to."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lvc.errors import MediaError, UsageError
-from lvc.features import SPACING, FeatureSampler, default_extractor
+from lvc.features import SPACING, FeatureSampler, default_extractor, heard
+from lvc.features import sound as of_sound
 from lvc.kinds import LVZ, VIDEO_ENDINGS, endings
-from lvc.lvz import FeatureTrack, LvzReader
+from lvc.lvz import PACKET_KEY, FeatureTrack, LvzReader, PacketGroup
 from lvc.lvz.chunks import SIGNATURE
-from lvc.media.types import Frame, VideoFormat
+from lvc.lvz.features import PICTURE, SOUND
+from lvc.media.types import Frame, Sound, VideoFormat
 from lvc.output import about, opened_input
 from lvc.remote.addresses import is_address
+from lvc.search.hearing import QUERY_SPACING as SOUND_SPACING
+from lvc.search.hearing import Sounds
 
 QUERY_SPACING = Fraction(1, 4)
 """Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
@@ -44,6 +48,9 @@ class Moments:
     def between(self, start: float, end: float) -> Moments:
         inside = (self.times >= start) & (self.times < end)
         return Moments(self.times[inside], self.vectors[inside], end - start, self.stored)
+
+
+NO_SOUND = Sounds(np.zeros(0), np.zeros((0, of_sound.SIZE), np.uint8), 0.0)
 
 
 def parse_target(text: str) -> tuple[str, float | None, float | None]:
@@ -87,7 +94,7 @@ def moments_of(
         with contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
             coded = file.read(len(_HEAD)) == _HEAD
             # without going back, there is no end to read features from
-            track = _track_of(file) if coded and stored and file.seekable() else None
+            track = _stored_of(file)[0] if coded and stored and file.seekable() else None
         if track is not None:
             found = _part(track, start, end)
         else:
@@ -97,21 +104,29 @@ def moments_of(
         return found
 
 
-def _track_of(file: BinaryIO) -> Moments | None:
-    """What the file brings along, if it is of the extractor that this lvc has."""
+def _stored_of(file: BinaryIO) -> tuple[Moments | None, Sounds | None]:
+    """What a `.lvz` brings along of what is seen and heard, as far as it can be compared with what this lvc makes."""
     file.seek(0)
     reader = LvzReader(file)
-    track, tail = reader.features, reader.tail
+    tracks, tail = reader.features, reader.tail
+    if not tracks or tail is None:
+        return None, None
     tick = reader.video.seconds_per_tick
-    extractor = default_extractor()
-    if track is None or tail is None or track.id != extractor.id:
-        return None
-    return _moments(track, tick, float((tail.end_pts - tail.start_pts) * tick), True)
+    seen, heard = _of_kind(tracks, PICTURE, default_extractor().id), _of_kind(tracks, SOUND, of_sound.ID)
+    moments = None if seen is None else _moments(seen, float((tail.end_pts - tail.start_pts) * tick), True)
+    if heard is not None:
+        return moments, _sounds(heard, float(tail.start_pts * tick))
+    # who describes what is seen describes what is heard too, if there is anything
+    return moments, None if any(track.kind == SOUND for track in tracks) else NO_SOUND
 
 
-def _moments(track: FeatureTrack, tick: Fraction, seconds: float, stored: bool) -> Moments:
+def _of_kind(tracks: tuple[FeatureTrack, ...], kind: int, wanted: str) -> FeatureTrack | None:
+    return next((track for track in tracks if track.kind == kind and track.id == wanted), None)
+
+
+def _moments(track: FeatureTrack, seconds: float, stored: bool) -> Moments:
     pts = np.array(track.pts, np.float64)
-    times = (pts - pts[0]) * float(tick) if len(pts) else pts
+    times = (pts - pts[0]) * float(Fraction(*track.time_base)) if len(pts) else pts
     vectors = np.frombuffer(track.vectors, np.int8).reshape(len(pts), track.dimensions)
     return Moments(times, vectors, seconds, stored)
 
@@ -139,7 +154,7 @@ def _sampled(frames: Iterator[Frame], video: VideoFormat, spacing: Fraction, onl
         if not only_first or frame.pts == first:
             sampler.add(frame.y, frame.u, frame.v, frame.pts)
         end = frame.pts + frame.duration
-    return _moments(sampler.finish(), tick, 0.0 if only_first else float((end - (first or 0)) * tick), False)
+    return _moments(sampler.finish(), 0.0 if only_first else float((end - (first or 0)) * tick), False)
 
 
 def _watched(name: str, start: float | None, end: float | None, spacing: Fraction, threads: int | None) -> Moments:
@@ -164,6 +179,92 @@ def _decoded(name: str, start: float | None, end: float | None, spacing: Fractio
         return _sampled(frames, video, spacing, start is not None and end is None)
     except UsageError as error:
         raise MediaError(str(error)) from error
+
+
+def described(
+    path: str | os.PathLike[str], threads: int | None = None, opened: BinaryIO | None = None
+) -> tuple[Moments, Sounds]:
+    """What is seen and heard in a whole file, about once a second; what a `.lvz` brings along is taken. `opened` as in
+    `moments_of`, and the errors."""
+    name = os.fspath(path)
+    moments: Moments | None = None
+    sounds: Sounds | None = None
+    with about(name), contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
+        if file.seekable():
+            if file.read(len(_HEAD)) == _HEAD:
+                moments, sounds = _stored_of(file)
+            file.seek(0)
+    if moments is None:
+        moments = moments_of(path, threads=threads, stored=False)
+    return moments, sounds_of(path, spacing=SPACING) if sounds is None else sounds
+
+
+def only_sounds(name: str) -> bool:
+    """Whether a file has sound and no pictures; covers are none."""
+    if not is_address(name) and not os.path.isfile(name):
+        return False
+    with about(name):
+        if is_lvz(name):
+            return False
+        from lvc.media.listen import has_only_sound
+
+        return has_only_sound(name)
+
+
+def sounds_of(
+    path: str | os.PathLike[str],
+    start: float | None = None,
+    end: float | None = None,
+    spacing: Fraction = SOUND_SPACING,
+) -> Sounds:
+    """The vectors of the first sound track of a file, or of a part of it, whose times count from its start; none where
+    there is no sound, or less than two seconds. Vectors that a `.lvz` brings along are not taken.
+
+    Raises `MediaError`, `CorruptError` and the other errors of reading.
+    """
+    name = os.fspath(path)
+    with about(name):
+        if not is_address(name) and not os.path.exists(name):
+            raise MediaError("no such file — check the name")
+        if os.path.isdir(name):
+            raise MediaError("is a folder — give a video or a sound file")
+        if is_lvz(name):
+            return _packets_heard(name, start, end, spacing)
+        from lvc.media.listen import listen
+
+        return _sounds(heard(_from(listen(name, start, end), start), spacing))
+
+
+def _packets_heard(name: str, start: float | None, end: float | None, spacing: Fraction) -> Sounds:
+    from lvc.media.listen import listen_to_packets
+    from lvc.media.types import CopiedPacket, CopiedStreamInfo
+
+    with opened_input(name) as file:
+        reader = LvzReader(file)
+        tail = reader.tail if file.seekable() else None
+        begin = float(tail.start_pts * reader.video.seconds_per_tick) if tail is not None else 0.0
+        packets = (
+            CopiedPacket(record.stream, p.pts, p.dts, p.duration, bool(p.flags & PACKET_KEY), p.data)
+            for record in reader.records()
+            if isinstance(record, PacketGroup)
+            for p in record.packets
+        )
+        streams = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
+        first = begin + (start or 0.0)
+        sounds = listen_to_packets(streams, packets, first, None if end is None else begin + end)
+        return _sounds(heard(_from(sounds, first), spacing))
+
+
+def _from(sounds: Iterator[Sound], start: float | None) -> Iterator[Sound]:
+    """The same, with times from `start` on."""
+    begin = Fraction(start or 0)
+    return (Sound(sound.samples, sound.start - begin) for sound in sounds)
+
+
+def _sounds(track: FeatureTrack, begin: float = 0.0) -> Sounds:
+    times = np.array(track.pts, np.float64) * float(Fraction(*track.time_base)) - begin
+    vectors = np.frombuffer(track.vectors, np.uint8).reshape(len(times), of_sound.SIZE)
+    return Sounds(times, vectors, float(times[-1]) + of_sound.SECONDS if len(times) else 0.0)
 
 
 def files_under(path: Path) -> Iterator[Path]:

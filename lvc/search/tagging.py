@@ -1,10 +1,13 @@
-"""Labelled vectors → a linear classifier for each tag → times at which other videos show it.
+"""Labelled vectors → a classifier for each tag → times at which other videos show it.
 
-    p(tag) = 1 / (1 + exp(-(weights · (vector - mean) + bias)))
+    linear  p(tag) = 1 / (1 + exp(-(weights · (vector - mean) + bias)))
+    knn     p(tag) = a / (a + b), from the nearest moment of each of the nearest `NEAREST` videos: `a` adds up those
+            that have the tag, `b` the others, each weighed by its nearness, and by how rare it is to have the tag, or
+            not to have it
 
-Every tag has a logistic regression of its own, so that a moment can have several tags, or none. The file is a
-safetensors file: `weights` float32 [T,64], `bias` [T], `mean` [64], and metadata under `lvc.tags`: the names of the
-tags and the extractor.
+Every tag is told by itself, so that a moment can have several tags, or none. The file is a safetensors file: of linear
+`weights` float32 [T,64], `bias` [T], `mean` [64]; of knn `vectors` int8 [N,64], `truth` uint8 [N,T] and `file` int32
+[N]; and metadata under `lvc.tags`: the names of the tags, the kind of classifier, and the extractor.
 """
 
 from __future__ import annotations
@@ -12,16 +15,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lvc.engine import safetensors_file
 from lvc.errors import CorruptError, LimitError, MediaError, UnsupportedError, UsageError
-from lvc.features import DIMENSIONS, default_extractor, unit
+from lvc.features import DIMENSIONS, default_extractor, quantise, unit
 from lvc.search.labels import MOST_TAGS, Label, is_tag
 from lvc.search.sources import Moments
 
@@ -32,9 +35,19 @@ THRESHOLD = 0.5
 STRENGTH = 1.0
 """How much examples count against small weights: scikit-learn's C. 10 is worse on videos never seen (docs/tagging.md):
 moments of one video resemble each other, and are fewer examples than their number says."""
-MOST_BYTES = 1 << 20
-VERSION = 1
+NEAREST = 5
+"""Videos that have a say in `knn`."""
+NEARNESS = 0.2
+"""A video whose nearest moment has a cosine lower by so much has a say lower by e. Both were chosen on the figures in
+docs/tagging.md."""
+MOST_BYTES = 64 << 20
+MOST_EXAMPLES = 1 << 18
+"""Moments that `knn` keeps: three days, 16 MiB."""
+VERSION = 2
+CLASSIFIERS = ("linear", "knn")
+Classifier = Literal["linear", "knn"]
 _STEPS = 100
+_BATCH = 256
 _METADATA = "lvc.tags"
 
 
@@ -67,20 +80,23 @@ class Examples:
 
 @dataclass(frozen=True)
 class TagModel:
-    """`tags`: T names. `weights` float32 [T,64], `bias` [T], `mean` [64]. `extractor`: of which vectors."""
+    """`tags`: T names. `extractor`: of which vectors. What `LinearTags` and `NearestTags` have in common."""
 
     tags: tuple[str, ...]
-    weights: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
     extractor: str
+    classifier: ClassVar[str]
 
     def scores(self, vectors: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
         """Vectors int8 [N,64] → probabilities [N,T]; 0 for moments that show nothing."""
-        logits = (unit(vectors) - self.mean) @ self.weights.T + self.bias
         shown = vectors.any(axis=1, keepdims=True)
-        result: npt.NDArray[np.float32] = np.where(shown, 1 / (1 + np.exp(-logits.clip(-80, 80))), 0)
-        return result.astype(np.float32)
+        result: npt.NDArray[np.float32] = np.where(shown, self._probabilities(unit(vectors)), 0).astype(np.float32)
+        return result
+
+    def _probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        raise NotImplementedError
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        raise NotImplementedError
 
     def tag(self, moments: Moments, threshold: float = THRESHOLD) -> list[Tagged]:
         """The times at which a video shows the tags: moments in a row whose probability is at least `threshold`
@@ -97,9 +113,70 @@ class TagModel:
 
     def save(self, path: Path) -> None:
         """The same bytes for the same model."""
-        said = json.dumps({"version": VERSION, "extractor": self.extractor, "tags": self.tags}, ensure_ascii=False)
-        arrays = {"weights": self.weights, "bias": self.bias, "mean": self.mean}
-        safetensors_file.save(path, {name: ("float32", array) for name, array in arrays.items()}, {_METADATA: said})
+        said = {"version": VERSION, "classifier": self.classifier, "extractor": self.extractor, "tags": self.tags}
+        arrays = {name: (array.dtype.name, array) for name, array in self._arrays().items()}
+        safetensors_file.save(path, arrays, {_METADATA: json.dumps(said, ensure_ascii=False)})
+
+
+@dataclass(frozen=True)
+class LinearTags(TagModel):
+    """`weights` float32 [T,64], `bias` [T], `mean` [64]."""
+
+    weights: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    classifier: ClassVar[str] = "linear"
+
+    def _probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        logits = (vectors - self.mean) @ self.weights.T + self.bias
+        result: npt.NDArray[np.float32] = 1 / (1 + np.exp(-logits.clip(-80, 80)))
+        return result
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {"weights": self.weights, "bias": self.bias, "mean": self.mean}
+
+
+@dataclass(frozen=True)
+class NearestTags(TagModel):
+    """Moments of labelled videos: `vectors` int8 [N,64]; `truth` uint8 [N,T], 1 for those that have the tag; `file`
+    int32 [N], the video, ascending from 0 without gaps."""
+
+    vectors: npt.NDArray[np.int8]
+    truth: npt.NDArray[np.uint8]
+    file: npt.NDArray[np.int32]
+    classifier: ClassVar[str] = "knn"
+
+    def _probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return nearest_say(vectors, unit(self.vectors), self.truth, self.file)
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {"vectors": self.vectors, "truth": self.truth, "file": self.file}
+
+
+def nearest_say(
+    asked: npt.NDArray[np.float32],
+    known: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.uint8],
+    file: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float32]:
+    """Unit vectors asked for [M,D] and known [N,D], `truth` [N,T] and `file` [N] as in `NearestTags` → probabilities
+    [M,T]."""
+    begins = np.flatnonzero(np.diff(file, prepend=-1))
+    ends = np.append(begins[1:], len(file))
+    each = (1 / np.bincount(file))[file]  # 1 for each video
+    share = (each @ truth / each.sum()).clip(1e-6, 1 - 1e-6)
+    found = np.zeros((len(asked), truth.shape[1]), np.float32)
+    for first in range(0, len(asked), _BATCH):
+        cosines = asked[first : first + _BATCH] @ known.T
+        rows = np.stack([b + cosines[:, b:e].argmax(1) for b, e in zip(begins, ends, strict=True)], 1)
+        near = np.take_along_axis(cosines, rows, 1)
+        best = np.argsort(-near, axis=1, kind="stable")[:, :NEAREST]
+        say = np.exp((np.take_along_axis(near, best, 1) - 1) / NEARNESS)
+        tagged = truth[np.take_along_axis(rows, best, 1)].astype(np.float32)
+        yes = np.einsum("nk,nkt->nt", say, tagged) / share
+        no = np.einsum("nk,nkt->nt", say, 1 - tagged) / (1 - share)
+        found[first : first + _BATCH] = yes / (yes + no)
+    return found
 
 
 def load_tags(path: str | os.PathLike[str]) -> TagModel:
@@ -119,24 +196,55 @@ def load_tags(path: str | os.PathLike[str]) -> TagModel:
         said = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         head = json.loads(said[_METADATA])
         version, extractor, tags = head["version"], head["extractor"], head["tags"]
+        classifier = head.get("classifier")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptError("is damaged, or does not contain tags — make it again with lvc tag fit") from error
     if version != VERSION:
-        raise UnsupportedError(f"is of version {str(version)[:20]} — update lvc")
+        raise UnsupportedError(f"is of version {str(version)[:20]} — make it again with lvc tag fit, or update lvc")
+    if classifier not in CLASSIFIERS:
+        raise UnsupportedError(f"has an unknown classifier, {str(classifier)[:20]!r} — update lvc")
     if not isinstance(tags, list) or not 0 < len(tags) <= MOST_TAGS or len(set(map(str, tags))) < len(tags):
         raise CorruptError(f"does not name 1 to {MOST_TAGS} different tags — make it again with lvc tag fit")
     if not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
         raise CorruptError("has a tag whose name is too long or cannot be printed — make it again with lvc tag fit")
+    model = _linear(arrays, tags) if classifier == "linear" else _nearest(arrays, tags)
+    if extractor != default_extractor().id:
+        raise UnsupportedError(
+            f"was made of feature vectors of another version ({str(extractor)[:60]!r}) — make it again with lvc tag fit"
+        )
+    return replace(model, extractor=extractor)
+
+
+def _linear(arrays: dict[str, npt.NDArray[Any]], tags: list[str]) -> TagModel:
     shapes = {"weights": (len(tags), DIMENSIONS), "bias": (len(tags),), "mean": (DIMENSIONS,)}
     for name, shape in shapes.items():
         array = arrays.get(name)
         if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise CorruptError(f"its {name} are not {shape} finite numbers — make it again with lvc tag fit")
-    if extractor != default_extractor().id:
-        raise UnsupportedError(
-            f"was made of feature vectors of another version ({str(extractor)[:60]!r}) — make it again with lvc tag fit"
-        )
-    return TagModel(tuple(tags), arrays["weights"], arrays["bias"], arrays["mean"], extractor)
+    return LinearTags(tuple(tags), "", arrays["weights"], arrays["bias"], arrays["mean"])
+
+
+def _nearest(arrays: dict[str, npt.NDArray[Any]], tags: list[str]) -> TagModel:
+    count = len(arrays.get("file", ()))
+    shapes = {
+        "vectors": (np.int8, (count, DIMENSIONS)),
+        "truth": (np.uint8, (count, len(tags))),
+        "file": (np.int32, (count,)),
+    }
+    for name, (kind, shape) in shapes.items():
+        array = arrays.get(name)
+        if array is None or array.dtype != kind or array.shape != shape:
+            raise CorruptError(f"its {name} are not {shape} integers — make it again with lvc tag fit")
+    steps = np.diff(arrays["file"].astype(np.int64), prepend=-1)
+    if (
+        not 0 < count <= MOST_EXAMPLES
+        or steps[0] != 1
+        or steps.min() < 0
+        or steps.max() > 1
+        or arrays["truth"].max() > 1
+    ):
+        raise CorruptError("its examples are damaged — make it again with lvc tag fit")
+    return NearestTags(tuple(tags), "", arrays["vectors"], arrays["truth"], arrays["file"])
 
 
 def examples(labels: Sequence[Label], moments_of: Callable[[str], Moments]) -> Examples:
@@ -177,11 +285,12 @@ def _covered(label: Label, moments: Moments) -> Bits:
     return covered
 
 
-def fit_tags(found: Examples) -> TagModel:
-    """A logistic regression for each tag. All videos count the same, however long they are, and so do examples and
+def fit_tags(found: Examples, classifier: Classifier = "linear") -> TagModel:
+    """A classifier for each tag. All videos count the same, however long they are, and so do examples and
     counterexamples of a tag, however rare it is.
 
-    Raises `UsageError` for a tag without examples or without counterexamples.
+    Raises `UsageError` for a tag without examples or without counterexamples, `LimitError` for more examples than
+    `knn` keeps.
     """
     count = found.truth.sum(0)
     for tag, positive in zip(found.tags, count, strict=True):
@@ -191,16 +300,22 @@ def fit_tags(found: Examples) -> TagModel:
             raise UsageError(
                 f"everything has the tag {tag!r} — add videos that show something else; an empty label will do"
             )
+    if classifier == "knn":
+        if len(found.vectors) > MOST_EXAMPLES:
+            raise LimitError(f"{len(found.vectors)} moments, and knn keeps {MOST_EXAMPLES} at most — fit a linear one")
+        file = np.unique(found.file, return_inverse=True)[1].astype(np.int32)
+        vectors = quantise(found.vectors.astype(np.float32))
+        return NearestTags(found.tags, default_extractor().id, vectors, found.truth.astype(np.uint8), file)
     each = (1 / np.bincount(found.file))[found.file]  # 1 for each video
     mean = (found.vectors * each[:, None]).sum(0) / each.sum()
     centred = found.vectors - mean
     fitted = [regression(centred, truth, balanced(truth, each)) for truth in found.truth.T]
-    return TagModel(
+    return LinearTags(
         found.tags,
+        default_extractor().id,
         np.stack([weights for weights, _ in fitted]).astype(np.float32),
         np.array([bias for _, bias in fitted], np.float32),
         mean.astype(np.float32),
-        default_extractor().id,
     )
 
 

@@ -1,4 +1,5 @@
-"""Search by a moment of a served video, or by a picture or clip that somebody sends, in a database of `lvc search`."""
+"""Search by a moment of a served video, or by a picture, clip or sound that somebody sends, in a database of
+`lvc search`."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from lvc.kinds import HEAD_BYTES, kind_of
 from lvc.serve.library import Item, Library
 
 if TYPE_CHECKING:
+    from lvc.search import Asked
     from lvc.search.database import Collection
     from lvc.search.nearest import Nearest
 
@@ -54,25 +56,25 @@ class Finder:
 
     def near(self, item: Item, seconds: float) -> list[Found]:
         """What looks like a moment of a served video. Raises `MediaError` and others of decoding."""
-        from lvc.search import moments_of
-        from lvc.search.sources import QUERY_SPACING
+        from lvc.search import Asked
 
         with self._lock:
             start = max(0.0, seconds - _PART / 2)
-            moments = moments_of(item.path, start, start + _PART, QUERY_SPACING, self._threads)
-            return self._found(moments)
+            return self._found(Asked.of(item.path, start, start + _PART, "picture", self._threads))
 
     def like(self, file: Path) -> list[Found]:
-        """Where a picture or the first minute of a clip is shown."""
-        from lvc.search import moments_of
-        from lvc.search.sources import QUERY_SPACING
+        """Where a picture or the first minute of a clip is shown, or a sound is heard.
+
+        Raises `MediaError` and others of decoding, and `UsageError` for a sound where no video has any.
+        """
+        from lvc.search import Asked
 
         with file.open("rb") as opened:
             picture = kind_of(opened.read(HEAD_BYTES)) == "picture"
         with self._lock:
             try:
                 start, end = (None, None) if picture else (0.0, SECONDS)
-                return self._found(moments_of(file, start, end, QUERY_SPACING, self._threads))
+                return self._found(Asked.of(file, start, end, None, self._threads))
             except OSError as error:
                 raise MediaError("cannot be read as a picture or a video") from error
 
@@ -89,15 +91,15 @@ class Finder:
         with self._lock:
             return self._remembered.get(key)
 
-    def _found(self, moments: object) -> list[Found]:
-        from lvc.search import Moments, query
+    def _found(self, asked: Asked) -> list[Found]:
+        from lvc.search import find
 
-        assert isinstance(moments, Moments)
         collection, nearest = self._collection()
-        hits = query(collection, moments, _CONSIDERED, nearest)
+        hits = find(collection, asked, _CONSIDERED, nearest)
+        least = _LEAST if asked.sounds is None else 0.0  # of sounds, `find` leaves out what has nothing in common
         places = [(self._library.by_path(hit.path), hit) for hit in hits]
         # the database may know files that are not served: they are none of the visitor's business
-        return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item and hit.score >= _LEAST][
+        return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item and hit.score >= least][
             :_TOP
         ]
 

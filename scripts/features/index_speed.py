@@ -16,6 +16,7 @@ import numpy as np
 from lvc.features import default_extractor, thumbnail
 from lvc.files import decode_frames
 from lvc.lvz import LvzReader
+from lvc.lvz.features import PICTURE
 from lvc.search import Database, index_folders
 
 
@@ -39,7 +40,8 @@ def index(path: str) -> None:
 def measure(path: str) -> str:
     with open(path, "rb") as file:
         reader = LvzReader(file)
-        track, frames, video = reader.features, reader.frame_count, reader.video
+        track = next((track for track in reader.features if track.kind == PICTURE), None)
+        frames, video = reader.frame_count, reader.video
     if track is None:
         return "has no features"
     index(path)

@@ -115,9 +115,9 @@ def _collection(files: dict[str, Moments]) -> Collection:
     parts = list(files.values())
     begins = np.concatenate([[0], np.cumsum([len(m.times) for m in parts])])
     times = np.concatenate([m.times for m in parts]).astype(np.float32)
-    return Collection(
-        list(files), np.array([m.seconds for m in parts]), begins, times, np.concatenate([m.vectors for m in parts])
-    )
+    silent = np.zeros(len(parts) + 1, np.int64), np.zeros(0, np.float32), np.zeros((0, 32), np.uint8)
+    vectors = np.concatenate([m.vectors for m in parts])
+    return Collection(list(files), np.array([m.seconds for m in parts]), begins, times, vectors, *silent)
 
 
 def main() -> None:

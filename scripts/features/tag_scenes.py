@@ -21,7 +21,7 @@ from search_copies import Embed, extracted, perceptual_hash, small_picture
 from views import thumbnails_of
 
 from lvc.search.labels import read_labels
-from lvc.search.tagging import STRENGTH, balanced, regression
+from lvc.search.tagging import STRENGTH, balanced, nearest_say, regression
 
 RESAMPLES = 2000
 
@@ -32,12 +32,23 @@ def of_length_one(x: np.ndarray) -> np.ndarray:
 
 
 def left_out(
-    x: np.ndarray, truth: np.ndarray, file: np.ndarray, group: np.ndarray, strength: float = STRENGTH
+    x: np.ndarray,
+    truth: np.ndarray,
+    file: np.ndarray,
+    group: np.ndarray,
+    strength: float = STRENGTH,
+    knn: bool = False,
 ) -> np.ndarray:
-    """Scores [N,T], log-odds, of moments whose group the classifier has not seen. `group` [F], of each video."""
+    """Scores [N,T] of moments whose group the classifier has not seen: log-odds, or with `knn` probabilities.
+    `group` [F], of each video."""
     scores = np.zeros(truth.shape)
     for out in np.unique(group):
         tested = (group == out)[file]
+        if knn:
+            known = np.unique(file[~tested], return_inverse=True)[1].astype(np.int32)
+            vectors = x.astype(np.float32)
+            scores[tested] = nearest_say(vectors[tested], vectors[~tested], truth[~tested].astype(np.uint8), known)
+            continue
         each = (1 / np.bincount(file[~tested], minlength=len(group)).clip(1))[file[~tested]]
         mean = (x[~tested] * each[:, None]).sum(0) / each.sum()
         for column, known in enumerate(truth[~tested].T):
@@ -125,6 +136,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("search.work"), help="keeps thumbnails")
     parser.add_argument("--sources", action="store_true", help="leave out videos by what their names begin with")
     parser.add_argument("--halves", action="store_true", help="tell videos apart, instead of tags")
+    parser.add_argument("--knn", action="store_true", help="k-nearest instead of linear")
     parser.add_argument("--strength", type=float, default=STRENGTH, help="other than that of lvc tag")
     args = parser.parse_args()
     rows = read_labels(args.labels)
@@ -149,7 +161,7 @@ def main() -> None:
         print(f"{len(names)} videos, {len(truth)} moments\n")
         return print_halves(methods, luma, chroma, file, time, drawn)
     scores = {
-        name: left_out(of_length_one(embed(luma, chroma)), truth, file, group, args.strength)
+        name: left_out(of_length_one(embed(luma, chroma)), truth, file, group, args.strength, args.knn)
         for name, embed in methods.items()
     }
     always = np.tile(np.bincount(truth.argmax(1)[truth.any(1)], minlength=len(tags)), (len(truth), 1)).astype(float)

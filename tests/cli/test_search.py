@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import tune, write_sound
 
 from .conftest import Lvc
 
@@ -55,6 +56,41 @@ def test_query(archive: tuple[Lvc, Path]) -> None:
     assert again.code == 6 and "exists already" in again.err
     plain = lvc("search", "query", "videos/a.mp4@1-3", "--db", "db", "--top", "2")
     assert plain.code == 0 and len(plain.text.strip().splitlines()) == 3 and "videos/a.mp4" in plain.text
+
+
+def test_by_sound(archive: tuple[Lvc, Path]) -> None:
+    """Sound is described while a video is encoded, and found by a sound file, beside other pictures, and by both."""
+    lvc, folder = archive
+    (folder / "heard").mkdir()
+    for number in (1, 2):
+        write_sound(folder / f"{number}.mp4", tune(number, 8), number=number)
+        assert lvc("encode", f"{number}.mp4", f"heard/{number}.lvz").code == 0
+    assert lvc("encode", "1.mp4", "heard/plain.lvz", "--no-features", "--duration", "4").code == 0
+    assert lvc("encode", "2.mp4", "heard/silent.lvz", "--audio", "none").code == 0
+    said = {name: lvc("info", f"heard/{name}.lvz", "--json").events[-1]["search_vectors"] for name in ("1", "silent")}
+    assert said == {"1": {"picture": 8, "sound": 6}, "silent": {"picture": 8, "sound": 0}}
+    assert "no vectors" in lvc("info", "heard/plain.lvz").text
+    done = lvc("search", "index", "heard", "--db", "heard.db", "--json").events[-1]
+    assert (done["added"], done["stored"], done["heard"]) == (4, 3, 3)
+
+    write_sound(folder / "part.mp3", tune(2, 8)[2 * 16_000 : 6 * 16_000], "libmp3lame", 64_000)
+    done = lvc("search", "query", "part.mp3", "--db", "heard.db", "--json", "--contact-sheet", "heard.png")
+    hits = [e for e in done.events if e["event"] == "hit"]
+    assert done.code == 0 and Path(hits[0]["path"]).name == "2.lvz" and hits[0]["by"] == "sound"
+    assert hits[0]["start"] == pytest.approx(2, abs=0.2) and (folder / "heard.png").exists()
+    write_sound(folder / "mixed.mp4", tune(1, 8)[: 4 * 16_000], number=2)
+    done = lvc("search", "query", "mixed.mp4", "--by", "both", "--db", "heard.db", "--json")
+    ways = {Path(e["path"]).stem: e["by"] for e in done.events if e["event"] == "hit"}
+    assert ways["silent"] == "picture" and ways["plain"] == "sound"
+    text = lvc("search", "query", "mixed.mp4", "--by", "both", "--db", "heard.db").text
+    assert "(seen)" in text and "(heard)" in text
+
+    done = lvc("search", "query", "heard/silent.lvz", "--by", "sound", "--db", "heard.db")
+    assert done.code == 3 and "has no sound" in done.err
+    done = lvc("search", "query", "part.mp3", "--db", "db")
+    assert done.code == 2 and "no video in the database has sound" in done.err
+    done = lvc("search", "query", "1.mp4@3", "--by", "sound", "--db", "heard.db")
+    assert done.code == 2 and "give a range" in done.err
 
 
 def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:

@@ -71,6 +71,8 @@ def test_both_readers_agree(name: str) -> None:
     except second.LvzError as error:
         assert (type(error).__name__, error.exit_code) == (want["error"], want["exit_code"]), str(error)
     else:
+        if "features" in want:
+            assert result["features"] == want["features"]
         counts = result["counts"]
         checked = counts.pop("latents_checked")
         assert counts == want["counts"] and want["error"] is None

@@ -14,6 +14,7 @@ import pytest
 from lvc.errors import MediaError
 from lvc.features import default_extractor
 from lvc.lvz import Clip, FeatureTrack, Header, LvzWriter, PlaneSpec, VideoDescriptor
+from lvc.lvz.features import NUMBERS, PICTURE
 from lvc.search import Database, index_folders, moments_of, query
 from lvc.search.indexing import Indexed
 
@@ -31,7 +32,9 @@ def film(seed: int, features: bool = True) -> bytes:
     extractor = default_extractor()
     vectors = np.random.default_rng(seed).integers(-127, 128, (SECONDS, 64)).astype(np.int8)
     name, fingerprint = extractor.id.rsplit(":", 1)
-    track = FeatureTrack(name, bytes.fromhex(fingerprint), 64, [25 * s for s in range(SECONDS)], vectors.tobytes())
+    times = [25 * s for s in range(SECONDS)]
+    hashed = bytes.fromhex(fingerprint)
+    track = FeatureTrack(PICTURE, name, hashed, NUMBERS, 64, (1, 25), times, vectors.tobytes())
     with LvzWriter(out, Header("test", bytes(32)), video) as writer:
         if features:
             writer.write_features(track)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from clips import CARPHONE, real_clip
 
 from lvc.errors import CorruptError, LvcError, MediaError, UnsupportedError, UsageError
-from lvc.search import Database, Moments, index_folders, indexing
+from lvc.search import Database, Moments, Sounds, index_folders, indexing
 from lvc.search.database import FILE, Known
+from lvc.search.sources import NO_SOUND
 
 
 def moments(seed: int, count: int = 3) -> Moments:
@@ -24,16 +26,16 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Instead of looking at videos: vectors from the length of the file. The list says what was looked at."""
     looked_at: list[str] = []
 
-    def look(path: str, threads: int | None = None, opened: None = None) -> Moments:
+    def look(path: str, threads: int | None = None, opened: None = None) -> tuple[Moments, Sounds]:
         looked_at.append(os.path.basename(path))
         data = Path(path).read_bytes()
         if data == b"broken":
             raise MediaError("not a video — get another")
         if data == b"stop":
             raise KeyboardInterrupt
-        return moments(len(data))
+        return moments(len(data)), NO_SOUND
 
-    monkeypatch.setattr(indexing, "moments_of", look)
+    monkeypatch.setattr(indexing, "described", look)
     return looked_at
 
 
@@ -130,7 +132,7 @@ def test_what_is_no_database(tmp_path: Path) -> None:
         Database(tmp_path)
     (tmp_path / "db").mkdir()
     with Database(tmp_path / "db", create=True) as database:
-        database._db.execute("INSERT INTO files VALUES (1, 'x', 1, 1, 1.0, NULL, x'00000000', x'01')")
+        database._db.execute("INSERT INTO files VALUES (1, 'x', 1, 1, 1.0, NULL, x'00000000', x'01', x'', x'')")
         with pytest.raises(CorruptError, match="do not match"):
             database.load()
 
@@ -150,3 +152,33 @@ def test_real_videos_broken_ones_and_others(tmp_path: Path) -> None:
         assert (result.added, result.failed, result.moments) == (1, 2, 4)
         assert result.seconds == pytest.approx(4.0, abs=0.1)
     assert [type(e) for e in failures] == [MediaError, CorruptError]
+
+
+def test_sounds_are_kept_and_loaded(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).integers(0, 256, (3, 32), dtype=np.uint8)
+    with Database(tmp_path, create=True) as database:
+        database.put("/a", Known(1, 1, None), moments(1))
+        database.put("/b", Known(1, 1, None), moments(2), Sounds(np.array([0.02, 1.02, 2.02]), vectors, 5.0))
+        collection = database.load()
+    assert not len(collection.sounds(0).times)
+    kept = collection.sounds(1)
+    assert np.array_equal(kept.vectors, vectors) and kept.times == pytest.approx([0.02, 1.02, 2.02])
+    assert np.array_equal(collection.sound_words, vectors.view(np.uint64))
+
+
+def test_a_database_of_an_earlier_lvc_is_begun_anew(tmp_path: Path) -> None:
+    """Its tables have other columns."""
+    with sqlite3.connect(tmp_path / FILE) as old:
+        old.executescript(
+            "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+            "CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT, times BLOB, vectors BLOB);"
+            "INSERT INTO meta VALUES ('schema', '2'); INSERT INTO files VALUES (1, '/a', x'', x'');"
+        )
+    old.close()
+    with pytest.raises(UnsupportedError, match="another version"):
+        Database(tmp_path)
+    with Database(tmp_path, create=True) as database:
+        assert database.restarted and not database.known()
+        database.put("/a", Known(1, 1, None), moments(1), NO_SOUND)
+    with Database(tmp_path) as database:
+        assert not database.restarted and len(database.load().times) == 3

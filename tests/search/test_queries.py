@@ -128,7 +128,9 @@ def test_still_pictures_have_to_agree_more_than_moving_ones() -> None:
         parts = [first, np.stack([near(vector, cosine) for vector in first])]
         vectors = np.concatenate([quantise(part.astype(np.float32)) for part in parts])
         times = np.tile(np.arange(n, dtype=np.float32), 2)
-        return len(duplicates(Collection(["a", "b"], np.full(2, seconds), np.array([0, n, 2 * n]), times, vectors)))
+        rows = np.array([0, n, 2 * n])
+        silent = np.zeros(3, np.int64), np.zeros(0, np.float32), np.zeros((0, 32), np.uint8)
+        return len(duplicates(Collection(["a", "b"], np.full(2, seconds), rows, times, vectors, *silent)))
 
     moving = rng.normal(size=(6, 64))
     moving /= np.linalg.norm(moving, axis=1, keepdims=True)

@@ -18,7 +18,18 @@ from lvc.search import Database, Moments, SearchIndex, index_folders, moments_of
 from lvc.search.database import Known
 from lvc.search.labels import Label, read_labels
 from lvc.search.sources import QUERY_SPACING
-from lvc.search.tagging import STRENGTH, Tagged, TagModel, balanced, examples, fit_tags, load_tags, regression
+from lvc.search.tagging import (
+    NEAREST,
+    STRENGTH,
+    NearestTags,
+    Tagged,
+    TagModel,
+    balanced,
+    examples,
+    fit_tags,
+    load_tags,
+    regression,
+)
 
 from .conftest import copied
 
@@ -34,12 +45,12 @@ def cloud(direction: int, count: int, seed: int = 0) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def model() -> TagModel:
+@pytest.fixture(params=["linear", "knn"])
+def model(request: pytest.FixtureRequest) -> TagModel:
     """`a` lies along axis 0, `b` along axis 1; both together can be tagged too."""
     videos = {"a": moments(cloud(0, 6)), "b": moments(cloud(1, 4, 1)), "none": moments(cloud(2, 5, 2))}
     rows = [Label(2, "a", "a"), Label(3, "b", "b"), Label(4, "none", "")]
-    return fit_tags(examples(rows, videos.__getitem__))
+    return fit_tags(examples(rows, videos.__getitem__), request.param)
 
 
 @pytest.fixture
@@ -149,8 +160,14 @@ def test_the_file(model: TagModel, tmp_path: Path) -> None:
 
 
 def _said(**changes: object) -> dict[str, str]:
-    said = {"version": 1, "extractor": default_extractor().id, "tags": ["a", "b"], **changes}
+    said = {"version": 2, "classifier": "linear", "extractor": default_extractor().id, "tags": ["a", "b"], **changes}
     return {"lvc.tags": json.dumps(said)}
+
+
+def _near(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    arrays = {"vectors": np.ones((3, 64)), "truth": np.eye(3, 2), "file": np.arange(3)} | changes
+    kinds = {"vectors": np.int8, "truth": np.uint8, "file": np.int32}
+    return {name: array.astype(kinds[name]) for name, array in arrays.items()}
 
 
 @pytest.mark.parametrize(
@@ -170,8 +187,23 @@ def _said(**changes: object) -> dict[str, str]:
         ({"bias": np.zeros(2, np.int32)}, _said(), CorruptError),
         ({"mean": np.full(64, np.nan, np.float32)}, _said(), CorruptError),
         ({"weights": np.full((2, 64), np.inf, np.float32)}, _said(), CorruptError),
-        ({"other": np.zeros(1 << 18, np.float32)}, _said(), LimitError),
-        ({}, _said(version=2), UnsupportedError),
+        ({"other": np.zeros(1 << 24, np.float32)}, _said(), LimitError),
+        ({}, _said(version=1), UnsupportedError),
+        ({}, _said(classifier="forest"), UnsupportedError),
+        ({}, _said(classifier=["knn"]), UnsupportedError),
+        ({}, _said(classifier="knn"), CorruptError),
+        (_near(), _said(classifier="knn", tags=["a"]), CorruptError),
+        (_near(file=np.array([0, 2, 2])), _said(classifier="knn"), CorruptError),
+        (_near(file=np.array([1, 1, 2])), _said(classifier="knn"), CorruptError),
+        (_near(file=np.array([0, 1, 0])), _said(classifier="knn"), CorruptError),
+        (_near(file=np.array([-(2**31), 0, 1])), _said(classifier="knn"), CorruptError),
+        (_near(truth=np.full((3, 2), 2)), _said(classifier="knn"), CorruptError),
+        (_near(vectors=np.zeros((3, 63))), _said(classifier="knn"), CorruptError),
+        (
+            _near(vectors=np.zeros((0, 64)), truth=np.zeros((0, 2)), file=np.zeros(0)),
+            _said(classifier="knn"),
+            CorruptError,
+        ),
         ({}, _said(extractor="frame64-1:0000"), UnsupportedError),
         ({}, _said(extractor=5), UnsupportedError),
     ],
@@ -184,6 +216,20 @@ def test_files_of_strangers(
     safetensors_file.save(path, {name: (a.dtype.name, a) for name, a in (good | arrays).items()}, text)
     with pytest.raises(error):
         load_tags(path)
+
+
+def test_the_nearest_videos_have_a_say() -> None:
+    """Not the nearest moments: one long video does not outvote others, and a rare tag can be found."""
+    videos = {f"v{n}": moments(cloud(n // 3, 60 if n == 0 else 2, n)) for n in range(9)}
+    rows = [Label(n + 2, f"v{n}", {0: "a", 1: "a", 4: "b"}.get(n, "")) for n in range(9)]
+    model = fit_tags(examples(rows, videos.__getitem__), "knn")
+    assert isinstance(model, NearestTags) and NEAREST == 5 and len(np.unique(model.file)) == 9
+    near = {axis: model.scores(quantise(cloud(axis, 1, 50).astype(np.float32)))[0] for axis in range(3)}
+    # two of the three along axis 0 have a; one of the three along axis 1 has b; nothing else has any
+    assert near[0][0] > 0.8 and near[0][1] < 0.05
+    assert near[1][0] < 0.05 and 0.5 < near[1][1] < near[0][0]
+    assert near[2].max() < 0.05
+    assert np.array_equal(model.scores(np.zeros((1, 64), np.int8)), np.zeros((1, 2), np.float32))
 
 
 def test_files_that_are_cut_off_or_something_else(model: TagModel, tmp_path: Path) -> None:

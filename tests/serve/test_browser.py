@@ -151,7 +151,7 @@ def test_names_run_nothing(page: Any, site: Server) -> None:
 def test_search(page: Any, site: Server, films: Path, tmp_path: Path) -> None:
     Image.fromarray(picture_at(films / "bunny.lvz", 3.0)).save(tmp_path / "asked.png")
     open_page(page, site, "/")
-    page.get_by_role("link", name="Search by picture").click()
+    page.get_by_role("link", name="Search by picture or sound").click()
     page.locator("#file").set_input_files(tmp_path / "asked.png")
     until(page, "location.search.startsWith('?found=')")
     until(page, "document.querySelector('#results .thumb img')?.naturalWidth > 0")

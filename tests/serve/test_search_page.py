@@ -11,9 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from clips import write_sound
 from PIL import Image
 from serve_tools import Answer, Server, Starter, picture_at, start
+
+from lvc.media.listen import listen
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,18 @@ def test_by_clip(searching: tuple[Server, Path], bunny: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+def test_by_sound(searching: tuple[Server, Path], bunny: Path) -> None:
+    server, temporary = searching
+    samples = np.concatenate([sound.samples for sound in listen(bunny, 1.0, 4.5)])
+    file = io.BytesIO()
+    write_sound(file, samples, "libmp3lame", form="mp3")
+    answer = send(server, file.getvalue())
+    assert answer.status == 200, answer.body
+    found = places(server, json.loads(answer.body)["page"])
+    assert len(found) == 1 and found[0].startswith("/watch/bunny.lvz#t=")
+    assert abs(float(found[0].partition("=")[2]) - 1) < 0.3 and list(temporary.iterdir()) == []
+
+
 def test_by_time(searching: tuple[Server, Path]) -> None:
     server, _ = searching
     found = places(server, "/search?in=carphone.lvz&t=1.2")
@@ -108,7 +124,7 @@ def test_too_much_without_saying_so(searching: tuple[Server, Path]) -> None:
 
 def test_without_a_database(server: Server, started: Starter, tree: Path, tmp_path: Path) -> None:
     assert server.ask("/search").status == 404 and server.ask("/api/search", "POST", body=b"x").status == 404
-    assert b"Search by picture" not in server.ask("/").body
+    assert b"Search by picture or sound" not in server.ask("/").body
     command = [sys.executable, "-m", "lvc", "serve", str(tree), "--port", "0", "--db", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "make one with lvc search index" in done.stderr
