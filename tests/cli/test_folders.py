@@ -166,8 +166,9 @@ def test_killed_and_resumed(fake: Lvc, clip: Path, turns: Turns) -> None:
     for _ in range(2):
         args = ("encode", "in", "-o", "out", "--jobs", 2, *QUICK, "--resume")
         turns.give(2)
+        enough = len(kept) + 2
         with fake.start(*args, env=turns.env, stdin=subprocess.DEVNULL) as process:
-            wait_for(lambda enough=len(kept) + 2: len(visible(out)) == enough, process)
+            wait_for(lambda enough=enough: len(visible(out)) == enough, process)
             pids = workers(process.pid)
             assert len(pids) == 2
             process.kill()
