@@ -40,10 +40,10 @@ def filtered(source: Planes, around: Sequence[tuple[int, Planes]], level: float,
     if not around:
         return source
     luma, chroma = source
-    now, weight = motion.Picture(luma, reference=False), motion.weight_of(level)
+    now, weight = motion.Picture(luma, chroma, reference=False), motion.weight_of(level)
     predicted, missed = [], []
     for _, other in around:
-        mode, mv, _ = motion.search(now, (motion.Picture(other[0]), None), 1, (0, None), weight, effort=0)
+        mode, mv, _ = motion.search(now, (motion.Picture(*other), None), 1, (0, None), weight, effort=0)
         predicted.append(motion.compensate(other, None, mode, mv)[0])
         missed.append(_block_errors(luma, predicted[-1][0]))
     least = np.minimum.reduce(missed)

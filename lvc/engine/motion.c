@@ -23,10 +23,11 @@ LVC_API size_t lvc_picture_size(int64_t height, int64_t width, int32_t reference
     return kernels(ISA_C)->picture_size(height, width, reference);
 }
 
-/* Luma int16 [height,width] of 12 bits as it is searched: a frame, or a reference at all positions between samples. */
-LVC_API int32_t lvc_picture(int32_t isa, const int16_t *luma, int64_t height, int64_t width, int32_t reference,
-                            uint8_t *memory) {
-    return kernels(isa)->picture(luma, height, width, reference, memory);
+/* Luma int16 [height,width] and chroma [2,height/2,width/2] (NULL: none) of 12 bits as they are searched: a frame, or a
+   reference at all positions between samples. `memory` is 0. */
+LVC_API int32_t lvc_picture(int32_t isa, const int16_t *luma, const int16_t *chroma, int64_t height, int64_t width,
+                            int32_t reference, uint8_t *memory) {
+    return kernels(isa)->picture(luma, chroma, height, width, reference, memory);
 }
 
 /* The field of `frame`, whose mode and vectors are written, from pictures of it and of its references (the second NULL:

@@ -139,7 +139,8 @@ typedef struct {
     int32_t (*compensate)(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
                           const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
                           int16_t *p_uv, int16_t *d_y, int16_t *d_uv);
-    int32_t (*picture)(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory);
+    int32_t (*picture)(const int16_t *luma, const int16_t *chroma, int64_t height, int64_t width, int32_t reference,
+                       uint8_t *memory);
     int32_t (*search)(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *frame, int32_t level,
                       const LvcMotionContexts *contexts, float weight, int32_t effort, float *cost);
     size_t (*picture_size)(int64_t height, int64_t width, int32_t reference);

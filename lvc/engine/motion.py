@@ -75,20 +75,23 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
 
 
 class Picture:
-    """A plane of luma (int16 [H,W], 12 bits) prepared for `search`: halved again and again, and with `reference` at all
-    positions between samples (18 bytes a sample). Keep those of references for all frames predicted from them. Only the
-    compiled engine searches: raises `UsageError` where there is none."""
+    """A frame prepared for `search`: luma (int16 [H,W], 12 bits) halved again and again, and with `reference` at all
+    positions between samples (18 bytes a sample), and means of its chroma (int16 [2,H/2,W/2]), which do not count where
+    it is not given. Keep those of references for all frames predicted from them. Only the compiled engine searches:
+    raises `UsageError` where there is none."""
 
-    def __init__(self, luma: np.ndarray, reference: bool = True) -> None:
+    def __init__(self, luma: np.ndarray, chroma: np.ndarray | None = None, reference: bool = True) -> None:
         height, width = luma.shape
         if height % 16 or width % 16 or not height or not width:
             raise ValueError(f"a picture of {height} x {width}: both must be multiples of 16")
         luma = _array(luma, np.int16, (height, width), "luma")
+        if chroma is not None:
+            chroma = _array(chroma, np.int16, (2, height // 2, width // 2), "chroma")
         library().lvc_picture_size.restype = ctypes.c_size_t
         size = ctypes.c_int64(height), ctypes.c_int64(width), ctypes.c_int32(reference)
         self.shape, self.reference = (height, width), reference
         self.memory = np.zeros(library().lvc_picture_size(*size), np.uint8)
-        _checked(library().lvc_picture(_isa(), _at(luma), *size, _at(self.memory)))
+        _checked(library().lvc_picture(_isa(), _at(luma), _at(chroma), *size, _at(self.memory)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
    Each reference is searched coarse to fine in a pyramid of halved planes, then every block of the quadtree takes what
    costs least, λ·(squared error) + bits, of its candidates, what was found, and steps around the best. Errors are
    taken on 8-bit planes that are filtered at all sixteen quarter positions once for each reference: many candidates
-   look at every sample. */
+   look at every sample. Of chroma only the mean over each block counts: luma may agree where colours are far apart. */
 
 #include "motion.h"
 
@@ -21,6 +21,7 @@
 #define LEVELS 6
 #define COMPONENTS 8192
 #define TRIED 64
+#define TINT 11 /* what a squared difference of a block's mean chroma counts: 16 samples, 1/8 : 6/8 · 1/4 each */
 
 /* ---- planes ---- */
 
@@ -30,9 +31,16 @@ typedef struct {
     int64_t height, width, stride;
 } Level;
 
+/* Means of 4x4 chroma samples around each, rows y - 2 to y + 1: pairs of both planes. */
+typedef struct {
+    uint8_t *at;
+    int64_t height, width;
+} Tint;
+
 /* A frame to be searched: at full size, in all phases if it is a reference, and halved again and again. */
 typedef struct {
-    Level phase[PHASES * PHASES], half[LEVELS]; /* half[0] is phase[0] */
+    Level phase[PHASES * PHASES], half[LEVELS]; /* phase[0] is half[0] */
+    Tint tint[LEVELS];
     int levels;
 } Picture;
 
@@ -45,16 +53,23 @@ static size_t level_of(uint8_t *from, int64_t height, int64_t width, Level *out)
     return (size_t)((height + 2 * MARGIN) * stride);
 }
 
-/* How a picture's planes lie in memory; returns how many bytes they take. */
+static size_t tint_of(uint8_t *from, int64_t height, int64_t width, Tint *out) {
+    const Tint made = {from, height, width};
+    *out = made;
+    return (size_t)(2 * height * width);
+}
+
+/* How a picture's planes lie in memory: in one that is no reference as in one that is, up to the phases. Returns how
+   many bytes they take. */
 static size_t laid_out(uint8_t *memory, int64_t height, int64_t width, int phases, Picture *p) {
     size_t used = 0;
-    for (int k = 0; k < phases; k++) used += level_of(memory ? memory + used : NULL, height, width, &p->phase[k]);
-    p->half[0] = p->phase[0];
-    p->levels = 1;
-    while (p->levels < LEVELS && height / 2 >= 32 && width / 2 >= 32) {
-        height /= 2, width /= 2;
-        used += level_of(memory ? memory + used : NULL, height, width, &p->half[p->levels++]);
+    p->levels = 0;
+    for (int64_t h = height, w = width; !p->levels || (p->levels < LEVELS && h >= 32 && w >= 32); h /= 2, w /= 2) {
+        used += level_of(memory ? memory + used : NULL, h, w, &p->half[p->levels]);
+        used += tint_of(memory ? memory + used : NULL, h / 2, w / 2, &p->tint[p->levels++]);
     }
+    p->phase[0] = p->half[0];
+    for (int k = 1; k < phases; k++) used += level_of(memory ? memory + used : NULL, height, width, &p->phase[k]);
     return used + 64; /* rows are read 32 samples at a time */
 }
 
@@ -146,10 +161,67 @@ static int interpolated(const Picture *p) {
     return 1;
 }
 
-/* Luma int16 [height,width] of 12 bits → what is searched, to `memory` of `lvc_picture_size` bytes. */
-static int32_t picture(const int16_t *luma, int64_t height, int64_t width, int32_t reference, uint8_t *memory) {
+/* Sums of samples x - 2 to x + 1 of a line of at least 8. */
+INLINE void four_sums(const int16_t *restrict from, int64_t n, int16_t *restrict to) {
+    to[0] = (int16_t)(3 * from[0] + from[1]), to[1] = (int16_t)(2 * from[0] + from[1] + from[2]);
+    for (int64_t x = 2; x < n - 1; x++) to[x] = (int16_t)(from[x - 2] + from[x - 1] + from[x] + from[x + 1]);
+    to[n - 1] = (int16_t)(from[n - 3] + from[n - 2] + 2 * from[n - 1]);
+}
+
+INLINE uint16_t mean_of(int32_t sum) {
+    const int32_t v = (sum + 128) >> 8;
+    return (uint16_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/* Halved where it lies: what is written was read before. */
+static void halved_samples(int16_t *plane, int64_t height, int64_t width) {
+    for (int64_t y = 0; y < height / 2; y++) {
+        const int16_t *a = plane + 2 * y * width, *b = a + width;
+        int16_t *to = plane + y * (width / 2);
+        for (int64_t x = 0; x < width / 2; x++)
+            to[x] = (int16_t)((a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1] + 2) >> 2);
+    }
+}
+
+/* Chroma of 12 bits as tints of all levels: sums of 4x4 samples fit 16 bits. */
+static int tinted(const int16_t *chroma, const Picture *p) {
+    int64_t height = p->tint[0].height, width = p->tint[0].width;
+    const int64_t samples = height * width;
+    int16_t *planes = malloc((size_t)(2 * samples + 8 * width) * sizeof *planes), *sums = planes + 2 * samples;
+    if (!planes) return 0;
+    memcpy(planes, chroma, (size_t)(2 * samples) * sizeof *planes);
+    for (int level = 0; level < p->levels; level++) {
+        if (level) {
+            for (int k = 0; k < 2; k++) halved_samples(planes + k * samples, height, width);
+            height /= 2, width /= 2;
+        }
+        for (int64_t y = 0, ready = 0; y < height; y++) {
+            const int16_t *lines[2][4];
+            for (; ready < height && ready <= y + 1; ready++)
+                for (int k = 0; k < 2; k++)
+                    four_sums(planes + k * samples + ready * width, width, sums + (4 * k + ready % 4) * width);
+            for (int k = 0; k < 2; k++)
+                for (int i = 0; i < 4; i++)
+                    lines[k][i] = sums + (4 * k + lvc_bounded((int32_t)y - 2 + i, 0, (int32_t)height - 1) % 4) * width;
+            uint8_t *restrict to = p->tint[level].at + 2 * y * width;
+            for (int64_t x = 0; x < width; x++) {
+                const uint16_t u = mean_of(lines[0][0][x] + lines[0][1][x] + lines[0][2][x] + lines[0][3][x]);
+                const uint16_t v = mean_of(lines[1][0][x] + lines[1][1][x] + lines[1][2][x] + lines[1][3][x]);
+                to[2 * x] = (uint8_t)u, to[2 * x + 1] = (uint8_t)v;
+            }
+        }
+    }
+    free(planes);
+    return 1;
+}
+
+/* Luma int16 [height,width] and chroma [2,height/2,width/2] (NULL: none) of 12 bits → what is searched, to `memory` of
+   `lvc_picture_size` bytes, which are 0. */
+static int32_t picture(const int16_t *luma, const int16_t *chroma, int64_t height, int64_t width, int32_t reference,
+                       uint8_t *memory) {
     Picture p;
     laid_out(memory, height, width, reference ? PHASES * PHASES : 1, &p);
+    if (chroma && !tinted(chroma, &p)) return LVC_NO_MEMORY;
     for (int64_t y = 0; y < height; y++) {
         uint8_t *restrict to = p.half[0].at + y * p.half[0].stride;
         const int16_t *restrict from = luma + y * width;
@@ -277,8 +349,31 @@ INLINE int inside(const Level *p, int64_t y, int64_t x, int size) {
 
 INLINE const Level *phase(const Picture *p, int vx, int vy) { return &p->phase[PHASES * (vy & 3) + (vx & 3)]; }
 
+/* The pair of a square in `t`, by its centre in quarters of a luma sample, or four of them: 8 << shift to the next. */
+INLINE const uint8_t *tint_at(const Tint *t, int64_t y, int64_t x, int shift) {
+    const int64_t half = 4 << shift;
+    y = (y + half) >> (shift + 3), x = (x + half) >> (shift + 3);
+    if ((uint64_t)y >= (uint64_t)t->height) y = y < 0 ? 0 : t->height - 1;
+    if ((uint64_t)x >= (uint64_t)t->width) x = x < 0 ? 0 : t->width - 1;
+    return t->at + 2 * (y * t->width + x);
+}
+
+/* What the square at (y, x) misses in chroma, moved by a vector: by blocks of 8, or of 16 if it is larger. */
+INLINE uint32_t missed_tint(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
+    const int big = size > 8 && now->levels > 1, side = 8 << big;
+    const Tint *own = &now->tint[big], *other = &ref->tint[big];
+    uint32_t sum = 0;
+    for (int64_t i = 4 * y + 2 * side; i < 4 * (y + size); i += 4 * side)
+        for (int64_t j = 4 * x + 2 * side; j < 4 * (x + size); j += 4 * side) {
+            const uint8_t *a = tint_at(own, i, j, big), *b = tint_at(other, i + vy, j + vx, big);
+            const int u = a[0] - b[0], v = a[1] - b[1];
+            sum += (uint32_t)(u * u + v * v);
+        }
+    return (uint32_t)TINT * sum << 2 * big;
+}
+
 /* Squared error of the square at (y, x) moved by a vector. */
-static uint32_t missed(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
+static uint32_t missed_luma(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
     const Level *own = &now->half[0], *plane = phase(ref, vx, vy);
     const uint8_t *a = own->at + y * own->stride + x;
     const int64_t top = y + (vy >> 2), left = x + (vx >> 2);
@@ -296,8 +391,12 @@ static uint32_t missed(const Picture *now, const Picture *ref, int64_t y, int64_
     return sum;
 }
 
+INLINE uint32_t missed(const Picture *now, const Picture *ref, int64_t y, int64_t x, int size, int vx, int vy) {
+    return missed_luma(now, ref, y, x, size, vx, vy) + missed_tint(now, ref, y, x, size, vx, vy);
+}
+
 /* The same of the mean of both predictions. */
-static uint32_t both_missed(const Picture *now, const Picture *const *refs, int64_t y, int64_t x, int size, LvcMotion m) {
+static uint32_t both_missed_luma(const Picture *now, const Picture *const *refs, int64_t y, int64_t x, int size, LvcMotion m) {
     const Level *own = &now->half[0];
     const Level *p = phase(refs[0], m.v[0][0], m.v[0][1]), *q = phase(refs[1], m.v[1][0], m.v[1][1]);
     const uint8_t *a = own->at + y * own->stride + x;
@@ -317,6 +416,20 @@ static uint32_t both_missed(const Picture *now, const Picture *const *refs, int6
     return sum;
 }
 
+INLINE uint32_t both_missed(const Picture *now, const Picture *const *refs, int64_t y, int64_t x, int size, LvcMotion m) {
+    const int big = size > 8 && now->levels > 1, side = 8 << big;
+    uint32_t sum = 0;
+    for (int64_t i = 4 * y + 2 * side; i < 4 * (y + size); i += 4 * side)
+        for (int64_t j = 4 * x + 2 * side; j < 4 * (x + size); j += 4 * side) {
+            const uint8_t *a = tint_at(&now->tint[big], i, j, big);
+            const uint8_t *b = tint_at(&refs[0]->tint[big], i + m.v[0][1], j + m.v[0][0], big);
+            const uint8_t *c = tint_at(&refs[1]->tint[big], i + m.v[1][1], j + m.v[1][0], big);
+            const int u = a[0] - ((b[0] + c[0] + 1) >> 1), v = a[1] - ((b[1] + c[1] + 1) >> 1);
+            sum += (uint32_t)(u * u + v * v);
+        }
+    return ((uint32_t)TINT * sum << 2 * big) + both_missed_luma(now, refs, y, x, size, m);
+}
+
 /* ---- coarse to fine ---- */
 
 typedef struct {
@@ -330,7 +443,7 @@ typedef struct {
     Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
     float weight, bits[COMPONENTS];
     float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* of what the coder's contexts expect */
-    float whole_bits; /* a block of 16 that costs no more is not split */
+    float settled_bits, whole_bits; /* squares that cost no more are not searched; blocks of 16, not split */
     int effort, level, around; /* how many steps around a vector are looked at: 4, or 8 */
 } Search;
 
@@ -371,32 +484,37 @@ static int guessed(const Search *s, int k, int64_t by, int64_t bx, LvcMotion *ou
 
 typedef struct {
     const Level *now, *ref;
+    const Tint *tint, *other;
     float price;
     int scale;
 } Coarse;
 
+INLINE uint32_t coarse_error(const Coarse *c, int64_t y, int64_t x, Vector v) {
+    const uint8_t *a = c->now->at + y * c->now->stride + x;
+    const uint8_t *t = tint_at(c->tint, 4 * y + 16, 4 * x + 16, 0);
+    const uint8_t *o = tint_at(c->other, 4 * (y + v.y) + 16, 4 * (x + v.x) + 16, 0);
+    return absolutes(a, c->now->stride, place(c->ref, y + v.y, x + v.x, 8), c->ref->stride) +
+           TINT * (uint32_t)(abs(t[0] - o[0]) + abs(t[1] - o[1]));
+}
+
 INLINE void try_coarse(const Search *s, const Coarse *c, Hunt *h, int64_t y, int64_t x, Vector v) {
     if (!fresh(h, v)) return;
-    const uint8_t *a = c->now->at + y * c->now->stride + x;
-    const uint32_t error = absolutes(a, c->now->stride, place(c->ref, y + v.y, x + v.x, 8), c->ref->stride);
-    const float cost = (float)error + c->price * apart(s, v, h->guess, c->scale);
+    const float cost = (float)coarse_error(c, y, x, v) + c->price * apart(s, v, h->guess, c->scale);
     if (cost < h->cost) h->cost = cost, h->best = v;
 }
 
 static void full_search(const Search *s, const Coarse *c, Hunt *h, int64_t y, int64_t x, int radius) {
     for (int dy = -radius; dy <= radius; dy++)
         for (int dx = -radius; dx <= radius; dx++) {
-            const uint8_t *a = c->now->at + y * c->now->stride + x;
             const Vector v = {dx, dy};
-            const uint32_t error = absolutes(a, c->now->stride, place(c->ref, y + dy, x + dx, 8), c->ref->stride);
-            const float cost = (float)error + c->price * apart(s, v, h->guess, c->scale);
+            const float cost = (float)coarse_error(c, y, x, v) + c->price * apart(s, v, h->guess, c->scale);
             if (cost < h->cost) h->cost = cost, h->best = v;
         }
 }
 
 /* Vectors of one reference at one level from those of the level above it (NULL: the top). */
 static void search_level(Search *s, int r, int level, int radius) {
-    const Coarse c = {&s->now.half[level], &s->refs[r]->half[level],
+    const Coarse c = {&s->now.half[level], &s->refs[r]->half[level], &s->now.tint[level], &s->refs[r]->tint[level],
                       sqrtf(0.5f / s->weight) / (float)(1 << level), 4 << level};
     const int64_t rows = up(c.now->height, 8), cols = up(c.now->width, 8);
     const int64_t above_rows = up(c.now->height / 2, 8), above_cols = up(c.now->width / 2, 8);
@@ -458,6 +576,8 @@ static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
         }
 }
 
+static const float FOUND_BITS = 16.0f; /* a block of 16 that costs no more is not searched further */
+
 /* Once more from the other end: what was found late may be better for what was searched early. */
 static void search_back(Search *s, int r) {
     const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
@@ -467,6 +587,7 @@ static void search_back(Search *s, int r) {
             const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
             Hunt h = {.cost = INFINITY, .guess = out[at]};
             try_fine(s, &h, r, y, x, out[at]);
+            if (h.cost <= FOUND_BITS) continue;
             if (i + 1 < rows) try_fine(s, &h, r, y, x, out[at + cols]);
             if (j + 1 < cols) try_fine(s, &h, r, y, x, out[at + 1]);
             if (i + 1 < rows && j) try_fine(s, &h, r, y, x, out[at + cols - 1]);
@@ -484,17 +605,7 @@ static void search_blocks(Search *s, int r) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
             const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
-            Hunt h = {.cost = INFINITY};
-            if (parent) {
-                for (int k = 0; k < 5; k++) { /* its own, and those beside it */
-                    int64_t py = i + (k == 1) - (k == 2), px = j + (k == 3) - (k == 4);
-                    py = py < 0 ? 0 : py < last_row ? py : last_row, px = px < 0 ? 0 : px < last_col ? px : last_col;
-                    const Vector v = parent[py * (last_col + 1) + px];
-                    if (!k) h.guess = (Vector){8 * v.x, 8 * v.y};
-                    if (!k && j) h.guess = out[at - 1];
-                    try_fine(s, &h, r, y, x, (Vector){8 * v.x, 8 * v.y});
-                }
-            }
+            Hunt h = {.cost = INFINITY, .guess = j ? out[at - 1] : (Vector){0, 0}};
             try_fine(s, &h, r, y, x, (Vector){0, 0});
             if (j) try_fine(s, &h, r, y, x, out[at - 1]);
             if (i) try_fine(s, &h, r, y, x, out[at - cols]);
@@ -503,7 +614,15 @@ static void search_blocks(Search *s, int r) {
                 LvcMotion m;
                 if (guessed(s, k, 2 * i + 1, 2 * j + 1, &m)) try_fine(s, &h, r, y, x, (Vector){m.v[r][0], m.v[r][1]});
             }
-            refine(s, &h, r, y, x);
+            if (h.cost > FOUND_BITS) {
+                for (int k = 0; parent && k < 5; k++) { /* its own, and those beside it */
+                    int64_t py = i + (k == 1) - (k == 2), px = j + (k == 3) - (k == 4);
+                    py = py < 0 ? 0 : py < last_row ? py : last_row, px = px < 0 ? 0 : px < last_col ? px : last_col;
+                    const Vector v = parent[py * (last_col + 1) + px];
+                    try_fine(s, &h, r, y, x, (Vector){8 * v.x, 8 * v.y});
+                }
+                refine(s, &h, r, y, x);
+            }
             out[at] = h.best;
         }
     if (s->effort > 0) search_back(s, r);
@@ -511,7 +630,6 @@ static void search_blocks(Search *s, int r) {
 
 /* ---- the quadtree ---- */
 
-static const float SETTLED_BITS = 3.0f;
 
 typedef struct {
     Vector v;
@@ -722,8 +840,8 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         price_modes(s, &l);
         for (int mode = 0; mode < 3; mode++) l.mode_bits[mode] += bits;
         merges(s, &l, bits);
-        if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
-        if (n == 1 || l.cost < (n == 2 ? s->whole_bits : SETTLED_BITS)) {
+        if (n <= 2 && l.cost > s->settled_bits) explicit_ones(s, &l, parent);
+        if (n == 1 || l.cost < (n == 2 ? s->whole_bits : s->settled_bits)) {
             lvc_settle(s->frame, by, bx, n, l.best, l.is_explicit);
             return l.cost;
         }
@@ -791,7 +909,7 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
     s->frame = frame, s->weight = weight, s->effort = effort, s->level = lvc_level_class(level);
-    s->around = effort > 1 ? 8 : 4, s->whole_bits = effort > 0 ? 12 : 24;
+    s->around = effort > 1 ? 8 : 4, s->settled_bits = effort > 1 ? 3 : 6, s->whole_bits = effort > 1 ? 12 : effort ? 20 : 24;
     price(s, contexts);
     laid_out(now, height, width, 1, &s->now);
     for (int r = 0; r < frame->references; r++) {

@@ -157,14 +157,14 @@ class Loop:
 
     def picture(self, group: Group, t: int, i: int) -> motion.Picture:
         if (t, i) not in group.pictures:
-            group.pictures[t, i] = motion.Picture(group.recon[t][0][i])
+            group.pictures[t, i] = motion.Picture(*(plane[i] for plane in group.recon[t]))
         return group.pictures[t, i]
 
     def search(self, group: Group, part: int) -> None:
         """Fields and predictions of every `parts`-th crop."""
         t, a, b, _ = group.now
         for i in range(part, self.batch, self.parts):
-            now = motion.Picture(group.y[i, t].astype(np.int16) << 4, reference=False)
+            now = motion.Picture(*(p[i, t].astype(np.int16) << 4 for p in (group.y, group.uv)), reference=False)
             refs = self.picture(group, a, i), None if b is None else self.picture(group, b, i)
             known = group.fields[a][i], None if b is None else group.fields[b][i]
             weight = motion.weight_of(float(group.level[i]))

@@ -249,7 +249,7 @@ def test_search_finds_a_pan(isa: str, dx: int, dy: int) -> None:
         return picture[140 + t * dy // 4 :, 140 + t * dx // 4 :][:128, :256].copy()
 
     refs = motion.Picture(frame(0)), motion.Picture(frame(8))
-    mode, mv, _ = motion.search(motion.Picture(frame(4), False), refs, 4, (0, 8), motion.weight_of(12))
+    mode, mv, _ = motion.search(motion.Picture(frame(4), reference=False), refs, 4, (0, 8), motion.weight_of(12))
     middle = np.s_[4:-4, 8:-8]
     found = np.where(mode[middle] == 1, -mv[1][:, 4:-4, 8:-8], mv[0][:, 4:-4, 8:-8])
     # vectors are of quarters, frame 4 lies dx and dy samples beyond frame 0
@@ -263,7 +263,7 @@ def test_search_takes_the_mean_of_noise_and_one_side_of_what_was_hidden() -> Non
     first, second = (np.clip(clean + rng.normal(0, 100, clean.shape), 0, 4095).astype(np.int16) for _ in range(2))
     second[:, :64] = 4000  # something stands before the left half
     refs = motion.Picture(first), motion.Picture(second)
-    mode, _, _ = motion.search(motion.Picture(clean.copy(), False), refs, 1, (0, 2), motion.weight_of(12))
+    mode, _, _ = motion.search(motion.Picture(clean.copy(), reference=False), refs, 1, (0, 2), motion.weight_of(12))
     assert (mode[:, :7] == 0).all() and (mode[:, 9:] == 2).mean() > 0.9
 
 
@@ -275,15 +275,43 @@ def test_search_is_the_same_on_every_instruction_set(monkeypatch: pytest.MonkeyP
         np.clip(moving(144, 176, 5)[8 * t :, 5 * t :][:144, :176] + rng.normal(0, 60, (144, 176)), 0, 4095)
         for t in range(3)
     ]
+    chroma = rng.integers(0, 4096, (3, 2, 72, 88)).astype(np.int16)
     found = []
     for isa in ("avx2", "c"):
         monkeypatch.setattr(motion, "_isa", lambda isa=isa: ISAS.index(isa))
-        refs = [motion.Picture(f.astype(np.int16)) for f in frames[::2]]
-        now = motion.Picture(frames[1].astype(np.int16), False)
+        refs = [motion.Picture(f.astype(np.int16), c) for f, c in zip(frames[::2], chroma[::2], strict=True)]
+        now = motion.Picture(frames[1].astype(np.int16), chroma[1], reference=False)
         found.append(motion.search(now, (refs[0], refs[1]), 1, (0, 2), motion.weight_of(11)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
     assert found[0][2] == found[1][2]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 48), (128, 192)])
+def test_luma_does_not_choose_blocks_of_another_colour(isa: str, size: tuple[int, int]) -> None:
+    height, width = size
+    luma = np.full((height, width), 2000, np.int16)
+    grey, red = (np.full((2, height // 2, width // 2), v, np.int16) for v in (2040, 3600))
+    near, far = motion.Picture(luma + np.int16(48), red), motion.Picture(luma, grey)
+    mode, _, _ = motion.search(motion.Picture(luma, red), (far, near), 1, (0, 2), motion.weight_of(12))
+    assert (mode == 1).all()
+
+
+@pytest.mark.parametrize("as_reference", [False, True])
+@pytest.mark.parametrize("offset", [(0, 0), (16, 16), (-16, 16)])
+def test_search_follows_colour(isa: str, offset: tuple[int, int], as_reference: bool) -> None:
+    """A red square on a pattern that repeats every 16 samples: only chroma says where it went."""
+    wave = 600 * np.sin(np.arange(192) * np.pi / 8)
+    luma = np.asarray(2000 + wave[:128, None] + wave[None], np.int16)
+    before, now = (np.full((2, 64, 96), 2040, np.int16) for _ in range(2))
+    before[1, 16:32, 32:48] = 3600
+    y, x = 16 + offset[1] // 2, 32 + offset[0] // 2
+    now[1, y : y + 16, x : x + 16] = 3600
+    refs = motion.Picture(luma, before), None
+    picture = motion.Picture(luma, now, reference=as_reference)
+    mode, mv, _ = motion.search(picture, refs, 1, (0, None), motion.weight_of(12))
+    (_, made), _ = motion.compensate((luma, before), None, mode, mv)
+    assert np.abs(made - now).mean() < 0.15 * 1560 * 256 / now.size + 1
 
 
 def test_searched_fields_can_be_predicted_from_and_written() -> None:
@@ -306,7 +334,7 @@ def test_searches_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="of the frame's size"):
         motion.search(one, (small, None), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="prepared as references"):
-        motion.search(one, (motion.Picture(np.zeros((32, 32), np.int16), False), None), 1, (0, None), 1.0)
+        motion.search(one, (motion.Picture(np.zeros((32, 32), np.int16), reference=False), None), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="its time"):
         motion.search(one, (one, one), 1, (0, None), 1.0)
     with pytest.raises(ValueError, match="its own reference"):
@@ -316,9 +344,10 @@ def test_searches_that_cannot_be_are_refused() -> None:
 
 
 def test_a_picture_is_the_same_whatever_memory_held_before(isa: str) -> None:
-    luma = np.random.default_rng(3).integers(0, 4096, (48, 80)).astype(np.int16)
+    rng = np.random.default_rng(3)
+    luma, chroma = (rng.integers(0, 4096, shape).astype(np.int16) for shape in ((48, 80), (2, 24, 40)))
     made = set()
     for _ in range(200):
-        made.add(motion.Picture(luma).memory.tobytes())
+        made.add(motion.Picture(luma, chroma).memory.tobytes())
         np.full(20000, len(made) * 77, np.uint8)  # memory that the next one may be given
     assert len(made) == 1
