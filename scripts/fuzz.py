@@ -253,7 +253,7 @@ def programs(data: bytes) -> None:
         elif arrays:
             name = sorted(arrays)[high % len(arrays)]
             array = arrays[name]
-            if kind < 224 and array.size:
+            if kind < 224 and array.size and array.dtype.kind != "f":
                 limits = np.iinfo(array.dtype)
                 array.flat[low * 31 % array.size] = (value - 128, limits.min, limits.max)[kind % 3] & limits.max
             else:
