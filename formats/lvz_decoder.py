@@ -550,6 +550,7 @@ def live_bytes(program):
 def check_layer(layer, before, program, written, model):
     tensors, op, c = program["tensors"], layer["op"], layer["outputs"]
     need(op in OPS, "kind of a layer")
+    need(op == "conv" or (layer["mode"] == "point" and not layer["wide"]), "a convolution's mode in another layer")
     within(layer["out"], 0, len(tensors) - 1)
     within(len(layer["sources"]), 0 if op == "hyper" else 1, 8)
     for t, shift, zero in layer["sources"]:

@@ -14,7 +14,7 @@ from lvc.engine.library import chosen
 from lvc.errors import CorruptError, UsageError
 from lvc.lvz import PACKING_NAMES, Clip, Index, LvzReader, ModelChunk, Tail, VideoDescriptor
 from lvc.lvz.chunks import CLIP as CLIP_CHUNK
-from lvc.lvz.chunks import chunk_sizes
+from lvc.lvz.chunks import VSTR, chunk_sizes
 from lvc.lvz.features import PICTURE, SOUND
 from lvc.lvz.records import GopEntry, PacketsEntry
 from lvc.options import VerifyOptions
@@ -140,13 +140,14 @@ def _told(made_by: str, name: str) -> float | None:
 
 
 def _sizes(path: str, reader: LvzReader) -> dict[str, int]:
-    """Bytes of pictures and of sound, framing included, from the beginnings of all chunks."""
+    """Bytes of pictures (what describes them, and their clips) and of sound, framing included, from the beginnings of
+    all chunks."""
     entries = reader.index.entries if reader.index else ()
     kinds = {e.offset: reader.copied[e.stream].kind for e in entries if isinstance(e, PacketsEntry)}
     found = {"video": 0, "audio": 0}
     with open(path, "rb") as file:
         for offset, kind, size in chunk_sizes(file):
-            if kind == CLIP_CHUNK:
+            if kind in (CLIP_CHUNK, VSTR):
                 found["video"] += size
             elif kinds.get(offset) == "audio":
                 found["audio"] += size

@@ -23,6 +23,10 @@ from matplotlib.ticker import NullFormatter  # noqa: E402
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 METRICS = {"psnr_y": "PSNR-Y", "vmaf": "VMAF", "ssim_y": "SSIM-Y", "psnr_611": "PSNR 6:1:1"}
 CURVE = "psnr_y"
+COUNTED = {
+    False: "the video's bytes of the `.lvz`, and the encoders' bare streams",
+    True: "every byte of the `.lvz`, and of the encoders' MP4",
+}
 
 
 def curves(points: list[dict[str, Any]], file: Path) -> None:
@@ -91,12 +95,13 @@ def page(events: list[dict[str, Any]], machine: str, date: str) -> str:
     clips, frames = len({p["clip"] for p in points}), max(p["frames"] for p in points)
     width, height = max((p["width"], p["height"]) for p in points)
     model = next(p["model"] for p in points if p["codec"] == "lvc")
+    counted = COUNTED[done["settings"]["whole_files"]]
     versions = {name.partition("@")[0]: value for name, value in done["versions"].items()}
     return f"""# Benchmarks
 
 <!-- made by scripts/benchmarks_page.py; do not edit -->
 
-Measured with `lvc eval`, which [counts every byte](evaluation.md) of the `.lvz`, container included. The
+Measured with `lvc eval`. [What counts](evaluation.md#which-bytes-count): {counted}. The
 [model card](../checkpoints/default.md) has the BD-rates of all ten clips of `val`.
 
 | | |
@@ -138,6 +143,8 @@ def settings(done: dict[str, Any], points: list[dict[str, Any]]) -> list[str]:
     qualities = ",".join(f"{q:g}" for q in sorted(set(named.pop("lvc"))))
     anchors = ",".join(f"{a}@{'/'.join(f'{s:g}' for s in sorted(set(crfs)))}" for a, crfs in named.items())
     options = ["--qualities", qualities, "--anchors", anchors, "--threads", str(done["threads"])]
+    if done["settings"]["whole_files"]:
+        options.append("--whole-files")
     for name, option in (("frames", "--frames"), ("max_height", "--max-height")):
         if done["settings"].get(name):
             options += [option, str(done["settings"][name])]

@@ -4,11 +4,12 @@
     python scripts/fuzz.py TARGET [--seconds 60] [--corpus FOLDER] [--seed N]
 
 TARGET: container (files, checksums mended), entropy (payloads of clips in all packings), models (weights and their
-configuration), http (answers of a server), addresses. A finding is any exception but lvc's own errors, a disagreement
-of the two readers, or a run of more than 20 s; its input is stored in `tests/fuzz/TARGET/`, which the tests replay, and
-the run goes on: one input is kept of each place that raises. All seconds are of the processor, so that other work on
-the machine neither shortens a run nor makes an input look slow. What covered something new goes to `--corpus`
-(default: `.work/fuzz/TARGET`). Without atheris seeds are mutated blindly.
+configuration), programs (edits of a small model, which then decodes a video), http (answers of a server), addresses. A
+finding is any exception but lvc's own errors, a disagreement of the two readers, or a run of more than 20 s; its input
+is stored in `tests/fuzz/TARGET/`, which the tests replay, and the run goes on: one input is kept of each place that
+raises. All seconds are of the processor, so that other work on the machine neither shortens a run nor makes an input
+look slow. What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris seeds are
+mutated blindly.
 """
 
 from __future__ import annotations
@@ -190,6 +191,101 @@ def models_seeds() -> list[bytes]:
     return [metadata + b"\n", programs + b"\n", b"{}\n", data[:200], metadata.replace(b"name", b"extra") + b"\n"]
 
 
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+EDIT = 4
+"""Bytes of an edit: what kind, where (two bytes), to what."""
+VALUES = [
+    0,
+    1,
+    -1,
+    127,
+    128,
+    255,
+    32767,
+    65536,
+    1 << 31,
+    -(1 << 31),
+    1 << 64,
+    0.5,
+    "",
+    "s16",
+    "conv",
+    None,
+    True,
+    [],
+    {},
+]
+
+
+@functools.cache
+def tiny() -> tuple[bytes, Any, Any, list[Any]]:
+    """A small model's file, its programs as JSON, its arrays, and the clips of a video that it decodes."""
+    import safetensors.numpy
+    from vector_model import model_bytes, rans_video, tiny_model
+
+    from lvc.lvz import LvzReader, clips_only
+
+    data = model_bytes(tiny_model())
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    clips = list(clips_only(LvzReader(io.BytesIO(rans_video()[0])).records()))
+    return data, json.loads(metadata["lvc.programs"]), safetensors.numpy.load(data), clips
+
+
+def programs(data: bytes) -> None:
+    """Edits of a model's programs and weights. What then passes every check decodes, without a crash of the engine."""
+    import numpy as np
+    import safetensors.numpy
+
+    from lvc.codec import decode
+    from lvc.lvz import VideoDescriptor
+    from lvc.models.load import model_of_bytes
+
+    _, head, arrays, clips = tiny()
+    head, arrays = json.loads(json.dumps(head)), {name: array.copy() for name, array in arrays.items()}
+    for at in range(0, min(len(data), 64 * EDIT) - EDIT + 1, EDIT):
+        kind, high, low, value = data[at : at + EDIT]
+        if kind < 128:
+            places = _leaves(head)
+            holder, key = places[(high << 8 | low) % len(places)]
+            old = holder[key]
+            holder[key] = VALUES[value % len(VALUES)] if kind & 1 or type(old) is not int else old + value - 128
+        elif arrays:
+            name = sorted(arrays)[high % len(arrays)]
+            array = arrays[name]
+            if kind < 224 and array.size and array.dtype.kind != "f":
+                limits = np.iinfo(array.dtype)
+                array.flat[low * 31 % array.size] = (value - 128, limits.min, limits.max)[kind % 3] & limits.max
+            else:
+                kinds = array.dtype, array.dtype, np.int8, np.uint8, np.int16, np.int32, np.float32
+                cut = array.T if value & 1 else array[: len(array) * (value & 3) // 4] if value & 2 else array
+                arrays[name] = np.ascontiguousarray(cut.astype(kinds[low % 7]))
+                if low > 250:
+                    del arrays[name]
+    about = {"lvc.model": '{"name": "tiny"}', "lvc.programs": json.dumps(head)}
+    model = model_of_bytes(safetensors.numpy.save(arrays, about), "tiny")
+    video = VideoDescriptor(53, 38, model.planes, 5, time_base=(1, 25), frame_rate=(25, 1))
+    for _ in decode(iter(clips), video, model, threads=1):
+        pass
+
+
+def _leaves(tree: Any) -> list[tuple[Any, Any]]:
+    """Where in a JSON tree values lie: their holders, and the keys there."""
+    found = []
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        found.append((tree, key))
+        if isinstance(value, (dict, list)):
+            found += _leaves(value)
+    return found
+
+
+def programs_seeds() -> list[bytes]:
+    tiny()  # an engine that does not load is not taken for a file that is refused
+    rng = random.Random(2)
+    weights = [bytes((rng.choice((129, 130, 131)), *rng.randbytes(3))) for _ in range(16)]  # what is most often allowed
+    return [b"", b"".join(weights), *(rng.randbytes(EDIT * n) for n in (1, 1, 1, 2, 4)), *weights[:4]]
+
+
 # --- a server's answers -----------------------------------------------------------------------------------------------
 
 BETWEEN = b"\n--\n"
@@ -289,7 +385,7 @@ def addresses_seeds() -> list[bytes]:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "container": (container, container_seeds), "entropy": (entropy, entropy_seeds), "models": (models, models_seeds),
-    "http": (http, http_seeds), "addresses": (addresses, addresses_seeds),
+    "programs": (programs, programs_seeds), "http": (http, http_seeds), "addresses": (addresses, addresses_seeds),
 }  # fmt: skip
 
 

@@ -270,6 +270,7 @@ BAD_MODELS: dict[str, tuple[Callable[[p.Model], object], str, str]] = {
     "itself": (lambda m: setattr(_layer(m, 0), "sources", [p.Source(1)]), "a layer that reads itself", "CorruptError"),
     "twice": (lambda m: setattr(_layer(m, 2), "out", 2), "a tensor written twice", "CorruptError"),
     "addend": (lambda m: setattr(_layer(m, 1), "add", 77), "an addend that is not there", "CorruptError"),
+    "mode": (lambda m: setattr(_layer(m, 1), "mode", "down2"), "a convolution's mode in another layer", "CorruptError"),
     "levels": (lambda m: setattr(m, "levels", 3), "rows that do not divide the levels", "CorruptError"),
     "tables": (_frequency, "frequencies with the sum 65537", "CorruptError"),
     "tensors": (_many, "516 tensors", "LimitError"),

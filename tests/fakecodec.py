@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verifi
 from lvc.errors import UnsupportedError
 from lvc.lvz import Clip, Geometry, PlaneSpec
 from lvc.media import Frame
+from lvc.pipeline import told_to_stop
 
 PLANES = (PlaneSpec("y", "uint8", 1, 1), PlaneSpec("u", "uint8", 1, 2), PlaneSpec("v", "uint8", 1, 2))
 ALIGN = 2
@@ -69,6 +71,17 @@ def _latents(frame: Frame, geometry: Geometry) -> FrameLatents:
     return FrameLatents(0, 5000, planes)
 
 
+def _take_a_turn() -> None:
+    """`FAKE_TURNS`: a folder. Returns with one of its files removed, or when the work is to end (`waiting.Turns`)."""
+    folder = os.environ.get("FAKE_TURNS")
+    while folder is not None and not told_to_stop():
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.remove(os.path.join(folder, name))
+                return
+        time.sleep(0.02)
+
+
 def encode(frames: Iterable[Frame], video: Any, model: Any, settings: Any) -> Iterator[EncodedClip]:
     geometry = Geometry(video.width, video.height, 16, PLANES)
     per_gop = max(1, round(settings.gop * float(video.rate or 25) / settings.clip_frames))
@@ -95,6 +108,8 @@ def encode(frames: Iterable[Frame], video: Any, model: Any, settings: Any) -> It
             effort = settings.effort if settings.pace is None else settings.pace()
             per_effort = effort * float(os.environ.get("FAKE_DELAY_EFFORT", "0"))
             time.sleep(float(os.environ.get("FAKE_DELAY", "0")) + per_effort)
+            if number == 0:
+                _take_a_turn()
             batch, number = [], number + 1
     if batch:
         yield clip()
@@ -105,7 +120,7 @@ def decode(
 ) -> Iterator[Frame]:
     geometry = video.geometry
     height, width = video.height, video.width
-    for clip in clips:
+    for number, clip in enumerate(clips):
         latents = unpack_verified(clip.payload, geometry, clip.n_frames, clip.latents_crc, clip.key)
         for item, pts, duration in zip(latents, clip.pts, clip.durations, strict=True):
             y, u, v = (item.planes[name][0] for name in ("y", "u", "v"))
@@ -114,6 +129,8 @@ def decode(
             if wanted is None or wanted(None, pts):
                 yield Frame(np.ascontiguousarray(y[:height, :width]), u, v, pts, duration)
         time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+        if number == 0:
+            _take_a_turn()
 
 
 def load_model(name: str | None = None, device: str | None = None) -> Model:

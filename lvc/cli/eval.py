@@ -35,8 +35,9 @@ Examples:
   lvc eval clips/*.mp4 --qualities none --anchors x264:medium@20/26/32/38,svtav1:6@25/35/45/55 --resume
   lvc eval clips/*.mp4 --baseline regression.json
 
-Metrics are computed on 4:2:0 planes at the size of the source. bpp counts every byte of the file without its audio.
-Anchors are elementary streams with the encoder's default GOP, at the CRF that meets lvc's size within 2 % (≠: none
+Metrics are computed on 4:2:0 planes at the size of the source. bpp counts the video's bytes: lvc's clips and their
+description, the anchors' elementary streams; with --whole-files every byte of the .lvz (container, index, search
+vectors) and of an MP4. Anchors have the encoder's default GOP, at the CRF that meets lvc's size within 2 % (≠: none
 does) or at the CRFs given. With --resume the latter are reused for the next model. By default x264 and x265 optimise
 for the eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in brackets, of
 the whole process; ~ marks a machine that was busy with other work.
@@ -86,6 +87,10 @@ def evaluate(
         Literal["psnr", "ssim"], typer.Option(metavar="psnr|ssim", help="The metric that lvc optimises for.")
     ] = "psnr",
     packing: Annotated[str | None, typer.Option(metavar="rans|zstd", help="lvc's packing.")] = None,
+    whole_files: Annotated[
+        bool,
+        typer.Option("--whole-files", help="Count whole files, and write the anchors into MP4. Default: video bytes."),
+    ] = False,
     jobs: Annotated[
         int, typer.Option(min=1, max=256, metavar="N", help="How many points at the same time; lowers measured speeds.")
     ] = 1,
@@ -146,6 +151,7 @@ def evaluate(
             jobs=jobs,
             pictures=bool(report or resume or work),
             side_by_side=report is not None,
+            whole_files=whole_files,
             settings={
                 k: v
                 for k, v in {"gop": gop, "packing": packing, "tune": None if tune == "psnr" else tune}.items()
@@ -225,7 +231,8 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
             pair = {"clip": v.clip, "codec": v.codec, "anchor": v.anchor, "metric": v.metric}
             _line("verdict", **pair, bd_rate=v.rate.value, bd_quality=v.quality.value, gap=v.gap, note=v.rate.note)
         failed = sum(bool(p.error) for p in points)
-        settings = {"frames": plan.frames, "max_height": plan.max_height, "metrics": plan.metrics, **plan.settings}
+        settings = {"frames": plan.frames, "max_height": plan.max_height, "metrics": plan.metrics}
+        settings |= {"whole_files": plan.whole_files, **plan.settings}
         told = {"threads": plan.threads, "jobs": plan.jobs, "settings": settings, "versions": by}
         _line("done", points=len(points), failed=failed, **told)
         return
@@ -250,6 +257,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
         if gaps := gap_table(found):
             show(gaps)
         console.print(f"BD-rates need {MIN_POINTS} points of a codec: --qualities 20,40,60,80")
+    console.print(f"bpp counts {plan.counted}")
     console.print(f"{plan.threads} threads, {plan.jobs} at a time; {note}")
     console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 

@@ -243,6 +243,7 @@ def _check_program(program: Program, model: Model) -> None:
 def _check_layer(layer: Layer, program: Program, model: Model, written: set[int]) -> None:
     tensors = program.tensors
     _need(layer.op in OPS, f"there is no layer {layer.op!r}")
+    _need(layer.op == CONV or (layer.mode == POINT and not layer.wide), "a convolution's mode in another layer")
     _within(layer.out, 0, len(tensors) - 1, "an output's number")
     _within(len(layer.sources), 0 if layer.op == HYPER else 1, MAX_SOURCES, "the number of sources")
     for s in layer.sources:

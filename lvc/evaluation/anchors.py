@@ -1,7 +1,7 @@
 """Classical encoders as users run them: PyAV's own libx264, libx265 and libsvtav1, and VVenC of the extra.
 
 Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`,
-`.266`), which has no container at all, the kindest accounting for the anchor. Also in its favour, the SEI in which x264
+`.266`), which has no container at all, or an MP4 where whole files are compared. In its favour, the SEI in which x264
 and x265 write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder
 needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
 where it is named, the tune are set. How many key frames that gave is counted when the file is decoded.
@@ -49,6 +49,8 @@ class Family:
     step: float = 0.25
     tunes: tuple[str, ...] = ()
 
+
+MP4 = ".mp4"
 
 FAMILIES = {
     "x264": Family("libx264", "h264", ".h264", "medium", (0, 51), tunes=("psnr", "ssim")),
@@ -120,7 +122,8 @@ def why_not(anchor: Anchor) -> str | None:
 
 
 def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: float, path: Path) -> Encoded:
-    """Writes `path`. Frames need `pts` in `video.time_base`, or are numbered. Raises UnsupportedError, MediaError."""
+    """Writes `path`: an MP4 if it ends in `.mp4`, else the bare stream. Frames need `pts` in `video.time_base`, or are
+    numbered. Raises UnsupportedError, MediaError."""
     if missing := why_not(anchor):
         raise UnsupportedError(f"{anchor}: {missing}")
     if anchor.name == "vvc":
@@ -131,7 +134,7 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
         return Encoded(path, crf, path.stat().st_size, count, seconds)
     seconds, count = 0.0, 0
     try:
-        with open_output(f"file:{path}", anchor.family.container) as container:
+        with open_output(f"file:{path}", _container(path, anchor)) as container:
             stream = _stream(container, video, anchor, crf)
             with opening_encoder():
                 container.start_encoding()  # it now has its threads
@@ -164,7 +167,7 @@ def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
 
 def decode_marked(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tuple[Picture, bool]]:
     """As `decode`, and whether each is a key frame."""
-    with open_file(path, anchor.family.container) as container:
+    with open_file(path, _container(path, anchor)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = anchor.threads
@@ -217,6 +220,10 @@ def _next_step(missed: dict[int, float], first: int, last: int, width: float) ->
     known = low if low is not None else min(missed)
     guess = known + round(missed[known] * 6 / math.log(2) / width * 1.2) + (1 if low is not None else -1)
     return min(max(guess, first), last)
+
+
+def _container(path: Path, anchor: Anchor) -> str:
+    return "mp4" if path.suffix == MP4 else anchor.family.container
 
 
 def _stream(container: av.container.OutputContainer, video: ClipFormat, anchor: Anchor, crf: float) -> VideoStream:

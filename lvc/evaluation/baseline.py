@@ -42,6 +42,7 @@ def settings_of(plan: Plan) -> dict[str, Any]:
     return {
         "frames": plan.frames,
         "max_height": plan.max_height,
+        "whole_files": plan.whole_files,
         **{k: plan.settings.get(k) for k in ("gop", "packing")},
     }
 
@@ -58,12 +59,12 @@ def read(path: Path, plan: Plan) -> Baseline:
     except (ValueError, KeyError, TypeError, OSError) as e:
         raise MediaError(f"{path} is not a baseline of lvc eval — make one with --update-baseline") from e
     for name, value in settings_of(plan).items():
-        if settings.get(name) != value:
-            was, option = settings.get(name), f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"the baseline was measured {f'with {option} {was}' if was is not None else f'without {option}'} — "
-                f"do the same, or {RENEW}"
-            )
+        if name not in settings:
+            raise UsageError(f"the baseline is an older lvc's — {RENEW}")
+        if (was := settings[name]) != value:
+            option = f"--{name.replace('_', '-')}"
+            how = f"without {option}" if was in (None, False) else f"with {option}{'' if was is True else f' {was}'}"
+            raise UsageError(f"the baseline was measured {how} — do the same, or {RENEW}")
     return Baseline(settings, figures)
 
 

@@ -23,6 +23,7 @@ class Plan:
 
     `qualities`: lvc's; none for the anchors alone. `models`: as `--model` takes them; None is the default. `pictures`:
     keep two decoded frames of every point. `side_by_side`: anchors at CRFs of their own also meet lvc's size once.
+    `whole_files`: count every byte of the files, and write anchors into MP4; else the video's bytes alone.
     """
 
     qualities: Sequence[float] = (20, 40, 60, 80)
@@ -35,6 +36,7 @@ class Plan:
     jobs: int = 1
     pictures: bool = False
     side_by_side: bool = False
+    whole_files: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,12 +45,19 @@ class Plan:
         return len(self.qualities) * len(self.models) + matched + sum(len(a.crfs) for a in self.anchors)
 
     @property
+    def counted(self) -> str:
+        """What counts as a codec's size, in words."""
+        if self.whole_files:
+            return "whole files: .lvz, and the anchors' MP4"
+        return "video bytes: lvc's clips and their description, the anchors' bare streams"
+
+    @property
     def shown(self) -> float | None:
         """The quality whose pictures are shown: the lower middle one, where codecs differ visibly."""
         return sorted(self.qualities)[(len(self.qualities) - 1) // 2] if self.qualities else None
 
     def matched(self, quality: float) -> list[Anchor]:
-        """The anchors that have to meet the size of lvc's file at this quality."""
+        """The anchors that have to meet lvc's size at this quality."""
         return [a for a in self.anchors if not a.crfs or (self.side_by_side and quality == self.shown)]
 
 

@@ -9,17 +9,18 @@ from lvc.evaluation.measure import Measured
 from lvc.evaluation.metrics import FrameQuality
 
 SAME_SIZE = 0.02
-"""Files whose sizes differ by no more than this share count as equally large."""
+"""Sizes that differ by no more than this share count as equal."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """`setting` is lvc's quality or an anchor's CRF. `bytes` is the file on disk, `target_bytes` the size to match.
+    """`setting` is lvc's quality or an anchor's CRF. `bytes` are those that count: the video's, or the whole file's by
+    `Plan.whole_files`. `file_bytes`: the file on disk. `target_bytes`: the size to match.
 
     `at`: the quality of lvc that the point belongs to; None for an anchor's at a CRF of its own. `model`: id and start
-    of the hash of lvc's model, `overhead_bytes` those of its file that are neither latents nor copied packets. `rate`:
-    pictures a second. `jobs`: how many points were measured at a time, and slowed each other down. `pictures`: names of
-    files in the run's store, by frame; `original`: under which name those of the source are there.
+    of the hash of lvc's model. `rate`: pictures a second. `jobs`: how many points were measured at a time, and slowed
+    each other down. `pictures`: names of files in the run's store, by frame; `original`: under which name those of the
+    source are there.
     """
 
     clip: str
@@ -31,7 +32,7 @@ class Point:
     rate: float = 0
     frames: int = 0
     bytes: int = 0
-    overhead_bytes: int | None = None
+    file_bytes: int = 0
     target_bytes: int | None = None
     model: str = ""
     quality: FrameQuality | None = None
@@ -57,17 +58,17 @@ class Point:
 
     @property
     def bpp(self) -> float:
-        """Bits of the file per luma sample of the source."""
+        """Bits that count per luma sample of the source."""
         return self.bytes * 8 / max(1, self.width * self.height * self.frames)
 
     @property
     def size_match(self) -> float | None:
-        """How far the anchor's file is from lvc's size, as a share of it."""
+        """How far the anchor's size is from lvc's, as a share of it."""
         return self.bytes / self.target_bytes - 1 if self.target_bytes else None
 
     @property
     def misses_size(self) -> bool:
-        """Whether the anchor's file misses the size of lvc's."""
+        """Whether the anchor's size misses lvc's."""
         return self.size_match is not None and abs(self.size_match) > SAME_SIZE
 
     def record(self, per_frame: bool = False) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Point:
         if self.error:
             return out | {"error": self.error, "exit_code": self.exit_code}
         out |= {"width": self.width, "height": self.height, "frames": self.frames, "bytes": self.bytes}
-        out |= {"bpp": round(self.bpp, 6), "overhead_bytes": self.overhead_bytes, "target_bytes": self.target_bytes}
+        out |= {"bpp": round(self.bpp, 6), "file_bytes": self.file_bytes, "target_bytes": self.target_bytes}
         out |= {"model": self.model or None, "jobs": self.jobs}
         if self.quality:
             figures = {**asdict(self.quality), "psnr_yuv": self.quality.psnr_yuv}
@@ -116,7 +117,7 @@ class Point:
 
 
 FIELDS = (
-    "clip codec setting at width height frames bytes bpp overhead_bytes target_bytes model jobs "
+    "clip codec setting at width height frames bytes bpp file_bytes target_bytes model jobs "
     "psnr_y vmaf vmaf_neg ssim_y ms_ssim_y st_lpips psnr_yuv psnr_611 psnr_u psnr_v ssim_all "
     "encode_fps encode_fps_process encode_rss encode_cpu_seconds encode_gmac_per_frame encode_kmac_per_pixel "
     "decode_fps decode_fps_process decode_rss decode_cpu_seconds decode_gmac_per_frame decode_kmac_per_pixel "

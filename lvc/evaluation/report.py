@@ -89,7 +89,7 @@ def _settings(plan: Plan, points: Sequence[Point]) -> dict[str, str]:
         "frames": plan.frames or "all",
         "largest height": plan.max_height or "any",
     }
-    told |= {"threads": plan.threads, "points at a time": plan.jobs, **plan.settings}
+    told |= {"bpp counts": plan.counted, "threads": plan.threads, "points at a time": plan.jobs, **plan.settings}
     return {name: str(value) for name, value in told.items()}
 
 
@@ -139,7 +139,7 @@ def _rounded(value: float | None, metric: str, more: int = 0) -> float | None:
 
 
 def _pictures(points: Sequence[Point], plan: Plan, store: Store) -> dict[str, Any]:
-    """Of every codec at one size: that of lvc's file at the quality that is shown. Without lvc there is none."""
+    """Of every codec at one size: lvc's at the quality that is shown. Without lvc there is none."""
     at = plan.shown
     here = [p for p in points if at is not None and p.at == at and p.pictures]
     pictures: dict[str, dict[str, str]] = {}

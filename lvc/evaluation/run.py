@@ -23,7 +23,7 @@ from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
 from lvc.evaluation.store import Store, hash_of_codec, hash_of_file, hash_of_measuring, key_of
 from lvc.evaluation.versions import decoders, encoder_version
-from lvc.facts import verify_file
+from lvc.facts import info_file
 
 EXPECTED = (LvcError, OSError, RuntimeError, ValueError)
 Failure = LvcError | OSError | RuntimeError | ValueError
@@ -33,7 +33,7 @@ def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store, begun: Begun |
     """All points of the clips (path → name) as they are finished; with one job in order, clip by clip. `begun` is told
     on the threads that work which clip is at what.
 
-    For each quality that is lvc's point of every model, then each anchor's at the size of the first model's file; after
+    For each quality that is lvc's point of every model, then each anchor's at the size of the first model's; after
     them the anchors' at CRFs of their own. A failure becomes a Point with `error` and does not stop the others; a clip
     that cannot be read gives one such Point. Raises UsageError, UnsupportedError for models. Leaving early ends the
     processes.
@@ -161,6 +161,7 @@ class _Clip:
         """The key of a point in the store: a hash of everything its figures depend on."""
         plan = self.plan
         how = {"metrics": sorted(plan.metrics), "threads": plan.threads, "pictures": plan.pictures}
+        how["whole_files"] = plan.whole_files
         return key_of(**self._frames, **how, **codec)
 
     @property
@@ -188,8 +189,8 @@ class _Clip:
             raw = folder / "decoded.raw"
             self.say(f"{blank.told}: decoding")
             decoded = self.workers.measure("decode", "lvc", path, raw, threads=threads, settings=settings)
-            overhead = verify_file(str(path)).values["overhead_bytes"]
-            return self._judged(blank, key, path, raw, encoded, decoded, overhead_bytes=overhead)
+            size = path.stat().st_size if self.plan.whole_files else info_file(path).values["video_bytes"]
+            return self._judged(blank, key, path, size, raw, encoded, decoded)
         except EXPECTED as error:
             return _failed(blank, error)
 
@@ -227,12 +228,12 @@ class _Clip:
         decoded = self.workers.measure(
             "decode", str(search.anchor), path, raw, threads=self.plan.threads, reference=self.source.path
         )
-        return self._judged(blank, key, path, raw, search.encoded[crf], decoded)
+        return self._judged(blank, key, path, path.stat().st_size, raw, search.encoded[crf], decoded)
 
     def _judged(
-        self, point: Point, key: str, path: Path, raw: Path, encode: Measured, decode: Measured, **figures: Any
+        self, point: Point, key: str, path: Path, size: int, raw: Path, encode: Measured, decode: Measured
     ) -> Point:
-        """Adds size and quality, and keeps the point."""
+        """Adds size (those bytes of the file at `path` that count) and quality, and keeps the point."""
         self.say(f"{point.told}: comparing")
         keep = self.plan.pictures
         original = key_of(**self._frames)
@@ -247,27 +248,32 @@ class _Clip:
         finally:
             raw.unlink(missing_ok=True)
         judged = replace(
-            point, frames=answer["frames"], bytes=path.stat().st_size, quality=FrameQuality(**answer["clip"]),
+            point, frames=answer["frames"], bytes=size, file_bytes=path.stat().st_size,
+            quality=FrameQuality(**answer["clip"]),
             per_frame=[FrameQuality(**frame) for frame in answer["per_frame"]], encode=encode, decode=decode,
             pictures={str(index): pictures.name_of(key, index) for index in answer["pictures"]},
-            original=original if keep else "", **figures,
+            original=original if keep else "",
         )  # fmt: skip
         self.store.put(key, judged)
         return judged
 
 
 class _Search:
-    """An anchor's files of one clip in `folder`, by CRF; all sizes are kept in the store."""
+    """An anchor's files of one clip in `folder`, by CRF: bare streams, or MP4 if whole files count. All sizes are kept
+    in the store."""
 
     def __init__(self, clip: _Clip, anchor: Anchor, folder: Path) -> None:
         self.anchor, self.folder = anchor, folder
         self.encoded: dict[float, Measured] = {}
         self.version = encoder_version(anchor)
-        self.key = key_of(**clip._frames, anchor=str(anchor), version=self.version, threads=clip.plan.threads)
+        plan = clip.plan
+        self.key = key_of(
+            **clip._frames, anchor=str(anchor), version=self.version, threads=plan.threads, whole_files=plan.whole_files
+        )
         self._clip = clip
 
     def path_of(self, crf: float) -> Path:
-        return self.folder / f"{crf:g}{self.anchor.family.suffix}"
+        return self.folder / f"{crf:g}{anchors.MP4 if self._clip.plan.whole_files else self.anchor.family.suffix}"
 
     def size_of(self, crf: float) -> int:
         """Encodes, and remembers how that went."""

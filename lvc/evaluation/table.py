@@ -70,7 +70,7 @@ class Grid:
 
 
 def point_table(points: Sequence[Point]) -> Grid:
-    """A heading for each clip, below it one row for each point. ≠: the size of lvc's file is not met within 2 %."""
+    """A heading for each clip, below it one row for each point. ≠: lvc's size is not met within 2 %."""
     metrics = (*(METRICS[m] for m in _FIRST), "U", "V", "6:1:1")
     figures = (*_FIRST, "psnr_u", "psnr_v", "psnr_611")
     grid = Grid(("codec", "q/crf", "bpp", *metrics, "enc fps", "dec fps", "kMAC/px", "MiB"), 2)

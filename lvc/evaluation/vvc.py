@@ -1,4 +1,4 @@
-"""VVC: VVenC in the static FFmpeg writes the bare stream, FFmpeg's own decoder in PyAV reads it back.
+"""VVC: VVenC in the static FFmpeg writes the bare stream, or an MP4; FFmpeg's own decoder in PyAV reads it back.
 
 VVenC takes and gives 10-bit pictures. Eight bits go in as multiples of four and come back rounded: no dither, which
 swscale would add. Rate is set by QP, in whole numbers: a step is about 12 % of the size.
@@ -23,7 +23,8 @@ def encode(
 ) -> tuple[int, float]:
     """Writes `path`; frames and seconds, the program's start included. Raises MediaError, UnsupportedError."""
     width, height = video.width + video.width % 2, video.height + video.height % 2
-    options = ["-c:v", "libvvenc", "-preset", preset, "-qp", f"{qp:g}", "-threads", str(threads), "-f", "vvc"]
+    options = ["-c:v", "libvvenc", "-preset", preset, "-qp", f"{qp:g}", "-threads", str(threads)]
+    options += ["-f", "mp4" if path.suffix == ".mp4" else "vvc"]
     source = raw_input(width, height, f"{video.rate.numerator}/{video.rate.denominator}", "-")
     count, reading, start = 0, 0.0, time.perf_counter()
     with Fed([*source, *options, str(path.resolve())], path.resolve().parent) as encoder:

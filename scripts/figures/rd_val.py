@@ -3,8 +3,8 @@
 
     scripts/figures/rd_val.py [MODEL] [--frames 96] [--qualities 10,30,50,75] [--effort 4] [--clips a,b] [--json OUT]
 
-Bytes are the clips' payloads (files add 0.3 to 2 %; `lvc eval` counts files). x264's points come from
-scripts/figures/x264_points.py, BD-rate is PCHIP over PSNR 6:1:1.
+Bytes are the clips' payloads (`lvc eval` also counts framing, times and checksums; files add 0.3 to 2 %). x264's points
+come from scripts/figures/x264_points.py, BD-rate is PCHIP over PSNR 6:1:1.
 """
 
 from __future__ import annotations

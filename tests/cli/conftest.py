@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ..waiting import PATIENCE, Turns
+
 FAKE = Path(__file__).resolve().parent.parent / "fakecodec.py"
 sys.path.insert(0, str(FAKE.parent))
 
@@ -57,7 +59,7 @@ class Lvc:
     def __call__(self, *args: object, input: bytes | None = None, env: dict[str, str] | None = None) -> Done:
         stdin = subprocess.PIPE if input is not None else subprocess.DEVNULL
         with self.start(*args, stdin=stdin, env=env or {}) as process:
-            out, err = process.communicate(input, timeout=240)
+            out, err = process.communicate(input, timeout=PATIENCE)
         return Done(process.returncode, out, err.decode())
 
 
@@ -89,6 +91,11 @@ def with_sound(tmp_path_factory: pytest.TempPathFactory, bunny: Path) -> Path:
     )
     assert done.code == 0, done.err
     return folder / "bunny.lvz"
+
+
+@pytest.fixture
+def turns(tmp_path_factory: pytest.TempPathFactory) -> Turns:
+    return Turns(tmp_path_factory.mktemp("turns") / "here")
 
 
 def names(folder: Path) -> list[str]:

@@ -11,12 +11,12 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ..waiting import PATIENCE, Turns, wait_for
 from .conftest import Lvc, names
 
 
@@ -130,24 +130,23 @@ def not_ignored(number: int) -> Iterator[None]:
 @pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["encode", "decode"])
-def test_130_leaves_nothing_behind(fake: Lvc, bunny: Path, with_sound: Path, command: str, number: int) -> None:
+def test_130_leaves_nothing_behind(
+    fake: Lvc, bunny: Path, with_sound: Path, turns: Turns, command: str, number: int
+) -> None:
     args = ["encode", bunny, "a.lvz", "--packing", "zstd"] if command == "encode" else ["decode", with_sound, "a.mp4"]
-    with fake.start(*args, env={"FAKE_DELAY": "0.3"}) as process:
-        while not names(fake.folder) and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(0.3)
+    with fake.start(*args, env=turns.env) as process:
+        wait_for(lambda: names(fake.folder), process)
         assert names(fake.folder)[0].startswith("."), "the result is written under a hidden name"
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and b"interrupted" in err and b"Traceback" not in err
     assert names(fake.folder) == []
 
 
 @pytest.mark.parametrize("target", [[], ["--target-size", "10M"]])
-def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, target: list[str]) -> None:
-    with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env={"FAKE_DELAY": "0.3"}) as process:
-        while not names(fake.folder) and process.poll() is None:
-            time.sleep(0.01)
+def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, turns: Turns, target: list[str]) -> None:
+    with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env=turns.env) as process:
+        wait_for(lambda: names(fake.folder), process)
         process.kill()
         process.communicate()
     left = names(fake.folder)
@@ -186,10 +185,10 @@ def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
     with fake.start("encode", "-", "a.lvz", stdin=-1) as process:
         process.stdin.write(b"YUV4MPEG2 ")
         process.stdin.flush()
-        while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))) != (0,):
-            time.sleep(0.02)  # until it has read that, and waits for more
+        # until it has read that, and waits for more
+        wait_for(lambda: struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))) == (0,), process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=240) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     assert names(fake.folder) == []
 
 

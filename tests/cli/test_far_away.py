@@ -14,6 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
 from far_site import Site, serving  # noqa: E402
 
+from ..waiting import PATIENCE, Turns  # noqa: E402
+
 ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
 
 
@@ -132,14 +134,14 @@ def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
     assert sorted(os.listdir(fake.folder)) == ["a.lvz", "a.mp4", "b.mkv"]
 
 
-def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path) -> None:
+def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, turns: Turns) -> None:
     pytest.importorskip("fsspec")
     with fake.start(
-        "encode", carphone, f"file://{fake.folder}/a.lvz", "--packing", "zstd", "--json", env={"FAKE_DELAY": "0.5"}
+        "encode", carphone, f"file://{fake.folder}/a.lvz", "--packing", "zstd", "--json", env=turns.env
     ) as process:
         assert b"progress" in process.stdout.readline()
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and os.listdir(fake.folder) == []
 
 

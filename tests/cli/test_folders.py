@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lvc.lvz import LvzReader
 from lvc.media import Frame, MediaReader
 
 from ..clips import Clip
+from ..waiting import PATIENCE, Turns, wait_for
 from .conftest import Done, Lvc
 
 QUICK = ("--packing", "zstd", "--threads", "2")
@@ -154,27 +154,21 @@ def workers(pid: int) -> list[int]:
     return [p for p in children(pid) if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
-def wait_for(condition: Any, seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def visible(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.glob("*.lvz") if not p.name.startswith(".")) if folder.is_dir() else []
 
 
-def test_killed_and_resumed(fake: Lvc, clip: Path) -> None:
+def test_killed_and_resumed(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 8)
     assert fake("encode", "in", "-o", "calm", *QUICK).code == 0
     out = fake.folder / "out"
-    slow = {"FAKE_DELAY": "0.15"}
     kept: set[str] = set()
-    for round_ in range(2):
+    for _ in range(2):
         args = ("encode", "in", "-o", "out", "--jobs", 2, *QUICK, "--resume")
-        with fake.start(*args, env=slow, stdin=subprocess.DEVNULL) as process:
-            wait_for(lambda enough=2 * (round_ + 1): len(visible(out)) >= enough)
+        turns.give(2)
+        enough = len(kept) + 2
+        with fake.start(*args, env=turns.env, stdin=subprocess.DEVNULL) as process:
+            wait_for(lambda enough=enough: len(visible(out)) == enough, process)
             pids = workers(process.pid)
             assert len(pids) == 2
             process.kill()
@@ -196,38 +190,42 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_two_runs_share_the_work(fake: Lvc, clip: Path) -> None:
+def test_two_runs_share_the_work(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 8)
-    args = ("encode", "in", "-o", "out", "--jobs", 2, *QUICK, "--json")
-    slow = {"FAKE_DELAY": "0.1"}
-    with fake.start(*args, env=slow) as one, fake.start(*args, env=slow) as two:
-        results = [p.communicate(timeout=100) for p in (one, two)]
+    args, out = ("encode", "in", "-o", "out", "--jobs", 2, *QUICK, "--json"), fake.folder / "out"
+    with fake.start(*args, env=turns.env) as one, fake.start(*args, env=turns.env) as two:
+        wait_for(lambda: len(list(out.glob(".*.part.lvz"))) == 4, one, two)  # both are at work
+        turns.give(8)
+        results = [p.communicate(timeout=PATIENCE) for p in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), results
     events = [json.loads(line) for out, _ in results for line in out.decode().splitlines()]
     done = [e["file"] for e in events if e["event"] == "done" and e["status"] == "done"]
     skipped = [e["file"] for e in events if e["event"] == "done" and e["status"] == "skipped"]
     assert sorted(done) == sorted(skipped) == [f"in/{i:02}.mp4" for i in range(8)]
-    assert len(tree(fake.folder / "out")) == 8
+    assert len(tree(out)) == 8
 
 
-def test_interrupt_leaves_nothing_half_written(fake: Lvc, clip: Path) -> None:
+def test_interrupt_leaves_nothing_half_written(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 6)
     out = fake.folder / "out"
-    with fake.start("encode", "in", "-o", "out", "--jobs", 2, *QUICK, env={"FAKE_DELAY": "0.3"}) as process:
-        wait_for(lambda: visible(out))
+    turns.give(1)
+    with fake.start("encode", "in", "-o", "out", "--jobs", 2, *QUICK, env=turns.env) as process:
+        wait_for(lambda: visible(out) and len(list(out.glob(".*.part.lvz"))) == 2, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     assert all(not name.startswith(".") for name in tree(out))
 
 
-def test_a_worker_that_dies_costs_one_file(fake: Lvc, clip: Path) -> None:
+def test_a_worker_that_dies_costs_one_file(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 4)
     args = ("encode", "in", "-o", "out", "--jobs", 1, *QUICK, "--json")
-    with fake.start(*args, env={"FAKE_DELAY": "0.3"}) as process:
-        wait_for(lambda: workers(process.pid))
-        wait_for(lambda: visible(fake.folder / "out"))
+    turns.give(1)
+    with fake.start(*args, env=turns.env) as process:
+        folder = fake.folder / "out"
+        wait_for(lambda: visible(folder) and list(folder.glob(".*.part.lvz")), process)  # it is at its second file
         os.kill(workers(process.pid)[0], signal.SIGKILL)
-        out, err = process.communicate(timeout=60)
+        turns.give(2)
+        out, err = process.communicate(timeout=PATIENCE)
     done = Done(process.returncode, out, err.decode())
     failed = [e for e in done.events if e["event"] == "error"]
     assert done.code == 3 and len(failed) == 1 and "SIGKILL" in failed[0]["message"]
@@ -237,17 +235,11 @@ def test_a_worker_that_dies_costs_one_file(fake: Lvc, clip: Path) -> None:
 def test_watching(fake: Lvc, clip: Path) -> None:
     source, out = fill(fake.folder / "in", clip, 1), fake.folder / "out"
     with fake.start("encode", "in", "-o", "out", *QUICK, "--watch") as process:
-        wait_for(lambda: visible(out) == ["00.lvz"])
-        data = clip.read_bytes()
-        with (source / "late.mp4").open("wb") as file:  # grows for longer than a quiet file waits
-            for part in range(4):
-                file.write(data[part * len(data) // 4 : (part + 1) * len(data) // 4])
-                file.flush()
-                time.sleep(0.8)
-                assert visible(out) == ["00.lvz"]
-        wait_for(lambda: visible(out) == ["00.lvz", "late.lvz"])
+        wait_for(lambda: visible(out) == ["00.lvz"], process)
+        shutil.copy(clip, source / "late.mp4")  # one that grows is for tests/jobs/test_watch.py
+        wait_for(lambda: visible(out) == ["00.lvz", "late.lvz"], process)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     assert len(tree(out)) == 2
 
 

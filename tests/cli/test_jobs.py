@@ -14,6 +14,7 @@ import pytest
 from lvc.files.forecast import _Seen
 from lvc.media import CopiedPacket, Frame, MediaReader
 
+from ..waiting import PATIENCE
 from .conftest import Lvc, names
 
 
@@ -72,7 +73,7 @@ def test_reader_of_the_pipe_goes_away(fake: Lvc, encoded: Path) -> None:
         process.stdout.read(100)
         process.stdout.close()
         err = process.stderr.read()
-        assert process.wait(timeout=20) == 3
+        assert process.wait(timeout=PATIENCE) == 3
     assert err.startswith(b"lvc: error: standard output: ") and err.count(b"\n") == 1
 
 
@@ -80,7 +81,7 @@ def test_binary_to_a_terminal_is_refused(fake: Lvc, carphone: Path) -> None:
     main, terminal = pty.openpty()
     try:
         done = subprocess.run(
-            [*fake.program, "encode", str(carphone), "-"], stdout=terminal, stderr=subprocess.PIPE, timeout=30
+            [*fake.program, "encode", str(carphone), "-"], stdout=terminal, stderr=subprocess.PIPE, timeout=PATIENCE
         )
     finally:
         os.close(main)
@@ -255,7 +256,7 @@ def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) ->
             if not piece:
                 break
             seen += piece
-        assert process.wait(timeout=30) == 0, seen
+        assert process.wait(timeout=PATIENCE) == 0, seen
     os.close(main)
     assert (b"starting" in seen and b" of 120 frames" in seen and b"\x1b" in seen) == (not switch)
     assert (seen == b"") == (switch == ["--quiet"])

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import lvc
 from lvc.cli import app
 
+from ..waiting import PATIENCE
 from .conftest import FAKE, Done, names
 
 CASES = Path(__file__).parents[1] / "media" / "cases"
@@ -164,7 +165,7 @@ def test_a_deleted_working_directory(tmp_path: Path, command: str, out: str) -> 
     program = f"import os, subprocess, sys; os.rmdir({str(gone)!r}); sys.exit(subprocess.call(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", program, sys.executable, str(FAKE), command, "holiday.mp4", out, "--json"],
-        cwd=gone, capture_output=True, text=True, env=dict(os.environ), timeout=120,
+        cwd=gone, capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     error = json.loads(done.stdout.splitlines()[-1])

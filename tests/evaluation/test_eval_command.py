@@ -113,6 +113,7 @@ def test_json_lines() -> None:
     assert lines[0]["encode_gmac_per_frame"] == 0.0064 and lines[0]["decode_kmac_per_pixel"] == 1.042
     assert lines[-1]["points"] == 2 and lines[-1]["failed"] == 0 and "PyAV" in lines[-1]["versions"]
     assert lines[-1]["settings"]["frames"] is None and "psnr" in lines[-1]["settings"]["metrics"]
+    assert lines[-1]["settings"]["whole_files"] is False and "file_bytes" in lines[0]
     lines = [json.loads(line) for line in invoke("a.mp4", "--json").stdout.splitlines()]
     verdicts = [line for line in lines if line["event"] == "verdict"]
     assert [v["metric"] for v in verdicts[::2]] == ["psnr_y", "ssim_y", "psnr_yuv", "psnr_611"]
@@ -178,6 +179,7 @@ def test_the_gate(tmp_path: Path) -> None:
     [
         (["c.mp4"], "c.mp4 at quality 30 is not in the baseline"),
         (["--frames", "5"], "measured without --frames"),
+        (["--whole-files"], "measured without --whole-files"),
         (["--tolerance-bpp", "much"], "not a share"),
         (["--model", "a", "--model", "b"], "one --model"),
         (["--qualities", "none", "--anchors", "x264@30"], "one --model, and --qualities"),
@@ -189,6 +191,20 @@ def test_what_a_baseline_cannot_judge(more: list[str], message: str, tmp_path: P
     assert invoke(*gate, "--update-baseline").exit_code == 0
     result = invoke(*gate, *more)
     assert result.exit_code == 2 and message in result.output
+
+
+def test_what_counts_is_said_and_part_of_a_baseline(tmp_path: Path) -> None:
+    assert "bpp counts video bytes: lvc's clips and their description" in invoke("a.mp4").stdout
+    files = invoke("a.mp4", "--whole-files")
+    assert "bpp counts whole files: .lvz, and the anchors' MP4" in files.stdout
+    path = tmp_path / "regression.json"
+    gate = ["a.mp4", "--quality", "30", "--baseline", str(path)]
+    assert invoke(*gate, "--whole-files", "--update-baseline").exit_code == 0
+    assert json.loads(path.read_text())["settings"]["whole_files"] is True
+    assert invoke(*gate, "--whole-files").exit_code == 0
+    assert "measured with --whole-files — do the same" in invoke(*gate).output
+    path.write_text(path.read_text().replace('"whole_files"', '"forgotten"'))
+    assert "an older lvc's — renew it" in invoke(*gate).output
 
 
 def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:

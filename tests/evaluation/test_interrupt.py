@@ -7,10 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from ..waiting import PATIENCE, wait_for
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.slow
@@ -26,17 +35,9 @@ def test_sigterm_leaves_nothing_behind_but_finished_points(carphone: Path, tmp_p
     first = json.loads(running.stdout.readline())
     assert first["event"] == "point" and first["frames"] == 2
     running.send_signal(signal.SIGTERM)
-    rest = running.communicate(timeout=60)[0]
+    rest = running.communicate(timeout=PATIENCE)[0]
     assert running.returncode == 130 and '"done"' not in rest
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:  # a worker that was told to end needs a moment
-        try:
-            os.killpg(running.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("a process outlives the run")
+    wait_for(lambda: not _alive(running.pid))  # a worker that was told to end needs a moment
     assert list(temporary.iterdir()) == []
     stored = [json.loads(path.read_text()) for path in (work / "points").glob("*.json")]
     assert 20 in {point["setting"] for point in stored} and len(stored) < 6

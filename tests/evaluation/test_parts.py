@@ -28,21 +28,23 @@ VIDEO = ClipFormat(96, 64, Fraction(1, 25), Fraction(25))
 Make = Callable[..., list[Picture]]
 
 
+@pytest.mark.parametrize("suffix", ["", ".mp4"])
 @pytest.mark.parametrize("size", [(96, 64), (75, 53)])
 @pytest.mark.parametrize("name", ["x264:veryfast", "x265:ultrafast", "svtav1:12", "vvc:faster"])
 def test_anchors_write_files_and_read_them_back(
-    pictures: Make, name: str, size: tuple[int, int], tmp_path: Path
+    pictures: Make, name: str, size: tuple[int, int], suffix: str, tmp_path: Path
 ) -> None:
     anchor = anchors.Anchor.parse(name, 1)
     if missing := anchors.why_not(anchor):
         pytest.skip(missing)
     frames = pictures(3, *size)
     video = ClipFormat(*size, Fraction(1, 25), Fraction(25))
-    done = anchors.encode(frames, video, anchor, 20, tmp_path / f"a{anchor.family.suffix}")
+    done = anchors.encode(frames, video, anchor, 20, tmp_path / f"a{suffix or anchor.family.suffix}")
     assert done.bytes == done.path.stat().st_size > 0 and done.frames == 3
     if hasattr(os, "sched_getscheduler"):  # SVT-AV1 would have made this thread real-time, if root runs the tests
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
     decoded, key_frames = zip(*anchors.decode_marked(done.path, anchor, video), strict=True)
+    assert (b"ftyp" in done.path.read_bytes()[:8]) == (suffix == ".mp4")
     assert len(decoded) == 3 and sum(key_frames) == 1
     assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
     assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12

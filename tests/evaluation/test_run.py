@@ -50,7 +50,7 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
     assert not [p.error for p in points if p.error]
     assert {(p.frames, p.width, p.height) for p in points} == {(10, 96, 64)}
     for lvc, anchor in zip(points[::2], points[1::2], strict=True):
-        assert anchor.target_bytes == lvc.bytes
+        assert anchor.target_bytes == lvc.bytes == lvc.file_bytes - 9 and anchor.bytes == anchor.file_bytes
         # A clip this small: one step of CRF is several per cent.
         assert anchor.size_match is not None and abs(anchor.size_match) < 0.2
         assert lvc.quality and anchor.quality and len(lvc.per_frame) == 10
@@ -67,6 +67,27 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
         assert len(file.readlines()) == 7
     text = "".join(grid.text(160).plain for grid in (point_table(points), verdict_table(found), means_table(points)))
     assert "x264:medium" in text and f"{points[0].bpp:.4f}" in text
+
+
+@pytest.mark.parametrize("name", ["x264:medium", "vvc:faster"])
+def test_whole_files_are_compared_with_whole_files(clip: Path, disguised: list[str], name: str, tmp_path: Path) -> None:
+    """Video bytes on both sides, or files on both sides: then the anchor's container counts too."""
+    anchor = anchors.Anchor.parse(f"{name}@30", 1)
+    if missing := anchors.why_not(anchor):
+        pytest.skip(missing)
+    video = Plan([50], [anchor], frames=8, threads=1, side_by_side=True)
+    store = Store(tmp_path)  # what was stored in one way is not taken for the other
+    (a, same, bare), (b, same_file, mp4) = (
+        list(run.evaluate({clip: "a"}, plan, store)) for plan in (video, replace(video, whole_files=True))
+    )
+    assert not [p.error for p in (a, same, bare, b, same_file, mp4) if p.error]
+    assert a.bytes == a.file_bytes - 9 and b.bytes == b.file_bytes == a.file_bytes
+    assert same.target_bytes == a.bytes and same_file.target_bytes == b.bytes
+    assert same_file.bytes == same_file.file_bytes
+    assert bare.quality == mp4.quality and bare.decode and mp4.decode
+    assert bare.decode.key_frames == mp4.decode.key_frames
+    assert 500 < mp4.bytes - bare.bytes < 3000 and mp4.bytes == mp4.file_bytes  # an MP4's boxes
+    assert {p.record()["file_bytes"] for p in (b, mp4)} == {b.bytes, mp4.bytes}
 
 
 def test_a_failing_point_or_clip_leaves_the_rest_standing(clip: Path, disguised: list[str], tmp_path: Path) -> None:

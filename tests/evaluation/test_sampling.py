@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,19 +11,23 @@ from lvc.evaluation.metrics import ssim
 from lvc.evaluation.sampling import Sampler
 from lvc.pipeline import ReadAhead
 
+from ..waiting import PATIENCE, wait_for
+
 
 def test_work_and_waiting_are_told_apart() -> None:
     a = np.random.default_rng(1).integers(0, 255, (240, 320)).astype(np.uint8)
     enough = threading.Event()
 
     def blocked() -> Iterator[int]:
-        enough.wait(20)
+        enough.wait(PATIENCE)
         yield 1
 
+    def seen() -> bool:
+        ssim(a, a)
+        return "evaluation.metrics.ssim" in sampler.samples["MainThread"]
+
     with Sampler(0.002) as sampler, ReadAhead(blocked(), 1) as items:
-        end = time.monotonic() + 10  # a busy machine may look elsewhere for a while
-        while "evaluation.metrics.ssim" not in sampler.samples["MainThread"] and time.monotonic() < end:
-            ssim(a, a)
+        wait_for(seen)  # a busy machine may look elsewhere for a while
         enough.set()
         assert list(items) == [1]
     shares = {thread: dict(parts) for thread, parts in sampler.shares(least=0).items()}

@@ -19,6 +19,8 @@ from lvc.errors import UsageError
 from lvc.interpolate import interpolate_file, plan_file
 from lvc.media import CopiedPacket, Frame, MediaReader, MediaWriter
 
+from ..waiting import PATIENCE
+
 MOVING = Clip(size=(96, 64), frames=6, audio=[Audio(seconds=0.24)])
 
 
@@ -104,7 +106,7 @@ def test_what_is_refused(moving: Path, tmp_path: Path) -> None:
 
 def lvc(*args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lvc", "interpolate", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_the_command_plans_and_refuses(moving: Path, tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ..cli.conftest import Lvc
 from ..clips import Clip
+from ..waiting import wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install lvc[ray]")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).resolve().parents[1]
 # what workers on a node start with: the codec of a few lines, made slow
@@ -96,13 +96,6 @@ def nodes() -> Iterator[tuple[str, Node, Node]]:
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition: Any, seconds: float = 150) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

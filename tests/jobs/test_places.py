@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..clips import Clip
+from ..waiting import PATIENCE
 
 pytest.importorskip("fsspec", reason="addresses of stores: pip install lvc[remote]")
 
@@ -65,6 +66,6 @@ def test_a_store_instead_of_a_folder(tmp_path: Path) -> None:
         tests=str(ROOT / "tests"), clip=str(tmp_path / "here" / "clip.mp4"), back=str(tmp_path / "back"),
         folder=str(tmp_path / "here"),
     )  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "back").rglob("*.mkv")) == ["a.mkv", "b.mkv"]

@@ -19,6 +19,8 @@ from lvc.live.segments import Segments
 from lvc.lvz.follow import FollowedFile
 from lvc.media.timing import ArrivalClock
 
+from ..waiting import PATIENCE
+
 
 def stamps(arrivals: list[int], pts: list[int | None]) -> list[int]:
     """At 25 frames a second, in a time base of 1/25."""
@@ -149,12 +151,12 @@ def test_a_file_is_followed_as_long_as_it_is_locked(tmp_path: Path) -> None:
             begun.set()
             for _ in range(4):
                 file.write(b"12345")
-                time.sleep(0.15)
+                time.sleep(0.25)  # longer than the follower is patient without a lock
 
     begun = threading.Event()
     writer = threading.Thread(target=write)
     writer.start()
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     with FollowedFile(path, patience=0.2) as file:
         assert file.read(3) == b"123" and not file.seekable()
         rest = b""

@@ -18,6 +18,7 @@ from lvc.lvz import Clip, LvzReader, PacketGroup
 from lvc.media import Frame, MediaReader
 
 from ..cli.conftest import Done, Lvc, Process
+from ..waiting import PATIENCE, wait_for
 
 SENDER = Path(__file__).with_name("sender.py")
 RTSP = Path(__file__).with_name("rtsp_server.py")
@@ -46,13 +47,6 @@ def sending(address: str, frames: int, **kwargs: Any) -> Iterator[Process]:
             process.kill()
 
 
-def wait_for(condition: Any, seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def listening(number: int) -> bool:
     wanted = f":{number:04X} "
     return any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
@@ -71,24 +65,30 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def finish(process: Process, number: int | None = None) -> Done:
+def finish(process: Process, number: int | None = None, before: bytes = b"") -> Done:
+    """`before`: what was read of its standard output."""
     if number is not None:
         process.send_signal(number)
-    out, err = process.communicate(timeout=240)
-    return Done(process.returncode, out, err.decode())
+    out, err = process.communicate(timeout=PATIENCE)
+    return Done(process.returncode, before + out, err.decode())
 
 
 def test_tcp_over_an_interruption(fake: Lvc) -> None:
     number, out = port(), fake.folder / "a.lvz"
     address = f"tcp://127.0.0.1:{number}"
     with sending(address + "?listen=1", 30) as camera:
-        wait_for(lambda: listening(number))
-        with fake.start("encode", address, "a.lvz", *CODED, "--json") as recording:
-            camera.wait(60)
-            with sending(address + "?listen=1", 200):
+        wait_for(lambda: listening(number), camera)
+        with fake.start("encode", address, "a.lvz", *CODED, "--json", bufsize=0) as recording:
+            assert recording.stdout is not None
+            said = b""
+            while b"reconnecting" not in said:
+                said += (line := recording.stdout.readline())
+                assert line
+            time.sleep(2)  # more than 30 frames take, even if they came in a rush on a busy machine
+            with sending(address + "?listen=1", 2000):
                 grown = size(out)
-                wait_for(lambda: size(out) > grown + 20_000)
-                done = finish(recording, signal.SIGINT)
+                wait_for(lambda: size(out) > grown + 20_000, recording)
+                done = finish(recording, signal.SIGINT, said)
     assert done.code == 0, done.err
     messages = [e["message"] for e in done.events if e["event"] == "notice"]
     assert any("reconnecting" in m for m in messages) and any("reconnected" in m for m in messages)
@@ -98,9 +98,8 @@ def test_tcp_over_an_interruption(fake: Lvc) -> None:
     pts = times(out)
     gaps = [b - a for a, b in zip(pts, pts[1:], strict=False)]
     assert len(pts) == last["frames"] and min(gaps) > 0
-    # all that was sent before is there, and then the gap, shorter by what came in a rush at first; a busy machine may
-    # make others
-    assert gaps[29] > 150  # ms
+    # all that was sent before is there, and then the gap; a busy machine may make others
+    assert gaps[29] > 400  # ms
     assert last["duration"] < (pts[-1] - pts[0]) / 1000  # time without pictures is not counted
     with out.open("rb") as file:
         reader = LvzReader(file)
@@ -123,29 +122,29 @@ def test_udp_in_segments(fake: Lvc) -> None:
     with sending(address + "?pkt_size=1316", 2000):
         args = ("encode", address, "u.lvz", *CODED, "--segment", "1s", "--keep", "1h", "--audio", "none", "--json")
         with fake.start(*args) as recording:
-            wait_for(lambda: len(segments()) > 3)
+            wait_for(lambda: len(segments()) > 3, recording)
             done = finish(recording, signal.SIGTERM)
     assert done.code == 0 and len(done.events[-1]["files"]) == len(segments()) >= 4
     assert not old.exists() and other.exists()
     for path in segments()[:-1]:
         pts = times(path)
-        assert pts[0] == 0 and 700 < pts[-1] < 1000 and len(pts) >= 15
+        assert pts[0] == 0 and pts[-1] < 1000  # how many frames come in a second is the machine's affair
     assert fake("verify", *segments()).code == 0
 
 
 def test_killed_and_followed(fake: Lvc) -> None:
     number, out = port(), fake.folder / "a.lvz"
     address = f"tcp://127.0.0.1:{number}"
-    with sending(address + "?listen=1", 2000):
-        wait_for(lambda: listening(number))
+    with sending(address + "?listen=1", 20000) as camera:
+        wait_for(lambda: listening(number), camera)
         with fake.start("encode", address, "a.lvz", *CODED) as recording:
-            wait_for(lambda: size(out) > 30_000)
+            wait_for(lambda: size(out) > 30_000, recording)
             with fake.start("decode", "a.lvz", "followed.mkv", "--follow") as follower:
                 before = size(out)
                 live = fake("info", "a.lvz", "--json")
                 assert live.code == 0 and live.events[0]["complete"] is False
                 assert live.events[0]["frames"] >= 16 and live.events[0]["gops"] >= 1
-                wait_for(lambda: size(out) > before + 30_000)
+                wait_for(lambda: size(out) > before + 30_000, recording, follower)
                 assert follower.poll() is None
                 recording.kill()
                 recording.wait()
@@ -162,15 +161,15 @@ def test_killed_and_followed(fake: Lvc) -> None:
 
 
 def test_following_to_the_end(fake: Lvc) -> None:
-    with sending("-", 60, stdout=subprocess.PIPE) as camera:
+    with sending("-", 20000, stdout=subprocess.PIPE) as camera:
         args = ("encode", "-", "a.lvz", *CODED, "--live", "--duration", "2", "--json")
         with fake.start(*args, stdin=camera.stdout) as recording:
-            wait_for(lambda: size(fake.folder / "a.lvz") > 1000)
+            wait_for(lambda: size(fake.folder / "a.lvz") > 1000, recording)
             followed = fake("decode", "a.lvz", "a.mkv", "--follow", "--json")
             done = finish(recording)
     assert (done.code, followed.code) == (0, 0), (done.err, followed.err)
-    assert done.events[-1]["frames"] == followed.events[-1]["frames"]
-    assert 30 <= done.events[-1]["frames"] <= 42
+    assert done.events[-1]["frames"] == followed.events[-1]["frames"] >= 8
+    assert done.events[-1]["duration"] < 3  # it is the duration that has ended it, the camera would have gone on
 
 
 def test_a_slow_encoder_drops_frames_and_says_so(fake: Lvc) -> None:
@@ -200,12 +199,12 @@ def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
 
 def test_rtsp(fake: Lvc) -> None:
     number = port()
-    with Process([sys.executable, str(RTSP), str(number), "400", str(RATE)], stderr=subprocess.DEVNULL) as server:
-        wait_for(lambda: listening(number))
+    with Process([sys.executable, str(RTSP), str(number), "20000", str(RATE)], stderr=subprocess.DEVNULL) as server:
+        wait_for(lambda: listening(number), server)
         done = fake("encode", f"rtsp://127.0.0.1:{number}/camera", "a.lvz", *CODED, "--duration", "2", "--json")
         server.kill()
     assert done.code == 0, done.err
-    assert 20 <= done.events[-1]["frames"] <= 75 and done.events[-1]["duration"] == pytest.approx(2, abs=0.5)
+    assert done.events[-1]["frames"] >= 8 and done.events[-1]["duration"] < 3  # its end, and not the camera's
     assert fake("verify", "a.lvz").code == 0
 
 

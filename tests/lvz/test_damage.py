@@ -36,13 +36,13 @@ def outcome(data: bytes) -> object:
 
 
 def test_every_flipped_byte_is_noticed() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for position in range(len(SMALL)):
         for flip in (1, 0x20, 0xFF):
             damaged = bytearray(SMALL)
             damaged[position] ^= flip
             assert isinstance(outcome(bytes(damaged)), type), f"byte {position} ^ {flip:#x} went unnoticed"
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 def test_every_cut_is_noticed() -> None:
@@ -226,14 +226,14 @@ def test_packets_without_their_stream_are_left_out() -> None:
 def test_salvage_of_hostile_input_ends_soon() -> None:
     head = small_file(0, 0, audio=False)
     head = head[: head.index(b"INDX")]
-    started = time.monotonic()
+    started = time.process_time()
     lies = b"CLIP\x00\x00\x08\x00" * (1 << 17)
     _, r = salvaged(head + lies)
     assert "too many" in r.damage[-2].reason or r.damage
     tiny = c.pack_chunk(b"abCd", b"") + b"\xff"
     _, r = salvaged(head + (c.pack_chunk(c.META, b"\0\0") + tiny) * 20000)
     assert len(r.damage) <= 1001
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def assemble(*chunks: tuple[bytes, bytes], end: bool = False) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.logging
 import numpy as np
 import pytest
 from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
@@ -18,6 +20,14 @@ from lvc.media.containers import CONTAINERS, container_for
 from lvc.notices import Loss
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
+
+
+@pytest.fixture(autouse=True)
+def what_ffmpeg_says() -> Iterator[None]:
+    """FFmpeg's own words on standard error, which pytest shows with a failure: an error has no more than a number."""
+    av.logging.restore_default_callback()
+    yield
+    av.logging.set_level(None)
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ function drawTime() {
   });
   const far = DATA.codecs.map(pick).filter((p) => p && !isLvc(p.codec) && goal && off(p) > Math.log(1.02));
   find("#time-note").textContent = anchors.length === 0 ? "" : far.length === 0
-    ? "Anchors at the size of lvc's file."
-    : `Anchors at the size of lvc's file, ${(goal / 1000).toFixed(1)} kB, or at the CRF that comes nearest: ` +
+    ? "Anchors at lvc's size."
+    : `Anchors at lvc's size, ${(goal / 1000).toFixed(1)} kB, or at the CRF that comes nearest: ` +
       far.map((p) => `${p.codec} ${(p.bytes / 1000).toFixed(1)} kB`).join(", ") + ".";
   chart(find("#time"), { series, x: { label: clip ? `frame of ${clip.name}` : "frame" }, y: { label: metricName() }, marks: false });
 }
