@@ -7,9 +7,10 @@ from fractions import Fraction
 from typing import TypeVar
 
 from lvc.features.network import DIMENSIONS, Extractor, default_extractor
-from lvc.features.thumbnail import Byte, Thumbnail, thumbnail
+from lvc.features.thumbnail import Thumbnail, thumbnail
 from lvc.lvz import FeatureTrack
-from lvc.media.types import Frame, VideoFormat
+from lvc.media.depth import in_eight_bits
+from lvc.media.types import Frame, Plane, VideoFormat
 
 T = TypeVar("T")
 
@@ -52,8 +53,8 @@ class FeatureSampler:
                 self.add(item.y, item.u, item.v, item.pts)
             yield item
 
-    def add(self, y: Byte, u: Byte, v: Byte, pts: int) -> None:
-        """Add the next frame; most are skipped at no cost."""
+    def add(self, y: Plane, u: Plane, v: Plane, pts: int) -> None:
+        """Add the next frame, of 8 or 10 bits; most are skipped at no cost."""
         if self._first is None:
             self._first = pts
         slot = int((pts - self._first) * self._tick / self._spacing)
@@ -61,6 +62,7 @@ class FeatureSampler:
             return
         self._slot = slot
         self._pts.append(pts)
+        y, u, v = (in_eight_bits(plane) for plane in (y, u, v))
         self._waiting.append(thumbnail(y, u, v, self._rotation, self._hflip))
         if len(self._waiting) == _BATCH:
             self._embed()

@@ -20,7 +20,7 @@ from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.files.coding import loaded
 from lvc.files.common import Notice, Progress
 from lvc.files.decode import decode_frames
-from lvc.files.encode import encode_once, seconds_of
+from lvc.files.encode import depth_of, encode_once, seconds_of
 from lvc.kinds import LVZ
 from lvc.latents.foreign import is_foreign
 from lvc.lvz import Origin
@@ -184,7 +184,7 @@ class _Job:
         return MediaReader(
             self.source, resolution=options.resolution, fps=options.fps, start=options.start,
             duration=options.duration, audio="none", subtitles="none", threads=options.threads or 0,
-            allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,
+            allow_playlists=options.allow_playlists, close_gaps=options.close_gaps, bit_depth=depth_of(options),
         )  # fmt: skip
 
     def samples(self, trial: Path, quality: float) -> float:

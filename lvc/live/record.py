@@ -101,7 +101,7 @@ def record(
         reading = {
             "resolution": options.resolution, "fps": options.fps, "audio": options.audio,
             "subtitles": options.subtitles, "threads": options.threads or 0,
-            "allow_playlists": options.allow_playlists,
+            "allow_playlists": options.allow_playlists, "bit_depth": options.bit_depth,
         }  # fmt: skip
         net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # first: frames do not wait
         camera = LiveSource(source, reading, say, max_latency, options.reconnect)
