@@ -223,7 +223,8 @@ class _Job:
                         yield mine, other
 
         with about(self.source):
-            scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, options.threads or 1)
+            video = self.video
+            scores = ffmpeg.vmaf(pairs(), video.width, video.height, options.threads or 1, video.bit_depth)
         known = [s for s in scores if s is not None]
         if not known:
             raise MediaError("VMAF could not be computed for any frame — use --target-psnr")
