@@ -141,8 +141,8 @@ class Scripted(Loop):
         return Coded(time, self._key(quality, coder, **self._latents(source, True))[0], quality)
 
     def predicted(
-        self, time: int, refs: References, place: int, quality: int, source: int, stream: motion.Stream, effort: Effort
-    ) -> Coded:
+        self, time: int, refs: References, place: int, quality: int, source: int, prices: motion.Stream, effort: Effort
+    ) -> tuple[Coded, Coder]:
         to = refs[0].time, None if refs[1] is None else refs[1].time
         rows, columns = self.size
         mode = np.kron(spread((rows // 2, columns // 2), 8, source) % (1 if to[1] is None else 3), np.ones((2, 2)))
@@ -155,17 +155,14 @@ class Scripted(Loop):
         mv[1][:, mode == 0] = 0
         skip = (spread((rows // 2, columns // 2), 5, source + 7) > -2).astype(np.uint8)
         copied = skip * (spread(skip.shape, 5, source + 9) > 0).astype(np.uint8)
-        fields = refs[0].field, None if refs[1] is None else refs[1].field
-        flags = refs[0].flags, None if refs[1] is None else refs[1].flags
-        stream.field(self.size, time, to, fields, place, (mode, mv))
-        stream.flags(place, (skip, copied), flags)
+        latents = Coder()
         made, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
         if not copied.all():
             patches = planes.to_patches(*made, OFFSET), planes.to_patches(*d, 0)
             wanted, given = copied == 0, self._latents(source, False)
-            r, _ = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
+            r, _ = self._residual(*patches, level_row(quality, place), skip, wanted, latents, **given)
             made = planes.to_planes(r, KEY_SHIFT, 0, made, wanted)
-        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied))
+        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied)), latents
 
 
 def _little(plane: np.ndarray) -> bytes:

@@ -36,6 +36,9 @@ CODED_BITS, COPY_BITS, LINEAR_GAIN = 10.0, 2.5, 1.25
 save no more. What the linear path alone would save is a little less than what is saved in the end."""
 BIT_OF_SYMBOL, BITS_OF_DOUBLING = 3.5, 2.0
 """About what a symbol costs that is not 0."""
+DEEP = 3
+"""From this place in the pyramid on, three of four frames or more, networks run only around blocks with symbols: what
+they do elsewhere is not worth the time of encoder and decoder (decision 009)."""
 ROUNDING = np.full(TABLES, 7, np.uint8)
 """Sixteenths of a step that are added before latents are cut off: less than a half, since smaller symbols are cheaper
 (−1.4 % of the bits at equal PSNR, three clips of `val`)."""
@@ -58,11 +61,13 @@ class Coded:
     """`symbols` of latents, hyper-latents `z`, and of a decoder the latents' values `value` in sixteenths of a step,
     int16, channels last, where they were asked for."""
     _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
+    _one: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def picture(self) -> motion.Picture:
         """Its luma, prepared for the search."""
-        if not self._picture:
-            self._picture.append(motion.Picture(*self.planes))
+        with self._one:
+            if not self._picture:
+                self._picture.append(motion.Picture(*self.planes))
         return self._picture[0]
 
 
@@ -195,6 +200,15 @@ def _flags(refs: References) -> tuple[tuple[Array, Array] | None, tuple[Array, A
     return refs[0].flags, None if refs[1] is None else refs[1].flags
 
 
+def write(stream: motion.Stream, coded: Coded, refs: References, latents: Coder) -> None:
+    """A predicted frame: its motion, its flags, its latents."""
+    field = coded.field
+    assert field is not None
+    stream.field(field.mode.shape, coded.time, field.to, _fields(refs), coded.place, (field.mode, field.mv))
+    stream.flags(coded.place, coded.flags, _flags(refs))
+    stream.coder.append(latents)
+
+
 class FrameDecoder(Loop):
     def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
         if isinstance(stream, Given):
@@ -251,9 +265,10 @@ class FrameEncoder(Loop):
         place: int,
         quality: int,
         source: Planes,
-        stream: motion.Stream,
+        prices: motion.Stream,
         effort: Effort,
-    ) -> Coded:
+    ) -> tuple[Coded, Coder]:
+        """The frame, and its latents for `write`. `prices`: a stream that says what motion costs."""
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
         now, pictures = (
             motion.Picture(*source, reference=False),
@@ -261,7 +276,7 @@ class FrameEncoder(Loop):
         )
         mode, mv, _ = motion.search(
             now, pictures,  # type: ignore[arg-type]
-            time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, stream,
+            time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, prices,
         )  # fmt: skip
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
         prediction, difference = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
@@ -270,10 +285,13 @@ class FrameEncoder(Loop):
         missed = planes.block_errors(residual) * worth
         skip = np.ones_like(missed, np.uint8)
         given = {"y": (nothing := self._nothing())["symbols"], "z": nothing["z"]} if self._keep else {}
-        if (able := missed * LINEAR_GAIN > CODED_BITS).any():
+        able = missed * LINEAR_GAIN > CODED_BITS
+        if able.any():
+            able = self._promising(residual, row, missed, able, worth)
+        if able.any():
             skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
         coder, made = Coder(), p
-        wanted = (skip == 0) | (missed > COPY_BITS)
+        wanted = (skip == 0) | (missed > COPY_BITS) & (_around(skip == 0) if place >= DEEP else True)
         copy = skip.copy()
         if wanted.any():
             kept = {"symbols": np.zeros_like(given["y"])} if self._keep else {}
@@ -282,11 +300,26 @@ class FrameEncoder(Loop):
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
             made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0)
-        stream.field(self.size, time, to, _fields(refs), place, (mode, mv))
-        stream.flags(place, (skip, copy), _flags(refs))
-        stream.coder.append(coder)
         symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
-        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols)
+        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
+
+    def _promising(self, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
+        """Blocks that might get symbols, by the linear path alone."""
+        y = self.model.network("linear_analysis").run(
+            [residual], self.size, row, wanted=able, workspace=self.workspace
+        )[0]
+        return self._worthwhile(y, residual, row, missed, able, worth)
+
+    def _worthwhile(self, y: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
+        """Which of the `able` blocks' latents, in sixteenths of a step, save more on the linear path than they cost."""
+        whole, sizes = np.zeros_like(y), y[able] + 8 >> 4
+        whole[able] = sizes << 4
+        made = self.model.network("linear").run([whole], self.size, row, wanted=able, workspace=self.workspace)[0]
+        gain = (missed - planes.block_errors(residual, made) * worth)[able] * LINEAR_GAIN
+        worthwhile = np.zeros_like(able)
+        bits = _SYMBOL_BITS[np.minimum(np.abs(sizes), len(_SYMBOL_BITS) - 1)].sum(-1)
+        worthwhile[able] = gain > bits + CODED_BITS
+        return worthwhile
 
     def _symbols(
         self, prediction: Array, difference: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any
@@ -295,18 +328,22 @@ class FrameEncoder(Loop):
         y, z = self.model.network("predicted_analysis").run(
             [prediction, difference, residual], self.size, row, wanted=able, workspace=self.workspace
         )  # fmt: skip
-        y = np.where(able[..., None], y, 0)
-        whole = (y + 8 >> 4).astype(np.int16)
-        linear = self.model.network("linear").run([whole << 4], self.size, row, workspace=self.workspace)[0]
-        gain = (missed - planes.block_errors(residual, linear) * worth) * LINEAR_GAIN
-        bits = _SYMBOL_BITS[np.minimum(np.abs(whole), len(_SYMBOL_BITS) - 1)].sum(-1)
-        keep = able & (gain > bits + CODED_BITS)
+        y[~able] = 0
+        keep = self._worthwhile(y, residual, row, missed, able, worth)
         alive = keep
         for _ in range(2):
             alive = np.pad(alive, [(0, n % 2) for n in alive.shape])
             alive = alive[::2, ::2] | alive[1::2, ::2] | alive[::2, 1::2] | alive[1::2, 1::2]
         z = np.where(alive[..., None], z, 0).astype(np.int16)
         return (~keep).astype(np.uint8), {"y": np.ascontiguousarray(y), "z": z, "rounding": ROUNDING}
+
+
+def _around(blocks: Array) -> Array:
+    """The blocks and those beside them."""
+    padded = np.pad(blocks, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    around: Array = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return around
 
 
 def _symbol_bits() -> Array:

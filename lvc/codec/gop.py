@@ -6,14 +6,15 @@ its own, on any thread. Frames are named by `time`, their number since the key f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..engine import motion
 from ..engine.coder import Coder
 from ..errors import CorruptError
 from . import payload as layout
-from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, write
 from .pyramid import CHAIN, Step, last_use
 from .settings import Effort
 
@@ -22,6 +23,12 @@ Done = Callable[[int, Coded], None]
 Rest = Callable[..., None]
 """Decodes what is between, with a `Done` and perhaps the numbers of the frames that are wanted."""
 StreamOf = Callable[[Step], motion.Stream | Given]
+Work = tuple[Step, int, References]
+"""A frame to be coded: its step, its time and what it is predicted from."""
+Code = Callable[[Sequence[Work]], Iterable[Coded]]
+TOGETHER = 4
+"""Frames of one place that are coded side by side: what motion costs is taken from the stream before the first of
+them, whatever the number of threads."""
 
 
 @dataclass
@@ -32,14 +39,21 @@ class Between:
     order: Sequence[Step]
     known: dict[int, Coded]
 
-    def run(self, code: Callable[[Step, int, References], Coded], done: Done) -> None:
-        uses, start = last_use(list(self.order)), self.known[0].time
-        for i, step in enumerate(self.order):
-            refs = self.known[step.first], None if step.second is None else self.known[step.second]
-            coded = self.known[step.frame] = code(step, start + step.frame, refs)
-            done(step.frame - 1, coded)
-            for k in [k for k in self.known if uses.get(k, -1) <= i]:
+    def run(self, code: Code, done: Done, together: int = 1) -> None:
+        """`code` is given up to so many frames at a time, none of which is predicted from another."""
+        uses, start, i = last_use(list(self.order)), self.known[0].time, 0
+        while i < len(self.order):
+            group = [s for s in self.order[i : i + together] if s.place == self.order[i].place]
+            work = [(s, start + s.frame, self._references(s)) for s in group]
+            for step, coded in zip(group, code(work), strict=True):
+                self.known[step.frame] = coded
+                done(step.frame - 1, coded)
+            i += len(group)
+            for k in [k for k in self.known if uses.get(k, -1) < i]:
                 del self.known[k]
+
+    def _references(self, step: Step) -> References:
+        return self.known[step.first], None if step.second is None else self.known[step.second]
 
 
 class _Gop:
@@ -63,7 +77,7 @@ class _Gop:
     def back(self, to: tuple[list[Coded], motion.Stream | None]) -> None:
         self._last, self.contexts = to
 
-    def _anchors(self, order: Sequence[Step], code: Callable[[Step, int, References], Coded], done: Done) -> Between:
+    def _anchors(self, order: Sequence[Step], code: Code, done: Done) -> Between:
         """Codes a clip's anchor (all frames of a chain, which has no others)."""
         known = {-k: c for k, c in enumerate(reversed(self._last))}
         mine = [s for s in order if s.place == 0]
@@ -128,10 +142,11 @@ class GopDecoder(_Gop):
         order = layout.order_of(head, self.older)
         qualities = dict(zip(order, head.qualities, strict=True))
 
-        def coding(stream_of: StreamOf) -> Callable[[Step, int, References], Coded]:
-            return lambda step, time, refs: self._decoder.predicted(
-                time, refs, step.place, qualities[step], stream_of(step)
-            )
+        def coding(stream_of: StreamOf) -> Code:
+            return lambda work: [
+                self._decoder.predicted(time, refs, step.place, qualities[step], stream_of(step))
+                for step, time, refs in work
+            ]
 
         rest = self._anchors(order, coding(stream_of), done)
 
@@ -148,11 +163,11 @@ class GopDecoder(_Gop):
 
 
 class GopEncoder(_Gop):
-    """`effort` may be changed between clips."""
+    """`effort` may be changed between clips. `each` runs what is independent, as `map` does."""
 
-    def __init__(self, encoder: FrameEncoder, effort: Effort) -> None:
+    def __init__(self, encoder: FrameEncoder, effort: Effort, each: Callable[..., Iterable[Any]] = map) -> None:
         super().__init__()
-        self._encoder, self.effort = encoder, effort
+        self._encoder, self.effort, self._each = encoder, effort, each
 
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
@@ -167,10 +182,21 @@ class GopEncoder(_Gop):
         order = layout.order_of(head, self.older)
         qualities, effort = dict(zip(order, head.qualities, strict=True)), self.effort
 
-        def coding(stream: motion.Stream) -> Callable[[Step, int, References], Coded]:
-            return lambda step, time, refs: self._encoder.predicted(
-                time, refs, step.place, qualities[step], sources[step.frame - 1], stream, effort
-            )
+        def coding(stream: motion.Stream) -> Code:
+            def code(work: Sequence[Work]) -> Iterator[Coded]:
+                prices = motion.Stream(after=stream)
+
+                def one(it: Work) -> tuple[Coded, Coder]:
+                    step, time, refs = it
+                    source, quality = sources[step.frame - 1], qualities[step]
+                    return self._encoder.predicted(time, refs, step.place, quality, source, prices, effort)
+
+                run = self._each if len(work) > 1 else map
+                for (_, _, refs), (coded, latents) in zip(work, run(one, work), strict=True):
+                    write(stream, coded, refs, latents)
+                    yield coded
+
+            return code
 
         self.contexts = motion.Stream(after=self.contexts)
         rest = self._anchors(order, coding(self.contexts), done)
@@ -179,7 +205,7 @@ class GopEncoder(_Gop):
         def between(done: Done) -> bytes:
             if head.structure != CHAIN and len(sources) > 1:
                 stream = motion.Stream()
-                rest.run(coding(stream), done)
+                rest.run(coding(stream), done, TOGETHER)
                 parts.append(stream.finish())
             return layout.pack(head, parts)
 

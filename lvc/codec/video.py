@@ -170,13 +170,18 @@ def encode(
     tick = video.time_base[0] / video.time_base[1]
     control = control_of(settings, video.width * video.height)
     zstd = settings.packing == "zstd"
-    encoder = GopEncoder(FrameEncoder(model, height, width, keep=zstd), EFFORTS[settings.effort])
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
     steered = control.wants_sizes or control.wants_psnr
     reach = 0 if settings.low_delay else REACH[0]
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
-    with _workers(workers, "lvc-encode") as pool, ReadAhead(source, 1) as groups:
+    with (
+        _workers(workers, "lvc-frames") as side_by_side,
+        _workers(workers, "lvc-clips") as pool,
+        ReadAhead(source, 1) as groups,
+    ):
+        frames_of = FrameEncoder(model, height, width, keep=zstd)
+        encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map)
 
         def submitted(group: _Group) -> Future[EncodedClip]:
             return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))

@@ -443,7 +443,7 @@ typedef struct {
     Vector *found[2][LEVELS]; /* [reference][level]: whole samples of blocks of 8 at that level; level 0: quarters, of 16 */
     float weight, bits[COMPONENTS];
     float flag_bits[LVC_CONTEXTS][2], class_bits[2][4][13]; /* of what the coder's contexts expect */
-    float whole_bits; /* a block of 16 that costs no more is not split */
+    float settled_bits, whole_bits; /* squares that cost no more are not searched; blocks of 16, not split */
     int effort, level, around; /* how many steps around a vector are looked at: 4, or 8 */
 } Search;
 
@@ -576,6 +576,8 @@ static void refine(const Search *s, Hunt *h, int r, int64_t y, int64_t x) {
         }
 }
 
+static const float FOUND_BITS = 16.0f; /* a block of 16 that costs no more is not searched further */
+
 /* Once more from the other end: what was found late may be better for what was searched early. */
 static void search_back(Search *s, int r) {
     const int64_t rows = s->frame->rows / 2, cols = s->frame->cols / 2;
@@ -585,6 +587,7 @@ static void search_back(Search *s, int r) {
             const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
             Hunt h = {.cost = INFINITY, .guess = out[at]};
             try_fine(s, &h, r, y, x, out[at]);
+            if (h.cost <= FOUND_BITS) continue;
             if (i + 1 < rows) try_fine(s, &h, r, y, x, out[at + cols]);
             if (j + 1 < cols) try_fine(s, &h, r, y, x, out[at + 1]);
             if (i + 1 < rows && j) try_fine(s, &h, r, y, x, out[at + cols - 1]);
@@ -602,17 +605,7 @@ static void search_blocks(Search *s, int r) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
             const int64_t y = 16 * i, x = 16 * j, at = i * cols + j;
-            Hunt h = {.cost = INFINITY};
-            if (parent) {
-                for (int k = 0; k < 5; k++) { /* its own, and those beside it */
-                    int64_t py = i + (k == 1) - (k == 2), px = j + (k == 3) - (k == 4);
-                    py = py < 0 ? 0 : py < last_row ? py : last_row, px = px < 0 ? 0 : px < last_col ? px : last_col;
-                    const Vector v = parent[py * (last_col + 1) + px];
-                    if (!k) h.guess = (Vector){8 * v.x, 8 * v.y};
-                    if (!k && j) h.guess = out[at - 1];
-                    try_fine(s, &h, r, y, x, (Vector){8 * v.x, 8 * v.y});
-                }
-            }
+            Hunt h = {.cost = INFINITY, .guess = j ? out[at - 1] : (Vector){0, 0}};
             try_fine(s, &h, r, y, x, (Vector){0, 0});
             if (j) try_fine(s, &h, r, y, x, out[at - 1]);
             if (i) try_fine(s, &h, r, y, x, out[at - cols]);
@@ -621,7 +614,15 @@ static void search_blocks(Search *s, int r) {
                 LvcMotion m;
                 if (guessed(s, k, 2 * i + 1, 2 * j + 1, &m)) try_fine(s, &h, r, y, x, (Vector){m.v[r][0], m.v[r][1]});
             }
-            refine(s, &h, r, y, x);
+            if (h.cost > FOUND_BITS) {
+                for (int k = 0; parent && k < 5; k++) { /* its own, and those beside it */
+                    int64_t py = i + (k == 1) - (k == 2), px = j + (k == 3) - (k == 4);
+                    py = py < 0 ? 0 : py < last_row ? py : last_row, px = px < 0 ? 0 : px < last_col ? px : last_col;
+                    const Vector v = parent[py * (last_col + 1) + px];
+                    try_fine(s, &h, r, y, x, (Vector){8 * v.x, 8 * v.y});
+                }
+                refine(s, &h, r, y, x);
+            }
             out[at] = h.best;
         }
     if (s->effort > 0) search_back(s, r);
@@ -629,7 +630,6 @@ static void search_blocks(Search *s, int r) {
 
 /* ---- the quadtree ---- */
 
-static const float SETTLED_BITS = 3.0f;
 
 typedef struct {
     Vector v;
@@ -840,8 +840,8 @@ static float decided(Search *s, int64_t by, int64_t bx, int64_t n, const Leaf *p
         price_modes(s, &l);
         for (int mode = 0; mode < 3; mode++) l.mode_bits[mode] += bits;
         merges(s, &l, bits);
-        if (n <= 2 && l.cost > SETTLED_BITS) explicit_ones(s, &l, parent);
-        if (n == 1 || l.cost < (n == 2 ? s->whole_bits : SETTLED_BITS)) {
+        if (n <= 2 && l.cost > s->settled_bits) explicit_ones(s, &l, parent);
+        if (n == 1 || l.cost < (n == 2 ? s->whole_bits : s->settled_bits)) {
             lvc_settle(s->frame, by, bx, n, l.best, l.is_explicit);
             return l.cost;
         }
@@ -909,7 +909,7 @@ static int32_t search(uint8_t *now, uint8_t *ref0, uint8_t *ref1, LvcFrame *fram
     Vector *memory = NULL;
     if (!s) return LVC_NO_MEMORY;
     s->frame = frame, s->weight = weight, s->effort = effort, s->level = lvc_level_class(level);
-    s->around = effort > 1 ? 8 : 4, s->whole_bits = effort > 0 ? 12 : 24;
+    s->around = effort > 1 ? 8 : 4, s->settled_bits = effort > 1 ? 3 : 6, s->whole_bits = effort > 1 ? 12 : effort ? 20 : 24;
     price(s, contexts);
     laid_out(now, height, width, 1, &s->now);
     for (int r = 0; r < frame->references; r++) {

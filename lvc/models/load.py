@@ -33,10 +33,11 @@ class Model:
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def network(self, name: str) -> Network:
-        """A program of the file, or `linear`: the linear path alone of predicted frames, values → patches."""
+        """A program of the file, or the linear path alone of predicted frames: `linear_analysis`, residual → latents,
+        and `linear`, latents → residual."""
         if name not in self._networks:
-            model = self._linear if name == "linear" else self.programs
-            self._networks[name] = Network(model, name)
+            paths = {"linear": self._linear, "linear_analysis": self._linear_analysis}
+            self._networks[name] = Network(paths[name]() if name in paths else self.programs, name)
         return self._networks[name]
 
     @property
@@ -83,7 +84,23 @@ class Model:
         found = {layer.op: program.tensors[layer.out].channels for layer in program.layers}
         return found[p.HYPER], found[p.CODE]
 
-    @cached_property
+    def _linear_analysis(self) -> p.Model:
+        """Of `predicted_analysis` the layers from the residual to what the networks' part is added to."""
+        program = self.programs.programs["predicted_analysis"]
+        gain = next(layer for layer in program.layers if layer.out == program.outputs[0])
+        conv = next(layer for layer in program.layers if layer.out == gain.sources[0].tensor)
+        layers = [
+            p.Layer(
+                p.CONV, 1, [p.Source(0, conv.sources[0].shift)], conv.outputs, conv.mode, conv.wide, conv.limit,
+                parts=conv.parts,
+            ),
+            p.Layer(p.GAIN, 2, [p.Source(1)], gain.outputs, gain=gain.gain, gain_shift=gain.gain_shift),
+        ]  # fmt: skip
+        tensors = [program.tensors[i] for i in (conv.sources[0].tensor, conv.out, gain.out)]
+        model = p.Model(self.programs.levels, {"linear_analysis": p.Program(tensors, layers, [0], [2])})
+        p.check(model)
+        return model
+
     def _linear(self) -> p.Model:
         """Of `predicted` the layers from values to what the last layer adds to."""
         program = self.programs.programs["predicted"]

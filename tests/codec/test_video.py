@@ -106,13 +106,14 @@ def test_low_delay_is_a_chain() -> None:
     assert max(map(error, pictures(clips, 48, 64), frames)) < 12
 
 
-def test_threads_do_not_show() -> None:
+@pytest.mark.parametrize("length", [4, 16])
+def test_threads_do_not_show(length: int) -> None:
     frames = [frame(n, 48, 64, shift=n / 2, seed=n // 11) for n in range(22)]
-    one, three = (clips_of(frames, gop=0.24, clip_frames=4, threads=n) for n in (1, 3))
+    one, three = (clips_of(frames, gop=0.24, clip_frames=length, threads=n) for n in (1, 3))
     assert one == three
     nets.set_threads(2)
     try:
-        assert clips_of(frames, gop=0.24, clip_frames=4, threads=3) == one
+        assert clips_of(frames, gop=0.24, clip_frames=length, threads=3) == one
         assert same(pictures(one, 48, 64, threads=3), pictures(one, 48, 64, threads=1))
     finally:
         nets.set_threads(1)
