@@ -814,7 +814,58 @@ def decode_predicted(model, q, place, stream, contexts, time, references):
             copied = np.kron(flags[1], np.ones((n, n), int)) == 1
             sample = np.clip(planes[i] + ((residual[i] + 4) >> 3), 0, 4095)
             planes[i] = np.where(copied, planes[i], sample)
+        planes = deblocked(planes, flags[0], q)
     return Decoded(planes, time, motion, [r.time for r in references], tuple(flags))
+
+
+THRESHOLDS = (245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 139, 133, 128)
+
+
+def deblocked(planes, skip, q):
+    """Section 10: edges between columns, then between rows."""
+    t = THRESHOLDS[q % 16] >> (q // 16)
+    coded = skip == 0
+    for _ in range(2):
+        planes = [across_columns(p, coded, 16 if i == 0 else 8, t).T for i, p in enumerate(planes)]
+        coded = coded.T
+    return planes
+
+
+def across_columns(plane, coded, side, t):
+    out = plane.copy()
+    for x in range(8, plane.shape[1], 8):
+        beside = np.repeat(coded[:, (x - 1) // side] | coded[:, x // side], side)
+        p, q = ([plane[beside, x + k] for k in ks] for ks in (range(-1, -5, -1), range(4)))  # p[0] is next to the edge
+        for k, value in (luma_edge if side == 16 else chroma_edge)(p, q, t).items():
+            out[beside, x + k] = value
+    return out
+
+
+def chroma_edge(p, q, t):
+    d = np.clip((4 * (q[0] - p[0]) + p[1] - q[1] + 4) >> 3, -t, t)
+    return {-1: np.clip(p[0] + d, 0, 4095), 0: np.clip(q[0] - d, 0, 4095)}
+
+
+def luma_edge(p, q, t):
+    u, v = (abs(s[2] - 2 * s[1] + s[0]) for s in (p, q))
+    flat = (u + v < t) & (abs(p[3] - p[0]) + abs(q[0] - q[3]) < t) & (2 * abs(p[0] - q[0]) < 5 * t)
+    d = (9 * (q[0] - p[0]) - 3 * (q[1] - p[1]) + 8) >> 4
+    weak = (u + v < 4 * t) & ~flat & (abs(d) < 10 * t)
+    d = np.clip(d, -t, t)
+    out = {}
+    for own, other, sign, bend in ((p, q, 1, u), (q, p, -1, v)):
+        smooth = [
+            (own[2] + 2 * own[1] + 2 * own[0] + 2 * other[0] + other[1] + 4) >> 3,
+            (own[2] + own[1] + own[0] + other[0] + 2) >> 2,
+            (2 * own[3] + 3 * own[2] + own[1] + own[0] + other[0] + 4) >> 3,
+        ]
+        more = np.clip((((own[2] + own[0] + 1) >> 1) - own[1] + sign * d) >> 1, -(t >> 1), t >> 1)
+        little = [own[0] + sign * d, own[1] + np.where(2 * bend < 3 * t, more, 0), own[2]]
+        for k in range(3):
+            strong = np.clip(smooth[k], own[k] - 2 * t, own[k] + 2 * t)
+            value = np.where(flat, strong, np.where(weak, np.clip(little[k], 0, 4095), own[k]))
+            out[-1 - k if sign == 1 else k] = value
+    return out
 
 
 class Decoder:

@@ -161,7 +161,7 @@ class Scripted(Loop):
             patches = planes.to_patches(*made, OFFSET), planes.to_patches(*d, 0)
             wanted, given = copied == 0, self._latents(source, False)
             r, _ = self._residual(*patches, level_row(quality, place), skip, wanted, latents, **given)
-            made = planes.to_planes(r, KEY_SHIFT, 0, made, wanted)
+            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, made, wanted), skip, quality)
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied)), latents
 
 

@@ -19,7 +19,7 @@ from ..engine.coder import Coder
 from ..engine.motion_reference import LONGEST
 from ..engine.nets import Workspace
 from ..engine.planes import KEY_OFFSET, KEY_SHIFT
-from ..engine.program import TABLES
+from ..engine.program import Tables
 from ..errors import CorruptError
 from ..models.load import Model
 from .payload import QUALITIES, level_of
@@ -39,9 +39,9 @@ BIT_OF_SYMBOL, BITS_OF_DOUBLING = 3.5, 2.0
 DEEP = 3
 """From this place in the pyramid on, three of four frames or more, networks run only around blocks with symbols: what
 they do elsewhere is not worth the time of encoder and decoder (decision 009)."""
-ROUNDING = np.full(TABLES, 7, np.uint8)
-"""Sixteenths of a step that are added before latents are cut off: less than a half, since smaller symbols are cheaper
-(−1.4 % of the bits at equal PSNR, three clips of `val`)."""
+ROUND_UP, ROUND_BY_BITS = 0.46, 0.015
+"""Steps that are added before latents are cut off: less than a half, since smaller symbols are cheaper, by how many
+bits the symbol 1 costs more than 0 (decision 009)."""
 MOTION_WEIGHT = 0.6
 """Of errors in the choice of motion: residuals take back part of what it misses (decision 009)."""
 
@@ -229,7 +229,7 @@ class FrameDecoder(Loop):
             patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
             wanted = copy == 0
             r, values = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
-            made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted)
+            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, wanted), skip, quality)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
         kept = given | {"value": values} if self._keep else {}
@@ -237,6 +237,11 @@ class FrameDecoder(Loop):
 
 
 class FrameEncoder(Loop):
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
+        super().__init__(model, height, width, keep)
+        assert model.programs.tables is not None  # `load_model` has seen to it
+        self._rounding = rounding_of(model.programs.tables)
+
     def analysed(self, source: Planes, quality: int) -> tuple[Array, Array]:
         """A key frame's latents in sixteenths of a step, before they are cut off, and its hyper-latents, int16,
         channels last."""
@@ -248,7 +253,7 @@ class FrameEncoder(Loop):
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         y, z = self.analysed(source, quality)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
-        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=ROUNDING, **kept)[0], quality)
+        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=self._rounding, **kept)[0], quality)
         coded.symbols = kept | {"z": z}
         return coded
 
@@ -299,7 +304,7 @@ class FrameEncoder(Loop):
             given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
-            made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0)
+            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
         symbols = {"symbols": given.get("symbols", given["y"]), "z": given["z"]} if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
 
@@ -335,7 +340,7 @@ class FrameEncoder(Loop):
             alive = np.pad(alive, [(0, n % 2) for n in alive.shape])
             alive = alive[::2, ::2] | alive[1::2, ::2] | alive[::2, 1::2] | alive[1::2, 1::2]
         z = np.where(alive[..., None], z, 0).astype(np.int16)
-        return (~keep).astype(np.uint8), {"y": np.ascontiguousarray(y), "z": z, "rounding": ROUNDING}
+        return (~keep).astype(np.uint8), {"y": np.ascontiguousarray(y), "z": z, "rounding": self._rounding}
 
 
 def _around(blocks: Array) -> Array:
@@ -344,6 +349,14 @@ def _around(blocks: Array) -> Array:
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     around: Array = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
     return around
+
+
+def rounding_of(tables: Tables) -> Array:
+    """Of each table, in sixteenths of a step: uint8 [64]."""
+    rows = [np.log2(np.asarray(row[len(row) // 2 - 1 : len(row) // 2 + 1], np.float64)) for row in tables.rows()[1:]]
+    steps = ROUND_UP - ROUND_BY_BITS * np.array([0.0, *(zero - one for zero, one in rows)])
+    rounding: Array = np.clip(np.rint(16 * steps), 0, 8).astype(np.uint8)
+    return rounding
 
 
 def _symbol_bits() -> Array:

@@ -159,10 +159,14 @@ def _grouped(
 
 
 def encode(
-    frames: Iterable[Frame], video: VideoFormat, model: Model, settings: EncodeSettings
+    frames: Iterable[Frame],
+    video: VideoFormat,
+    model: Model,
+    settings: EncodeSettings,
+    encoder_of: Callable[[Model, int, int], FrameEncoder] | None = None,
 ) -> Iterator[EncodedClip]:
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
-    a key frame is a clip."""
+    a key frame is a clip. `encoder_of` a model, height and width: who wants to look on while frames are coded."""
     if not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
@@ -180,7 +184,7 @@ def encode(
         _workers(workers, "lvc-clips") as pool,
         ReadAhead(source, 1) as groups,
     ):
-        frames_of = FrameEncoder(model, height, width, keep=zstd)
+        frames_of = encoder_of(model, height, width) if encoder_of else FrameEncoder(model, height, width, keep=zstd)
         encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map)
 
         def submitted(group: _Group) -> Future[EncodedClip]:

@@ -186,6 +186,86 @@ LVC_API void lvc_lap(int16_t *plane, int rows, int columns, int half, const int1
     pool_run(lap_border, &l, rows / (2 * half) - 1);
 }
 
+static int size_of(int v)
+{
+    return v < 0 ? -v : v;
+}
+
+/* Deblocking, along the lines of HEVC's: `at` is the first sample after the edge, `step` leads across it. */
+static void deblock_luma(int16_t *at, ptrdiff_t step, int t)
+{
+    int p3 = at[-4 * step], p2 = at[-3 * step], p1 = at[-2 * step], p0 = at[-step];
+    int q0 = at[0], q1 = at[step], q2 = at[2 * step], q3 = at[3 * step];
+    int bend_p = size_of(p2 - 2 * p1 + p0), bend_q = size_of(q2 - 2 * q1 + q0), bend = bend_p + bend_q;
+    if (bend >= 4 * t)
+        return;
+    if (bend < t && size_of(p3 - p0) + size_of(q0 - q3) < t && 2 * size_of(p0 - q0) < 5 * t) {
+        at[-3 * step] = (int16_t)clamp((2 * p3 + 3 * p2 + p1 + p0 + q0 + 4) >> 3, p2 - 2 * t, p2 + 2 * t);
+        at[-2 * step] = (int16_t)clamp((p2 + p1 + p0 + q0 + 2) >> 2, p1 - 2 * t, p1 + 2 * t);
+        at[-step] = (int16_t)clamp((p2 + 2 * p1 + 2 * p0 + 2 * q0 + q1 + 4) >> 3, p0 - 2 * t, p0 + 2 * t);
+        at[0] = (int16_t)clamp((p1 + 2 * p0 + 2 * q0 + 2 * q1 + q2 + 4) >> 3, q0 - 2 * t, q0 + 2 * t);
+        at[step] = (int16_t)clamp((p0 + q0 + q1 + q2 + 2) >> 2, q1 - 2 * t, q1 + 2 * t);
+        at[2 * step] = (int16_t)clamp((p0 + q0 + q1 + 3 * q2 + 2 * q3 + 4) >> 3, q2 - 2 * t, q2 + 2 * t);
+        return;
+    }
+    int d = (9 * (q0 - p0) - 3 * (q1 - p1) + 8) >> 4;
+    if (size_of(d) >= 10 * t)
+        return;
+    d = clamp(d, -t, t);
+    at[-step] = (int16_t)clamp(p0 + d, 0, SAMPLE_MAX);
+    at[0] = (int16_t)clamp(q0 - d, 0, SAMPLE_MAX);
+    if (2 * bend_p < 3 * t)
+        at[-2 * step] = (int16_t)clamp(p1 + clamp((((p2 + p0 + 1) >> 1) - p1 + d) >> 1, -(t >> 1), t >> 1), 0, SAMPLE_MAX);
+    if (2 * bend_q < 3 * t)
+        at[step] = (int16_t)clamp(q1 + clamp((((q2 + q0 + 1) >> 1) - q1 - d) >> 1, -(t >> 1), t >> 1), 0, SAMPLE_MAX);
+}
+
+static void deblock_chroma(int16_t *at, ptrdiff_t step, int t)
+{
+    int p1 = at[-2 * step], p0 = at[-step], q0 = at[0], q1 = at[step];
+    int d = clamp((4 * (q0 - p0) + p1 - q1 + 4) >> 3, -t, t);
+    at[-step] = (int16_t)clamp(p0 + d, 0, SAMPLE_MAX);
+    at[0] = (int16_t)clamp(q0 - d, 0, SAMPLE_MAX);
+}
+
+/* All edges of a plane with blocks of `side` samples that lie `apart` samples from each other, in one direction. A block
+   is coded where `skip` [rows, columns of blocks] is 0. */
+static void deblock_plane(int16_t *plane, int height, int width, const uint8_t *skip, int side, int apart, int down, int t)
+{
+    int columns = width / side;
+    ptrdiff_t step = down ? width : 1, along = down ? 1 : width;
+    int across = down ? height : width, length = down ? width : height;
+    for (int edge = apart; edge < across; edge += apart)
+        for (int block = 0; block < length / side; block++) {
+            int before = (edge - 1) / side, after = edge / side;
+            const uint8_t *a = down ? skip + before * columns + block : skip + block * columns + before;
+            const uint8_t *b = down ? skip + after * columns + block : skip + block * columns + after;
+            if (*a && *b)
+                continue;
+            int16_t *at = plane + edge * step + (ptrdiff_t)block * side * along;
+            for (int i = 0; i < side; i++, at += along) {
+                if (side == 16)
+                    deblock_luma(at, step, t);
+                else
+                    deblock_chroma(at, step, t);
+            }
+        }
+}
+
+/* In place: edges every 8 samples of coded blocks of 16x16 luma samples, across rows and then down columns; chroma only
+   at the blocks' own. `skip` [rows, columns] of blocks; `quality` 0 to 127. */
+LVC_API void lvc_deblock(int16_t *luma, int16_t *chroma, const uint8_t *skip, int32_t rows, int32_t columns, int32_t quality)
+{
+    /* a tenth of a step of quantisation, which halves every 16 qualities */
+    static const uint8_t first[16] = {245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 139, 133, 128};
+    int t = first[quality & 15] >> (quality >> 4);
+    for (int down = 0; down < 2; down++) {
+        deblock_plane(luma, 16 * rows, 16 * columns, skip, 16, 8, down, t);
+        for (int k = 0; k < 2; k++)
+            deblock_plane(chroma + (ptrdiff_t)k * 64 * rows * columns, 8 * rows, 8 * columns, skip, 8, 8, down, t);
+    }
+}
+
 /* Squared errors of blocks of 2x2 patches [rows / 2, columns / 2] between a residual [rows, columns, 96] and `change` of
    it in eighths (NULL: none), luma weighing 3/4; in squared samples. */
 LVC_API void lvc_block_errors(const int16_t *residual, const int16_t *change, int32_t rows, int32_t columns, float *out)

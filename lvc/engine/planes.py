@@ -81,6 +81,26 @@ def lap(plane: Array, matrix: Array) -> Array:
     return out
 
 
+def deblock(samples: tuple[Array, Array], skip: Array, quality: int) -> tuple[Array, Array]:
+    """Luma int16 [16·h,16·w] and chroma [2,8·h,8·w] with the edges filtered that blocks with symbols (`skip` 0, of
+    uint8 [h,w]) have every 8 luma samples, as HEVC does; how much by `quality` 0 … 127 (formats/decoder.md, 10)."""
+    rows, columns = skip.shape
+    luma, chroma = _int16(samples[0], (16 * rows, 16 * columns)), _int16(samples[1], (2, 8 * rows, 8 * columns))
+    if not 0 <= quality < 128:
+        raise ValueError(f"a quality of {quality}")
+    if skip.all():
+        return luma, chroma
+    if (engine := compiled()) is None:
+        return deblock_reference((luma, chroma), skip, THRESHOLDS[quality & 15] >> (quality >> 4))
+    luma, chroma, skip = luma.copy(), chroma.copy(), np.ascontiguousarray(skip, np.uint8)
+    engine.lvc_deblock(address(luma), address(chroma), address(skip), rows, columns, quality)
+    return luma, chroma
+
+
+THRESHOLDS = 245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 139, 133, 128
+"""A tenth of a step of quantisation at qualities 0 … 15, in 12-bit samples; it halves every 16 qualities."""
+
+
 KEY_SHIFT, KEY_OFFSET = 3, 2040
 """A key frame's patches are in eighths of a sample around 2040, of planes before the inverse of the lapping filter."""
 
@@ -165,6 +185,55 @@ def to_planes_reference(
             full = np.where(wanted.astype(bool).repeat(2 * side, 0).repeat(2 * side, 1), full, start)
         out.append(full.astype(np.int16))
     return out[0], out[1]
+
+
+def deblock_reference(samples: tuple[Array, Array], skip: Array, t: int) -> tuple[Array, Array]:
+    """To read. Every edge reads four samples on each side and changes three: edges of one direction are independent."""
+    luma, chroma = samples[0].astype(np.int64), samples[1].astype(np.int64)
+    for turn in (False, True):
+        coded = (skip == 0).T if turn else skip == 0
+        for plane, side, filtered in ((luma, 16, _luma_edges), (chroma[0], 8, _chroma_edges), (chroma[1], 8, _chroma_edges)):  # fmt: skip  # noqa: E501
+            lines = plane.T if turn else plane
+            of_lines = coded.repeat(side, 0).repeat(side // 8, 1)  # of every 8 samples
+            x = np.arange(8, lines.shape[1], 8)
+            reach = np.stack([lines[:, x + k] for k in range(-4, 4)])
+            made = np.where(of_lines[:, :-1] | of_lines[:, 1:], filtered(reach, t), reach)
+            for k in range(-4, 4):
+                lines[:, x + k] = made[k + 4]
+    return luma.astype(np.int16), chroma.astype(np.int16)
+
+
+def _luma_edges(reach: Array, t: int) -> Array:
+    p3, p2, p1, p0, q0, q1, q2, q3 = reach
+    bend_p, bend_q = np.abs(p2 - 2 * p1 + p0), np.abs(q2 - 2 * q1 + q0)
+    bend = bend_p + bend_q
+    flat = (bend < t) & (np.abs(p3 - p0) + np.abs(q0 - q3) < t) & (2 * np.abs(p0 - q0) < 5 * t)
+    strong = [
+        p3,
+        (2 * p3 + 3 * p2 + p1 + p0 + q0 + 4) >> 3,
+        (p2 + p1 + p0 + q0 + 2) >> 2,
+        (p2 + 2 * p1 + 2 * p0 + 2 * q0 + q1 + 4) >> 3,
+        (p1 + 2 * p0 + 2 * q0 + 2 * q1 + q2 + 4) >> 3,
+        (p0 + q0 + q1 + q2 + 2) >> 2,
+        (p0 + q0 + q1 + 3 * q2 + 2 * q3 + 4) >> 3,
+        q3,
+    ]
+    much = np.clip(np.stack(strong), reach - 2 * t, reach + 2 * t)
+    d = (9 * (q0 - p0) - 3 * (q1 - p1) + 8) >> 4
+    small = np.abs(d) < 10 * t
+    d = np.clip(d, -t, t)
+    inner_p = np.clip((((p2 + p0 + 1) >> 1) - p1 + d) >> 1, -(t >> 1), t >> 1) * (2 * bend_p < 3 * t)
+    inner_q = np.clip((((q2 + q0 + 1) >> 1) - q1 - d) >> 1, -(t >> 1), t >> 1) * (2 * bend_q < 3 * t)
+    little = np.clip(np.stack([p3, p2, p1 + inner_p, p0 + d, q0 - d, q1 + inner_q, q2, q3]), 0, SAMPLE_MAX)
+    return np.where(bend < 4 * t, np.where(flat, much, np.where(small, little, reach)), reach)
+
+
+def _chroma_edges(reach: Array, t: int) -> Array:
+    p1, p0, q0, q1 = reach[2:6]
+    d = np.clip((4 * (q0 - p0) + p1 - q1 + 4) >> 3, -t, t)
+    made = reach.copy()
+    made[3], made[4] = np.clip(p0 + d, 0, SAMPLE_MAX), np.clip(q0 - d, 0, SAMPLE_MAX)
+    return made
 
 
 def key_planes_reference(patches: Array, laps: tuple[Array, Array]) -> tuple[Array, Array]:

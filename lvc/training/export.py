@@ -66,12 +66,16 @@ def gaussian_tables() -> p.Tables:
         tail = np.array([0.5 * erfc((k - 0.5) / sigma / math.sqrt(2)) for k in range(r + 2)])  # P(x > k - 1/2)
         one = tail[1 : r + 1] - tail[2 : r + 2]
         middle = 1 - 2 * tail[1]
-        w = np.concatenate([one[::-1], [middle], one, [max(2 * tail[r + 1], 1e-5)]])
-        share = w / w.sum() * (65536 - len(w))
-        f = 1 + share.astype(np.int64)
-        f[np.argsort(share.astype(np.int64) - share, kind="stable")[: 65536 - f.sum()]] += 1
-        rows.append(f)
+        rows.append(frequencies(np.concatenate([one[::-1], [middle], one, [max(2 * tail[r + 1], 1e-5)]])))
     return p.Tables(reach, np.concatenate(rows).astype(np.uint32))
+
+
+def frequencies(weights: Array) -> Array:
+    """Whole numbers in proportion to `weights`, 1 or more, that add up to 65536."""
+    share = weights / weights.sum() * (65536 - len(weights))
+    f: Array = 1 + share.astype(np.int64)
+    f[np.argsort(share.astype(np.int64) - share, kind="stable")[: 65536 - f.sum()]] += 1
+    return f
 
 
 class Exporter:

@@ -1,6 +1,6 @@
 """`lvc train`: from folders of video and photographs to the file of a model, in the stages of a recipe: networks in
 floats, key frames on stills, then predicted frames in closed loop; both again, calibrated and with the engine's
-rounding; at the end programs of integers.
+rounding; at the end programs of integers, and tables counted on the footage.
 
 A stage that is done has left its file in the work folder; one that was killed goes on from its last state.
 """
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import MediaError, UnsupportedError, UsageError
 from ..output import about
-from . import export, footage, inter, intra, quantise, stills
+from . import export, footage, inter, intra, quantise, stills, tables
 from .board import Board, check_installed
 from .loop import small, write
 from .networks import Inter, Intra
@@ -80,6 +80,9 @@ def train(settings: TrainSettings, tell: Event) -> None:
         made.pop("name")
         said = {"name": settings.name or settings.out.stem, "tune": settings.tune, "made": made}
         export.export(states, [work / f"{name}.cal" for name in NETWORKS], settings.out, said)
+        watch.phase("counting symbols", 0)
+        groups = min(tables.GROUPS, settings.max_steps or tables.GROUPS)
+        tables.count_into(settings.out, work / "clips", groups, recipe.crop)
         save_weights(states, weights)
         for path in (settings.out, weights):  # safetensors keeps them from others
             path.chmod(0o666 & ~_umask())

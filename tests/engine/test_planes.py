@@ -56,3 +56,37 @@ def test_lapping_and_back(n: int) -> None:
 def test_a_matrix_that_could_overflow_is_refused() -> None:
     with pytest.raises(ValueError, match="overflow"):
         planes.lap(np.full((8, 8), 32767, np.int16), np.full((8, 8), 32767, np.int16))
+
+
+@pytest.mark.parametrize("quality", [0, 20, 45, 80, 111, 127])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (5, 7)])
+def test_deblocking_is_what_the_reference_says(quality: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(100 * rows + quality)
+    for noise, contrast in ((2, 0.02), (30, 0.1), (200, 0.5), (2000, 1)):
+        blocks = 2000 + contrast * rng.normal(0, 1000, (2 * rows, 2 * columns))
+        luma = blocks.repeat(8, 0).repeat(8, 1) + rng.normal(0, noise, (16 * rows, 16 * columns))
+        chroma = rng.normal(2000, noise, (2, 8 * rows, 8 * columns))
+        samples = np.clip(luma, 0, 4095).astype(np.int16), np.clip(chroma, 0, 4095).astype(np.int16)
+        skip = (rng.random((rows, columns)) < 0.4).astype(np.uint8)
+        t = planes.THRESHOLDS[quality % 16] >> quality // 16
+        for made, wanted in zip(
+            planes.deblock(samples, skip, quality), planes.deblock_reference(samples, skip, t), strict=True
+        ):
+            np.testing.assert_array_equal(made, wanted)
+
+
+def test_deblocking_smooths_small_steps_and_keeps_edges() -> None:
+    luma = np.full((32, 32), 2000, np.int16)
+    luma[:, 16:] += 60
+    luma[:, 24:] += 1500
+    chroma = np.full((2, 16, 16), 2000, np.int16)
+    coded, skipped = np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8)
+    made, _ = planes.deblock((luma, chroma), coded, 40)
+    assert np.abs(np.diff(made[0, 10:22].astype(int))).max() < 25  # 60 before
+    np.testing.assert_array_equal(made[:, 23:], luma[:, 23:])
+    np.testing.assert_array_equal(planes.deblock((luma, chroma), skipped, 40)[0], luma)
+    beside = skipped.copy()
+    beside[0, 0] = 0
+    made, _ = planes.deblock((luma, chroma), beside, 40)
+    assert made[0, 16] != luma[0, 16]  # a block that is skipped, at the edge of one that is not
+    np.testing.assert_array_equal(made[19:], luma[19:])

@@ -22,6 +22,7 @@ void lvc_samples(int16_t *values, int64_t count, int shift, int offset);
 void lvc_patches_to_planes(const int16_t *residual, int rows, int columns, int shift, int offset,
                            const int16_t *luma_prediction, const int16_t *chroma_prediction, const uint8_t *wanted,
                            int16_t *luma, int16_t *chroma);
+void lvc_deblock(int16_t *luma, int16_t *chroma, const uint8_t *skip, int32_t rows, int32_t columns, int32_t quality);
 void lvc_lap(int16_t *plane, int rows, int columns, int half, const int16_t *matrix);
 int32_t lvc_wasm_compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
                             const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
@@ -215,6 +216,7 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
         return NO_MEMORY;
     lvc_patches_to_planes(d->out, d->rows, d->columns, RESIDUAL_SHIFT, 0, p_luma, p_chroma, d->wanted, l.luma,
                           l.chroma);
+    lvc_deblock(l.luma, l.chroma, l.skip, d->rows / 2, d->columns / 2, quality);
     return DONE;
 }
 
