@@ -261,6 +261,8 @@ def _lines(values: dict[str, Any]) -> list[tuple[str, str]]:
     video = values["video"]
     rate = Fraction(video["frame_rate"]) if not video["frame_rate"].endswith("/0") else None
     size = f"{video['width']}x{video['height']}" + (f", {float(rate):.5g} fps" if rate else "")
+    size += f", {video['bit_depth']} bits" * (video["bit_depth"] != 8)
+    size += {16: ", HDR (PQ)", 18: ", HDR (HLG)"}.get(video["transfer"], "")
     turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
     beside = values["beside"]
     lines = [("video", size + turned + (", mirrored" if video["hflip"] else ""))]

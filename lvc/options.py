@@ -33,6 +33,7 @@ class CodingOptions:
     device: str | None = None
     max_bitrate: float | None = None
     buffer: float = 2.0
+    bit_depth: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class DecodeOptions:
     start: float | None = None
     end: float | None = None
     every: int = 1
-    codec: str = "h264"
+    codec: str | None = None
     crf: float | None = None
     container: str | None = None
     audio: str = "copy"

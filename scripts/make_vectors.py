@@ -70,8 +70,9 @@ and exit code that a reader must give with the default limits (section 12 of `..
 counted in them. Where it lists `features`, a reader that searches finds these tracks; their `sha256` is that of the
 vectors. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
 on (`lvz_reader.py --base`), where it has `md5`, these are the sums of the frames that a decoder gives: Y, U and V as
-shown, row by row (`lvz_decoder.py` prints them). `models.json` says of `model-*.safetensors` what a decoder has to
-find before it runs any of them (section 8 of `../decoder.md`). `SHA256SUMS` is for `sha256sum -c`.
+shown, row by row, with 10 bits as 16-bit little-endian numbers (`lvz_decoder.py` prints them). `models.json` says of
+`model-*.safetensors` what a decoder has to find before it runs any of them (section 8 of `../decoder.md`).
+`SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |
 |---|---|
@@ -99,8 +100,11 @@ def build() -> dict[str, bytes]:
     cases = {**good_cases(), **bad_cases(), **other_cases()}
     expected = {}
     files = {"base-model.bin": BASE_MODEL}
-    video, sums = rans_video()
-    cases["good-rans-video"] = video, "twelve frames and the tiny model that decodes them: every structure", None
+    sums = {}
+    for name, depth, shows in (("good-rans-video", 8, ""), ("good-rans-ten-bits", 10, ", 10 bits a sample")):
+        video, sums[name] = rans_video(depth=depth)
+        text = f"twelve frames and the tiny model that decodes them: every structure{shows}"
+        cases[name] = video, text, None
     for name in sorted(cases):
         data, shows, error = cases[name]
         entry: dict[str, object] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
@@ -116,8 +120,8 @@ def build() -> dict[str, bytes]:
                 "file_bytes": s.file_bytes, "clip_bytes": s.clip_bytes, "packet_bytes": s.packet_bytes,
                 "start_pts": s.start_pts, "end_pts": s.end_pts, "sha256": s.sha256,
             }  # fmt: skip
-        if name == "good-rans-video":
-            entry["md5"] = sums
+        if name in sums:
+            entry["md5"] = sums[name]
         files[f"{name}.lvz"] = data
         expected[f"{name}.lvz"] = entry
     rows = "".join(f"| `{n}` | {e['shows']} | {e['error'] or 'ok'} |\n" for n, e in expected.items())

@@ -165,13 +165,18 @@ class Scripted(Loop):
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied)), latents
 
 
-def rans_video(packing: int = 5) -> tuple[bytes, list[str]]:
-    """A file that carries its model, and the MD5 of each frame: Y, U and V as shown, row by row."""
+def _little(plane: np.ndarray) -> bytes:
+    return plane.astype(plane.dtype.newbyteorder("<")).tobytes()
+
+
+def rans_video(packing: int = 5, depth: int = 8) -> tuple[bytes, list[str]]:
+    """A file that carries its model, and the MD5 of each frame: Y, U and V as shown, row by row, 16-bit little-endian
+    numbers of more than 8 bits."""
     data = model_bytes(tiny_model())
     model: Model = model_of_bytes(data, NAME)
     descriptor = VideoDescriptor(
         WIDTH_OF - 3, HEIGHT_OF - 2, model.planes, packing, time_base=(1, 25), frame_rate=(25, 1), gop_seconds=0.4,
-        source_pix_fmt="yuv420p", checks=True,
+        source_pix_fmt="yuv420p" if depth == 8 else "yuv420p10le", bit_depth=depth, checks=True,
     )  # fmt: skip
     geometry = descriptor.geometry
     encoder = GopEncoder(Scripted(model, geometry.padded_height, geometry.padded_width), Effort())  # type: ignore[arg-type]
@@ -182,11 +187,11 @@ def rans_video(packing: int = 5) -> tuple[bytes, list[str]]:
         first, pictures = len(sums), {}
 
         def done(number: int, coded: Coded) -> None:
-            pictures[number] = shown(coded.planes, descriptor.height, descriptor.width, 8)
+            pictures[number] = shown(coded.planes, descriptor.height, descriptor.width, depth)
 
         packed = payload(done)
         checks = tuple(checksum(pictures[n]) for n in range(count))
-        sums.extend(hashlib.md5(b"".join(a.tobytes() for a in pictures[n])).hexdigest() for n in range(count))
+        sums.extend(hashlib.md5(b"".join(_little(a) for a in pictures[n])).hexdigest() for n in range(count))
         clips.append(Clip(first, key, list(range(first, first + count)), [1] * count, None, packed, checks, 32))
 
     def key(quality: int) -> None:

@@ -1,4 +1,5 @@
-"""A codec of a few lines that keeps every sample: for tests of all that is around the real one, and starts at once.
+"""A codec of a few lines that keeps every sample (of 10 bits the upper 8): for tests of all that is around the real
+one, and starts at once.
 
 `python tests/fakecodec.py encode …` is the command line with it.
 """
@@ -21,6 +22,7 @@ from lvc.entropy.clip import FrameLatents, latents_crc, pack_zstd, unpack_verifi
 from lvc.errors import UnsupportedError
 from lvc.lvz import Clip, Geometry, PlaneSpec
 from lvc.media import Frame
+from lvc.media.depth import in_eight_bits, in_ten_bits
 from lvc.pipeline import told_to_stop
 
 PLANES = (PlaneSpec("y", "uint8", 1, 1), PlaneSpec("u", "uint8", 1, 2), PlaneSpec("v", "uint8", 1, 2))
@@ -67,6 +69,7 @@ def _latents(frame: Frame, geometry: Geometry) -> FrameLatents:
     planes = {}
     for spec, plane in zip(PLANES, (frame.y, frame.u, frame.v), strict=True):
         _, rows, columns = geometry.plane_shape(spec)
+        plane = in_eight_bits(plane)
         planes[spec.name] = np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), "edge")[None]
     return FrameLatents(0, 5000, planes)
 
@@ -124,6 +127,8 @@ def decode(
         latents = unpack_verified(clip.payload, geometry, clip.n_frames, clip.latents_crc, clip.key)
         for item, pts, duration in zip(latents, clip.pts, clip.durations, strict=True):
             y, u, v = (item.planes[name][0] for name in ("y", "u", "v"))
+            if video.bit_depth == 10:
+                y, u, v = (in_ten_bits(p) for p in (y, u, v))
             half = (height + 1) // 2, (width + 1) // 2
             u, v = (np.ascontiguousarray(p[: half[0], : half[1]]) for p in (u, v))
             if wanted is None or wanted(None, pts):

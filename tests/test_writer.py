@@ -204,7 +204,7 @@ def test_an_array_may_be_used_again_at_once() -> None:
         (np.zeros((48, 64, 4), np.uint8), "is no picture"),
         (np.zeros((40, 64, 3), np.uint8), "64x40 in a video of 64x48"),
         ((np.zeros((48, 64), np.uint8),) * 3, "not 4:2:0"),
-        ((np.zeros((48, 64), np.uint8),) * 2, "three uint8 arrays"),
+        ((np.zeros((48, 64), np.uint8),) * 2, "three arrays"),
         (planes(0), "RGB and YUV"),
         ("frame.png", "str is no picture"),
         (None, "NoneType is no picture"),

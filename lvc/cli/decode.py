@@ -60,7 +60,10 @@ Start = Annotated[
     Any, typer.Option(metavar="TIME", parser=values.seconds, help="Start at this time: 90, 1:30 or 0:01:30.5.")
 ]
 End = Annotated[Any, typer.Option(metavar="TIME", parser=values.seconds, help="Stop before this time.")]
-Codec = Annotated[VideoCodec, typer.Option(help="The codec of OUT; ffv1 is lossless.")]
+Codec = Annotated[
+    VideoCodec | None,
+    typer.Option(help="The codec of OUT; ffv1 is lossless. Default: h264, for 10 bits hevc, in .webm av1."),
+]
 Crf = Annotated[
     float | None,
     typer.Option(min=0, max=63, metavar="0-63", help="The quality of that codec; lower means better and larger."),
@@ -84,7 +87,7 @@ def decode(
     every: Annotated[
         int, typer.Option(min=1, metavar="N", help="Decode only frames 0, N, 2N, …; fast where N is a power of 2.")
     ] = 1,
-    codec: Codec = VideoCodec.h264,
+    codec: Codec = None,
     crf: Crf = None,
     container: Kind = None,
     audio: Annotated[
@@ -128,9 +131,9 @@ def decode(
     if strict and salvage:
         raise typer.BadParameter("--salvage skips what is damaged and --strict forbids losses: give only one of them")
     options = DecodeOptions(
-        start=start, end=end, every=every, codec=codec.value, crf=crf, container=container and container.value,
-        audio=audio, salvage=salvage, follow=follow, model=model, latents=latents, threads=threads, device=device,
-        strict=strict, max_memory=max_memory,
+        start=start, end=end, every=every, codec=codec and codec.value, crf=crf,
+        container=container and container.value, audio=audio, salvage=salvage, follow=follow, model=model,
+        latents=latents, threads=threads, device=device, strict=strict, max_memory=max_memory,
     )  # fmt: skip
     suffix = f".{container.value if container else 'mp4'}"
     how = HowToRun(jobs, threads, resume, force, dry_run, watch, engine, address)

@@ -42,6 +42,11 @@ Examples:
 """
 
 
+class BitDepth(StrEnum):
+    eight = "8"
+    ten = "10"
+
+
 class Packing(StrEnum):
     rans = "rans"
     zstd = "zstd"
@@ -111,6 +116,10 @@ def encode(
             metavar="SECONDS",
             help="Longest distance between key frames. Default: 10; for streams 120.",
         ),
+    ] = None,
+    bit_depth: Annotated[
+        BitDepth | None,
+        typer.Option(help="Bits a sample. Default: those of IN, 10 where it has more than 8."),
     ] = None,
     packing: Annotated[Packing, typer.Option(help="The entropy coder; rans is the smaller one.")] = Packing.rans,
     model: Annotated[
@@ -194,7 +203,7 @@ def encode(
         max_bitrate=max_bitrate, buffer=EncodeOptions.buffer if buffer is None else buffer,
         audio=audio, resolution=resolution, fps=fps, start=start, duration=duration, close_gaps=close_gaps,
         allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict,
-        max_memory=max_memory,
+        max_memory=max_memory, bit_depth=None if bit_depth is None else int(bit_depth),
     )  # fmt: skip
     targets = {
         "--target-bitrate": target_bitrate, "--target-size": target_size, "--target-psnr": target_psnr,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lvc.cli import inputs, values
-from lvc.cli.decode import Codec, Crf, End, Kind, Start, VideoCodec
+from lvc.cli.decode import Codec, Crf, End, Kind, Start
 from lvc.cli.report import Device, Force, Json, NoProgress, OnlyOutput, Quiet, Report, Strict, Threads, Verbose
 from lvc.errors import OutputExistsError
 from lvc.kinds import VIDEOS
@@ -49,7 +49,7 @@ def interpolate(
     ] = None,
     start: Start = None,
     end: End = None,
-    codec: Codec = VideoCodec.h264,
+    codec: Codec = None,
     crf: Crf = None,
     container: Kind = None,
     allow_playlists: Annotated[
@@ -85,7 +85,7 @@ def interpolate(
             "fps": fps,
             "start": start,
             "end": end,
-            "codec": codec.value,
+            "codec": codec and codec.value,
             "container": container and container.value,
             "force": force,
             "threads": threads,

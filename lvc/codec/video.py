@@ -20,6 +20,7 @@ from ..entropy.clip import KIND_KEY, FrameLatents, latents_crc, pack_zstd, unpac
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
+from ..media.depth import DEPTHS, depth_of
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
@@ -30,7 +31,7 @@ from .gop import Done, GopDecoder, GopEncoder, Rest
 from .lookahead import LookAhead
 from .pyramid import CHAIN, OLDER, PYRAMID, Step, steps
 from .settings import EFFORTS, EncodeSettings
-from .shown import checksum, padded, shown
+from .shown import BITS, checksum, padded, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class _Sources(Sequence[Planes]):
 
 
 def _padded(frame: Frame) -> Planes:
-    return padded(frame.y, frame.u, frame.v, 8 if frame.y.dtype == np.uint8 else 10)
+    return padded(frame.y, frame.u, frame.v, depth_of(frame.y))
 
 
 def _seen(frames: Iterable[Frame], reach: int) -> Iterator[_Seen]:
@@ -236,8 +237,8 @@ def _begun(
 
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
-            control.measured(_psnr(_padded(group.frames[number]), coded.planes))
-        checks[number] = checksum(shown(coded.planes, video.height, video.width, 8))
+            control.measured(_psnr(_padded(group.frames[number]), coded.planes, video.bit_depth))
+        checks[number] = checksum(shown(coded.planes, video.height, video.width, video.bit_depth))
         if geometry is not None:
             kept.append(integers(coded))
 
@@ -283,11 +284,12 @@ def _near(frames: list[Frame], i: int, reach: int) -> Around:
     return [(abs(k - i), frames[k]) for k in range(max(0, i - reach), min(len(frames), i + reach + 1)) if k != i]
 
 
-def _psnr(source: Planes, coded: Planes) -> float:
+def _psnr(source: Planes, coded: Planes, depth: int) -> float:
     """PSNR 6:1:1 of padded planes in dB, at most 60 per plane."""
+    top = ((1 << depth) - 1) << (BITS - depth)
     pairs = [(source[0], coded[0]), *zip(source[1], coded[1], strict=True)]
     errors = [float(((a.astype(np.float32) - b) ** 2).mean()) for a, b in pairs]
-    y, u, v = (min(60.0, 10 * math.log10(4080**2 / max(e, 1e-3))) for e in errors)
+    y, u, v = (min(60.0, 10 * math.log10(top**2 / max(e, 1e-3))) for e in errors)
     return (6 * y + u + v) / 8
 
 
@@ -439,6 +441,8 @@ def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDec
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes do not match its model — update lvc")
+    if video.bit_depth not in DEPTHS or video.chroma != 420:
+        raise UnsupportedError(f"pictures of {video.bit_depth} bits and chroma {video.chroma} — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
     return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 from lvc.features.network import DIMENSIONS, Extractor, default_extractor
-from lvc.features.thumbnail import Byte, Thumbnail, thumbnail
+from lvc.features.thumbnail import Thumbnail, thumbnail
 from lvc.lvz import FeatureTrack
 from lvc.lvz.features import NUMBERS, PICTURE
-from lvc.media.types import VideoFormat
+from lvc.media.depth import in_eight_bits
+from lvc.media.types import Plane, VideoFormat
 
 SPACING = Fraction(1)
 """Seconds from one vector to the next, in files and databases."""
@@ -42,8 +43,8 @@ class FeatureSampler:
         """A sampler with lvc's own extractor."""
         return cls(default_extractor(), video.seconds_per_tick, video.rotation, video.hflip, spacing)
 
-    def add(self, y: Byte, u: Byte, v: Byte, pts: int) -> None:
-        """Add the next frame; most are skipped at no cost."""
+    def add(self, y: Plane, u: Plane, v: Plane, pts: int) -> None:
+        """Add the next frame, of 8 or 10 bits; most are skipped at no cost."""
         if self._first is None:
             self._first = pts
         slot = int((pts - self._first) * self._tick / self._spacing)
@@ -51,6 +52,7 @@ class FeatureSampler:
             return
         self._slot = slot
         self._pts.append(pts)
+        y, u, v = (in_eight_bits(plane) for plane in (y, u, v))
         self._waiting.append(thumbnail(y, u, v, self._rotation, self._hflip))
         if len(self._waiting) == _BATCH:
             self._embed()

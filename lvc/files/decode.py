@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from lvc.errors import CorruptError, TruncatedError, UsageError
+from lvc.errors import CorruptError, TruncatedError, UnsupportedError, UsageError
 from lvc.files.coding import OwnModel, VideoModel, model_of
 from lvc.files.common import (
     RECORDS_AHEAD,
@@ -43,6 +43,7 @@ from lvc.media import (
     Y4mWriter,
 )
 from lvc.media.containers import container_for
+from lvc.media.depth import DEPTHS
 from lvc.media.side import TIMECODE
 from lvc.media.sound import sound_coding
 from lvc.media.timecode import advanced
@@ -366,6 +367,10 @@ def container_of(target: str, wanted: str | None) -> str:
 
 
 def format_of(reader: LvzReader) -> VideoFormat:
+    """Of the pictures that are decoded. Raises `UnsupportedError`."""
+    if reader.video.bit_depth not in DEPTHS or reader.video.chroma != 420:
+        kind = f"{reader.video.bit_depth} bits and chroma {reader.video.chroma}"
+        raise UnsupportedError(f"has pictures of {kind} — update lvc")
     return VideoFormat(**{name: getattr(reader.video, name) for name in VideoFormat.__dataclass_fields__})
 
 
@@ -392,7 +397,7 @@ def opened_writer(
     copied: Sequence[CopiedStreamInfo],
     metadata: dict[str, str],
     chapters: Sequence[Chapter],
-    codec: str,
+    codec: str | None,
     crf: float | None,
     threads: int | None,
     side: VideoSide | None = None,

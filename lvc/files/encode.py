@@ -52,7 +52,7 @@ from lvc.lvz import (
 from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoFormat
 from lvc.media.fitting import way_out
 from lvc.notices import Notices
-from lvc.options import EncodeOptions
+from lvc.options import CodingOptions, EncodeOptions
 from lvc.output import STDOUT, STREAM, about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
 from lvc.remote.addresses import is_address, is_stored
@@ -99,6 +99,7 @@ def encode_once(
                 resolution=options.resolution, fps=options.fps, start=options.start, duration=options.duration,
                 audio=options.audio, subtitles=options.subtitles, threads=options.threads or 0,
                 allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,
+                bit_depth=depth_of(options),
             )
         )  # fmt: skip
         notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
@@ -206,6 +207,15 @@ def settings_of(
         target_bitrate=options.target_bitrate, target_psnr=options.target_psnr, max_bitrate=options.max_bitrate,
         buffer=options.buffer, tune=options.tune, seconds=seconds, told_psnr=told_psnr,
     )  # fmt: skip
+
+
+def depth_of(options: CodingOptions) -> int | None:
+    """Bits a sample; None: as many of the source's as the codec takes."""
+    if not is_foreign(options.model):
+        return options.bit_depth
+    if options.bit_depth == 10:
+        raise UsageError("somebody else's VAE takes 8 bits a sample — leave --bit-depth out")
+    return 8
 
 
 def video_model(

@@ -20,7 +20,7 @@ from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.files.coding import loaded
 from lvc.files.common import Notice, Progress
 from lvc.files.decode import decode_frames
-from lvc.files.encode import encode_once, seconds_of
+from lvc.files.encode import depth_of, encode_once, seconds_of
 from lvc.kinds import LVZ
 from lvc.latents.foreign import is_continuous
 from lvc.lvz import Origin
@@ -184,7 +184,7 @@ class _Job:
         return MediaReader(
             self.source, resolution=options.resolution, fps=options.fps, start=options.start,
             duration=options.duration, audio="none", subtitles="none", threads=options.threads or 0,
-            allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,
+            allow_playlists=options.allow_playlists, close_gaps=options.close_gaps, bit_depth=depth_of(options),
         )  # fmt: skip
 
     def samples(self, trial: Path, quality: float) -> float:
@@ -223,7 +223,8 @@ class _Job:
                         yield mine, other
 
         with about(self.source):
-            scores = ffmpeg.vmaf(pairs(), self.video.width, self.video.height, options.threads or 1)
+            video = self.video
+            scores = ffmpeg.vmaf(pairs(), video.width, video.height, options.threads or 1, video.bit_depth)
         known = [s for s in scores if s is not None]
         if not known:
             raise MediaError("VMAF could not be computed for any frame — use --target-psnr")

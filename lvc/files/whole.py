@@ -43,6 +43,7 @@ def encode_file(
     target_vmaf: float | None = None,
     max_bitrate: float | None = None,
     buffer: float = 2.0,
+    bit_depth: int | None = None,
     audio: str = "copy",
     subtitles: str = "copy",
     resolution: str | None = None,
@@ -79,6 +80,7 @@ def encode_file(
         target_vmaf: Aim at this mean VMAF, in several passes. Needs `lvc[eval]`.
         max_bitrate: The largest video bit rate in bits a second, for a buffer of `buffer` seconds (VBV).
         buffer: Seconds; a receiver at `max_bitrate` that waits for so long never waits again.
+        bit_depth: 8 or 10 bits a sample. None keeps what the source has, up to 10.
         audio: `copy` bit for bit, `none`, or a codec: `opus:48k`, `flac`.
         subtitles: `copy` or `none`.
         resolution: Scale the video first: `1280x720`, `720p`, `x480`.
@@ -113,9 +115,10 @@ def encode_file(
     options = EncodeOptions(
         model=model, quality=quality, gop=gop, packing=packing, effort=effort, tune=tune, features=features,
         threads=threads, device=device, target_bitrate=target_bitrate, target_psnr=target_psnr,
-        target_size=target_size, target_vmaf=target_vmaf, max_bitrate=max_bitrate, buffer=buffer, audio=audio,
-        subtitles=subtitles, resolution=resolution, fps=fps, start=start, duration=duration, close_gaps=close_gaps,
-        allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict, max_memory=max_memory,
+        target_size=target_size, target_vmaf=target_vmaf, max_bitrate=max_bitrate, buffer=buffer, bit_depth=bit_depth,
+        audio=audio, subtitles=subtitles, resolution=resolution, fps=fps, start=start, duration=duration,
+        close_gaps=close_gaps, allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict,
+        max_memory=max_memory,
     )  # fmt: skip
     return encode_video(
         os.fspath(source), os.fspath(target), options, force=force, progress=progress, notice=notice
@@ -151,7 +154,7 @@ def decode_file(
     start: float | None = None,
     end: float | None = None,
     every: int = 1,
-    codec: str = "h264",
+    codec: str | None = None,
     crf: float | None = None,
     container: str | None = None,
     audio: str = "copy",
@@ -175,7 +178,8 @@ def decode_file(
         start: Start at this time, in seconds from the first frame; the output begins at 0.
         end: Stop before this time, in seconds from the first frame.
         every: Take frames 0, n, 2n … alone, each shown until the next; a power of 2 is decoded that much faster.
-        codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing.
+        codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing. None takes `h264`
+            for 8 bits a sample and `hevc` for 10; `av1` for `webm`.
         crf: Its quality, 0 to 63; lower is better, and larger. None takes the codec's usual one.
         container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, if the target's extension does not tell.
         audio: `copy`, `none`, or a codec for the sound: `flac`, `opus:96k`, `aac`.

@@ -1,6 +1,7 @@
 """A frame between two others: compensated from both sides, then made by the network.
 
-Planes are padded: y uint8 [H,W], uv uint8 [2,H/2,W/2], H and W multiples of 16.
+Planes are padded: y [H,W], uv [2,H/2,W/2], H and W multiples of 16, uint8, or uint16 of 10 bits. Motion is looked for
+in 8 bits; what is compensated and made has the depth of the frames.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..media.depth import depth_of, in_eight_bits
 from ..media.types import Frame
-from .compensate import BLOCK, compensate
+from .compensate import BLOCK, FRACTION, TOP, compensate
 from .motion import Fields, Middle, Through
 from .network import Interpolation, Seen, from_patches, to_patches
 
@@ -26,6 +28,19 @@ def pad_planes(frame: Frame) -> Planes:
     y = np.pad(frame.y, ((0, ph), (0, pw)), mode="edge") if ph or pw else frame.y
     uv = np.stack([frame.u, frame.v])
     return y, np.pad(uv, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else uv
+
+
+def in_eight(planes: Planes) -> Planes:
+    """Planes of either depth in 8 bits."""
+    return in_eight_bits(planes[0]), in_eight_bits(planes[1])
+
+
+def _references(planes: Planes) -> Planes:
+    """Planes of 10 bits as what `compensate` takes with more than 8; those of 8 bits as they are."""
+    if depth_of(planes[0]) == 8:
+        return planes
+    y, uv = (np.minimum(p.astype(np.int16) << (FRACTION - 2), TOP) for p in planes)
+    return y, uv
 
 
 def flatness(y: np.ndarray) -> float:
@@ -71,10 +86,12 @@ class Between:
     a time as from a to b; None where there was a cut, or nothing."""
 
     def __init__(self, a: Planes, b: Planes, fields: Fields, before: np.ndarray | None = None) -> None:
-        self.a, self.b = a, b
+        self.a, self.b = _references(a), _references(b)
+        self._depth = depth_of(a[0])
         self._before = before
-        self._middle = Middle(a[0], b[0], fields)
-        self._at_rest = rest_error(a[0], b[0])
+        ya, yb = in_eight_bits(a[0]), in_eight_bits(b[0])
+        self._middle = Middle(ya, yb, fields)
+        self._at_rest = rest_error(ya, yb)
 
     def ingredients(self, moment: float) -> Ingredients:
         """`moment`: 0..1 of the way from a to b."""
@@ -88,14 +105,15 @@ class Between:
 
     @torch.inference_mode()
     def frame(self, moment: float, interpolation: Interpolation) -> Planes:
-        """The new frame."""
+        """The new frame, of the depth of those around it."""
         found, device = self.ingredients(moment), interpolation.device
         seen = see([self.a], [self.b], [found], torch.tensor([moment]))
         seen = Seen(*(getattr(seen, name).to(device) for name in Seen.__dataclass_fields__))
         patches = interpolation.net(seen)
-        samples = patches.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-        y, uv = from_patches(samples)
-        return y[0, 0].contiguous().cpu().numpy(), uv[0].contiguous().cpu().numpy()
+        levels, top, kind = (255, 255, torch.uint8) if self._depth == 8 else (255 << 2, 1023, torch.int16)
+        y, uv = from_patches(patches.add_(0.5).mul_(levels).round_().clamp_(0, top).to(kind))
+        made = y[0, 0].contiguous().cpu().numpy(), uv[0].contiguous().cpu().numpy()
+        return made if self._depth == 8 else (made[0].view(np.uint16), made[1].view(np.uint16))
 
 
 def see(a: list[Planes], b: list[Planes], found: list[Ingredients], moment: torch.Tensor) -> Seen:
@@ -107,7 +125,8 @@ def see(a: list[Planes], b: list[Planes], found: list[Ingredients], moment: torc
 
 
 def samples(pictures: list[Planes]) -> torch.Tensor:
-    """Planes → patches float32 [B,96,H/8,W/8], v/255 - 1/2."""
+    """Planes, uint8 or references, → patches float32 [B,96,H/8,W/8], v/255 - 1/2."""
+    largest = 255 if pictures[0][0].dtype == np.uint8 else TOP
     y = torch.from_numpy(np.stack([y for y, _ in pictures]))[:, None]
     uv = torch.from_numpy(np.stack([uv for _, uv in pictures]))
-    return to_patches(y, uv).float().mul_(1 / 255).sub_(0.5)
+    return to_patches(y, uv).float().mul_(1 / largest).sub_(0.5)

@@ -61,7 +61,7 @@ def interpolate_file(
     fps: str | int | float | Fraction | None = None,
     start: float | None = None,
     end: float | None = None,
-    codec: str = "h264",
+    codec: str | None = None,
     crf: float | None = None,
     container: str | None = None,
     interpolation: Interpolation | None = None,
@@ -82,7 +82,8 @@ def interpolate_file(
         fps: Frames per second instead, evenly spaced.
         start: Seconds from the first frame to begin at; the output begins at 0.
         end: Seconds from the first frame to stop before.
-        codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing.
+        codec: What the output is coded with: `h264`, `hevc`, `av1`, or `ffv1`, which loses nothing. None takes `h264`
+            for 8 bits a sample and `hevc` for 10; `av1` for `webm`.
         crf: Its quality, 0 to 63; lower is better, and larger. None takes the codec's usual one.
         container: `mp4`, `mkv`, `mov`, `webm` or `y4m`, where the target's name does not say.
         interpolation: The network, if it is loaded already. None takes lvc's own.
@@ -171,7 +172,7 @@ def plan_file(
     fps: str | int | float | Fraction | None = None,
     start: float | None = None,
     end: float | None = None,
-    codec: str = "h264",
+    codec: str | None = None,
     container: str | None = None,
     threads: int | None = None,
     allow_playlists: bool = False,
@@ -225,11 +226,11 @@ def _wanted(factor: int | None, fps: str | int | float | Fraction | None) -> Fra
     return None
 
 
-def _checked(target: str, container: str | None, codec: str) -> str:
+def _checked(target: str, container: str | None, codec: str | None) -> str:
     """The kind of container. Raises `UsageError`, also for a codec that it cannot hold."""
     kind = container_of(target, container)
-    fitting = CONTAINERS[kind].codecs if kind in CONTAINERS else (codec,)
-    if codec not in fitting:
+    fitting = CONTAINERS[kind].codecs if kind in CONTAINERS else (codec or "",)
+    if codec is not None and codec not in fitting:
         raise UsageError(f"{kind} cannot hold {codec} — use a codec it holds ({', '.join(fitting)}) or .mkv")
     return kind
 

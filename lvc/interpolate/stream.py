@@ -12,7 +12,7 @@ import torch
 from ..media.timing import with_durations
 from ..media.types import CopiedPacket, Frame, VideoFormat
 from ..pipeline import ReadAhead, usable_cores
-from .between import Between, Planes, flatness, pad_planes
+from .between import Between, Planes, flatness, in_eight, pad_planes
 from .compensate import compensate
 from .motion import Fields, PairSearch
 from .network import Interpolation
@@ -48,7 +48,7 @@ class _Pair:
 
 
 def is_cut(a: Planes, b: Planes, fields: Fields) -> bool:
-    """Whether nothing leads from a to b."""
+    """Whether nothing leads from a to b, planes in 8 bits."""
     for reference, target, field in ((a, b, fields.onward), (b, a, fields.back)):
         y, _ = compensate(reference[0][None], reference[1][None], field[None])
         missed = np.abs(y[0].astype(np.int16) - target[0]).mean()
@@ -120,25 +120,26 @@ def _pairs(frames: Iterable[Frame], video: VideoFormat, times: Times, count: Cou
     tick = video.seconds_per_tick
     longest = max(LONGEST[0], LONGEST[1] / video.rate if video.rate else LONGEST[0])
     search: PairSearch | None = None
-    before: tuple[Frame, Planes] | None = None
+    before: tuple[Frame, Planes, Planes] | None = None  # as they are, and in 8 bits
     led_here: tuple[np.ndarray, int] | None = None  # the motion before, and how long it took
     for frame in frames:
         planes = pad_planes(frame)
+        seen = in_eight(planes)
         if search is None:
             search = PairSearch(*planes[0].shape)
-        fields = search.push(*planes)
+        fields = search.push(*seen)
         if before is not None and fields is not None:
             moments = times.between(before[0].pts, frame.pts)
             between, length = None, frame.pts - before[0].pts
             if (frame.pts - before[0].pts) * tick <= longest and any(0 < m.share < 1 for m in moments):
-                if is_cut(before[1], planes, fields):
+                if is_cut(before[2], seen, fields):
                     count.cuts += 1
                 else:
                     steady = None if led_here is None else led_here[0] * (length / led_here[1])
                     between = Between(before[1], planes, fields, steady)
             led_here = None if between is None else (-fields.onward.astype(np.float32), length)
             yield _Pair(before[0], frame, moments, between)
-        before = frame, planes
+        before = frame, planes, seen
     if before is not None:
         last = times.last(before[0].pts, before[0].pts + before[0].duration)
         yield _Pair(before[0], None, [Moment(pts, Fraction(0)) for pts in last], None)

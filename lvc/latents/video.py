@@ -123,6 +123,8 @@ def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | 
         raise CorruptError(f"its latents are not those of {adapter.id}")
     if video.align % adapter.stride:
         raise CorruptError("the picture is not padded to what the model needs")
+    if video.bit_depth != 8:
+        raise UnsupportedError(f"has pictures of {video.bit_depth} bits by somebody else's VAE — update lvc")
     field = unpack_model(tensors.coding, plane.channels) if video.packing == PACKING_FIELD else None
     return ContinuousModel(adapter, tensors, video.planes, video.packing, field=field)
 

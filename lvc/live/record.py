@@ -102,7 +102,7 @@ def record(
         reading = {
             "resolution": options.resolution, "fps": options.fps, "audio": options.audio,
             "subtitles": options.subtitles, "threads": options.threads or 0,
-            "allow_playlists": options.allow_playlists,
+            "allow_playlists": options.allow_playlists, "bit_depth": options.bit_depth,
         }  # fmt: skip
         net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # before the camera starts to deliver
         camera = LiveSource(source, reading, say, max_latency, options.reconnect)

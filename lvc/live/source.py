@@ -64,6 +64,7 @@ class LiveSource:
         self.metadata, self.chapters = self._reader.metadata, self._reader.chapters
         self.side = self._reader.side
         self.options = {**self.options, "resolution": f"{self.video.width}x{self.video.height}"}
+        self.options["bit_depth"] = self.video.bit_depth
         size = self.video.width * self.video.height * 3 // 2
         self._most = max(4, _QUEUE_BYTES // size)
         self._thread = threading.Thread(target=self._main, name="lvc-camera", daemon=True)

@@ -1,4 +1,4 @@
-"""Pictures that a program holds (arrays, planes, tensors, `av.VideoFrame`) → planes of 8-bit YUV 4:2:0."""
+"""Pictures that a program holds (arrays, planes, tensors, `av.VideoFrame`) → planes of YUV 4:2:0, 8 or 10 bits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import numpy as np
 
 from lvc.errors import UsageError
 from lvc.media.colour import ColourTags, tags_after, tags_of
-from lvc.media.planes import PLANAR, PlaneMaker, chroma_size
+from lvc.media.depth import depth_of, in_eight_bits
+from lvc.media.planes import PIX_FMT, PlaneMaker, chroma_size, native_depth
 from lvc.media.types import RANGE_UNSPECIFIED, UNSPECIFIED, Plane
 
 Picture = Any
-"""What a program has: an array uint8 `[H, W, 3]` (RGB), three planes of 4:2:0, a tensor of either kind (RGB also as
-`[3, H, W]`), an `av.VideoFrame`, or anything with the planes `y`, `u`, `v`."""
+"""What a program has: an array `[H, W, 3]` (RGB, uint8, or uint16 up to 65535), three planes of 4:2:0 (uint8, or uint16
+of 10 bits), a tensor of either kind (RGB also as `[3, H, W]`), an `av.VideoFrame`, or anything with the planes `y`,
+`u`, `v`."""
 
 ACCEPTED = (
-    "a frame is a uint8 array [height, width, 3] of RGB, a tuple of planes (y, u, v) of 4:2:0, a tensor of one of "
-    "these, or an av.VideoFrame"
+    "a frame is an array [height, width, 3] of RGB, uint8 or uint16, a tuple of planes (y, u, v) of 4:2:0, a tensor of "
+    "one of these, or an av.VideoFrame"
 )
+_TOP = 1023  # of 10 bits
+_RGB = {"uint8": "rgb24", "uint16": "rgb48le"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,12 @@ class Given:
 
     @property
     def pix_fmt(self) -> str:
-        return PLANAR[0] if self.planes is not None else str(self.frame.format.name)
+        return PIX_FMT[self.depth] if self.planes is not None else str(self.frame.format.name)
+
+    @property
+    def depth(self) -> int:
+        """Of the planes that keep most of it: 8 or 10 bits."""
+        return depth_of(self.planes[0]) if self.planes is not None else native_depth(self.frame.format)
 
 
 def given(picture: Picture) -> Given:
@@ -64,21 +73,21 @@ def given(picture: Picture) -> Given:
     if planes is not None:
         return Given(planes=_checked(planes))
     array = _array(picture)
-    if array is not None and array.ndim == 3 and array.dtype == np.uint8:
+    if array is not None and array.ndim == 3 and array.dtype.name in _RGB:
         if array.shape[2] != 3 and array.shape[0] == 3:
             array = array.transpose(1, 2, 0)
         if array.shape[2] == 3 and array.size:
-            return Given(frame=av.VideoFrame.from_ndarray(np.ascontiguousarray(array), "rgb24"))
+            return Given(frame=av.VideoFrame.from_ndarray(np.ascontiguousarray(array), _RGB[array.dtype.name]))
     found = type(picture).__name__ if array is None else f"an array {list(array.shape)} of {array.dtype}"
     raise UsageError(f"{found} is no picture — {ACCEPTED}")
 
 
 class PlanesOf:
-    """Makes planes of one size of whatever is given. What comes out shares no memory with what went in."""
+    """Makes planes of one size and depth of whatever is given. What comes out shares no memory with what went in."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self._size = width, height
-        self._maker = PlaneMaker(width, height)
+    def __init__(self, width: int, height: int, depth: int) -> None:
+        self._size, self._depth = (width, height), depth
+        self._maker = PlaneMaker(width, height, depth=depth)
 
     def __call__(self, picture: Given) -> tuple[Plane, Plane, Plane]:
         """Raises `UsageError` for a picture of another size."""
@@ -87,7 +96,7 @@ class PlanesOf:
                 "a frame of {}x{} in a video of {}x{} — scale it first".format(*picture.size, *self._size)
             )  # fmt: skip
         if picture.planes is not None:
-            y, u, v = picture.planes
+            y, u, v = (in_eight_bits(p) if self._depth == 8 else p for p in picture.planes)
             return y.copy(), u.copy(), v.copy()
         return self._maker.planes(picture.frame)
 
@@ -100,13 +109,19 @@ def _planes_in(picture: Picture) -> list[Any] | None:
 
 def _checked(planes: list[Any]) -> tuple[Plane, Plane, Plane]:
     arrays = [_array(plane) for plane in planes]
-    if len(arrays) != 3 or any(a is None or a.ndim != 2 or a.dtype != np.uint8 for a in arrays):
-        raise UsageError(f"planes are three uint8 arrays, y [height, width], u and v half of it — {ACCEPTED}")
+    types = {a.dtype.name for a in arrays if a is not None and a.ndim == 2}
+    if len(arrays) != 3 or any(a is None or a.ndim != 2 for a in arrays) or types not in ({"uint8"}, {"uint16"}):
+        raise UsageError(
+            "planes are three arrays, y [height, width], u and v half of it, all uint8 or all uint16 of 10 bits — "
+            f"{ACCEPTED}"
+        )
     y, u, v = (a for a in arrays if a is not None)
     width, height = chroma_size(y.shape[1], y.shape[0])
     if not y.size or u.shape != (height, width) or v.shape != (height, width):
         shapes = ", ".join(str(list(a.shape)) for a in (y, u, v))
         raise UsageError(f"planes of {shapes} are not 4:2:0 — u and v have half the rows and columns of y, rounded up")
+    if types == {"uint16"} and (largest := max(int(a.max()) for a in (y, u, v))) > _TOP:
+        raise UsageError(f"planes in uint16 have 10 bits, and there is a sample of {largest} — shift them to 0..{_TOP}")
     return y, u, v
 
 

@@ -10,6 +10,8 @@ from lvc.media.types import RANGE_FULL, RANGE_LIMITED, RANGE_UNSPECIFIED, UNSPEC
 BT709 = 1
 SRGB_TRANSFER = 13
 MATRIX_RGB = 0
+HDR_TRANSFERS = (16, 18)
+"""PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)."""
 
 
 @dataclass(frozen=True)

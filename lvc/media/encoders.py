@@ -11,6 +11,8 @@ from typing import Any
 import av
 
 from lvc.errors import UnsupportedError, UsageError
+from lvc.media.containers import container_for
+from lvc.media.planes import PIX_FMT
 from lvc.media.side import FIELDS, LIGHT, MASTERING, STEREO
 
 
@@ -75,6 +77,7 @@ ENCODERS: dict[str, Encoder] = {
     ),
     "raw": Encoder("rawvideo", crf=None, max_crf=0, preset=None, even=False, says=(FIELDS,)),
 }
+_USUAL = {8: ("h264",), 10: ("hevc", "av1")}
 _PROPERTIES = {
     MASTERING: "how the mastering display was",
     LIGHT: "how bright it gets",
@@ -98,6 +101,18 @@ def encoder_for(codec: str) -> Encoder:
     if encoder.library not in av.codecs_available:
         raise UnsupportedError(f"this FFmpeg was built without {encoder.library} — choose another --codec")
     return encoder
+
+
+def usual_codec(container: str, depth: int) -> str:
+    """For who names none: what most players of the container open. H.264 with 10 bits is played by few."""
+    fitting = container_for("", container).codecs
+    return next((codec for codec in _USUAL[depth] if codec in fitting), fitting[0])
+
+
+def takes(encoder: Encoder, pix_fmt: str) -> bool:
+    """Whether this FFmpeg's encoder takes such pictures; some are built for 8 bits alone."""
+    formats = av.Codec(encoder.library, "w").video_formats
+    return formats is None or pix_fmt in {form.name for form in formats}
 
 
 def encoder_options(
@@ -174,9 +189,9 @@ class FieldFlag:
     """Marks frames with the field that comes first. x264 asks each frame and not its own option, and PyAV can set the
     mark by a filter alone."""
 
-    def __init__(self, width: int, height: int, tick: Fraction, top_first: bool) -> None:
+    def __init__(self, width: int, height: int, depth: int, tick: Fraction, top_first: bool) -> None:
         self._graph = av.filter.Graph()
-        form = av.VideoFormat("yuv420p")
+        form = av.VideoFormat(PIX_FMT[depth])
         source = self._graph.add_buffer(width=width, height=height, format=form, time_base=tick)
         mark = self._graph.add("setfield", "tff" if top_first else "bff")
         self._graph.link_nodes(source, mark, self._graph.add("buffersink")).configure()

@@ -72,16 +72,17 @@ def _listed(program: str, kind: str) -> frozenset[str]:
     return frozenset(line.split()[1] for line in done.stdout.splitlines() if len(line.split()) > 1)
 
 
-def raw_input(width: int, height: int, rate: str, source: str) -> list[str]:
-    """Options that make `source` (a path or `-`) bare yuv420p pictures."""
-    picture = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", rate]
+def raw_input(width: int, height: int, rate: str, source: str, depth: int = 8) -> list[str]:
+    """Options that make `source` (a path or `-`) bare pictures of 4:2:0."""
+    pix_fmt = {8: "yuv420p", 10: "yuv420p10le"}[depth]
+    picture = ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", f"{width}x{height}", "-framerate", rate]
     return [*picture, "-i", source]
 
 
 def write_picture(file: IO[bytes], picture: Planes) -> None:
-    """Raw planes: y, u, v."""
+    """Raw planes: y, u, v, little-endian."""
     for plane in (picture.y, picture.u, picture.v):
-        file.write(np.ascontiguousarray(plane).data)
+        file.write(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data)
 
 
 class Fed:
@@ -134,6 +135,7 @@ class Vmaf(Fed):
         folder: Path,
         threads: int = 1,
         figures: Sequence[str] = ("vmaf",),
+        depth: int = 8,
     ) -> None:
         """`decoded`: a file, or a descriptor that pictures are read from as they come."""
         # the filter's arguments are parsed twice: `:` inside a model's is escaped twice
@@ -141,7 +143,7 @@ class Vmaf(Fed):
         graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}:model={judges}"
         name = f"pipe:{decoded}" if isinstance(decoded, int) else str(decoded.resolve())
         # the path of the log stands in a filter's arguments, where `:` and `\` mean something: it is relative
-        inputs = raw_input(width, height, "25", name) + raw_input(width, height, "25", "-")
+        inputs = raw_input(width, height, "25", name, depth) + raw_input(width, height, "25", "-", depth)
         arguments = [*inputs, "-lavfi", graph, "-f", "null", "-"]
         super().__init__(arguments, folder, (decoded,) if isinstance(decoded, int) else ())
         self._result, self._figures = folder / self.LOG, tuple(figures)
@@ -152,7 +154,9 @@ class Vmaf(Fed):
         return [{name: frame["metrics"][name] for name in self._figures} for frame in frames]
 
 
-def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1) -> list[float | None]:
+def vmaf(
+    pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1, depth: int = 8
+) -> list[float | None]:
     """VMAF of every pair of a source's picture and the decoded one, in constant memory. Raises `MediaError`,
     `UnsupportedError`, and what `pairs` raises."""
     if os.name != "posix":
@@ -161,7 +165,7 @@ def vmaf(pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, thread
         theirs, ours = os.pipe()
         with os.fdopen(ours, "wb") as decoded:
             try:
-                judge = Vmaf(theirs, width, height, Path(folder), threads)
+                judge = Vmaf(theirs, width, height, Path(folder), threads, depth=depth)
             finally:
                 os.close(theirs)
 

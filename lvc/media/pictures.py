@@ -25,7 +25,8 @@ _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 
 
 class PictureMaker:
-    """Makes RGB of the frames of one video: uint8 `[height, width, 3]`, mirrored and turned as it is to be shown.
+    """Makes RGB of the frames of one video: `[height, width, 3]`, uint8 or uint16, mirrored and turned as it is to be
+    shown.
 
     Where the video does not name its matrix, it is BT.709 from 720 rows on, else BT.601, as players have it.
     """
@@ -44,12 +45,20 @@ class PictureMaker:
         return (height, width) if self.video.rotation % 180 else (width, height)
 
     def rgb(self, frame: Planes) -> npt.NDArray[np.uint8]:
+        """uint8, 0..255."""
+        return cast(npt.NDArray[np.uint8], self._made(frame, "rgb24"))
+
+    def deep_rgb(self, frame: Planes) -> npt.NDArray[np.uint16]:
+        """uint16, 0..65535."""
+        return cast(npt.NDArray[np.uint16], self._made(frame, "rgb48le"))
+
+    def _made(self, frame: Planes, pix_fmt: str) -> npt.NDArray[Any]:
         coded = frame_from_planes(frame.y, frame.u, frame.v, self.video.width, self.video.height)
         shown = self._reformatter.reformat(
-            coded, format="rgb24", src_colorspace=self._matrix, src_color_range=self._range,
+            coded, format=pix_fmt, src_colorspace=self._matrix, src_color_range=self._range,
             dst_color_range=ColorRange.JPEG, interpolation=_EXACT, threads=1,
         )  # fmt: skip
-        picture = cast(npt.NDArray[np.uint8], shown.to_ndarray())
+        picture = shown.to_ndarray()
         if self.video.hflip:
             picture = picture[:, ::-1]
         return np.ascontiguousarray(np.rot90(picture, -(self.video.rotation // 90)))
@@ -58,9 +67,9 @@ class PictureMaker:
 _ours = threading.local()
 
 
-def rgb_of(frame: Planes, video: VideoFormat) -> npt.NDArray[np.uint8]:
-    """`PictureMaker.rgb`; the maker of the last format is kept, one a thread."""
+def maker_of(video: VideoFormat) -> PictureMaker:
+    """The maker of the last format is kept, one a thread."""
     maker: PictureMaker | None = getattr(_ours, "maker", None)
     if maker is None or maker.video != video:
         maker = _ours.maker = PictureMaker(video)
-    return maker.rgb(frame)
+    return maker

@@ -1,4 +1,4 @@
-"""Decoded pictures ↔ planes of 8-bit YUV 4:2:0."""
+"""Decoded pictures ↔ planes of YUV 4:2:0, of 8 or 10 bits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from lvc.media.colour import tags_of
+from lvc.media.depth import depth_of
 from lvc.media.header import Crop
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, Plane
 
-PLANAR = ("yuv420p", "yuvj420p")
-INTERLEAVED = ("nv12", "nv21")
-_GREY = ("gray", "gray8")
+PIX_FMT = {8: "yuv420p", 10: "yuv420p10le"}
+"""FFmpeg's name for planes, by their depth."""
+_PLANAR = {8: ("yuv420p", "yuvj420p"), 10: ("yuv420p10le",)}
+_INTERLEAVED = {8: ("nv12", "nv21"), 10: ("p010le",)}
+_GREY = {8: ("gray", "gray8"), 10: ("gray10le",)}
+_TYPES: dict[int, Any] = {8: np.uint8, 10: np.uint16}
 
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
 _CONVERT = Interpolation.BICUBIC | _EXACT
@@ -25,10 +29,15 @@ def chroma_size(width: int, height: int) -> tuple[int, int]:
     return (width + 1) // 2, (height + 1) // 2
 
 
-def empty_planes(width: int, height: int) -> tuple[Plane, Plane, Plane]:
+def native_depth(pix_fmt: Any) -> int:
+    """The depth of planes that keep most of pictures of this `av.VideoFormat`: 10 for all above 8 bits."""
+    return 10 if any(component.bits > 8 for component in pix_fmt.components) else 8
+
+
+def empty_planes(width: int, height: int, depth: int = 8) -> tuple[Plane, Plane, Plane]:
     """Uninitialised y, u, v in one allocation."""
     cw, ch = chroma_size(width, height)
-    memory = np.empty(width * height + 2 * cw * ch, dtype=np.uint8)
+    memory = np.empty(width * height + 2 * cw * ch, dtype=_TYPES[depth])
     luma, chroma = width * height, cw * ch
     return (
         memory[:luma].reshape(height, width),
@@ -37,55 +46,57 @@ def empty_planes(width: int, height: int) -> tuple[Plane, Plane, Plane]:
     )
 
 
-def _rows(plane: Any) -> Plane:
-    """A decoded plane in place, lines padded: uint8 `[rows, line size]`."""
-    view = np.frombuffer(plane, dtype=np.uint8).reshape(-1, abs(plane.line_size))
+def _rows(plane: Any, depth: int) -> Plane:
+    """A decoded plane in place, lines padded: uint8 or uint16 `[rows, samples of a line]`."""
+    kind = np.dtype(_TYPES[depth])
+    view: Plane = np.frombuffer(plane, dtype=kind).reshape(-1, abs(plane.line_size) // kind.itemsize)
     return view[::-1] if plane.line_size < 0 else view
 
 
 class PlaneMaker:
-    """Makes 4:2:0 planes of one size from whatever pictures come in.
+    """Makes 4:2:0 planes of one size and depth from whatever pictures come in.
 
-    8-bit 4:2:0 of that size is copied as it is. Everything else goes through swscale once; the colour tags that are
+    4:2:0 of that size and depth is copied as it is. Everything else goes through swscale once; the colour tags that are
     then true are those of `colour.tags_after`.
     """
 
-    def __init__(self, width: int, height: int, crop: Crop | None = None) -> None:
+    def __init__(self, width: int, height: int, crop: Crop | None = None, depth: int = 8) -> None:
         self.width = width
         self.height = height
+        self.depth = depth
         self._crop = crop
         self._reformatter = VideoReformatter()
 
     def planes(self, frame: Any) -> tuple[Plane, Plane, Plane]:
-        return self._planes(_cropped(frame, self._crop) if self._crop else frame)
+        return self._planes(_cropped(frame, self._crop, self.depth) if self._crop else frame)
 
     def _planes(self, frame: Any) -> tuple[Plane, Plane, Plane]:
         same_size = frame.width == self.width and frame.height == self.height
         name = frame.format.name
-        if same_size and name in PLANAR:
+        if same_size and name in _PLANAR[self.depth]:
             return self._copy(frame)
-        if same_size and name in INTERLEAVED:
+        if same_size and name in _INTERLEAVED[self.depth]:
             return self._split(frame, swapped=name == "nv21")
-        if same_size and name in _GREY:
-            y, u, v = empty_planes(self.width, self.height)
-            y[:] = _rows(frame.planes[0])[: self.height, : self.width]
-            u[:] = 128
-            v[:] = 128
+        if same_size and name in _GREY[self.depth]:
+            y, u, v = empty_planes(self.width, self.height, self.depth)
+            y[:] = _rows(frame.planes[0], self.depth)[: self.height, : self.width]
+            u[:] = v[:] = 1 << (self.depth - 1)
             return y, u, v
         return self._copy(self._convert(frame, same_size))
 
     def _copy(self, frame: Any) -> tuple[Plane, Plane, Plane]:
-        result = empty_planes(self.width, self.height)
+        result = empty_planes(self.width, self.height, self.depth)
         for target, plane in zip(result, frame.planes, strict=True):
             height, width = target.shape
-            target[:] = _rows(plane)[:height, :width]
+            target[:] = _rows(plane, self.depth)[:height, :width]
         return result
 
     def _split(self, frame: Any, swapped: bool) -> tuple[Plane, Plane, Plane]:
-        y, u, v = empty_planes(self.width, self.height)
-        y[:] = _rows(frame.planes[0])[: self.height, : self.width]
+        y, u, v = empty_planes(self.width, self.height, self.depth)
+        below = 16 - self.depth if self.depth > 8 else 0  # P010 has its samples in the upper bits
+        y[:] = _rows(frame.planes[0], self.depth)[: self.height, : self.width] >> below
         height, width = u.shape
-        chroma = _rows(frame.planes[1])[:height, : 2 * width]
+        chroma = _rows(frame.planes[1], self.depth)[:height, : 2 * width] >> below
         first, second = (v, u) if swapped else (u, v)
         first[:] = chroma[:, 0::2]
         second[:] = chroma[:, 1::2]
@@ -107,13 +118,13 @@ class PlaneMaker:
             value = tags.color_range or (RANGE_FULL if grey else RANGE_LIMITED)
             options = {"src_color_range": value, "dst_color_range": value}
         return self._reformatter.reformat(
-            frame, self.width, self.height, "yuv420p", interpolation=flags, threads=1, **options
+            frame, self.width, self.height, PIX_FMT[self.depth], interpolation=flags, threads=1, **options
         )
 
 
-def _cropped(frame: Any, crop: Crop) -> Any:
-    """The part of a picture that its container shows; as 8-bit 4:2:0 if it was something else."""
-    whole = PlaneMaker(frame.width, frame.height)
+def _cropped(frame: Any, crop: Crop, depth: int) -> Any:
+    """The part of a picture that its container shows; as 4:2:0 of this depth if it was something else."""
+    whole = PlaneMaker(frame.width, frame.height, depth=depth)
     y, u, v = whole.planes(frame)
     width, height = crop.size(frame.width, frame.height)
     columns, rows = chroma_size(width, height)
@@ -123,10 +134,12 @@ def _cropped(frame: Any, crop: Crop) -> Any:
 
 
 def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> Any:
-    """An `av.VideoFrame` (yuv420p) of `width` by `height`; where the planes are smaller, their edge is repeated."""
-    frame = av.VideoFrame(width, height, "yuv420p")
+    """An `av.VideoFrame` (yuv420p or yuv420p10le) of `width` by `height`; where the planes are smaller, their edge is
+    repeated."""
+    depth = depth_of(y)
+    frame = av.VideoFrame(width, height, PIX_FMT[depth])
     for plane, source in zip(frame.planes, (y, u, v), strict=True):
-        target = _rows(plane)
+        target = _rows(plane, depth)
         rows, columns = source.shape
         target[:rows, :columns] = source
         if columns < plane.width:
@@ -136,17 +149,17 @@ def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> 
     return frame
 
 
-def loss_of(pix_fmt: Any) -> str | None:
-    """What is lost when pictures of this `av.VideoFormat` become 8-bit 4:2:0; None if nothing is."""
+def loss_of(pix_fmt: Any, depth: int = 8) -> str | None:
+    """What is lost when pictures of this `av.VideoFormat` become 4:2:0 of this depth; None if nothing is."""
     name = pix_fmt.name
-    if name in PLANAR + INTERLEAVED + _GREY:
+    if any(name in _PLANAR[bits] + _INTERLEAVED[bits] + _GREY[bits] for bits in range(8, depth + 1, 2)):
         return None
     losses = []
     components = pix_fmt.components
     if pix_fmt.is_rgb or name == "pal8":
         losses.append("RGB becomes YUV BT.709")
-    if any(component.bits > 8 for component in components):
-        losses.append(f"{max(component.bits for component in components)} bits a sample become 8")
+    if any(component.bits > depth for component in components):
+        losses.append(f"{max(component.bits for component in components)} bits a sample become {depth}")
     colourless = name.startswith(("gray", "ya", "mono"))
     chroma_full = pix_fmt.is_rgb or name == "pal8" or pix_fmt.chroma_width(64) > 32 or pix_fmt.chroma_height(64) > 32
     if not colourless and chroma_full:
@@ -155,4 +168,4 @@ def loss_of(pix_fmt: Any) -> str | None:
         losses.append("chroma is scaled up to 4:2:0")
     if any(component.is_alpha for component in components) or name == "pal8":
         losses.append("transparency is dropped")
-    return f"pixel format {name}: {', '.join(losses) or 'converted to 4:2:0'}"
+    return f"pixel format {name}: {', '.join(losses)}" if losses else None

@@ -17,11 +17,12 @@ from av.stream import Disposition
 from lvc.errors import LimitError, MediaError, UsageError
 from lvc.limits import DEFAULT, Limits
 from lvc.media.colour import tags_after, tags_of
+from lvc.media.depth import DEPTHS
 from lvc.media.errors import AV_ERRORS, reason
 from lvc.media.header import Crop, attachment_of, video_header
 from lvc.media.orientation import orientation_of
 from lvc.media.params import codec_name
-from lvc.media.planes import PlaneMaker, loss_of
+from lvc.media.planes import PlaneMaker, loss_of, native_depth
 from lvc.media.scaling import scaled_sar, target_rate, target_size
 from lvc.media.side import FIELDS, TIMECODE, losses_of, properties_of, side_data_of
 from lvc.media.sound import SoundCoding, SoundEncoder, sound_coding
@@ -63,6 +64,7 @@ class MediaReader:
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
     `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none`, `flac` or `opus:48k`;
     `subtitles` is `copy` or `none`. `live` is a source whose frames get the times at which they come.
+    `bit_depth` is 8 or 10; None keeps 10 bits of pictures that have more than 8.
     `allow_playlists`: `path` may be a playlist, which names others that are opened then. `close_gaps` takes out jumps
     of the times by more than 5 s.
 
@@ -89,8 +91,12 @@ class MediaReader:
         live: Live | None = None,
         allow_playlists: bool = False,
         close_gaps: bool = False,
+        bit_depth: int | None = None,
     ) -> None:
         self.notices: list[str] = []
+        if bit_depth not in (None, *DEPTHS):
+            raise UsageError(f"a bit depth of {bit_depth} is not possible — use 8 or 10")
+        self._depth = bit_depth
         self._pending: deque[Event] = deque()
         self._events: Iterator[Event] = iter(())
         self._coded: dict[int, SoundEncoder] = {}
@@ -318,7 +324,8 @@ class MediaReader:
         if max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels:
             raise LimitError(f"pictures of {size[0]}x{size[1]} are over the limit — scale them down with --resolution")
         sar = scaled_sar(Fraction(stream.sample_aspect_ratio or 1), shown, size)
-        loss = loss_of(frame.format)
+        depth = native_depth(frame.format) if self._depth is None else self._depth
+        loss = loss_of(frame.format, depth)
         self._formats = {frame.format.name}
         if loss:
             self.notices.append(Loss(loss))
@@ -327,7 +334,7 @@ class MediaReader:
         rate = self._rate or _frame_rate(stream)
         self._source_rate = _frame_rate(stream)
         self._source_size = (frame.width, frame.height)
-        self._maker = PlaneMaker(*size, crop)
+        self._maker = PlaneMaker(*size, crop, depth)
         tick = self._tick if self._rate is None else 1 / self._rate
         self.video = VideoFormat(
             width=size[0],
@@ -343,6 +350,7 @@ class MediaReader:
             color_range=tags.color_range,
             chroma_location=header.chroma_location,
             source_pix_fmt=frame.format.name,
+            bit_depth=depth,
         )
 
     def _side_of(
@@ -577,7 +585,7 @@ class MediaReader:
             )
         if frame.format.name not in self._formats:
             self._formats.add(frame.format.name)
-            loss = loss_of(frame.format)
+            loss = loss_of(frame.format, self._maker.depth)
             self.notices.append(Loss(loss) if loss else f"the pixel format changes to {frame.format.name}")
 
     def _enqueue(self, packet: Any, over: bool) -> None:

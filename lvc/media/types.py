@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Plane: TypeAlias = npt.NDArray[np.uint8]
+Plane: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
+"""uint8 of 8 bits a sample, or uint16 of 10."""
 Ratio: TypeAlias = tuple[int, int]
 
 # FFmpeg's numbers for "nobody said": AVCOL_PRI/TRC/SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED, AVCHROMA_LOC_UNSPECIFIED
@@ -25,11 +26,11 @@ CHROMA_UNSPECIFIED = 0
 
 @dataclass(slots=True)
 class Frame:
-    """One picture, 8-bit YUV 4:2:0, as coded (before rotation and aspect ratio are applied).
+    """One picture, YUV 4:2:0 of 8 or 10 bits, as coded (before rotation and aspect ratio are applied).
 
-    `y` is uint8 `[H, W]`, `u` and `v` are uint8 `[ceil(H/2), ceil(W/2)]`. `pts` and `duration` are in units of the
-    video's `time_base`; `pts` strictly increases from frame to frame. The arrays are the frame's own and contiguous;
-    frames duplicated to keep a frame rate share them, so do not write into them.
+    `y` is `[H, W]`, `u` and `v` are `[ceil(H/2), ceil(W/2)]`: uint8, or uint16 of 10 bits (0..1023). `pts` and
+    `duration` are in units of the video's `time_base`; `pts` strictly increases from frame to frame. The arrays are the
+    frame's own and contiguous; frames duplicated to keep a frame rate share them, so do not write into them.
     """
 
     y: Plane
@@ -40,7 +41,7 @@ class Frame:
 
 
 class Planes(Protocol):
-    """Anything with planes y `[H, W]`, u and v `[ceil(H/2), ceil(W/2)]`, uint8."""
+    """Anything with planes y `[H, W]`, u and v `[ceil(H/2), ceil(W/2)]`, uint8 or uint16 of 10 bits."""
 
     @property
     def y(self) -> Plane: ...
@@ -70,6 +71,7 @@ class VideoFormat:
         color_range: 0 unknown, 1 limited, 2 full.
         chroma_location: 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
         source_pix_fmt: What the pictures were before, as FFmpeg calls it.
+        bit_depth: Bits a sample: 8, and planes are uint8, or 10, and they are uint16 (0..1023).
     """
 
     width: int
@@ -85,6 +87,7 @@ class VideoFormat:
     color_range: int = RANGE_UNSPECIFIED
     chroma_location: int = CHROMA_UNSPECIFIED
     source_pix_fmt: str = "yuv420p"
+    bit_depth: int = 8
 
     @property
     def seconds_per_tick(self) -> Fraction:

@@ -16,13 +16,22 @@ from av.stream import Disposition
 from lvc.errors import MediaError, UsageError
 from lvc.media.colour import ColourTags, known_tags
 from lvc.media.containers import Streaming, container_for, iso_options
-from lvc.media.encoders import FIELD_ROWS, FieldFlag, encoder_for, encoder_options, top_first, unsaid
+from lvc.media.encoders import (
+    FIELD_ROWS,
+    FieldFlag,
+    encoder_for,
+    encoder_options,
+    takes,
+    top_first,
+    unsaid,
+    usual_codec,
+)
 from lvc.media.errors import AV_ERRORS, media_errors, reason
 from lvc.media.fitting import add_copy, refusal
 from lvc.media.open import open_output
 from lvc.media.orientation import matrix_of
 from lvc.media.params import open_params
-from lvc.media.planes import frame_from_planes
+from lvc.media.planes import PIX_FMT, PlaneMaker, frame_from_planes
 from lvc.media.priority import opening_encoder
 from lvc.media.side import FIELDS, STEREO, TIMECODE
 from lvc.media.sound import SoundEncoder, sound_coding
@@ -52,12 +61,13 @@ class MediaWriter:
     """Writes one video file. A context manager; leaving it with an exception closes the file without finishing it.
 
     `path` is a path or a binary file object (not closed; a pipe gets a fragmented MP4). The container follows from the
-    ending of `path` or from `container` (mp4, mov, mkv, webm). `codec` is h264, hevc, av1 or ffv1 (lossless, mkv only).
+    ending of `path` or from `container` (mp4, mov, mkv, webm). `codec` is h264, hevc, av1 or ffv1 (lossless, mkv only);
+    None takes h264 for 8 bits and hevc for 10, av1 for webm.
     Frames must come in order of their times; packets in order within their stream. `audio` is `copy`, `none`, or what
     sound is coded again as: `flac`, `opus:96k`, `aac`. Where the first frame's time is below 0, all times are moved
     until it is 0: players do not show what lies before.
 
-    `streaming`: an MP4 with x264 for players that read it as it comes, key frames every two seconds.
+    `streaming`: an MP4 with x264 for players that read it as it comes, key frames every two seconds, 8 bits.
 
     What the container or codec cannot hold is left out and named in `notices`.
     """
@@ -71,7 +81,7 @@ class MediaWriter:
         chapters: Sequence[Chapter] = (),
         *,
         container: str | None = None,
-        codec: str = "h264",
+        codec: str | None = None,
         crf: float | None = None,
         preset: str | None = None,
         threads: int = 0,
@@ -84,6 +94,8 @@ class MediaWriter:
         self._streaming = streaming
         self.video = video
         self._format = container_for(path, container)
+        if codec is None:
+            codec = "h264" if streaming is not None else usual_codec(self._format.name, video.bit_depth)
         self._encoder = encoder_for(codec)
         if codec not in self._format.codecs:
             fitting = ", ".join(self._format.codecs)
@@ -157,15 +169,17 @@ class MediaWriter:
                 )
             )
         self._coded_size = (width, height)
+        depth = self._depth_of(video)
+        self._lower = PlaneMaker(width, height, depth=depth) if depth < video.bit_depth else None
         first = top_first(encoder, self._side.properties, video.height)
-        self._flag = None if first is None else FieldFlag(width, height, self._tick, first)
+        self._flag = None if first is None else FieldFlag(width, height, depth, self._tick, first)
         rate = video.rate or _FALLBACK_RATE
         self._rate = video.rate  # what the file will say
         if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only steers the bit rate; times are each frame's own
             rate, self._rate = _FALLBACK_RATE, None
         stream: Any = self._container.add_stream(encoder.library, rate=rate, options=options)
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.width, context.height, context.pix_fmt = width, height, PIX_FMT[depth]
         context.time_base = self._tick
         stream.time_base = self._tick
         context.thread_count = threads
@@ -197,6 +211,15 @@ class MediaWriter:
         if silent and not self._format.is_iso and video.sar[0] != video.sar[1]:
             # H.264 and H.265 carry it themselves; PyAV cannot set it on the stream
             self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
+
+    def _depth_of(self, video: VideoFormat) -> int:
+        """Bits a sample that are written: the video's own wherever that can be."""
+        if video.bit_depth == 8 or (self._streaming is None and takes(self._encoder, PIX_FMT[video.bit_depth])):
+            if video.bit_depth > 8 and self._encoder.library == "libx264":
+                self.notices.append("few players open H.264 with 10 bits a sample — --codec hevc suits more of them")
+            return video.bit_depth
+        self.notices.append(Loss(f"{self._encoder.library} writes 8 bits a sample here: {video.bit_depth} become 8"))
+        return 8
 
     def _note_properties(self, stream: Any) -> None:
         """What encoder and container cannot say of the picture."""
@@ -331,6 +354,8 @@ class MediaWriter:
         self._note_rounding(item.pts)
         with media_errors("the video cannot be written", "check the free space and the settings of the codec"):
             frame = frame_from_planes(item.y, item.u, item.v, *self._coded_size)
+            if self._lower is not None:
+                frame = frame_from_planes(*self._lower.planes(frame), *self._coded_size)  # with swscale's dither
             frame.pts, frame.duration, frame.time_base = item.pts, item.duration, self._tick
             if self._flag is not None:
                 frame = self._flag(frame)

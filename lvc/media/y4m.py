@@ -6,11 +6,15 @@ import os
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import numpy as np
+
+from lvc.media.colour import HDR_TRANSFERS
 from lvc.media.side import FIELDS, TIMECODE
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss
 
 _TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
+_TEN_BITS = "420p10 XYSCSS=420P10"  # as FFmpeg writes it; there are no such tags with a chroma location
 _RANGES = {RANGE_LIMITED: " XCOLORRANGE=LIMITED", RANGE_FULL: " XCOLORRANGE=FULL"}
 
 
@@ -35,10 +39,13 @@ class Y4mWriter:
         others = sorted({key for key in properties if key != FIELDS} | ({TIMECODE} & set(side.tags if side else ())))
         if others:
             self.notices.append(Loss(f"y4m has no place for {', '.join(others)}: left out"))
+        if video.transfer in HDR_TRANSFERS:
+            self.notices.append(Loss("y4m does not say that pictures are HDR: they are written as they are coded"))
+        sampling = _TEN_BITS if video.bit_depth == 10 else _TAGS.get(video.chroma_location, "420jpeg")
         sar = video.sar if all(video.sar) else (0, 0)
         header = (
             f"YUV4MPEG2 W{video.width} H{video.height} F{num}:{den} I{fields} A{sar[0]}:{sar[1]} "
-            f"C{_TAGS.get(video.chroma_location, '420jpeg')}{_RANGES.get(video.color_range, '')}\n"
+            f"C{sampling}{_RANGES.get(video.color_range, '')}\n"
         )
         self._header: bytes | None = header.encode("ascii")
         self._uneven = False
@@ -58,7 +65,8 @@ class Y4mWriter:
         self._next = item.pts
         self._file.write(b"FRAME\n")
         for plane in (item.y, item.u, item.v):
-            self._file.write(plane.data if plane.flags.c_contiguous else plane.tobytes())
+            plane = np.ascontiguousarray(plane, plane.dtype.newbyteorder("<"))
+            self._file.write(plane.data)
 
     def close(self) -> None:
         if self._header is not None:
@@ -83,7 +91,8 @@ def frames_in(path: str) -> int:
     if not header.endswith(b"\n") or words[:1] != [b"YUV4MPEG2"] or set(sides) != {b"W", b"H"}:
         raise OSError("is not a Y4M file")
     width, height = sides[b"W"], sides[b"H"]
-    frame = len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    samples = width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    frame = len(b"FRAME\n") + samples * (2 if b"C420p10" in words else 1)
     frames, rest = divmod(os.path.getsize(path) - len(header), frame)
     if rest or not frames:
         raise OSError("ends within a frame")

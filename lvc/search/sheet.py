@@ -103,13 +103,13 @@ def _fitted(text: str, font: Font) -> str:
 
 def _picture_at(path: str, seconds: float, threads: int | None) -> Picture:
     """The frame shown at a time, upright and in proportion, no larger than a tile."""
-    from lvc.media.pictures import rgb_of
+    from lvc.media.pictures import maker_of
 
     frame, video = _frame_at(path, seconds, threads)
     ratio = video.width * max(video.sar[0], 1) / (video.height * max(video.sar[1], 1))
     ratio = 1 / ratio if video.rotation in (90, 270) else ratio
     size = min(TILE_WIDTH, round(TILE_HEIGHT * ratio)), min(TILE_HEIGHT, round(TILE_WIDTH / ratio))
-    image = Image.fromarray(rgb_of(frame, video))
+    image = Image.fromarray(maker_of(video).rgb(frame))
     return np.asarray(image.resize((max(1, size[0]), max(1, size[1])), Image.Resampling.BOX))
 
 

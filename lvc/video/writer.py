@@ -194,8 +194,8 @@ class Writer:
             check_output(_GIVEN, self._target, force=force, writes=[LVZ])
         if verify and (not isinstance(self._target, str) or self._target == STREAM or is_address(self._target)):
             raise UsageError("verify cannot read back what was written to a stream — write a file")
-        self._planes = PlanesOf(width, height)
-        self._rgb: bool | None = None
+        self._planes: PlanesOf | None = None  # from the first frame on
+        self._rgb, self._depth = False, 8
         self._anchor = Fraction(0)  # seconds: the last time that was said, and frames since
         self._since = 0
         self._last: int | None = None
@@ -211,9 +211,10 @@ class Writer:
         """Append a frame. It is copied: an array may be used again at once.
 
         Args:
-            frame: A uint8 array `[height, width, 3]` of RGB; a tuple of uint8 planes `(y, u, v)`, 4:2:0, `[height,
-                width]` and twice `[ceil(height / 2), ceil(width / 2)]`; a torch tensor of one of these (RGB also as
-                `[3, height, width]`); an `av.VideoFrame` of any pixel format; an `lvc.Frame`.
+            frame: An array `[height, width, 3]` of RGB, uint8 or uint16 (0..65535); a tuple of planes `(y, u, v)`,
+                4:2:0, `[height, width]` and twice `[ceil(height / 2), ceil(width / 2)]`, uint8 or uint16 of 10 bits
+                (0..1023); a torch tensor of one of these (RGB also as `[3, height, width]`); an `av.VideoFrame` of any
+                pixel format; an `lvc.Frame`. With more than 8 bits a sample the video has 10.
             pts: When it is shown, in ticks of `time_base`. Each is larger than the one before.
             time: The same in seconds, rounded to a tick. With neither, an `av.VideoFrame` or an `lvc.Frame` has its
                 own time, and other frames follow each other at the frame rate.
@@ -221,7 +222,8 @@ class Writer:
                 before.
 
         Raises:
-            UsageError: It is no picture, of another size, or not later than the one before; or the writer is closed.
+            UsageError: It is no picture, of another size or depth than the first, or not later than the one before; or
+                the writer is closed.
             LvcError: What went wrong with an earlier frame or with the target, of any kind.
             OSError: The disk or the network failed.
         """
@@ -229,12 +231,17 @@ class Writer:
             raise UsageError("the writer is closed")
         picture = given(frame)
         ticks = self._pts(frame, pts, time)
-        planes = self._planes(picture)
         duration = _whole(duration, "duration")
-        if self._consumer is None:
-            self._begin(picture, frame)
-        elif picture.is_rgb != self._rgb:
+        if self._consumer is not None and picture.is_rgb != self._rgb:
             raise UsageError("RGB and YUV do not go into one video — convert one of them")
+        if self._consumer is not None and picture.depth != self._depth:
+            raise UsageError(f"a frame of {picture.depth} bits in a video of {self._depth} — convert one of them")
+        bits = min(picture.depth, 8 if is_foreign(self._options.model) else 10)
+        maker = self._planes or PlanesOf(self._format.width, self._format.height, bits)
+        planes = maker(picture)
+        self._planes = maker
+        if self._consumer is None:
+            self._begin(picture, frame, bits)
         if self._consumer is None:
             raise TypeError("the writer has not begun")
         try:
@@ -267,18 +274,20 @@ class Writer:
             )
         return ticks
 
-    def _begin(self, first: Given, frame: Picture) -> None:
+    def _begin(self, first: Given, frame: Picture, bits: int) -> None:
         said = first.colour
         if isinstance(frame, Frame):
             f = frame.format
             said = ColourTags(f.primaries, f.transfer, f.matrix, f.color_range)
         wanted = {name: number for name, number in self._colour.items() if number is not None}
-        self._rgb = first.is_rgb
+        self._rgb, self._depth = first.is_rgb, first.depth
+        if bits < first.depth and self._notice is not None:
+            self._notice(f"somebody else's VAE takes {bits} bits a sample: {first.depth} become {bits}")
         if self._rgb and wanted.get("matrix", said.matrix) != said.matrix:
             raise UsageError("RGB becomes YUV of BT.709 — leave the matrix out, or give planes")
         if self._rgb and wanted.get("color_range", said.color_range) != said.color_range:
             raise UsageError("RGB becomes YUV of limited range — leave the range out, or give planes")
-        self._format = replace(self._format, **{**vars(said), **wanted}, source_pix_fmt=first.pix_fmt)
+        self._format = replace(self._format, **{**vars(said), **wanted}, source_pix_fmt=first.pix_fmt, bit_depth=bits)
         depth = frames_ahead(self._format.width, self._format.height)
         self._consumer = Consumer(self._encode, depth, "lvc-writer").__enter__()
 

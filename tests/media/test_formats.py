@@ -1,14 +1,18 @@
-"""Pixel formats: 8-bit 4:2:0 is untouched, everything else is converted with a notice and true tags."""
+"""Pixel formats: 4:2:0 of 8 and 10 bits is untouched, everything else is converted with a notice and true tags."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from clips import BIKES, Clip, Read, picture, planes_of, real_clip
+
+from lvc.errors import UsageError
+from lvc.media.planes import PlaneMaker
 
 LOSSLESS = Clip(codec="rawvideo", container="nut", frames=3)
 
@@ -81,13 +85,15 @@ def test_pictures_that_are_not_yuv(pix_fmt: str) -> None:
     clip = Clip(codec="png", container="nut", pix_fmt=pix_fmt, frames=2)
     read = Read(clip.bytes())
     video = read.video
-    assert bool(read.notices) == (pix_fmt != "gray")
+    assert bool(read.notices) == (pix_fmt not in ("gray", "monob"))
+    assert video.bit_depth == (10 if pix_fmt in ("rgb48be", "gray16be") else 8)
+    levels = 1 << (video.bit_depth - 8)  # to one of 8 bits
     if "rgb" in pix_fmt:
         assert (video.primaries, video.matrix, video.color_range) == (1, 1, 1)
-        assert np.abs(read.frames[0].y - luma_709(picture(0, *clip.size))).max() < 2.5
+        assert np.abs(read.frames[0].y / levels - luma_709(picture(0, *clip.size))).max() < 2.5
     else:
         assert video.color_range == 2
-        assert np.abs(read.frames[0].u.astype(int) - 128).max() <= 1
+        assert np.abs(read.frames[0].u / levels - 128).max() <= 1
     if pix_fmt in ("rgba", "ya8"):
         assert "transparency" in read.notices[0]
     if pix_fmt == "gray":
@@ -102,13 +108,63 @@ def test_palette_pictures() -> None:
     assert np.abs(read.frames[0].y - luma_709(picture(0, *clip.size))).mean() < 12
 
 
-def test_ten_bits_become_eight() -> None:
-    clip = Clip(codec="ffv1", container="matroska", pix_fmt="yuv420p10le", frames=2, colour=(9, 16, 9, 1))
-    read = Read(clip.bytes())
-    assert any("10 bits a sample become 8" in n for n in read.notices)
+def deep(size: tuple[int, int] = (64, 48), pix_fmt: str = "yuv420p10le", colour: tuple[int, ...] | None = None) -> Any:
+    """A ramp of 10 bits, two frames as FFV1, and its planes of 4:2:0."""
+    width, height = size
+    y = (np.add.outer(np.arange(height), np.arange(width)) * 7 + 301).astype(np.uint16) % 1024
+    u, v = (y[::2, ::2] ^ k for k in (5, 9))
+    frame = av.VideoFrame(width, height, "yuv420p10le")
+    for plane, values in zip(frame.planes, (y, u, v), strict=True):
+        np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : values.shape[1]] = values
+    if colour:
+        frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = colour
+    data = io.BytesIO()
+    with av.open(data, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        if colour:
+            context = stream.codec_context
+            context.color_primaries, context.color_trc, context.colorspace, context.color_range = colour
+        for number in range(2):
+            given = frame if pix_fmt == "yuv420p10le" else frame.reformat(format=pix_fmt)
+            given.pts = number
+            container.mux(stream.encode(given))
+        container.mux(stream.encode(None))
+    return data.getvalue(), (y, u, v)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (175, 143), (17, 1)])
+def test_ten_bits_are_kept(size: tuple[int, int]) -> None:
+    data, planes = deep(size)
+    read = Read(data)
+    assert read.notices == [] and read.video.bit_depth == 10 and read.video.source_pix_fmt == "yuv420p10le"
+    p010 = av.VideoFrame(*size, "p010le")  # what hardware decoders give: samples in the upper bits
+    y, u, v = (plane << np.uint16(6) for plane in planes)
+    for plane, values in zip(p010.planes, (y, np.stack([u, v], -1).reshape(len(u), -1)), strict=True):
+        np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : values.shape[1]] = values
+    for found in [*((f.y, f.u, f.v) for f in read.frames), PlaneMaker(*size, depth=10).planes(p010)]:
+        for got, want in zip(found, planes, strict=True):
+            assert got.dtype == np.uint16 and got.flags.c_contiguous and np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv422p10le", "yuv444p10le", "yuv420p12le"])
+def test_more_than_ten_bits_of_420_become_that(pix_fmt: str) -> None:
+    data, (y, _, _) = deep(pix_fmt=pix_fmt)
+    read = Read(data)
+    lost = "12 bits a sample become 10" if "12" in pix_fmt else "chroma becomes half"
+    assert len(read.notices) == 1 and lost in read.notices[0] and read.video.bit_depth == 10
+    assert np.abs(read.frames[0].y.astype(int) - y).max() <= 1
+
+
+def test_ten_bits_become_eight_where_that_is_asked_for() -> None:
+    data, (y, _, _) = deep(colour=(9, 16, 9, 1))
+    read = Read(data, bit_depth=8)
+    assert any("10 bits a sample become 8" in n for n in read.notices) and read.video.bit_depth == 8
     assert (read.video.primaries, read.video.transfer, read.video.matrix, read.video.color_range) == (9, 16, 9, 1)
-    source = np.frombuffer(clip.av_frames()[0].planes[0], np.uint16).reshape(48, -1)[:, :64]
-    assert np.abs(read.frames[0].y - source / 4).max() <= 1.01
+    assert read.frames[0].y.dtype == np.uint8 and np.abs(read.frames[0].y - y / 4).max() <= 1.01
+    assert Read(Clip(frames=1).bytes(), bit_depth=10).frames[0].y.dtype == np.uint16
+    with pytest.raises(UsageError, match="bit depth"):
+        Read(data, bit_depth=12)
 
 
 def test_still_picture(tmp_path: object) -> None:

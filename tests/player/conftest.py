@@ -43,6 +43,15 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ten_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deep")
+    clip = Clip(size=(150, 90), frames=12, codec="ffv1", container="matroska", pix_fmt="yuv420p10le")
+    clip.write(folder / "ten.mkv")
+    encode_file(str(folder / "ten.mkv"), str(folder / "ten.lvz"), effort=0)
+    return folder / "ten.lvz"
+
+
+@pytest.fixture(scope="session")
 def decoder_file() -> tuple[str, bytes]:
     """The shipped model as pages get it: its address' end, and its bytes."""
     path = default_model_path()

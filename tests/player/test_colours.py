@@ -75,17 +75,32 @@ def test_colours_are_swscales(page: Any, matrix: int, full: bool) -> None:
     assert np.abs(drawn[middle, middle] - rgb[middle, middle].astype(int)).max() <= 3  # swscale rounds down
 
 
-def test_ten_bits_are_drawn_as_eight(page: Any) -> None:
-    y, u, v = patches(True)
+@pytest.mark.parametrize("full", [False, True])
+def test_ten_bits_are_drawn_as_eight(page: Any, full: bool) -> None:
+    y, u, v = patches(not full)
     planes = [
         np.kron(y, np.ones((PATCH, PATCH), np.uint8)),
         *(np.kron(p, np.ones((PATCH // 2,) * 2, np.uint8)) for p in (u, v)),
     ]
     eight = [int(s) for p in planes for s in p.flat]
     first, second = (
-        page.evaluate("([v, p]) => draw(v, p)", [video(depth=d), [s << (d - 8) for s in eight]])["rgb"] for d in (8, 10)
+        page.evaluate("([v, p]) => draw(v, p)", [video(depth=d, range=1 + full), [s << (d - 8) for s in eight]])["rgb"]
+        for d in (8, 10)
     )
-    assert np.abs(np.array(first) - np.array(second)).max() <= 2
+    # 255 of full range is 1020 of 1023
+    assert np.abs(np.array(first) - np.array(second)).max() <= full
+
+
+def test_no_level_is_left_out_of_a_ramp_of_ten_bits(page: Any) -> None:
+    """From 8 bits of limited range, 36 of the 256 levels of RGB cannot come."""
+    ramp = np.arange(64, 941).astype(int)
+    planes = [*ramp, *ramp, *[512] * (-(-len(ramp) // 2) * 2)]
+    shown = page.evaluate(
+        "([v, p]) => draw(v, p)", [video(width=len(ramp), height=2, depth=10), [int(s) for s in planes]]
+    )
+    drawn = np.array(shown["rgb"]).reshape(2, len(ramp), 3)
+    assert sorted(set(drawn[0, :, 0].tolist())) == list(range(256))
+    assert np.abs(drawn[0] - ((ramp - 64) * 255 / 876)[:, None]).max() <= 0.51
 
 
 def test_pictures_are_mirrored_then_turned_clockwise(page: Any) -> None:

@@ -11,7 +11,7 @@ from serving import ISOLATION, Site, Tab, digests, until
 
 @pytest.mark.parametrize(
     ("name", "isolated", "plain"),
-    [("carphone_lvz", False, False), ("film", True, False), ("film", False, True)],
+    [("carphone_lvz", False, False), ("film", True, False), ("film", False, True), ("ten_bits", False, False)],
 )
 def test_every_frame(request: Any, browser: Any, site: Site, name: str, isolated: bool, plain: bool) -> None:
     """On pages that are isolated or not; `plain`: without relaxed SIMD, where the browser has it."""

@@ -7,16 +7,22 @@ export function weights({ matrix, width, height }) {
   return WEIGHTS[matrix] ?? WEIGHTS[width >= 1280 || height > 576 ? 1 : 6];
 }
 
-/** {matrix: 9 numbers column by column, offset: 3}: rgb = matrix · (yuv − offset), all 0 … 1. */
+/**
+ * {matrix: 9 numbers column by column, offset: 3, one}: rgb = matrix · (yuv − offset), all 0 … 1, where yuv are samples
+ * divided by `one`.
+ */
 export function conversion(video) {
   const [kr, kb] = weights(video);
   const kg = 1 - kr - kb;
   const full = video.range === 2;
+  const depth = video.depth ?? 8;
+  // limited range is the same with more bits below; full range ends at the largest number
+  const one = full ? 2 ** depth - 1 : 255 * 2 ** (depth - 8);
   const [luma, chroma] = full ? [1, 1] : [255 / 219, 255 / 224];
   const zero = full ? 0 : 16 / 255;
   const [rv, bu] = [2 * (1 - kr) * chroma, 2 * (1 - kb) * chroma];
   const [gu, gv] = [(-bu * kb) / kg, (-rv * kr) / kg];
-  return { matrix: [luma, luma, luma, 0, gu, bu, rv, gv, 0], offset: [zero, 128 / 255, 128 / 255] };
+  return { matrix: [luma, luma, luma, 0, gu, bu, rv, gv, 0], offset: [zero, 2 ** (depth - 1) / one, 2 ** (depth - 1) / one], one };
 }
 
 /** Where chroma lies between luma samples, in luma samples to the right and down of the even one: MPEG-2's, unless said. */

@@ -14,12 +14,12 @@ precision highp float;
 uniform sampler2D y, u, v;
 uniform mat3 matrix;
 uniform vec3 offset;
-uniform vec2 scale, shift;
+uniform vec2 scale, shift, weight;
 in vec2 at;
 out vec4 colour;
 void main() {
   vec2 chroma = at * scale + shift;
-  vec3 yuv = vec3(texture(y, at).r, texture(u, chroma).r, texture(v, chroma).r);
+  vec3 yuv = vec3(dot(texture(y, at).rg, weight), dot(texture(u, chroma).rg, weight), dot(texture(v, chroma).rg, weight));
   colour = vec4(clamp(matrix * (yuv - offset), 0.0, 1.0), 1);
 }`;
 
@@ -71,11 +71,15 @@ export class Renderer {
     const { width, height } = video;
     this.sizes = [[width, height], [Math.ceil(width / 2), Math.ceil(height / 2)], [Math.ceil(width / 2), Math.ceil(height / 2)]];
     [canvas.width, canvas.height] = shownSize(video);
+    // a sample is a byte, or the low and the high byte of a 16-bit number
+    const [kind, parts] = video.depth > 8 ? [gl.RG8, gl.RG] : [gl.R8, gl.RED];
+    this.parts = parts;
     this.sizes.forEach(([w, h], i) => {
       gl.activeTexture(gl.TEXTURE0 + i);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8, w, h, 0, gl.RED, gl.UNSIGNED_BYTE, null);
+      gl.texImage2D(gl.TEXTURE_2D, 0, kind, w, h, 0, parts, gl.UNSIGNED_BYTE, null);
     });
-    const { matrix, offset } = conversion(video);
+    const { matrix, offset, one } = conversion(video);
+    gl.uniform2f(this.uniform("weight"), 255 / one, (256 * 255) / one);
     gl.uniformMatrix3fv(this.uniform("matrix"), false, matrix);
     gl.uniform3fv(this.uniform("offset"), offset);
     // luma sample x lies at (x + ½)/width; chroma sample k at luma sample 2k + siting
@@ -94,23 +98,14 @@ export class Renderer {
   draw(data) {
     const { gl, canvas, video } = this;
     this.data = data;
-    const bytes = video.depth > 8 ? narrowed(data, video.depth) : data;
+    const each = video.depth > 8 ? 2 : 1;
     let at = 0;
     this.sizes.forEach(([w, h], i) => {
       gl.activeTexture(gl.TEXTURE0 + i);
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, w, h, gl.RED, gl.UNSIGNED_BYTE, bytes.subarray(at, at + w * h));
-      at += w * h;
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, w, h, this.parts, gl.UNSIGNED_BYTE, data.subarray(at, at + each * w * h));
+      at += each * w * h;
     });
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
-}
-
-/** 16-bit numbers of `depth` bits as bytes: screens show no more. */
-function narrowed(data, depth) {
-  const from = new Uint16Array(data.buffer, data.byteOffset, data.length / 2);
-  const out = new Uint8ClampedArray(from.length);
-  const by = 255 / (2 ** depth - 1);
-  for (let i = 0; i < from.length; i++) out[i] = from[i] * by;
-  return new Uint8Array(out.buffer);
 }

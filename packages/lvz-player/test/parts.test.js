@@ -47,10 +47,10 @@ test("checks fold to half their bits again and again", () => {
 
 test("white, black and grey stay so in every matrix and range", () => {
   for (const matrix of [1, 2, 5, 6, 9]) {
-    for (const [range, black, white] of [[1, 16, 235], [2, 0, 255]]) {
-      const { matrix: m, offset } = conversion({ matrix, range, width: 640, height: 480 });
+    for (const [depth, range, black, white] of [[8, 1, 16, 235], [8, 2, 0, 255], [10, 1, 64, 940], [10, 2, 0, 1023]]) {
+      const { matrix: m, offset, one } = conversion({ matrix, range, depth, width: 640, height: 480 });
       for (const [y, grey] of [[black, 0], [white, 1]]) {
-        const at = [y / 255, 128 / 255, 128 / 255].map((v, i) => v - offset[i]);
+        const at = [y, 2 ** (depth - 1), 2 ** (depth - 1)].map((v, i) => v / one - offset[i]);
         for (let i = 0; i < 3; i++) assert.ok(Math.abs(m[i] * at[0] + m[3 + i] * at[1] + m[6 + i] * at[2] - grey) < 1e-6);
       }
     }
