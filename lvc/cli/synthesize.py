@@ -56,7 +56,7 @@ def synthesize(
         ),
     ] = "fitted",
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the random numbers.")] = 0,
-    codec: Codec = VideoCodec.h264,
+    codec: Codec = None,
     crf: Crf = None,
     force: Force = False,
     threads: Threads = None,
@@ -76,7 +76,7 @@ def synthesize(
         report.done(
             synthesize_file(
                 model, target, sources, count=count, size=_size(size), seconds=seconds, fps=fps, strength=strength,
-                prior=prior, seed=seed, codec=codec.value, crf=crf, force=force, threads=threads, device=device,
+                prior=prior, seed=seed, codec=(codec or VideoCodec.h264).value, crf=crf, force=force, threads=threads, device=device,
                 progress=report.progress, notice=report.notice,
             )
         )  # fmt: skip

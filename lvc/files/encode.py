@@ -211,10 +211,10 @@ def settings_of(
 
 def depth_of(options: CodingOptions) -> int | None:
     """Bits a sample; None: as many of the source's as the codec takes."""
-    if not is_foreign(options.model):
+    if not is_continuous(options.model):
         return options.bit_depth
     if options.bit_depth == 10:
-        raise UsageError("somebody else's VAE takes 8 bits a sample — leave --bit-depth out")
+        raise UsageError("a model with continuous latents takes 8 bits a sample — leave --bit-depth out")
     return 8
 
 

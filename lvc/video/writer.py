@@ -236,7 +236,7 @@ class Writer:
             raise UsageError("RGB and YUV do not go into one video — convert one of them")
         if self._consumer is not None and picture.depth != self._depth:
             raise UsageError(f"a frame of {picture.depth} bits in a video of {self._depth} — convert one of them")
-        bits = min(picture.depth, 8 if is_foreign(self._options.model) else 10)
+        bits = min(picture.depth, 8 if is_continuous(self._options.model) else 10)
         maker = self._planes or PlanesOf(self._format.width, self._format.height, bits)
         planes = maker(picture)
         self._planes = maker
