@@ -76,8 +76,8 @@ def synthesize(
         report.done(
             synthesize_file(
                 model, target, sources, count=count, size=_size(size), seconds=seconds, fps=fps, strength=strength,
-                prior=prior, seed=seed, codec=(codec or VideoCodec.h264).value, crf=crf, force=force, threads=threads, device=device,
-                progress=report.progress, notice=report.notice,
+                prior=prior, seed=seed, codec=(codec or VideoCodec.h264).value, crf=crf,
+                force=force, threads=threads, device=device, progress=report.progress, notice=report.notice,
             )
         )  # fmt: skip
 
