@@ -77,6 +77,8 @@ def _latents(frame: Frame, geometry: Geometry) -> FrameLatents:
 def _take_a_turn() -> None:
     """`FAKE_TURNS`: a folder. Returns with one of its files removed, or when the work is to end (`waiting.Turns`)."""
     folder = os.environ.get("FAKE_TURNS")
+    if folder is not None:
+        open(f"{folder}.reached", "w").close()
     while folder is not None and not told_to_stop():
         for name in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):  # another process was faster

@@ -34,6 +34,10 @@ class Turns:
         self._folder, self._given = folder, 0
         self.env = {"FAKE_TURNS": str(folder)}
 
+    def reached(self) -> bool:
+        """Whether a process has come to its turn."""
+        return self._folder.with_name(self._folder.name + ".reached").exists()
+
     def give(self, count: int) -> None:
         for _ in range(count):
             (self._folder / str(self._given)).touch()

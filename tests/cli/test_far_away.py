@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
 from far_site import Site, serving  # noqa: E402
 
-from ..waiting import PATIENCE, Turns  # noqa: E402
+from ..waiting import PATIENCE, Turns, wait_for  # noqa: E402
 
 ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
 
@@ -139,7 +139,7 @@ def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, t
     with fake.start(
         "encode", carphone, f"file://{fake.folder}/a.lvz", "--packing", "zstd", "--json", env=turns.env
     ) as process:
-        assert b"progress" in process.stdout.readline()
+        wait_for(turns.reached, process)
         process.terminate()
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and os.listdir(fake.folder) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from lvc.remote.open import open_remote
 from lvc.remote.store import RangeFile
 from lvc.remote.upload import upload
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from cli.conftest import Lvc  # noqa: E402
+from ..cli.conftest import Lvc
 
 s3fs = pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
