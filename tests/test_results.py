@@ -25,7 +25,7 @@ def test_nothing_in_a_file_forges_a_line_of_info(tmp_path: object) -> None:
     lines = str(info_file(path)).split("\n")
     starts = {line.split("  ")[1].split(" ")[0] for line in lines if line}
     assert not [line for line in lines if line.startswith("  model  forged")]
-    assert {"video", "length", "audio", "title", "chapter", "model", "made", "of"} <= starts and len(lines) == 10
+    assert {"video", "length", "audio", "title", "chapter", "model", "made", "of"} <= starts and len(lines) == 11
     assert all(c.isprintable() for line in lines for c in line)
 
 

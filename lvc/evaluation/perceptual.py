@@ -56,7 +56,7 @@ class StLpips:
             return float(distance(self._weights, 2 * both - 1))
 
     def _rgb(self, p: Planes) -> Tensor:
-        return to_rgb(Frame(p.y, p.u, p.v, 0, 1), _BT601, self._range)
+        return to_rgb(Frame(p.y.copy(), p.u.copy(), p.v.copy(), 0, 1), _BT601, self._range)
 
 
 def distance(weights: dict[str, Tensor], pictures: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def test_salvage(tiny: Lvc, coded: Path) -> None:
 def test_without_the_model(lvc: Lvc, coded: Path) -> None:
     done = lvc("decode", coded, "a.mp4")
     assert done.code == 5 and "tiny" in done.err
-    assert lvc("encode", coded, "b.lvz", "--model", "nobody").code == 3
+    assert lvc("encode", coded, "b.lvz", "--model", "nobody").code == 2
     assert names(lvc.folder) == []
 
 

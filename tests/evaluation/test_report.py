@@ -190,11 +190,11 @@ def test_one_quality_is_judged_at_equal_size(browser: Any, tmp_path: Path) -> No
 def test_frames_of_an_anchor_without_that_size_are_the_nearest(browser: Any, report: Path) -> None:
     with Tab(browser, report) as tab:
         note = tab.locator("#time-note")
-        assert note.inner_text() == "Anchors at the size of lvc's file."
+        assert note.inner_text() == "Anchors at lvc's size."
         tab.select_option("#at", "70")
         assert tab.locator("#time .curve").count() == 3
         sizes = [2000 * 1.03**70 * part / 1000 for part in (1, 1.25)]
-        assert f"lvc's file, {sizes[0]:.1f} kB, or at the CRF" in note.inner_text()
+        assert f"lvc's size, {sizes[0]:.1f} kB, or at the CRF" in note.inner_text()
         assert note.inner_text().endswith(f"nearest: svtav1:6 {sizes[1]:.1f} kB.")
 
 
