@@ -64,7 +64,7 @@ class Coded:
     _one: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def picture(self) -> motion.Picture:
-        """Its luma, prepared for the search."""
+        """Its planes, prepared for the search: once, whatever the number of threads that ask."""
         with self._one:
             if not self._picture:
                 self._picture.append(motion.Picture(*self.planes))
@@ -339,8 +339,8 @@ class FrameEncoder(Loop):
         for _ in range(2):
             alive = np.pad(alive, [(0, n % 2) for n in alive.shape])
             alive = alive[::2, ::2] | alive[1::2, ::2] | alive[::2, 1::2] | alive[1::2, 1::2]
-        z = np.where(alive[..., None], z, 0).astype(np.int16)
-        return (~keep).astype(np.uint8), {"y": np.ascontiguousarray(y), "z": z, "rounding": self._rounding}
+        z[~alive] = 0
+        return (~keep).astype(np.uint8), {"y": y, "z": z, "rounding": self._rounding}
 
 
 def _around(blocks: Array) -> Array:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,9 +30,6 @@ from lvc.results import SynthesizeResult
 from lvc.synthesize.inputs import Input, groups
 from lvc.synthesize.latents import between, drawn
 from lvc.threads import own_threads
-
-if TYPE_CHECKING:
-    from lvc.models.adapters import Adapter
 
 PRIORS = "fitted", "normal"
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -224,9 +220,8 @@ class _Job:
             return list(self._vae.decode(latents[None])[..., : self.height, : self.width])
 
     def _encoded(self, item: Input) -> Iterator[Tensor]:
-        adapter: Adapter = self._vae
-        for group in groups(item.pictures(self.width, self.height), adapter.temporal_stride, adapter.stride):
-            yield from adapter.encode(group)
+        for group in groups(item.pictures(self.width, self.height), self._vae.temporal_stride, self._vae.stride):
+            yield from self._vae.encode(group)
 
     def _through_samples(self) -> Iterator[Tensor]:
         """From one sample to the next, and from the last back to the first."""
@@ -249,9 +244,9 @@ class _Job:
         """Each frame, and beside it its variations; what is varied stands still, so that nothing flickers."""
         moved = [self._sample() for _ in range(self.count)]
         left = self._inputs[0].pictures(self.width, self.height)
+        # on the arc to the sample: a share of the angle that gives the sample this share of the variance
+        part = float(np.arcsin(np.sqrt(self._strength)) / (np.pi / 2))
         for latents in self._encoded(self._inputs[0]):
-            # on the arc to the sample: a share of the angle that gives the sample this share of the variance
-            part = float(np.arcsin(np.sqrt(self._strength)) / (np.pi / 2))
             varied = [self._pictures(between(self._prior, latents, m, part)) for m in moved]
             for number, original in enumerate(itertools.islice(left, self._vae.temporal_stride)):
                 yield [original, *(v[number] for v in varied)]
