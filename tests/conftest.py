@@ -15,6 +15,17 @@ import pytest
 os.environ.setdefault("LVC_THREADS", "2")
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks are fastest on one thread; what a test sets is undone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 BROWSER_OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",

@@ -93,13 +93,19 @@ function slowly() {
 
 const soon = () => new Promise((resolve) => setTimeout(resolve));
 
-test("what has come of an answer is read before its end", async () => {
+/** A source whose head has come: the first of the requests that `slowly` keeps. */
+async function opened() {
   const { asked, send } = slowly();
   const source = new HttpSource("film.lvz");
   const head = source.read(0, 8);
   await soon();
   send(0);
   await head;
+  return { asked, send, source };
+}
+
+test("what has come of an answer is read before its end", async () => {
+  const { asked, send, source } = await opened();
   source.ahead(8192, FILE.length);
   await soon();
   assert.deepEqual([asked[1].first, asked[1].last], [8192, FILE.length - 1]);
@@ -117,12 +123,7 @@ test("what has come of an answer is read before its end", async () => {
 });
 
 test("what is no longer wanted is given up, and asked for again if it is read after all", async () => {
-  const { asked, send } = slowly();
-  const source = new HttpSource("film.lvz");
-  const head = source.read(0, 8);
-  await soon();
-  send(0);
-  await head;
+  const { asked, send, source } = await opened();
   source.ahead(8192, 40_960);
   source.ahead(81_920, 90_112);
   await soon();
