@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import motion, planes
+from ..engine import detail, motion, planes
 from ..engine.coder import Coder
 from ..engine.motion_reference import LONGEST
 from ..engine.nets import Workspace
@@ -36,6 +36,9 @@ CODED_BITS, COPY_BITS, LINEAR_GAIN = 10.0, 2.5, 1.25
 save no more. What the linear path alone would save is a little less than what is saved in the end."""
 BIT_OF_SYMBOL, BITS_OF_DOUBLING = 3.5, 2.0
 """About what a symbol costs that is not 0."""
+DETAIL_FROM, DETAIL_ROUNDING = 32, 0.3
+NETWORKS_BEST = 96
+"""The networks' best quality: above it they stay as they are, and detail becomes finer."""
 DEEP = 3
 """From this place in the pyramid on, three of four frames or more, networks run only around blocks with symbols: what
 they do elsewhere is not worth the time of encoder and decoder (decision 009)."""
@@ -160,7 +163,7 @@ class Loop:
     def _key(self, quality: int, coder: Coder | None, **given: Array) -> tuple[Planes, Array]:
         """The planes, and the latents' values."""
         patches, values = self.model.network("key").run(
-            [], self.size, quality, coder=coder, workspace=self.workspace, **given
+            [], self.size, min(quality, NETWORKS_BEST), coder=coder, workspace=self.workspace, **given
         )  # fmt: skip
         return planes.key_planes(patches, self.model.laps), values
 
@@ -185,7 +188,7 @@ class Loop:
 
 def level_row(quality: int, place: int) -> int:
     """The row of the predicted frames' tables."""
-    return QUALITIES * min(place, PLACES - 1) + quality
+    return QUALITIES * min(place, PLACES - 1) + min(quality, NETWORKS_BEST)
 
 
 def _times(refs: References) -> tuple[int, int | None]:
@@ -216,6 +219,8 @@ class FrameDecoder(Loop):
         else:
             coder, given = stream, self._nothing(key=True) if self._keep else {}
         made, values = self._key(quality, coder, **given)
+        if quality >= DETAIL_FROM and coder is not None:
+            made = detail.code(made, quality, coder)
         return Coded(time, made, quality, symbols=given | {"value": values} if self._keep else {})
 
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
@@ -232,6 +237,8 @@ class FrameDecoder(Loop):
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, wanted), skip, quality)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
+        if quality >= DETAIL_FROM and stream.coder is not None:
+            made = detail.code(made, quality, stream.coder)
         kept = given | {"value": values} if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), kept)
 
@@ -247,15 +254,31 @@ class FrameEncoder(Loop):
         channels last."""
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
-        y, z = self.model.network("key_analysis").run([patches], self.size, quality, workspace=self.workspace)
+        y, z = self.model.network("key_analysis").run(
+            [patches], self.size, min(quality, NETWORKS_BEST), workspace=self.workspace
+        )  # fmt: skip
         return y, z
 
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         y, z = self.analysed(source, quality)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
-        coded = Coded(time, self._key(quality, coder, y=y, z=z, rounding=self._rounding, **kept)[0], quality)
+        made = self._key(quality, coder, y=y, z=z, rounding=self._rounding, **kept)[0]
+        coded = Coded(time, self._detailed(source, made, quality, coder), quality)
         coded.symbols = kept | {"z": z}
         return coded
+
+    def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
+        """The detail of a frame that was coded as `made`, if it is to have any."""
+        if quality < DETAIL_FROM:
+            return None
+        return detail.find(source, made, quality, 2.0 ** level_of(quality) / SCALE**2, DETAIL_ROUNDING)
+
+    def _detailed(self, source: Planes, made: Planes, quality: int, coder: Coder) -> Planes:
+        """A frame with its detail, which is written."""
+        if quality < DETAIL_FROM:
+            return made
+        levels = self.levels(source, made, quality)
+        return detail.code(made, quality, coder, detail.none(made) if levels is None else levels)
 
     def _eighths(self, source: Planes) -> list[tuple[Array, Array]]:
         """Planes in the unit of a key frame's patches, and the lapping matrix of each."""
@@ -305,6 +328,7 @@ class FrameEncoder(Loop):
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
+        made = self._detailed(source, made, quality, coder)
         symbols = {"symbols": given.get("symbols", np.zeros_like(given["y"])), "z": given["z"]} if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
 

@@ -1,0 +1,11 @@
+/* The detail of a frame (formats/decoder.md, section 10). */
+#ifndef LVC_DETAIL_H
+#define LVC_DETAIL_H
+
+#include "cpu.h"
+#include "rans.h"
+
+int32_t lvc_detail_step(int32_t quality);
+int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma);
+
+#endif
