@@ -20,7 +20,7 @@ from motion_start import footage, rows, starts
 from lvc.codec.frames import FrameEncoder, Planes
 from lvc.codec.settings import EncodeSettings
 from lvc.codec.video import encode
-from lvc.engine import detail, detail_reference
+from lvc.engine import detail_reference
 from lvc.engine.rans_reference import Context, Writer
 from lvc.media.types import Frame, VideoFormat
 from lvc.models.load import Model, load_model
@@ -50,7 +50,7 @@ class Counter(FrameEncoder):
         out = super()._detailed(source, made, quality, coder)
         if (levels := self.levels(source, made, quality)) is not None:
             contexts = {name: Counting() for name in detail_reference.start()}
-            detail_reference.code(Writer(), quality, levels, *(p.copy() for p in made), contexts)
+            detail_reference.code(Writer(), quality, levels, made[0].copy(), made[1].copy(), contexts)
             self.parts.append(np.array([c.counts for c in contexts.values()]))
         return out
 
@@ -66,8 +66,9 @@ def write(table: list[int]) -> None:
     (engine / "detail_start.py").write_text(
         f'"""{said}"""\n\n# fmt: off\nSTART = (\n{rows(table, 115, ",", "    ")}\n)\n', encoding="ascii"
     )
-    found = re.sub(r"(?s)(Of the detail.*?```text\n).*?(\n```)", rf"\g<1>{rows(table, 118, '', '')}\2", text.read_text("utf-8"))
-    text.write_text(found, encoding="utf-8")
+    numbers = rows(table, 118, "", "")
+    said = re.sub(r"(?s)(Of the detail.*?```text\n).*?(\n```)", rf"\g<1>{numbers}\2", text.read_text("utf-8"))
+    text.write_text(said, encoding="utf-8")
 
 
 def main() -> None:
@@ -76,7 +77,8 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--crops", type=int, default=40)
     args = parser.parse_args()
-    model, clips, rng, parts = load_model(args.model), Clips(args.cache), np.random.default_rng(5), []
+    model, clips, rng = load_model(args.model), Clips(args.cache), np.random.default_rng(5)
+    parts: list[np.ndarray] = []
     for k in range(args.crops):
         y, uv = footage(clips, rng)
         y, uv = y[:17, :160, :192], uv[:17, :, :80, :96]

@@ -17,6 +17,8 @@ OCTAVES_PER_LEVEL = 0.5
 DECIBELS_PER_LEVEL = 1.5
 USUAL_RATE = 2.5
 """Bits per luma sample and second that footage often needs in the middle of the levels."""
+USUAL_LEVEL = 10.5
+"""The level at which a video takes that much."""
 WINDOW = 4.0
 """Seconds within which a debt of bits is to be paid back."""
 MEMORY = 6.0
@@ -97,7 +99,7 @@ class Bitrate(Constant):
         self._keys: list[tuple[float, float, float]] = []  # bits above an ordinary clip's, begin and end of paying
         self._saving: list[tuple[float, float, float]] = []
         low, high = LEVEL_RANGE
-        self._cost = math.log2(samples * USUAL_RATE) - OCTAVES_PER_LEVEL * (low + high) / 2
+        self._cost = math.log2(samples * USUAL_RATE) - OCTAVES_PER_LEVEL * USUAL_LEVEL
         """log2 of the bits a second at level 0."""
         self._clips = 0
         self.level = min(max((math.log2(target) - self._cost) / OCTAVES_PER_LEVEL, low), high)

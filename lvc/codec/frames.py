@@ -22,7 +22,7 @@ from ..engine.planes import KEY_OFFSET, KEY_SHIFT
 from ..engine.program import Tables
 from ..errors import CorruptError
 from ..models.load import Model
-from .payload import QUALITIES, level_of
+from .payload import DETAIL_FROM, NETWORKS_BEST, QUALITIES, level_of
 from .pyramid import PLACES
 from .settings import Effort
 
@@ -36,9 +36,8 @@ CODED_BITS, COPY_BITS, LINEAR_GAIN = 10.0, 2.5, 1.25
 save no more. What the linear path alone would save is a little less than what is saved in the end."""
 BIT_OF_SYMBOL, BITS_OF_DOUBLING = 3.5, 2.0
 """About what a symbol costs that is not 0."""
-DETAIL_FROM, DETAIL_ROUNDING = 32, 0.3
-NETWORKS_BEST = 96
-"""The networks' best quality: above it they stay as they are, and detail becomes finer."""
+DETAIL_ROUNDING = 0.3
+"""Steps that are added before coefficients of the detail are cut off (decision 009)."""
 DEEP = 3
 """From this place in the pyramid on, three of four frames or more, networks run only around blocks with symbols: what
 they do elsewhere is not worth the time of encoder and decoder (decision 009)."""
@@ -62,7 +61,7 @@ class Coded:
     """skip and copy, uint8 [H/16,W/16]; `None`: a key frame."""
     symbols: dict[str, Array] = dataclasses.field(default_factory=dict)
     """`symbols` of latents, hyper-latents `z`, and of a decoder the latents' values `value` in sixteenths of a step,
-    int16, channels last, where they were asked for."""
+    int16, channels last, where they were asked for; of a frame with detail its levels, `detail`."""
     _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
     _one: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -80,10 +79,10 @@ References = tuple[Coded, Coded | None]
 class Given:
     """A frame's integers in the place of a stream that says them: as its planes have them (formats/lvz.md), from a file
     with packing `zstd`. `values` int16, of the latents' shape, in sixteenths of a step: latents are made of these, as
-    near as whole steps allow, and not of their plane."""
+    near as whole steps allow, and not of their plane. `detail`: its levels (`lvc.engine.detail`), if it has any."""
 
-    def __init__(self, planes: dict[str, Array], values: Array | None = None) -> None:
-        self._planes, self._values = planes, values
+    def __init__(self, planes: dict[str, Array], values: Array | None = None, detail: Array | None = None) -> None:
+        self._planes, self._values, self.detail = planes, values, detail
 
     @property
     def coder(self) -> Coder | None:
@@ -213,15 +212,24 @@ def write(stream: motion.Stream, coded: Coded, refs: References, latents: Coder)
 
 
 class FrameDecoder(Loop):
+    def _detailed(self, made: Planes, quality: int, stream: Coder | Given) -> tuple[Planes, dict[str, Array]]:
+        """A frame with its detail, and the detail's levels where they are kept."""
+        levels, coder = (stream.detail, None) if isinstance(stream, Given) else (None, stream)
+        if quality < DETAIL_FROM or (coder is None and levels is None):
+            return made, {}
+        if self._keep and levels is None:
+            levels = detail.none(made)
+        made = detail.code(made, quality, coder, levels)
+        return made, {"detail": levels} if levels is not None and levels.any() else {}
+
     def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
         if isinstance(stream, Given):
             coder, given = stream.coder, stream.symbols
         else:
             coder, given = stream, self._nothing(key=True) if self._keep else {}
         made, values = self._key(quality, coder, **given)
-        if quality >= DETAIL_FROM and coder is not None:
-            made = detail.code(made, quality, coder)
-        return Coded(time, made, quality, symbols=given | {"value": values} if self._keep else {})
+        made, levels = self._detailed(made, quality, stream)
+        return Coded(time, made, quality, symbols=given | {"value": values} | levels if self._keep else {})
 
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
@@ -237,15 +245,17 @@ class FrameDecoder(Loop):
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, wanted), skip, quality)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
-        if quality >= DETAIL_FROM and stream.coder is not None:
-            made = detail.code(made, quality, stream.coder)
-        kept = given | {"value": values} if self._keep else {}
+        made, levels = self._detailed(made, quality, stream if isinstance(stream, Given) else stream.coder)
+        kept = given | {"value": values} | levels if self._keep else {}
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), kept)
 
 
 class FrameEncoder(Loop):
-    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
+    """`detail`: frames have it where it pays; no file with packing `zstd` can say it."""
+
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False, detail: bool = True) -> None:
         super().__init__(model, height, width, keep)
+        self._detail_from = DETAIL_FROM if detail else QUALITIES
         assert model.programs.tables is not None  # `load_model` has seen to it
         self._rounding = rounding_of(model.programs.tables)
 
@@ -269,13 +279,13 @@ class FrameEncoder(Loop):
 
     def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
         """The detail of a frame that was coded as `made`, if it is to have any."""
-        if quality < DETAIL_FROM:
+        if quality < self._detail_from:
             return None
         return detail.find(source, made, quality, 2.0 ** level_of(quality) / SCALE**2, DETAIL_ROUNDING)
 
     def _detailed(self, source: Planes, made: Planes, quality: int, coder: Coder) -> Planes:
         """A frame with its detail, which is written."""
-        if quality < DETAIL_FROM:
+        if quality < self._detail_from:
             return made
         levels = self.levels(source, made, quality)
         return detail.code(made, quality, coder, detail.none(made) if levels is None else levels)

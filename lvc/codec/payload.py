@@ -12,6 +12,10 @@ from .pyramid import CHAIN, LONGEST, OLDER, PYRAMID, Step, last_place, steps
 QUALITIES = 128
 LEVEL_MIN, PER_OCTAVE = 5.0, 8
 """A frame's quality q stands for log2 λ = 5 + q/8."""
+DETAIL_FROM = 32
+"""The least quality of a frame that may have detail."""
+NETWORKS_BEST = 96
+"""The networks' best quality: above it they stay as they are, and detail alone becomes finer."""
 _BY_PLACE, _BY_FRAME = 128, 129
 
 

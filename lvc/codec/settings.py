@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from ..errors import UsageError
 from .pyramid import LONGEST
 
@@ -28,7 +30,9 @@ def lower_efforts(effort: int) -> list[int]:
     return found
 
 
-LEVEL_RANGE = (5.5, 15.5)
+LEVEL_RANGE = (5.5, 17.5)
+STEEP, STEEP_LEVEL = 90.0, 14.5
+"""The quality from which levels rise three times as fast, and its level: 100 is nearly lossless."""
 TUNES = ("psnr", "ssim")
 
 
@@ -81,6 +85,6 @@ class EncodeSettings:
 
     @property
     def level(self) -> float:
-        """Level of the predicted frames: linear in quality."""
-        low, high = LEVEL_RANGE
-        return low + (high - low) * self.quality / 100
+        """Level of the predicted frames: linear in quality up to `STEEP`, and from there."""
+        points = (0.0, STEEP, 100.0), (LEVEL_RANGE[0], STEEP_LEVEL, LEVEL_RANGE[1])
+        return float(np.interp(self.quality, *points))

@@ -184,7 +184,10 @@ def encode(
         _workers(workers, "lvc-clips") as pool,
         ReadAhead(source, 1) as groups,
     ):
-        frames_of = encoder_of(model, height, width) if encoder_of else FrameEncoder(model, height, width, keep=zstd)
+        if encoder_of is None:
+            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
+        else:
+            frames_of = encoder_of(model, height, width)
         encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map)
 
         def submitted(group: _Group) -> Future[EncodedClip]:
@@ -320,12 +323,14 @@ class LatentFrame(FrameIntegers):
     `values` int16: the dequantised latents in sixteenths of a step; `scale` float32 `[channels]`: by what the decoder
     multiplies a step at this quality and level. `intra` int16, where it was asked for: the latents in sixteenths of a
     step, before rounding, that the picture would have as a key frame of the same quality as its group's; `intra_scale`
-    belongs to them."""
+    belongs to them. `detail` int16 `[rows/16, columns/16, 6, 64]`: the levels of its detail, if it has any
+    (formats/decoder.md, section 10)."""
 
     values: np.ndarray
     scale: np.ndarray
     intra: np.ndarray | None = None
     intra_scale: np.ndarray | None = None
+    detail: np.ndarray | None = None
 
     @property
     def dequantised(self) -> np.ndarray:
@@ -588,7 +593,7 @@ def _extracted(
             if analysis is not None:
                 quality = coded.quality if clip.key else of_group
                 intra, _ = analysis.analysed(coded.planes, quality)
-                scale = model.latent_scale("key", quality)
+                scale = model.latent_scale("key", min(quality, layout.NETWORKS_BEST))
                 frame = replace(frame, intra=_channels_first(intra), intra_scale=scale)
             out.append(frame)
             coded.symbols = {}
@@ -605,7 +610,7 @@ def _extracted(
 
 
 def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:
-    references, scale = (-1, -1), model.latent_scale("key", coded.quality)
+    references, scale = (-1, -1), model.latent_scale("key", min(coded.quality, layout.NETWORKS_BEST))
     if coded.field is not None:
         key = clip.first_frame + number - coded.time
         first, second = coded.field.to
@@ -614,6 +619,7 @@ def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: flo
     return LatentFrame(
         clip.first_frame + number, clip.pts[number], clip.durations[number], time, clip.key, coded.quality, coded.place,
         references, integers(coded), _channels_first(coded.symbols["value"]), scale,
+        detail=coded.symbols.get("detail"),
     )  # fmt: skip
 
 

@@ -48,9 +48,8 @@ def code(planes: Planes, quality: int, coder: Coder | None, levels: Array | None
     reading = coder is not None and coder.reading
     if levels is None and not reading:
         raise ValueError("a writer needs levels")
-    if levels is not None and (
-        levels.shape != (rows, columns, PARTS, COEFFICIENTS) or levels.dtype != np.int16 or not levels.flags.c_contiguous
-    ):
+    fits = levels is None or (levels.dtype == np.int16 and levels.shape == (rows, columns, PARTS, COEFFICIENTS))
+    if levels is not None and not (fits and levels.flags.c_contiguous):
         raise ValueError(f"levels are {levels.dtype} {levels.shape}")
     luma, chroma = (np.array(p, order="C") for p in planes)
     if (engine := compiled()) is None:

@@ -58,9 +58,7 @@ def code_block(stream: Coder, contexts: Contexts, kind: int, levels: np.ndarray)
     for i in range(last, -1, -1):
         at = ZIGZAG[i]
         v, u = divmod(at, 8)
-        near = near_class(
-            int(size[v, u + 1] + size[v, u + 2] + size[v + 1, u] + size[v + 2, u] + size[v + 1, u + 1])
-        )
+        near = near_class(int(size[v, u + 1] + size[v, u + 2] + size[v + 1, u] + size[v + 2, u] + size[v + 1, u + 1]))
         diagonal = 0 if u + v == 0 else 1 if u + v < 3 else 2 if u + v < 7 else 3
         if i < last and not stream.bit(contexts["nonzero", kind, diagonal, near], int(given[at] != 0)):
             continue
@@ -79,7 +77,8 @@ def residual(levels: np.ndarray, step: int) -> np.ndarray:
     """The inverse transform of levels [64], int [8,8]."""
     c = np.clip(levels.reshape(8, 8).astype(np.int64) * step, -32768, 32767)
     columns = np.clip((DCT.T @ c + 64) >> 7, -32768, 32767)
-    return (columns @ DCT + 128) >> 8
+    made: np.ndarray = (columns @ DCT + 128) >> 8
+    return made
 
 
 def code(

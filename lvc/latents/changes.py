@@ -102,7 +102,7 @@ class Changes:
             raise MediaError(f"{FRAME_OF[other]} names frame {frame.number}, which is none of these in the video")
         row = self._rows[kind].get(frame.number)
         if row is None:
-            return Given(frame.planes, frame.values if self._changed else None)
+            return Given(frame.planes, *((frame.values, None) if self._changed else (None, frame.detail)))
         planes, symbols = dict(frame.planes), "key_latent" if frame.key else "latent"
         for plane, own in frame.planes.items():
             if (array := self._arrays.get(PLANES[plane])) is not None:
@@ -121,7 +121,8 @@ class Changes:
         # once a picture is another one, the means that symbols count from are others: values say what was meant
         use_values = not of_symbols and (of_values or self._changed)
         self._changed |= of_symbols or of_values or any((planes[n] != frame.planes[n]).any() for n in planes)
-        return Given(planes, values if use_values else None)
+        # detail is what a picture lacked: another picture lacks something else
+        return Given(planes, values if use_values else None, None if self._changed else frame.detail)
 
 
 def _fitted(name: str, row: Array, own: Array) -> Array:
