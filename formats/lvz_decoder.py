@@ -183,11 +183,11 @@ FIRST = {
 }  # fmt: skip
 
 
-def start_of_contexts():
-    """Section 11, from the document itself."""
+def start_of_contexts(table=0):
+    """Section 11, from the document itself: of motion and flags, or of the detail."""
     text = FORMAT.read_text("utf-8").split("## 11 ")[-1]
-    numbers = [int(n) for n in re.search(r"```text\n(.*?)```", text, re.S)[1].split()]
-    need(len(numbers) == sum(map(math.prod, CONTEXTS.values())), "the table of section 11")
+    numbers = [int(n) for n in re.findall(r"```text\n(.*?)```", text, re.S)[table].split()]
+    need(len(numbers) == (258 if table else sum(map(math.prod, CONTEXTS.values()))), "the tables of section 11")
     return [(n, n, 0) for n in numbers]
 
 
@@ -793,11 +793,14 @@ def lapped(plane, lap):
 
 def decode_key(model, q, part, rows, columns):
     stream = Stream(part)
-    patches = Run(model, "key", [], rows, columns, q, stream, np.ones((rows // 2, columns // 2), bool)).first_output()
-    stream.end()
+    blocks = np.ones((rows // 2, columns // 2), bool)
+    patches = Run(model, "key", [], rows, columns, min(q, 96), stream, blocks).first_output()
     luma, chroma = model["laps"]
     planes = [lapped(p, lap) for p, lap in zip(to_planes(patches), (luma, chroma, chroma), strict=False)]
-    return Decoded([np.clip(2040 + ((p + 4) >> 3), 0, 4095) for p in planes], 0)
+    planes = [np.clip(2040 + ((p + 4) >> 3), 0, 4095) for p in planes]
+    add_detail(planes, q, stream)
+    stream.end()
+    return Decoded(planes, 0)
 
 
 def decode_predicted(model, q, place, stream, contexts, time, references):
@@ -808,7 +811,7 @@ def decode_predicted(model, q, place, stream, contexts, time, references):
     planes, difference = predicted_planes(motion, references)
     if not flags[1].all():
         coded = flags[0] == 0
-        level = 128 * min(place, 5) + q
+        level = 128 * min(place, 5) + min(q, 96)
         inputs = [to_patches(planes, 2040), to_patches(difference, 0), 127 * coded[..., None].astype(np.int64)]
         residual = to_planes(Run(model, "predicted", inputs, rows, columns, level, stream, coded).first_output())
         for i, n in enumerate((16, 8, 8)):
@@ -816,6 +819,7 @@ def decode_predicted(model, q, place, stream, contexts, time, references):
             sample = np.clip(planes[i] + ((residual[i] + 4) >> 3), 0, 4095)
             planes[i] = np.where(copied, planes[i], sample)
         planes = deblocked(planes, flags[0], q)
+    add_detail(planes, q, stream)
     return Decoded(planes, time, motion, [r.time for r in references], tuple(flags))
 
 
@@ -867,6 +871,67 @@ def luma_edge(p, q, t):
             value = np.where(flat, strong, np.where(weak, np.clip(little[k], 0, 4095), own[k]))
             out[-1 - k if sign == 1 else k] = value
     return out
+
+
+STEPS = 2969, 2843, 2723, 2607, 2497, 2391, 2289, 2192, 2099, 2010, 1925, 1844, 1765, 1691, 1619, 1550
+M = np.array(
+    [
+        [64, 64, 64, 64, 64, 64, 64, 64], [89, 75, 50, 18, -18, -50, -75, -89], [83, 36, -36, -83, -83, -36, 36, 83],
+        [75, -18, -89, -50, 50, 89, 18, -75], [64, -64, -64, 64, 64, -64, -64, 64], [50, -89, 18, 75, -75, -18, 89, -50],
+        [36, -83, 83, -36, -36, 83, -83, 36], [18, -50, 75, -89, 89, -75, 50, -18],
+    ]
+)  # fmt: skip
+
+
+def zigzag():
+    """Positions (v, u) of a block of 8x8."""
+    by_diagonal = sorted(((v, u) for v in range(8) for u in range(8)), key=lambda at: (sum(at), at[sum(at) % 2 == 0]))
+    return by_diagonal
+
+
+def add_detail(planes, q, stream):
+    """Section 10, in place."""
+    if q < 32 or not stream.raw(1):
+        return
+    contexts, order = start_of_contexts(1), zigzag()
+    coded = [np.zeros((p.shape[0] // 8, p.shape[1] // 8), int) for p in planes]
+    for y in range(len(planes[0]) // 16):
+        for x in range(planes[0].shape[1] // 16):
+            places = [(0, 2 * y, 2 * x), (0, 2 * y, 2 * x + 1), (0, 2 * y + 1, 2 * x), (0, 2 * y + 1, 2 * x + 1)]
+            for plane, row, column in [*places, (1, y, x), (2, y, x)]:
+                kind, flags = int(plane > 0), coded[plane]
+                beside = (flags[row, column - 1] if column else 0) + (flags[row - 1, column] if row else 0)
+                flags[row, column] = stream.flag(contexts, 3 * kind + beside)
+                if flags[row, column]:
+                    c = np.clip(read_levels(stream, contexts, kind, order) * (STEPS[q % 16] >> (q // 16)), -32768, 32767)
+                    t = np.clip((M.T @ c + 64) >> 7, -32768, 32767)
+                    part = planes[plane][8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+                    part[:] = np.clip(part + ((t @ M + 128) >> 8), 0, 4095)
+
+
+def read_levels(stream, contexts, kind, order):
+    end, not_zero, greater = 6 + 6 * kind, 18 + 40 * kind, 98 + 80 * kind
+    c = 0
+    while c < 6 and stream.flag(contexts, end + c):
+        c += 1
+    last = (1 << (c - 1)) + stream.raw(c - 1) if c else 0
+    levels, sizes = np.zeros((8, 8), np.int64), np.zeros((10, 10), np.int64)
+    for at in range(last, -1, -1):
+        v, u = order[at]
+        s = sizes[v, u + 1] + sizes[v, u + 2] + sizes[v + 1, u] + sizes[v + 2, u] + sizes[v + 1, u + 1]
+        near = s if s < 5 else 5 + bisect.bisect_right((7, 10, 15, 25), s)
+        diagonal = 0 if u + v == 0 else 1 if u + v < 3 else 2 if u + v < 7 else 3
+        if at < last and not stream.flag(contexts, not_zero + 10 * diagonal + near):
+            continue
+        ones = 0
+        while ones < 8 and stream.flag(contexts, greater + 10 * ones + near):
+            ones += 1
+        size = 1 + ones
+        if ones == 8:
+            size = min(size + stream.golomb(3 if near == 9 else 0), 32767)
+        sizes[v, u] = size
+        levels[v, u] = -size if stream.raw(1) else size
+    return levels
 
 
 class Decoder:

@@ -27,7 +27,7 @@ from lvc.models.load import Model, load_model
 from lvc.training.footage import Clips
 
 ROOT = Path(__file__).parents[1]
-QUALITIES = (55.0, 75.0, 90.0, 65.0, 100.0)
+QUALITIES = 55.0, 40.0, 75.0, 90.0, 65.0, 30.0, 95.0
 
 
 class Counting(Context):

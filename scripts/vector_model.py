@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from lvc.codec.frames import Coded, Loop, References, level_row
+from lvc.codec.frames import Coded, Loop, Planes, References, level_row
 from lvc.codec.gop import GopEncoder
-from lvc.codec.payload import ClipHead
+from lvc.codec.payload import DETAIL_FROM, ClipHead
 from lvc.codec.pyramid import CHAIN, OLDER, PYRAMID
 from lvc.codec.settings import Effort
 from lvc.codec.shown import checksum, shown
-from lvc.engine import motion, planes
+from lvc.engine import detail, motion, planes
 from lvc.engine import program as p
 from lvc.engine.coder import Coder
 from lvc.engine.planes import KEY_SHIFT
@@ -138,7 +138,19 @@ class Scripted(Loop):
         return {"y": y, "z": z}
 
     def key(self, time: int, source: int, quality: int, coder: Coder) -> Coded:
-        return Coded(time, self._key(quality, coder, **self._latents(source, True))[0], quality)
+        made = self._key(quality, coder, **self._latents(source, True))[0]
+        return Coded(time, self._detailed(made, quality, source, coder), quality)
+
+    def _detailed(self, made: Planes, quality: int, number: int, coder: Coder) -> Planes:
+        """Every third frame has none, though it might."""
+        if quality < DETAIL_FROM:
+            return made
+        levels = detail.none(made)
+        if number % 3:
+            levels[:] = spread(levels.shape, 3, number) * (spread(levels.shape, 2, number + 1) == 0)
+            levels[spread(levels.shape[:3], 2, number + 2) > 0] = 0
+            levels[0, 0, :, : number + 1] = spread((6, number + 1), 60, number)
+        return detail.code(made, quality, coder, levels)
 
     def predicted(
         self, time: int, refs: References, place: int, quality: int, source: int, prices: motion.Stream, effort: Effort
@@ -162,6 +174,7 @@ class Scripted(Loop):
             wanted, given = copied == 0, self._latents(source, False)
             r, _ = self._residual(*patches, level_row(quality, place), skip, wanted, latents, **given)
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, made, wanted), skip, quality)
+        made = self._detailed(made, quality, source, latents)
         return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied)), latents
 
 
@@ -214,8 +227,8 @@ def rans_video(packing: int = 5, depth: int = 8) -> tuple[bytes, list[str]]:
     key(60)
     clip(PYRAMID, (40, 33, 27, 27))  # qualities that fall from place to place
     clip(OLDER, (40, 30, 31))  # a quality for each frame
-    key(90)
-    clip(CHAIN, (50, 51, 52))
+    key(104)  # better than the networks know
+    clip(CHAIN, (50, 110, 52))
     out = io.BytesIO()
     head = Header(NAME, model.sha256, "make_vectors")
     with LvzWriter(out, head, descriptor, model_chunk=ModelChunk(MODEL_WHOLE, data)) as writer:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "detail.h"
 #include "motion.h"
 #include "nets.h"
 
@@ -13,6 +14,7 @@
 
 enum { DONE, DAMAGED, NO_MEMORY };
 enum { PATCH = 96, SAMPLE_OFFSET = 2040, RESIDUAL_SHIFT = 3, PLACES = 6, QUALITIES = 128, LONGEST_DISTANCE = 1024 };
+enum { DETAIL_FROM = 32, NETWORKS_BEST = 96 };
 
 /* planes.c, motion_wasm.c, nets.c, motion_field.c */
 void lvc_planes_to_patches(const int16_t *luma, const int16_t *chroma, int rows, int columns, int offset,
@@ -127,11 +129,22 @@ Part *EXPORT(part_new)(const uint8_t *data, size_t bytes, const Part *before)
 /* Whether all of it was read, and nothing but it. */
 int EXPORT(part_whole)(const Part *p) { return rans_whole(&p->rans); }
 
+static int best_of(int quality) { return quality < NETWORKS_BEST ? quality : NETWORKS_BEST; }
+
+static int detailed(const Decoder *d, Part *part, Layout *l, int quality)
+{
+    if (quality >= DETAIL_FROM &&
+        !lvc_detail_code(&part->rans, d->rows / 2, d->columns / 2, quality, NULL, l->luma, l->chroma))
+        return NO_MEMORY;
+    return DONE;
+}
+
 int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality)
 {
     Layout l = layout(d, frame);
     void *const outputs[2] = {d->out, d->latents};
-    LvcRun run = {.rows = d->rows, .columns = d->columns, .level = quality, .outputs = outputs, .rans = &part->rans};
+    LvcRun run = {.rows = d->rows, .columns = d->columns, .outputs = outputs, .rans = &part->rans};
+    run.level = best_of(quality);
     if (lvc_program_run(d->key, d->space, &run))
         return NO_MEMORY;
     lvc_patches_apart(d->out, d->rows, d->columns, l.luma, l.chroma);
@@ -140,7 +153,7 @@ int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality)
         lvc_lap(l.chroma + c * 16 * (ptrdiff_t)d->rows * d->columns, 4 * d->rows, 4 * d->columns, 4, d->chroma_lap);
     lvc_samples(l.luma, 96 * (int64_t)d->rows * d->columns, RESIDUAL_SHIFT, SAMPLE_OFFSET); /* chroma lies behind it */
     memset(l.head, 0, sizeof *l.head);
-    return DONE;
+    return detailed(d, part, &l, quality);
 }
 
 /* What a reference says of itself, its times counted from `now`. 0: it is too far away to be real. */
@@ -202,13 +215,13 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     if (failed)
         return failed == LVC_NO_MEMORY ? NO_MEMORY : DAMAGED;
     if (!wanted)
-        return DONE;
+        return detailed(d, part, &l, quality);
     lvc_planes_to_patches(p_luma, p_chroma, d->rows, d->columns, SAMPLE_OFFSET, d->p_patches);
     lvc_planes_to_patches(d->d_luma, d->d_chroma, d->rows, d->columns, 0, d->d_patches);
     const void *const inputs[3] = {d->p_patches, d->d_patches, d->coded_input};
     void *const outputs[2] = {d->out, d->latents};
     LvcRun run = {.rows = d->rows, .columns = d->columns, .inputs = inputs, .outputs = outputs};
-    run.level = QUALITIES * (place < PLACES ? place : PLACES - 1) + quality;
+    run.level = QUALITIES * (place < PLACES ? place : PLACES - 1) + best_of(quality);
     run.wanted = d->wanted;
     run.coded = d->coded;
     run.rans = &part->rans;
@@ -217,7 +230,7 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     lvc_patches_to_planes(d->out, d->rows, d->columns, RESIDUAL_SHIFT, 0, p_luma, p_chroma, d->wanted, l.luma,
                           l.chroma);
     lvc_deblock(l.luma, l.chroma, l.skip, d->rows / 2, d->columns / 2, quality);
-    return DONE;
+    return detailed(d, part, &l, quality);
 }
 
 /* CRC-32 of zlib, eight bytes at a time. */
