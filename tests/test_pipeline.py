@@ -12,8 +12,7 @@ import pytest
 
 from lvc import pipeline
 from lvc.pipeline import ReadAhead, WriteBehind, side_by_side
-
-from .waiting import PATIENCE, wait_for
+from tests.helpers.waiting import PATIENCE, wait_for
 
 
 def counting(n: int, made: list[int]) -> Iterator[int]:

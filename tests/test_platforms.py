@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import lvc  # noqa: E402
-from lvc.errors import CorruptError  # noqa: E402
-from lvc.jobs import tree  # noqa: E402
-from lvc.latents.unpack import _parts  # noqa: E402
-from lvc.remote.addresses import is_address  # noqa: E402
+import lvc
+from lvc.errors import CorruptError
+from lvc.jobs import tree
+from lvc.latents.unpack import _parts
+from lvc.remote.addresses import is_address
 
 PACKAGE = Path(lvc.__file__).parent
 

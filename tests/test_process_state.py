@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import small_models  # noqa: E402
-from clips import Audio, Clip  # noqa: E402
+from tests.helpers import small_models
+from tests.helpers.clips import Audio, Clip
 
 PROGRAM = """
 import gc, hashlib, locale, logging, os, random, signal, sys, threading, warnings

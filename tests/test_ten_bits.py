@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from lvc.files.decode import format_of
 from lvc.lvz import LvzReader
 from lvc.media import MediaReader, encoders
 from lvc.media.types import Frame
-
-sys.path[:0] = [str(Path(__file__).parent)]
-import small_models  # noqa: E402
+from tests.helpers import small_models
 
 SIZE = 96, 64
 HDR10 = {"primaries": 9, "transfer": 16, "matrix": 9, "color_range": 1}

@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent)]
-import small_models  # noqa: E402
-from clips import Clip, Pipe, Read, picture, video_frame  # noqa: E402
-
-import lvc  # noqa: E402
-from lvc.files import decode_frames  # noqa: E402
-from lvc.media import Y4mWriter  # noqa: E402
+import lvc
+from lvc.files import decode_frames
+from lvc.media import Y4mWriter
+from tests.helpers import small_models
+from tests.helpers.clips import Clip, Pipe, Read, picture, video_frame
 
 SIZE = 64, 48
 

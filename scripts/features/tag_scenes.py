@@ -17,11 +17,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from search_copies import Embed, extracted, perceptual_hash, small_picture
-from views import thumbnails_of
 
 from lvc.search.labels import read_labels
 from lvc.search.tagging import STRENGTH, balanced, nearest_say, regression
+from scripts.features.search_copies import Embed, extracted, perceptual_hash, small_picture
+from scripts.features.views import thumbnails_of
 
 RESAMPLES = 2000
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ..waiting import PATIENCE, Turns, wait_for
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 
 def test_0_and_the_default_name(fake: Lvc, carphone: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 import av
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
-from far_site import Site, serving  # noqa: E402
-
-from ..waiting import PATIENCE, Turns, wait_for  # noqa: E402
+from tests.helpers.far_site import Site, serving
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
 

@@ -14,10 +14,9 @@ import pytest
 
 from lvc.lvz import LvzReader
 from lvc.media import Frame, MediaReader
-
-from ..clips import Clip
-from ..waiting import PATIENCE, Turns, wait_for
-from .conftest import Done, Lvc
+from tests.helpers.clips import Clip
+from tests.helpers.command import Done, Lvc
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 QUICK = ("--packing", "zstd", "--threads", "2")
 

@@ -11,8 +11,7 @@ import pytest
 from lvc.cli import inputs
 from lvc.errors import UsageError
 from lvc.kinds import LVZ, VIDEOS
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 FAST = ("--packing", "zstd", "--resolution", "64x48", "--duration", "0.2", "--jobs", 1)
 

@@ -13,9 +13,8 @@ import pytest
 
 from lvc.files.forecast import _Seen
 from lvc.media import CopiedPacket, Frame, MediaReader
-
-from ..waiting import PATIENCE
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.waiting import PATIENCE
 
 
 def times(path: Path) -> list[float]:

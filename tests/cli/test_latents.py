@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import Audio, Clip
 from safetensors.numpy import load_file, save_file
-from small_models import model_file
 
 import lvc
 from lvc import MediaError, UnsupportedError, UsageError, decode_file, encode_file
 from lvc.latents import unpack_latents
 from lvc.media import CopiedPacket, Frame, MediaReader
 from lvc.output import subject
-
-from .conftest import Lvc, names
+from tests.helpers.clips import Audio, Clip
+from tests.helpers.command import Lvc, names
+from tests.helpers.small_models import model_file
 
 TIMES = [0, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22]
 """Not regular; a new group begins at 0 and at 10, the tenth of a second."""

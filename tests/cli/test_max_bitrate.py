@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvc.lvz import Clip, LvzReader
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 
 def clips_of(path: Path) -> list[tuple[float, int]]:

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 import lvc
 from lvc.cli import app
-
-from ..waiting import PATIENCE
-from .conftest import FAKE, Done, names
+from tests.helpers import fakecodec
+from tests.helpers.command import FAKE, Done, names
+from tests.helpers.waiting import PATIENCE
 
 CASES = Path(__file__).parents[1] / "media" / "cases"
 
@@ -42,9 +42,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
         __import__(f"lvc.{name}")
         monkeypatch.setitem(sys.modules, f"lvc.{name}", sys.modules[f"lvc.{name}"])
         monkeypatch.setattr(lvc, name, sys.modules[f"lvc.{name}"])
-    monkeypatch.syspath_prepend(str(FAKE.parent))
-    import fakecodec
-
     fakecodec.install()
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path)

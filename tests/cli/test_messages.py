@@ -12,8 +12,7 @@ import pytest
 from lvc.errors import UsageError, explained
 from lvc.files.coding import model_of
 from lvc.lvz import Header
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 
 def test_the_other_command_is_named(fake: Lvc, with_sound: Path, carphone: Path) -> None:

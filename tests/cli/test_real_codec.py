@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from small_models import model_file
 
 from lvc.media import Frame, MediaReader, MediaWriter
-
-from ..waiting import PATIENCE
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.small_models import model_file
+from tests.helpers.waiting import PATIENCE
 
 FRAMES = 24
 ROOT = Path(__file__).resolve().parents[2]

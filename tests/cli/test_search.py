@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import tune, write_sound
 
-from .conftest import Lvc
+from tests.helpers.clips import tune, write_sound
+from tests.helpers.command import FAKE, Lvc
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> tuple[Lvc, Path]:
     """A folder with carphone as it is, as .lvz with and without features, and a database of it."""
     folder = tmp_path_factory.mktemp("archive")
-    lvc = Lvc([str(Path(__file__).resolve().parent.parent / "fakecodec.py")], folder)
+    lvc = Lvc([str(FAKE)], folder)
     (folder / "videos").mkdir()
     (folder / "videos" / "a.mp4").symlink_to(carphone)
     assert lvc("encode", carphone, "videos/b.lvz").code == 0

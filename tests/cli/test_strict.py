@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 
 @pytest.fixture(scope="module")

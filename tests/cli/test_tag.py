@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import FAKE, Lvc, names
-
-sys.path.insert(0, str(FAKE.parent))
-from clips import BIKES, real_clip  # noqa: E402
+from tests.helpers.clips import BIKES, real_clip
+from tests.helpers.command import FAKE, Lvc, names
 
 BLOCKED = "import sys; sys.modules['torch'] = None; from lvc.cli import main; main()"
 

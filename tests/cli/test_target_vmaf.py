@@ -12,8 +12,7 @@ import lvc as library
 from lvc.errors import UnsupportedError
 from lvc.files import decode_frames, vmaf
 from lvc.media import Frame, MediaReader, ffmpeg
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 judged = pytest.mark.skipif(
     ffmpeg.why_not("filter", "libvmaf") is not None, reason=str(ffmpeg.why_not("filter", "libvmaf"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Lvc
+from tests.helpers.command import Lvc
 
 SMALL = ["--batch", "1", "--crop", "64", "--threads", "1"]
 

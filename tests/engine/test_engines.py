@@ -15,8 +15,8 @@ import pytest
 import lvc
 from lvc.engine import library, motion, nets, planes
 from lvc.errors import CorruptError, UsageError
+from tests.helpers import programs
 
-from . import programs
 from .test_motion import PYRAMID, coded
 from .test_motion import planes as random_planes
 

@@ -10,8 +10,7 @@ import numpy as np
 from lvc.evaluation.metrics import ssim
 from lvc.evaluation.sampling import Sampler
 from lvc.pipeline import ReadAhead
-
-from ..waiting import PATIENCE, wait_for
+from tests.helpers.waiting import PATIENCE, wait_for
 
 
 def test_work_and_waiting_are_told_apart() -> None:

@@ -11,15 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from clips import CARPHONE, Audio, Clip, real_clip
-from conftest import psnr
-
 from lvc.errors import UsageError
 from lvc.interpolate import interpolate_file, plan_file
 from lvc.media import CopiedPacket, Frame, MediaReader, MediaWriter
-
-from ..waiting import PATIENCE
+from tests.helpers.clips import CARPHONE, Audio, Clip, real_clip
+from tests.helpers.scenes import psnr
+from tests.helpers.waiting import PATIENCE
 
 MOVING = Clip(size=(96, 64), frames=6, audio=[Audio(seconds=0.24)])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from field_reference import FieldReader, base, weights
 
 from lvc.entropy.coder import Coding, Decoder, Encoder
 from lvc.errors import CorruptError, LvcError, UnsupportedError
 from lvc.latents import exact, field, tables
 from lvc.latents.fit import LEAN, fit, zero_model
 from lvc.latents.parameters import pack_model, unpack_model
+from tests.helpers.field_reference import FieldReader, base, weights
 
 
 def drawn(shape: tuple[int, int, int, int], size: float = 4, seed: int = 0) -> np.ndarray:

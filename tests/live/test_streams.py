@@ -16,13 +16,10 @@ import pytest
 
 from lvc.lvz import Clip, LvzReader, PacketGroup
 from lvc.media import Frame, MediaReader
+from tests.helpers.command import FAKE, Done, Lvc, Process
+from tests.helpers.waiting import PATIENCE, wait_for
 
-from ..cli.conftest import Done, Lvc, Process
-from ..waiting import PATIENCE, wait_for
-
-SENDER = Path(__file__).with_name("sender.py")
-RTSP = Path(__file__).with_name("rtsp_server.py")
-FAKE = Path(__file__).resolve().parents[1] / "fakecodec.py"
+SENDER, RTSP = FAKE.with_name("sender.py"), FAKE.with_name("rtsp_server.py")
 CODED = ("--packing", "zstd", "--gop", "1", "--threads", "1")
 RATE = 20
 

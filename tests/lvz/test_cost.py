@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import random
 import tracemalloc
-from pathlib import Path
 
+import lvz_reader as second
 import pytest
 
 from lvc.errors import CorruptError, LimitError
@@ -35,12 +34,6 @@ from lvc.lvz import fields as f
 from lvc.lvz.descriptors import pack_metadata, unpack_metadata
 from lvc.lvz.index import unpack_index
 from lvc.lvz.tensors import pack_tensors, unpack_tensors
-
-ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("lvz_reader", ROOT / "formats" / "lvz_reader.py")
-assert _spec is not None and _spec.loader is not None
-second = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(second)
 
 VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 5, time_base=(1, 25), frame_rate=(25, 1))
 SOUND = CopiedStream("audio", "pcm_s16le", (1, 8000))

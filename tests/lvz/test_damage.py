@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 
 import pytest
-from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, TruncatedError, UnsupportedError
 from lvc.limits import DEFAULT
@@ -20,6 +19,7 @@ from lvc.lvz.descriptors import pack_head, pack_video
 from lvc.lvz.index import pack_tail
 from lvc.lvz.packets import pack_packets
 from lvc.lvz.records import PACKING_RANS
+from tests.helpers.lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 SMALL = small_file(2, 2, size=8, chunk_bytes=0)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import BUNNY, Audio, Clip, Read, real_clip
 
 from lvc.errors import CorruptError, LvcError, MediaError
 from lvc.media import CopiedPacket, CopiedStreamInfo, MediaWriter
 from lvc.media.params import MAX_PARAMS, open_params
+from tests.helpers.clips import BUNNY, Audio, Clip, Read, real_clip
 
 SOURCES = {
     "aac": "mp4",

@@ -6,12 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import BUNNY, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Frame
 from lvc.media.scaling import target_rate, target_size
 from lvc.media.timing import at_constant_rate
+from tests.helpers.clips import BUNNY, Clip, Pipe, Read, real_clip
 
 GOPS = {"g": "10", "bf": "2", "qp": "20"}
 

@@ -12,12 +12,12 @@ import av
 import av.logging
 import numpy as np
 import pytest
-from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.media import Chapter, MediaWriter, Y4mWriter, encoders
 from lvc.media.containers import CONTAINERS, container_for
 from lvc.notices import Loss
+from tests.helpers.clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
 

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from serving import Site, Tab, until
+
+from tests.helpers.player_site import Site, Tab, until
 
 SIDE = 8  # patches in a row
 PATCH = 16

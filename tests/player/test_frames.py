@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ISOLATION, Site, Tab, digests, until
+
+from tests.helpers.player_site import ISOLATION, Site, Tab, digests, until
 
 
 @pytest.mark.parametrize(

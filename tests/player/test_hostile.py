@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import NAMES, hostile_files, peak_of_pages
-from serving import Site, Tab, digests, until
+
+from tests.helpers.hostile_files import NAMES, hostile_files, peak_of_pages
+from tests.helpers.player_site import Site, Tab, digests, until
 
 VECTORS = Path(__file__).resolve().parents[2] / "formats" / "vectors"
 

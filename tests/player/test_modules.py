@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving import digests
+
+from tests.helpers.player_site import digests
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "packages" / "lvz-player"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Site, Tab, until
 
 from lvc.files import encode_file
 from lvc.lvz import LvzReader
+from tests.helpers.player_site import Site, Tab, until
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import random
 from typing import Any
 
 import pytest
-from far_site import Site
-from lvz_files import gop_bytes, index_bytes, lvz
 
 from lvc.errors import MediaError
 from lvc.lvz import LvzReader, Record
 from lvc.remote.open import NO_RANGES, open_remote
 from lvc.remote.retry import ATTEMPTS
 from lvc.remote.store import END_BYTES, HEAD_BYTES, RangeFile
+from tests.helpers.far_site import Site
+from tests.helpers.lvz_files import gop_bytes, index_bytes, lvz
 
 DATA = lvz()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,7 @@ from lvc.lvz import Clip, FeatureTrack, Header, LvzWriter, PlaneSpec, VideoDescr
 from lvc.lvz.features import NUMBERS, PICTURE
 from lvc.search import Database, index_folders, moments_of, query
 from lvc.search.indexing import Indexed
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
-from far_site import Site, serving  # noqa: E402
+from tests.helpers.far_site import Site, serving
 
 SECONDS = 700
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import tune, write_sound
 
 from lvc import SearchIndex
 from lvc.errors import MediaError, UsageError
 from lvc.search.hearing import Sounds, agreement, place_in
 from lvc.search.queries import Hit, query_both
+from tests.helpers.clips import tune, write_sound
 
 RATE = 16_000
 SECONDS = 12

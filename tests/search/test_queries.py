@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import CARPHONE, real_clip
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import quantise
@@ -20,8 +19,7 @@ from lvc.search.database import Collection
 from lvc.search.export import check_ending, table_of, write_table
 from lvc.search.sheet import sheet, tiles_of, write_png
 from lvc.search.sources import QUERY_SPACING
-
-from .conftest import copied
+from tests.helpers.clips import CARPHONE, excerpt, real_clip
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def test_folders_are_read(collection: Collection) -> None:
 
 
 def test_an_excerpt_and_its_place(collection: Collection, bikes: Path, tmp_path: Path) -> None:
-    part = copied(bikes, tmp_path / "part.mp4", 5.4, 3, crf=36)
+    part = excerpt(bikes, tmp_path / "part.mp4", 5.4, 3, crf=36)
     hits = query(collection, moments_of(part, spacing=QUERY_SPACING), 5)
     assert Path(hits[0].path).name == "bikes.mp4" and hits[0].start == pytest.approx(5.4, abs=0.6)
     assert hits[0].end - hits[0].start == pytest.approx(3, abs=0.3) and hits[0].speed == 1

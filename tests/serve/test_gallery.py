@@ -15,7 +15,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from serve_tools import ODD, Server, Starter, picture_at
+
+from tests.helpers.server import ODD, Server, Starter, picture_at
 
 
 def text_of(server: Server, path: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from serve_tools import SECRET, Server, Starter
+
+from tests.helpers.server import SECRET, Server, Starter
 
 SECURITY = {
     "content-security-policy",

@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from serve_tools import Server, decoded
+
+from tests.helpers.server import Server, decoded
 
 
 def program(folder: Path, name: str, script: str) -> Path:

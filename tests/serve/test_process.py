@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from serve_tools import Server, Starter
+
+from tests.helpers.server import Server, Starter
 
 HIDE = "import sys; sys.modules[{hidden!r}] = None; from lvc.cli import main; main()"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import write_sound
 from PIL import Image
-from serve_tools import Answer, Server, Starter, picture_at, start
 
 from lvc.media.listen import listen
+from tests.helpers.clips import write_sound
+from tests.helpers.server import Answer, Server, Starter, picture_at, start
 
 
 @pytest.fixture(scope="module")

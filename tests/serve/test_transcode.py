@@ -16,15 +16,15 @@ import anyio
 import av
 import numpy as np
 import pytest
-from clips import Audio, Clip
 from PIL import Image
-from serve_tools import Server, Starter, decoded, encode, picture_at
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from lvc.serve import converting
 from lvc.serve.converting import Conversions
 from lvc.serve.library import Library
+from tests.helpers.clips import Audio, Clip
+from tests.helpers.server import Server, Starter, decoded, encode, picture_at
 
 BUNNY = "trips/bunny.lvz"
 

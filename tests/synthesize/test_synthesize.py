@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save
-from small_footage import film
 
 from lvc.errors import LvcError, MediaError, OutputExistsError, UnsupportedError, UsageError
 from lvc.files import encode_file
 from lvc.models.autoencoder import Architecture, AutoEncoder, Prior, about
 from lvc.synthesize import synthesize_file
 from lvc.synthesize.latents import between, drawn
+from tests.helpers.small_footage import film
 
 A = Architecture(channels=6, stride=8, frames=1, width=8, blocks=1)
 
