@@ -24,6 +24,7 @@ def modules() -> list[str]:
     return [name.removesuffix(".__init__") for name in names if name not in left_out]
 
 
+@pytest.mark.slow
 def test_everything_is_imported_where_there_is_neither_resource_nor_fcntl(tmp_path: Path) -> None:
     (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W16 H16 F25:1 C420\n" + (b"FRAME\n" + bytes(384)) * 3)
     code = f"""

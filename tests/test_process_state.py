@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import small_models
 from tests.helpers.clips import Audio, Clip
 
@@ -97,6 +99,7 @@ assert state() == first
 """
 
 
+@pytest.mark.slow
 def test_library_calls_change_nothing_of_the_process(tmp_path: Path) -> None:
     Clip(frames=10, audio=[Audio("aac")]).write(tmp_path / "a.mkv")
     done = subprocess.run(

@@ -54,6 +54,7 @@ def packets(path: Path) -> list[tuple[int, int | None, bytes]]:
         return [(packet.stream_index, packet.pts, bytes(packet)) for packet in file.demux() if packet.size]
 
 
+@pytest.mark.slow
 def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
     assert fake("decode", site.address + "/carphone.lvz?key=secret").code == 3
     site.files["/carphone.lvz?key=secret"] = site.files["/carphone.lvz"]
@@ -61,6 +62,7 @@ def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
     assert os.listdir(fake.folder) == ["carphone.mp4"]
 
 
+@pytest.mark.slow
 def test_a_server_without_ranges_is_named(fake: Any, site: Site, encoded: Path) -> None:
     site.ranges = False
     address = site.address + "/carphone.lvz"
@@ -73,6 +75,7 @@ def test_a_server_without_ranges_is_named(fake: Any, site: Site, encoded: Path) 
     assert info.code == 0 and "sends no parts of files" in info.err and "unknown" in info.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 def test_search(fake: Any, site: Site, ranges: bool) -> None:
     """Without ranges the end cannot be read first: the video is decoded."""
@@ -87,6 +90,7 @@ def test_search(fake: Any, site: Site, ranges: bool) -> None:
     assert (fake.folder / "sheet.png").stat().st_size > 20_000  # frames, and not two grey tiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faults", "code", "says"), [([404], 3, "404"), ([503] * 9, 3, "503"), ([503], 0, "")])
 def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says: str) -> None:
     site.faults = faults
@@ -94,6 +98,7 @@ def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says:
     assert done.code == code and says in done.err and len(done.err.splitlines()) == (code != 0)
 
 
+@pytest.mark.slow
 def test_verify(fake: Any, site: Site) -> None:
     done = fake("verify", "--full", site.address + "/carphone.lvz")
     assert done.code == 0 and "120 frames" in done.text
@@ -103,6 +108,7 @@ def test_verify(fake: Any, site: Site) -> None:
     assert fake("verify", site.address + "/bad.lvz").code == 4
 
 
+@pytest.mark.slow
 def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path) -> None:
     pytest.importorskip("fsspec")
     target = f"file://{fake.folder}/there.lvz"
@@ -118,6 +124,7 @@ def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path
     assert fake("encode", carphone, "what://far/a.lvz").code == 2
 
 
+@pytest.mark.slow
 def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
     pytest.importorskip("fsspec")
     (fake.folder / "a.mp4").write_bytes(carphone.read_bytes())
@@ -131,6 +138,7 @@ def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
     assert sorted(os.listdir(fake.folder)) == ["a.lvz", "a.mp4", "b.mkv"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, turns: Turns) -> None:
     pytest.importorskip("fsspec")
     with fake.start(
@@ -142,6 +150,7 @@ def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, t
     assert process.returncode == 130 and os.listdir(fake.folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "arguments"),
     [

@@ -45,6 +45,7 @@ def test_sound_is_copied_bit_for_bit(fake: Lvc, bunny: Path, with_sound: Path) -
     assert json.loads(fake("info", "b.lvz", "--json").out)["streams"] == []
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_missed_is_said(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--target-bitrate", "1k", "--json")
     (said,) = [event["message"] for event in done.events if event["event"] == "notice"]
@@ -66,6 +67,7 @@ def test_pipes_both_ways(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 def test_reader_of_the_pipe_goes_away(fake: Lvc, encoded: Path) -> None:
     with fake.start("decode", encoded, "-") as process:
         assert process.stdout is not None and process.stderr is not None
@@ -76,6 +78,7 @@ def test_reader_of_the_pipe_goes_away(fake: Lvc, encoded: Path) -> None:
     assert err.startswith(b"lvc: error: standard output: ") and err.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_binary_to_a_terminal_is_refused(fake: Lvc, carphone: Path) -> None:
     main, terminal = pty.openpty()
     try:
@@ -88,6 +91,7 @@ def test_binary_to_a_terminal_is_refused(fake: Lvc, carphone: Path) -> None:
     assert done.returncode == 2 and b"terminal" in done.stderr
 
 
+@pytest.mark.slow
 def test_range(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert fake("decode", encoded, "a.mkv", "--codec", "ffv1", "--start", "1.5", "--end", "0:02").code == 0
     wanted = [i for i, t in enumerate(times(carphone)) if 1.5 <= t < 2]
@@ -95,6 +99,7 @@ def test_range(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert times(fake.folder / "a.mkv")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_range_is_read_by_the_index_alone(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     quarter = len(data) // 8
@@ -105,6 +110,7 @@ def test_a_range_is_read_by_the_index_alone(fake: Lvc, encoded: Path) -> None:
     assert len(times(fake.folder / "end.mkv")) == 120 - 90
 
 
+@pytest.mark.slow
 def test_range_of_sound(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert fake("decode", with_sound, "a.mkv", "--start", "2", "--duration", "1").code == 0
     whole = [data for _, data in packets(bunny)]
@@ -127,6 +133,7 @@ def test_salvage_saves_the_rest_and_exits_4(fake: Lvc, encoded: Path) -> None:
     assert 60 <= len(times(fake.folder / "a.mkv")) == by_event["done"]["frames"] < 120
 
 
+@pytest.mark.slow
 def test_salvage_of_a_cut_file_keeps_every_whole_group(fake: Lvc, encoded: Path) -> None:
     data = encoded.read_bytes()
     (fake.folder / "cut.lvz").write_bytes(data[: len(data) * 6 // 10])
@@ -135,12 +142,14 @@ def test_salvage_of_a_cut_file_keeps_every_whole_group(fake: Lvc, encoded: Path)
     assert len(times(fake.folder / "a.mkv")) >= 60
 
 
+@pytest.mark.slow
 def test_salvage_of_nothing(fake: Lvc) -> None:
     (fake.folder / "a.lvz").write_bytes(b"\x89LVZ\r\n\x1a\n" + bytes(100))
     assert fake("decode", "a.lvz", "a.mkv", "--salvage").code == 4
     assert names(fake.folder) == ["a.lvz"]
 
 
+@pytest.mark.slow
 def test_verify_while_encoding(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--verify", "--packing", "zstd", "--json")
     assert done.code == 0 and done.events[-1]["verified"] is True
@@ -169,6 +178,7 @@ def test_json_of_encode_and_decode(fake: Lvc, carphone: Path) -> None:
     assert done.events[-1]["bytes_out"] == (fake.folder / "a.mp4").stat().st_size
 
 
+@pytest.mark.slow
 def test_json_error(fake: Lvc, encoded: Path) -> None:
     done = fake("decode", "missing.lvz", "--json")
     assert done.code == 3
@@ -177,18 +187,21 @@ def test_json_error(fake: Lvc, encoded: Path) -> None:
     assert error["kind"] and error["message"]
 
 
+@pytest.mark.slow
 def test_json_beside_binary_goes_to_stderr(fake: Lvc, encoded: Path) -> None:
     done = fake("decode", encoded, "-", "--json")
     assert done.out.startswith(b"YUV4MPEG2")
     assert json.loads(done.err.splitlines()[-1])["event"] == "done"
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_but_errors(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--quiet")
     assert (done.code, done.out, done.err) == (0, b"", "")
     assert fake("encode", carphone, "a.lvz", "--quiet").err.startswith("lvc: error: a.lvz:")
 
 
+@pytest.mark.slow
 def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_path: Path) -> None:
     arguments = (bunny, "a.lvz", "--packing", "zstd", "--resolution", "160x90", "--gop", "1", "--json")
     told = fake("encode", *arguments, "--dry-run")
@@ -204,6 +217,7 @@ def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_p
     assert fake("encode", bunny, "a.lvz", "--dry-run").code == 6
 
 
+@pytest.mark.slow
 def test_a_longer_video_has_more_groups_than_its_samples() -> None:
     # two samples, each a group of 24 frames: 100 bytes for the first 8 of them, 20 for the rest
     seen = _Seen(frames=48, firsts=2, first_bytes=200, first_frames=16, rest_bytes=40)
@@ -211,6 +225,7 @@ def test_a_longer_video_has_more_groups_than_its_samples() -> None:
     assert seen.picture(240, 2) == pytest.approx(2 * 100 + (240 - 16) * 20 / 16)
 
 
+@pytest.mark.slow
 def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     options = ("--packing", "zstd", "--resolution", "64x36", "--json")
     whole = fake("encode", bunny, "a.lvz", *options).events[-1]
@@ -222,6 +237,7 @@ def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     assert "of its part of the source" in said and "picture " in said and "sound " in said and " s (" in said
 
 
+@pytest.mark.slow
 def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
     facts = fake("info", with_sound, "--json").events[-1]
     assert facts["quality"] == 50 and facts["effort"] == 4 and facts["gops"] > 1
@@ -232,11 +248,13 @@ def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
     assert sum(line.startswith("  GOP ") for line in lines) == facts["gops"]
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", env={"FAKE_DELAY": "0.1"})
     assert done.err.count("\n") == 1 and "\r" not in done.err and "\x1b" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [[], ["--no-progress"], ["--quiet"]])
 def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) -> None:
     main, terminal = pty.openpty()
@@ -261,6 +279,7 @@ def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) ->
     assert (seen == b"") == (switch == ["--quiet"])
 
 
+@pytest.mark.slow
 def test_control_characters_in_names_stay_off_the_terminal(fake: Lvc) -> None:
     done = fake("encode", "\x1b[31mred.mp4", "a.lvz")
     assert done.code == 3 and "\x1b" not in done.err and "\\x1b" in done.err

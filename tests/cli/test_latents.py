@@ -83,6 +83,7 @@ def test_what_the_arrays_say(coded: Path, arrays: dict[str, np.ndarray]) -> None
     assert arrays["model_sha256"].tobytes() == lvc.load_model().sha256
 
 
+@pytest.mark.slow
 def test_a_part_is_whole_groups(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     second = int(arrays["key_frame"][1])
     start = float(arrays["time"][second]) + 0.05
@@ -107,6 +108,7 @@ def test_unchanged_there_and_back(tmp_path: Path, coded: Path, arrays: dict[str,
     assert names(tmp_path) == ["cli.mkv", "out.mkv", "part.safetensors", "x.npz", "x.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_changed_group_is_another_picture_and_nothing_else(
     tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_changed_group_is_another_picture_and_nothing_else(
     assert all(same[:second]) and not any(same[second:])
 
 
+@pytest.mark.slow
 def test_symbols_may_be_changed_as_well(tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     plain = decoded(tmp_path, coded)
     symbols = arrays["residual_latent"].copy()
@@ -171,6 +174,7 @@ def wrong(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return some
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -203,6 +207,7 @@ def bomb(path: Path) -> None:
         archive.writestr("key_frame.npy", header.getvalue() + bytes(1 << 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b'\x08\0\0\0\0\0\0\0{"a":1}x', b"x" * 100])
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 def test_files_of_nonsense(tmp_path: Path, coded: Path, content: bytes, ending: str) -> None:
@@ -212,6 +217,7 @@ def test_files_of_nonsense(tmp_path: Path, coded: Path, content: bytes, ending: 
     assert names(tmp_path) == [f"x.{ending}"]
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_and_pickles(tmp_path: Path, coded: Path) -> None:
     bomb(tmp_path / "bomb.npz")
     with pytest.raises(MediaError, match="key_frame takes"):
@@ -221,6 +227,7 @@ def test_a_zip_bomb_and_pickles(tmp_path: Path, coded: Path) -> None:
         decode_file(coded, tmp_path / "out.mkv", latents=tmp_path / "objects.npz")
 
 
+@pytest.mark.slow
 def test_calls_that_make_no_sense(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     save_file({"key_frame": arrays["key_frame"] + 50}, lvc.folder / "x.safetensors")
     for code, args, said in (
@@ -243,6 +250,7 @@ def test_calls_that_make_no_sense(lvc: Lvc, coded: Path, arrays: dict[str, np.nd
     assert names(lvc.folder) == ["x.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     with lvc.open(coded) as video:
         frames = list(video.latents())
@@ -257,6 +265,7 @@ def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     assert some[0].intra is not None and (some[0].intra == arrays["intra_value"][some[0].number]).all()
 
 
+@pytest.mark.slow
 def test_without_the_model_there_are_integers(tmp_path: Path, coded: Path) -> None:
     model, said = model_file("lost"), list[str]()
     options = {"model": str(model), "duration": 0.4}

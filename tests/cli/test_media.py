@@ -155,6 +155,7 @@ def test_a_folder_with_playlists_encodes_the_videos_alone(fake: Here) -> None:
     assert done.code == 0 and names(fake.folder / "out") == ["a.lvz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "out"), [("encode", "out.lvz"), ("decode", "out.mkv"), ("interpolate", "out.mkv")])
 def test_a_deleted_working_directory(tmp_path: Path, command: str, out: str) -> None:
     gone = tmp_path / "gone"

@@ -32,11 +32,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> tuple[L
     return lvc, folder
 
 
+@pytest.mark.slow
 def test_again_nothing_is_to_do(archive: tuple[Lvc, Path]) -> None:
     done = archive[0]("search", "index", "videos", "--db", "db")
     assert done.code == 0 and "4 unchanged" in done.err and "0 added" in done.err
 
 
+@pytest.mark.slow
 def test_features_cost_little(archive: tuple[Lvc, Path], carphone: Path) -> None:
     lvc, folder = archive
     assert lvc("encode", carphone, "without.lvz", "--no-features").code == 0
@@ -58,6 +60,7 @@ def test_query(archive: tuple[Lvc, Path]) -> None:
     assert plain.code == 0 and len(plain.text.strip().splitlines()) == 3 and "videos/a.mp4" in plain.text
 
 
+@pytest.mark.slow
 def test_by_sound(archive: tuple[Lvc, Path]) -> None:
     """Sound is described while a video is encoded, and found by a sound file, beside other pictures, and by both."""
     lvc, folder = archive
@@ -93,6 +96,7 @@ def test_by_sound(archive: tuple[Lvc, Path]) -> None:
     assert done.code == 2 and "give a range" in done.err
 
 
+@pytest.mark.slow
 def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:
     lvc, _ = archive
     done = lvc("search", "duplicates", "videos", "--json")
@@ -104,6 +108,7 @@ def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:
     assert [Path(e["path"]).name for e in hits if e["event"] == "hit"] == ["b.lvz", "c.lvz"]
 
 
+@pytest.mark.slow
 def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
     lvc, folder = archive
     assert lvc("features", "videos/a.mp4", "videos/b.lvz", "-o", "all.npz").code == 0
@@ -117,6 +122,7 @@ def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
     assert lvc("features", "videos/a.mp4", "-o", "all.npz").code == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -47,6 +47,7 @@ def test_files(archive: Lvc, carphone: Path) -> None:
     assert "bikes.mp4\n" in text and "0:00.0–0:04.0 man" in text and "street" in text
 
 
+@pytest.mark.slow
 def test_a_database(archive: Lvc) -> None:
     done = archive("tag", "--db", "db", "--threshold", "0.6", "--json")
     assert done.code == 0, done.err
@@ -66,12 +67,14 @@ def test_a_database(archive: Lvc) -> None:
     assert absent.code == 2 and "no video in the database has the tag 'night'" in absent.err
 
 
+@pytest.mark.slow
 def test_one_bad_file_does_not_stop_the_others(archive: Lvc) -> None:
     (archive.folder / "broken.mp4").write_bytes(b"no video")
     done = archive("tag", "broken.mp4", "videos/carphone.lvz")
     assert done.code == 3 and "broken.mp4" in done.err and "0:00.0–0:04.0 man" in done.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

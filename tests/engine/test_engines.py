@@ -201,6 +201,7 @@ def best_here() -> str:
     return next(isa for isa in library.ISAS if library.runs(isa))
 
 
+@pytest.mark.slow
 def test_without_the_library_numpy_decodes_and_says_so_once(without_library: Path) -> None:
     said = lvc_of(without_library, "-m", "lvc", "--version")
     assert (said.returncode, said.stdout) == (0, f"lvc {lvc.__version__} (engine numpy)\n")

@@ -108,6 +108,7 @@ def test_the_network_that_was_trained() -> None:
     assert np.abs(extractor.embed(list(zip(*small, strict=True))) - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_training_learns() -> None:
     random = np.random.default_rng(0)
     y, c = (random.integers(0, 256, shape, dtype=np.uint8) for shape in ((8, 4, 128, 128), (8, 4, 2, 64, 64)))

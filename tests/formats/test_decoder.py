@@ -205,6 +205,7 @@ def test_the_examples_of_the_document() -> None:
     assert ", ".join(map(str, expected[4:12])).replace("-", "−") in text
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = b"YUV4MPEG2 W33 H21 F25:1 Ip C420jpeg\n"
     for n in range(4):

@@ -143,6 +143,7 @@ def test_worked_example_of_the_spec() -> None:
     assert frame is not None and read_with_lvc(bytes(data))["frames"] == 1
 
 
+@pytest.mark.slow
 def test_second_reader_from_the_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

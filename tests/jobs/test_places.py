@@ -58,6 +58,7 @@ assert places.local("file:///a/b%20c") == "/a/b c"
 """
 
 
+@pytest.mark.slow
 def test_a_store_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     Clip(frames=8).write(tmp_path / "here" / "clip.mp4")

@@ -60,6 +60,7 @@ def test_a_static_video_of_tiny_clips_is_split_into_chunks_that_readers_take() -
     assert second.read_file(io.BytesIO(data))["counts"]["frames"] == 32 * 2200
 
 
+@pytest.mark.slow
 def test_clip_tables_of_many_frames_take_memory_in_proportion() -> None:
     """32 frames cost 2 bytes of a file: what is held is one chunk's, however long the file is."""
     data = written(*(run(32 * n, 32, n == 0) for n in range(16000)))
@@ -121,6 +122,7 @@ def test_as_many_chapters_and_tags_as_films_have_are_read() -> None:
     assert len(second.read_meta(pack_metadata(metadata))["chapters"]) == 5000
 
 
+@pytest.mark.slow
 def test_tensors_have_a_limit_for_their_number_and_for_that_of_their_tags() -> None:
     plane = PlaneSpec("latent", "int16", 4, 8, in_predicted=False)
     video = VideoDescriptor(64, 64, (plane,), 1, align=1, time_base=(1, 1))

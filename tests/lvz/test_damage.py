@@ -35,6 +35,7 @@ def outcome(data: bytes) -> object:
         return type(error)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_noticed() -> None:
     started = time.process_time()
     for position in range(len(SMALL)):
@@ -45,6 +46,7 @@ def test_every_flipped_byte_is_noticed() -> None:
     assert time.process_time() - started < 60
 
 
+@pytest.mark.slow
 def test_every_cut_is_noticed() -> None:
     for length in range(len(SMALL)):
         assert outcome(SMALL[:length]) is TruncatedError, f"cut at {length}"
@@ -65,6 +67,7 @@ def test_opening_and_seeking_in_damaged_files() -> None:
             pass
 
 
+@pytest.mark.slow
 def test_salvage_of_every_flip_and_cut() -> None:
     good = {(r.first_frame, r.payload, tuple(r.pts)) for r in read_all(SMALL) if isinstance(r, Clip)}
     for position in range(len(SMALL)):
@@ -223,6 +226,7 @@ def test_packets_without_their_stream_are_left_out() -> None:
     assert len(frames) == 6 and r.copied == () and any("description is lost" in d.reason for d in r.damage)
 
 
+@pytest.mark.slow
 def test_salvage_of_hostile_input_ends_soon() -> None:
     head = small_file(0, 0, audio=False)
     head = head[: head.index(b"INDX")]

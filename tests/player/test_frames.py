@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.player_site import ISOLATION, Site, Tab, digests, until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "isolated", "plain"),
     [("carphone_lvz", False, False), ("film", True, False), ("film", False, True), ("ten_bits", False, False)],

@@ -33,6 +33,7 @@ def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, by
     assert "# fail 0" in done.stdout and "# skipped 0" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_engine_is_what_its_sources_make(tmp_path: Path) -> None:
     if importlib.util.find_spec("ziglang") is None:

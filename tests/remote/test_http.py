@@ -59,6 +59,7 @@ def test_the_whole_file_comes_in_growing_requests(site: Site) -> None:
     assert site.asked[1] == f"bytes={HEAD_BYTES}-{(256 << 10) - 1}"
 
 
+@pytest.mark.slow
 def test_an_index_longer_than_what_is_asked_for_at_first(site: Site) -> None:
     data = lvz(30, 20_000, sound=False)
     assert index_bytes(data) > END_BYTES

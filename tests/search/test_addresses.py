@@ -80,6 +80,7 @@ def test_of_a_web_server_little_is_fetched(site: Site, tmp_path: Path) -> None:
     assert (hit.path, hit.start) == (address, pytest.approx(100, abs=0.3)) and hit.score > 0.99
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_says_nothing_of_the_file(site: Site, tmp_path: Path) -> None:
     address, told = site.put(FILM), []
     with Database(tmp_path / "db", create=True) as database:
@@ -90,6 +91,7 @@ def test_a_server_that_fails_says_nothing_of_the_file(site: Site, tmp_path: Path
         assert len(database.load().paths) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_store_is_followed(tmp_path: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     store = fsspec.filesystem("memory")

@@ -47,6 +47,7 @@ def test_an_excerpt_and_its_place(collection: Collection, bikes: Path, tmp_path:
     assert hits[1].score > 0.6 > 0.5 > hits[2].score
 
 
+@pytest.mark.slow
 def test_twice_as_fast(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     target = tmp_path / "fast.mp4"
     with MediaReader(bikes, start=2, duration=6, audio="none") as reader, MediaWriter(target, reader.video) as writer:
@@ -99,6 +100,7 @@ def boxed(source: Path, target: Path, start: float, size: tuple[int, int], durat
     return target
 
 
+@pytest.mark.slow
 def test_bars_neither_make_duplicates_nor_hide_them(bikes: Path, tmp_path: Path) -> None:
     sources = {"bikes": bikes, "carphone": real_clip(CARPHONE)}
     for name, source in sources.items():
@@ -174,6 +176,7 @@ def test_targets_that_make_no_sense(bikes: Path) -> None:
         moments_of(bikes.parent)
 
 
+@pytest.mark.slow
 def test_a_sheet(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     hits = query(collection, moments_of(bikes, start=4.0), 5)
     picture = sheet(tiles_of(str(bikes), 4.0, hits))

@@ -242,6 +242,7 @@ def test_files_that_are_cut_off_or_something_else(model: TagModel, tmp_path: Pat
             load_tags(path)
 
 
+@pytest.mark.slow
 def test_real_clips(bikes: Path, tmp_path: Path) -> None:
     """Which of two clips an excerpt is from: learnt on one half, asked of the other, small and badly coded."""
     carphone = real_clip(CARPHONE)
@@ -254,6 +255,7 @@ def test_real_clips(bikes: Path, tmp_path: Path) -> None:
     assert {t.tag for t in talk} == {"talk"} and sum(t.end - t.start for t in talk) > 1
 
 
+@pytest.mark.slow
 def test_in_the_database(library: Path, tmp_path: Path, model: TagModel) -> None:
     """Tags are kept with their file, replaced by name, gone with the file, and narrow a query."""
     bikes, excerpt = str(library / "bikes.mp4"), str(library / "more" / "excerpt.mkv")
