@@ -263,7 +263,7 @@ def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
         assert asked() == {"lvc"}, room
     for name in ("cli/eval", "evaluation/report", "evaluation/run", "training/__init__"):
         change(f"{name}.py")
-    change("evaluation/metrics.py", "\n# nothing but a comment\n")
+    change("evaluation/metrics.py", '\n# nothing but a comment\n"""and a docstring"""\n')
     assert asked() == set()
     change("evaluation/metrics.py")
     assert asked() == {"lvc", "x264:medium"}
