@@ -163,6 +163,7 @@ def test_an_error_in_a_group_ends_all(where: str) -> None:
     assert not [t for t in threading.enumerate() if t.name == "lvc-read"]
 
 
+@pytest.mark.slow
 def test_groups_that_have_ended_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     alive = weakref.WeakSet[ReadAhead[int]]()
 

@@ -210,6 +210,7 @@ def test_frames_asked_for_one_by_one_are_decoded_once(file: Path, monkeypatch: p
     assert len(decoded) <= len(expected), "a clip is decoded once"
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded(file: Path) -> None:
     video = lvc.open(file)
     size = video[0].y.nbytes * 3 // 2
@@ -401,6 +402,7 @@ def three_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_threads")
 def test_torchs_threads_stay_the_callers(file: Path, tmp_path: Path) -> None:
     """Between frames too: a training that reads its data by lvc goes on with the threads that it had."""

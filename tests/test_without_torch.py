@@ -57,6 +57,7 @@ def test_commands(command: tuple[str, ...], tmp_path: Path) -> None:
     assert done.stdout
 
 
+@pytest.mark.slow
 def test_a_video_there_and_back(carphone: Path, tmp_path: Path) -> None:
     for command in (("encode", str(carphone), "a.lvz", "--duration", "0.5"), ("verify", "--full", "a.lvz")):
         done = python(MAIN, *command, cwd=tmp_path)

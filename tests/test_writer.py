@@ -133,6 +133,7 @@ def test_rgb_comes_as_array_tensor_picture_or_frame() -> None:
     assert (frame.format.matrix, frame.format.color_range, frame.format.source_pix_fmt) == (1, 1, "rgb24")
 
 
+@pytest.mark.slow
 def test_planes_come_as_arrays_tensors_or_frames() -> None:
     arrays = [planes(n) for n in range(4)]
     assert same_file([[torch.from_numpy(p.copy()) for p in a] for a in arrays], arrays)
@@ -393,6 +394,7 @@ print([frame.to_rgb().shape for frame in lvc.open(data)])
 """
 
 
+@pytest.mark.slow
 def test_no_torch_is_needed() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

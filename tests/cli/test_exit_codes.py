@@ -65,6 +65,7 @@ def test_2_for_what_makes_no_sense(fake: Lvc, carphone: Path, encoded: Path) -> 
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 def test_3_for_what_is_no_video(fake: Lvc) -> None:
     (fake.folder / "a.mp4").write_bytes(b"not a video at all")
     for name in ("a.mp4", "missing.mp4"):
@@ -74,6 +75,7 @@ def test_3_for_what_is_no_video(fake: Lvc) -> None:
     assert names(fake.folder) == ["a.mp4"]
 
 
+@pytest.mark.slow
 def test_4_for_what_is_damaged(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     (fake.folder / "cut.lvz").write_bytes(data[: len(data) // 2])
@@ -95,6 +97,7 @@ def test_5_for_a_model_that_nobody_knows(lvc: Lvc, encoded: Path) -> None:
     assert names(lvc.folder) == []
 
 
+@pytest.mark.slow
 def test_6_before_torch_is_loaded(lvc: Lvc, carphone: Path) -> None:
     (lvc.folder / "a.lvz").write_bytes(b"precious")
     done = lvc("encode", carphone, "a.lvz")

@@ -30,6 +30,7 @@ def site(encoded: Path, with_sound: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_info(fake: Any, site: Site, encoded: Path) -> None:
     here = fake("info", "--json", encoded).events[-1]
     done = fake("info", "--json", site.address + "/carphone.lvz")

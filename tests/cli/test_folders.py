@@ -56,6 +56,7 @@ def by_status(done: Done) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_tree_is_mirrored_and_one_bad_file_stops_nothing(fake: Lvc, clip: Path) -> None:
     source = fake.folder / "in"
     (source / "sub" / "deep").mkdir(parents=True)

@@ -51,6 +51,7 @@ def two(fake: Lvc, carphone: Path) -> Lvc:
     return fake
 
 
+@pytest.mark.slow
 def test_several_inputs_are_several_inputs(two: Lvc) -> None:
     before = (two.folder / "b.mp4").read_bytes()
     for force in ([], ["--force"]):

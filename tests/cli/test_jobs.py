@@ -38,6 +38,7 @@ def test_a_lossless_codec_gives_every_sample_back(fake: Lvc, carphone: Path, enc
     assert times(fake.folder / "a.mkv") == pytest.approx(times(carphone), abs=0.0006)
 
 
+@pytest.mark.slow
 def test_sound_is_copied_bit_for_bit(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert fake("decode", with_sound, "a.mp4").code == 0
     assert packets(fake.folder / "a.mp4") == packets(bunny) != []
@@ -53,6 +54,7 @@ def test_a_rate_that_is_missed_is_said(fake: Lvc, carphone: Path) -> None:
     assert "notice" not in [event["event"] for event in fake("encode", carphone, "b.lvz", "--json").events]
 
 
+@pytest.mark.slow
 def test_pipes_both_ways(fake: Lvc, carphone: Path, encoded: Path) -> None:
     packed = fake("encode", "-", "-", "--packing", "zstd", "--gop", "1", input=carphone.read_bytes())
     assert packed.code == 0 and packed.out == encoded.read_bytes()
@@ -120,6 +122,7 @@ def test_range_of_sound(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert len(part) == pytest.approx(len(whole) / 5.28, rel=0.1)
 
 
+@pytest.mark.slow
 def test_salvage_saves_the_rest_and_exits_4(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     middle = len(data) // 2

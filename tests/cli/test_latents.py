@@ -56,6 +56,7 @@ def decoded(folder: Path, coded: Path, latents: str | None = None) -> tuple[list
     return content(folder / "out.mkv")
 
 
+@pytest.mark.slow
 def test_both_kinds_hold_the_same(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     done = lvc("unpack", coded, "x.npz", "--intra")
     assert done.code == 0 and "20 frames in 27 arrays" in done.err
@@ -66,6 +67,7 @@ def test_both_kinds_hold_the_same(lvc: Lvc, coded: Path, arrays: dict[str, np.nd
     assert names(lvc.folder) == ["x.npz"], "nothing is left over"
 
 
+@pytest.mark.slow
 def test_what_the_arrays_say(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     assert arrays["size"].tolist() == [70, 94, 80, 96]
     assert arrays["frame"].tolist() == list(range(20))
@@ -94,6 +96,7 @@ def test_a_part_is_whole_groups(lvc: Lvc, coded: Path, arrays: dict[str, np.ndar
     assert (part["key_value"] == arrays["key_value"][1:]).all() and "intra_value" not in part
 
 
+@pytest.mark.slow
 def test_unchanged_there_and_back(tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     plain = decoded(tmp_path, coded)
     assert len(plain[0]) == 20 and plain[1]

@@ -187,6 +187,7 @@ def without_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_version_says_which_engine_runs() -> None:
     said = lvc_of(ROOT, "-m", "lvc", "--version", LVC_ENGINE="c")
     assert (said.returncode, said.stdout, said.stderr) == (0, f"lvc {lvc.__version__} (engine c)\n", "")

@@ -94,6 +94,7 @@ def test_int8_keeps_the_cosines() -> None:
     assert np.abs(quantise(x)).max(1).min() == 127
 
 
+@pytest.mark.slow
 def test_the_network_that_was_trained() -> None:
     import torch
 

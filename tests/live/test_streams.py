@@ -109,6 +109,7 @@ def test_tcp_over_an_interruption(fake: Lvc) -> None:
     assert sound and -0.5 < sound[0] < 1 and abs(sound[-1] - pts[-1] / 1000) < 5
 
 
+@pytest.mark.slow
 def test_udp_in_segments(fake: Lvc) -> None:
     address = f"udp://127.0.0.1:{port(socket.SOCK_DGRAM)}"
     old, other = fake.folder / "u-20200101T000000.000000Z.lvz", fake.folder / "u-old.lvz"

@@ -54,6 +54,7 @@ def test_every_cut_is_noticed() -> None:
             list(LvzReader(Pipe(SMALL[:length])).records())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_opening_and_seeking_in_damaged_files() -> None:
     whole = list(LvzReader(io.BytesIO(SMALL)).records_from(0.1, 0.2))
     for position in range(len(SMALL)):
@@ -90,6 +91,7 @@ def decodable(firsts: list[int], clips: int) -> bool:
     return numbers == sorted(set(numbers)) and all(n % clips == 0 or n - 1 in numbers for n in numbers)
 
 
+@pytest.mark.slow
 def test_random_garbage() -> None:
     rng = random.Random(1)
     for _ in range(300):

@@ -280,6 +280,7 @@ FROM_FFMPEG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FROM_FFMPEG)
 def test_sound_of_every_kind(tmp_path: Path, name: str) -> None:
     """Encoders that PyAV's build has not: the static FFmpeg of the extra `eval` has them."""

@@ -35,6 +35,7 @@ a=rtpmap:96 H264/90000
 """
 
 
+@pytest.mark.slow
 def test_nothing_else_calls_av_open() -> None:
     found = []
     for path in PACKAGE.rglob("*.py"):

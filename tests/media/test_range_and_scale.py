@@ -36,6 +36,7 @@ def test_range_of_a_pipe() -> None:
     assert len(Read(Pipe(data), start=1.0, duration=0.2).frames) == 5
 
 
+@pytest.mark.slow
 def test_sound_is_cut_to_the_range() -> None:
     path = real_clip(BUNNY)
     whole, part = Read(path), Read(path, start=2.0, duration=1.0)

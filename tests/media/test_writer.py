@@ -340,6 +340,7 @@ def test_times_and_texts_without_meaning(tmp_path: Path) -> None:
     assert Read(tmp_path / "x.mp4").reader.chapters == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mkv", "webm"])
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60), Fraction(60000, 1001)])
 @pytest.mark.parametrize("clock", [None, 90000])

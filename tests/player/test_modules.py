@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "packages" / "lvz-player"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, bytes]) -> None:
     node = shutil.which("node")

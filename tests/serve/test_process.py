@@ -22,6 +22,7 @@ def run(*arguments: object, code: str | None = None) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_it(started: Starter, tree: Path, number: int) -> None:
     server = started(tree)
