@@ -99,6 +99,7 @@ def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
     assert best < 0.6
 
 
+@pytest.mark.slow
 def test_help_is_a_command_too() -> None:
     for words in ([], ["encode"], ["search", "query"]):
         asked = runner.invoke(app, ["help", *words], prog_name="lvc")

@@ -164,6 +164,7 @@ def check_schema(events: list[dict[str, Any]], command: str, file: str) -> None:
     assert [event["event"] for event in events if event["event"] in ("done", "error")] == [events[-1]["event"]]
 
 
+@pytest.mark.slow
 def test_json_of_encode_and_decode(fake: Lvc, carphone: Path) -> None:
     slow = {"FAKE_DELAY": "0.1"}
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--json", env=slow)

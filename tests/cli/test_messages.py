@@ -15,6 +15,7 @@ from lvc.lvz import Header
 from tests.helpers.command import Lvc, names
 
 
+@pytest.mark.slow
 def test_the_other_command_is_named(fake: Lvc, with_sound: Path, carphone: Path) -> None:
     shutil.copy(with_sound, fake.folder / "a.lvz")
     done = fake("encode", "a.lvz", "b.lvz")

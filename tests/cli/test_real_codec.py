@@ -59,6 +59,7 @@ def test_round_trip(tiny: Lvc, coded: Path, carphone: Path) -> None:
     assert times[0] == times[1][:FRAMES]
 
 
+@pytest.mark.slow
 def test_a_range_gives_the_same_pictures(tiny: Lvc, coded: Path) -> None:
     assert tiny("decode", coded, "all.mkv", "--codec", "ffv1").code == 0
     assert tiny("decode", coded, "part.mkv", "--codec", "ffv1", "--start", "0.4", "--end", "0.5").code == 0

@@ -46,6 +46,7 @@ def test_features_cost_little(archive: tuple[Lvc, Path], carphone: Path) -> None
     assert 200 < extra and 8 * extra / 4.0 < 1000  # bit/s
 
 
+@pytest.mark.slow
 def test_query(archive: tuple[Lvc, Path]) -> None:
     lvc, folder = archive
     done = lvc("search", "query", "videos/b.lvz@2.1s", "--db", "db", "--json", "--contact-sheet", "sheet.png")

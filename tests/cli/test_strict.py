@@ -39,6 +39,7 @@ def test_encode(fake: Lvc, full_chroma: Path, target: list[str]) -> None:
     assert names(fake.folder) == ["a.lvz"]
 
 
+@pytest.mark.slow
 def test_encode_a_folder(fake: Lvc, full_chroma: Path, carphone: Path) -> None:
     source = fake.folder / "in"
     source.mkdir()

@@ -34,6 +34,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> Lvc:
     return lvc
 
 
+@pytest.mark.slow
 def test_files(archive: Lvc, carphone: Path) -> None:
     done = archive("tag", carphone, "--json")  # the video that the .lvz was made of, decoded
     assert done.code == 0, done.err
