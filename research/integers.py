@@ -11,22 +11,18 @@ import argparse
 import dataclasses
 import importlib
 import json
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from intra_val import psnr  # noqa: E402
-from rd_pyramid import CLIPS, compare, footage  # noqa: E402
-
-from lvc.codec.settings import EncodeSettings  # noqa: E402
-from lvc.codec.video import decode, encode  # noqa: E402
-from lvc.lvz import Clip, VideoDescriptor  # noqa: E402
-from lvc.media.types import Frame, VideoFormat  # noqa: E402
-from lvc.models import Model, load_model  # noqa: E402
+from lvc.codec.settings import EncodeSettings
+from lvc.codec.video import decode, encode
+from lvc.lvz import Clip, VideoDescriptor
+from lvc.media.types import Frame, VideoFormat
+from lvc.models import Model, load_model
+from research.intra_val import psnr
+from research.rd_pyramid import CLIPS, compare, footage
 
 RATE = 25
 

@@ -17,14 +17,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from lvc.codec.frames import FrameEncoder  # noqa: E402
-from lvc.codec.payload import pack_key, quality_of  # noqa: E402
-from lvc.codec.shown import padded, shown  # noqa: E402
-from lvc.engine.coder import Coder  # noqa: E402
-from lvc.models import load_model  # noqa: E402
-from lvc.training.sources import picture_of, planes  # noqa: E402
+from lvc.codec.frames import FrameEncoder
+from lvc.codec.payload import pack_key, quality_of
+from lvc.codec.shown import padded, shown
+from lvc.engine.coder import Coder
+from lvc.models import load_model
+from lvc.training.sources import picture_of, planes
 
 CODECS = {"x264": ("libx264", {"preset": "medium"}), "x264-psnr": ("libx264", {"preset": "medium", "tune": "psnr"}),
           "x265": ("libx265", {"preset": "medium", "x265-params": "log-level=none"})}  # fmt: skip

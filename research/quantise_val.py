@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from lvc.training.networks import Intra  # noqa: E402
-from lvc.training.quantise import apply, load  # noqa: E402
+from lvc.training.networks import Intra
+from lvc.training.quantise import apply, load
 
 FEW = (
     "kodak_1.webp",
@@ -32,10 +29,9 @@ FEW = (
 def curve(
     net: Intra, pictures: list[tuple[str, np.ndarray, np.ndarray]], levels: tuple[float, ...]
 ) -> dict[str, list[tuple[float, float]]]:
-    from intra_val import psnr
-
     from lvc.training.intra import patches
     from lvc.training.networks import from_patches, lapped
+    from research.intra_val import psnr
 
     table: dict[str, list[tuple[float, float]]] = {}
     with torch.no_grad():
@@ -52,7 +48,7 @@ def curve(
 
 def loss(table: dict[str, list[tuple[float, float]]], base: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
     """BD-rate in per cent by picture."""
-    from intra_val import bd
+    from research.intra_val import bd
 
     pairs = {
         n: ([list(v) for v in zip(*table[n], strict=True)], [list(v) for v in zip(*base[n], strict=True)])
@@ -62,7 +58,7 @@ def loss(table: dict[str, list[tuple[float, float]]], base: dict[str, list[tuple
 
 
 def main() -> None:
-    from intra_val import pictures
+    from research.intra_val import pictures
 
     p = argparse.ArgumentParser()
     p.add_argument("rest", nargs=3)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -20,11 +19,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from intra_val import bd, picture_bytes, psnr  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from lvc.training.sources import planes  # noqa: E402
+from lvc.training.sources import planes
+from research.intra_val import bd, picture_bytes, psnr
 
 CLIPS = (
     "foreman",

@@ -13,8 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from lvc.training.loop import small, write  # noqa: E402
+from lvc.training.loop import small, write
 
 
 def keep(state: Path, out: Path) -> None:

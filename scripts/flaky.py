@@ -6,7 +6,7 @@
 TEST is what pytest takes, such as `tests/live`; by default it is every test that waits for processes, threads or real
 time. Busy loops are added while the load average is below `--load`; what other work there is counts. Each run is a
 pytest of its own. Prints how often each test failed, and what pytest said of it goes to `.work/flaky/`. Exits with 1 if
-any failed. Tests wait by `tests/waiting.py`: for events, with one limit that only what hangs reaches.
+any failed. Tests wait by `tests/helpers/waiting.py`: for events, with one limit that only what hangs reaches.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 FINDINGS = ROOT / "tests" / "fuzz"
 
 if __name__ == "__main__" and importlib.util.find_spec("atheris") is not None:
@@ -61,7 +60,7 @@ SECONDS_PER_INPUT = 20
 
 @functools.cache
 def fuzz_lvz() -> Any:
-    import fuzz_lvz
+    from scripts import fuzz_lvz
 
     return fuzz_lvz
 
@@ -121,7 +120,7 @@ def entropy(data: bytes) -> None:
         for _ in decode(iter(clips), video, model, threads=1):
             pass
     else:
-        from vector_cases import field_model, pack_model, replace
+        from scripts.vector_cases import field_model, pack_model, replace
 
         described, tensors = field_video(exact=way == 8)
         coding = payload[:400] if way == 9 else pack_model(field_model())
@@ -133,18 +132,16 @@ def entropy(data: bytes) -> None:
 
 @functools.cache
 def field_video(exact: bool) -> tuple[Any, Any]:
-    from vector_cases import of_tensors
-
     from lvc.lvz import LvzReader
+    from scripts.vector_cases import of_tensors
 
     reader = LvzReader(io.BytesIO(of_tensors(packing=3, exponent=-3 if exact else None)))
     return reader.video, reader.tensors
 
 
 def entropy_seeds() -> list[bytes]:
-    from vector_cases import field_model, of_tensors, pack_model
-
     from lvc.lvz import LvzReader, clips_only
+    from scripts.vector_cases import field_model, of_tensors, pack_model
 
     rng = random.Random(1)
     seeds = [bytes((way, n)) + rng.randbytes(4 * n * 8) for way in range(10) for n in (1, 3)]
@@ -180,8 +177,7 @@ def models(data: bytes) -> None:
 
 
 def models_seeds() -> list[bytes]:
-    sys.path.insert(0, str(ROOT / "tests"))
-    from small_models import model_file
+    from tests.helpers.small_models import model_file
 
     data = model_file().read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -222,9 +218,9 @@ VALUES = [
 def tiny() -> tuple[bytes, Any, Any, list[Any]]:
     """A small model's file, its programs as JSON, its arrays, and the clips of a video that it decodes."""
     import safetensors.numpy
-    from vector_model import model_bytes, rans_video, tiny_model
 
     from lvc.lvz import LvzReader, clips_only
+    from scripts.vector_model import model_bytes, rans_video, tiny_model
 
     data = model_bytes(tiny_model())
     metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]

@@ -21,14 +21,12 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
+from lvc.entropy.clip import unpack_verified
+from lvc.entropy.model_file import model_file
+from lvc.errors import LvcError
+from lvc.lvz import PACKING_ZSTD, LvzReader, clips_only
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from lvc.entropy.clip import unpack_verified  # noqa: E402
-from lvc.entropy.model_file import model_file  # noqa: E402
-from lvc.errors import LvcError  # noqa: E402
-from lvc.lvz import PACKING_ZSTD, LvzReader, clips_only  # noqa: E402
-
 FINDINGS = ROOT / "tests" / "lvz" / "findings"
 BASE_MODEL = (ROOT / "formats" / "vectors" / "base-model.bin").read_bytes()
 SECONDS_PER_FILE = 5.0

@@ -16,14 +16,11 @@ import json
 import sys
 from pathlib import Path
 
+from lvc.lvz import FeatureTrack, LvzReader
+from scripts.vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases
+from scripts.vector_model import bad_models, model_bytes, rans_video, small_model
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-
-from vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases  # noqa: E402
-from vector_model import bad_models, model_bytes, rans_video, small_model  # noqa: E402
-
-from lvc.lvz import FeatureTrack, LvzReader  # noqa: E402
-
 DUMP_HEADING = "## 14 Worked example"
 
 LAYOUT = """8 signature

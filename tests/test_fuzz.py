@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from scripts import fuzz
+
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = sorted(p for p in (ROOT / "tests" / "fuzz").rglob("*") if p.is_file() and p.suffix != ".md")
-
-_spec = importlib.util.spec_from_file_location("fuzz", ROOT / "scripts" / "fuzz.py")
-assert _spec is not None and _spec.loader is not None
-fuzz = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fuzz)
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS)

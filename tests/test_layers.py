@@ -189,6 +189,7 @@ def test_media_are_opened_in_one_place() -> None:
 HEAVY = ["torch", "av", "numpy", "rich.progress", "matplotlib", "safetensors", "zstandard"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["lvc", "lvc.cli", "lvc.facts", "lvc.lvz"])
 def test_start_up_stays_light(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"

@@ -37,6 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_everything_is_inside(installed: Path) -> None:
     inside = {p.relative_to(installed / "lvc").as_posix() for p in (installed / "lvc").rglob("*") if p.is_file()}
     source = {p.relative_to(ROOT / "lvc").as_posix() for p in (ROOT / "lvc").rglob("*.py")}
@@ -48,6 +49,7 @@ def test_everything_is_inside(installed: Path) -> None:
     assert len(list(installed.glob("lvc-*.dist-info/licenses/LICENSE"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compiler", "said"),
     [("no-such-compiler", "CC names 'no-such-compiler', which is not"), ("false", "the C compiler failed: false ")],
@@ -62,6 +64,7 @@ def test_it_never_builds_without_its_engine(compiler: str, said: str, tmp_path: 
     assert not list(tmp_path.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_without_any_compiler_one_sentence_says_so(tmp_path: Path) -> None:
     """As with `pip install --no-build-isolation`, which fetches no ziglang."""
     code = "import sys; sys.modules['ziglang'] = None; from hatchling.cli import hatchling; hatchling()"
@@ -99,6 +102,7 @@ def test_a_cross_compiled_wheel_runs_in_a_clean_environment(carphone: Path, tmp_
     assert where.startswith(str(venv)) and engine != "numpy"
 
 
+@pytest.mark.slow
 def test_it_encodes_without_the_checkout(installed: Path, carphone: Path, tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if key != "LVC_MODELS"} | {"PYTHONPATH": str(installed)}
     code = f"import lvc; assert lvc.__file__.startswith({str(installed)!r}); from lvc.cli import main; main()"

@@ -12,8 +12,7 @@ import pytest
 
 from lvc import pipeline
 from lvc.pipeline import ReadAhead, WriteBehind, side_by_side
-
-from .waiting import PATIENCE, wait_for
+from tests.helpers.waiting import PATIENCE, wait_for
 
 
 def counting(n: int, made: list[int]) -> Iterator[int]:
@@ -164,6 +163,7 @@ def test_an_error_in_a_group_ends_all(where: str) -> None:
     assert not [t for t in threading.enumerate() if t.name == "lvc-read"]
 
 
+@pytest.mark.slow
 def test_groups_that_have_ended_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     alive = weakref.WeakSet[ReadAhead[int]]()
 

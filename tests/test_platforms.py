@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import lvc  # noqa: E402
-from lvc.errors import CorruptError  # noqa: E402
-from lvc.jobs import tree  # noqa: E402
-from lvc.latents.unpack import _parts  # noqa: E402
-from lvc.remote.addresses import is_address  # noqa: E402
+import lvc
+from lvc.errors import CorruptError
+from lvc.jobs import tree
+from lvc.latents.unpack import _parts
+from lvc.remote.addresses import is_address
 
 PACKAGE = Path(lvc.__file__).parent
 
@@ -26,6 +24,7 @@ def modules() -> list[str]:
     return [name.removesuffix(".__init__") for name in names if name not in left_out]
 
 
+@pytest.mark.slow
 def test_everything_is_imported_where_there_is_neither_resource_nor_fcntl(tmp_path: Path) -> None:
     (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W16 H16 F25:1 C420\n" + (b"FRAME\n" + bytes(384)) * 3)
     code = f"""

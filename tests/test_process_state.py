@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import small_models  # noqa: E402
-from clips import Audio, Clip  # noqa: E402
+import pytest
+
+from tests.helpers import small_models
+from tests.helpers.clips import Audio, Clip
 
 PROGRAM = """
 import gc, hashlib, locale, logging, os, random, signal, sys, threading, warnings
@@ -98,6 +99,7 @@ assert state() == first
 """
 
 
+@pytest.mark.slow
 def test_library_calls_change_nothing_of_the_process(tmp_path: Path) -> None:
     Clip(frames=10, audio=[Audio("aac")]).write(tmp_path / "a.mkv")
     done = subprocess.run(

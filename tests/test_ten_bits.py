@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from lvc.files.decode import format_of
 from lvc.lvz import LvzReader
 from lvc.media import MediaReader, encoders
 from lvc.media.types import Frame
-
-sys.path[:0] = [str(Path(__file__).parent)]
-import small_models  # noqa: E402
+from tests.helpers import small_models
 
 SIZE = 96, 64
 HDR10 = {"primaries": 9, "transfer": 16, "matrix": 9, "color_range": 1}
@@ -106,6 +103,7 @@ def test_layouts_for_other_libraries(coded: bytes) -> None:
     assert frame.to_ndarray("yuv420p10le").shape == (height * 3 // 2, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["frame", "rgb", "lvc.Frame"])
 def test_whatever_has_more_than_eight_bits_gives_ten(kind: str, coded: bytes) -> None:
     given: Any = next(lvc.decode(coded))
@@ -129,6 +127,7 @@ def test_what_does_not_fit_is_refused() -> None:
         lvc.encode([FRAMES[0], tuple(np.uint8(p >> 2) for p in FRAMES[1])], fps=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt", "least"),
     [
@@ -164,6 +163,7 @@ def test_an_encoder_of_eight_bits_alone_says_so(file: Path, tmp_path: Path, monk
     assert lvc.decode_file(file, tmp_path / "b.mp4", strict=True).frames == len(FRAMES)  # by libx265
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "depth", "codec"), [
     ("mp4", 8, "h264"), ("mp4", 10, "hevc"), ("mkv", 10, "hevc"), ("mov", 10, "hevc"), ("webm", 8, "av1"),
     ("webm", 10, "av1"),

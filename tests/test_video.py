@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import random
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "remote")]
-import small_models  # noqa: E402
-from clips import Clip, Pipe  # noqa: E402
-from far_site import Site, serving  # noqa: E402
-
-import lvc  # noqa: E402
-from lvc.files import decode_frames  # noqa: E402
-from lvc.video import Frame, Video  # noqa: E402
-from lvc.video.opened import Kept  # noqa: E402
+import lvc
+from lvc.files import decode_frames
+from lvc.video import Frame, Video
+from lvc.video.opened import Kept
+from tests.helpers import small_models
+from tests.helpers.clips import Clip, Pipe
+from tests.helpers.far_site import Site, serving
 
 TIMES = [1.93, 0.0, 0.51, 1.0, 0.51, 0.99, 0.04]
 
@@ -213,6 +210,7 @@ def test_frames_asked_for_one_by_one_are_decoded_once(file: Path, monkeypatch: p
     assert len(decoded) <= len(expected), "a clip is decoded once"
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded(file: Path) -> None:
     video = lvc.open(file)
     size = video[0].y.nbytes * 3 // 2
@@ -404,6 +402,7 @@ def three_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_threads")
 def test_torchs_threads_stay_the_callers(file: Path, tmp_path: Path) -> None:
     """Between frames too: a training that reads its data by lvc goes on with the threads that it had."""

@@ -36,6 +36,7 @@ def test_the_hook_works(tmp_path: Path) -> None:
     assert "torch is imported" in python("import torch.nn", cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -56,6 +57,7 @@ def test_commands(command: tuple[str, ...], tmp_path: Path) -> None:
     assert done.stdout
 
 
+@pytest.mark.slow
 def test_a_video_there_and_back(carphone: Path, tmp_path: Path) -> None:
     for command in (("encode", str(carphone), "a.lvz", "--duration", "0.5"), ("verify", "--full", "a.lvz")):
         done = python(MAIN, *command, cwd=tmp_path)
@@ -79,12 +81,14 @@ print(lvc.latents.sources.find([sys.argv[2]], None, print))
 """
 
 
+@pytest.mark.slow
 def test_an_opened_file(tmp_path: Path) -> None:
     tensors = ROOT / "tests" / "latents" / "cases" / "latents_musubi_wan_i2v.safetensors"
     done = python(OPEN, str(VECTORS / "good-everything.lvz"), str(tensors), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_search(carphone: Path, tmp_path: Path) -> None:
     shutil.copy2(carphone, tmp_path)
     for command in (("index", "."), ("query", "carphone_pristine.mp4@1-2"), ("duplicates",)):

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schema", "files"),
     [
@@ -56,6 +57,7 @@ def test_oldest_torch_is_the_oldest_allowed() -> None:
     assert oldest and [row["torch"] for row in rows] == [f"torch=={oldest[1]}.*", allowed]
 
 
+@pytest.mark.slow
 def test_fuzz_targets() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts/fuzz.py", "--help"], capture_output=True, text=True)
     targets = workflow("nightly.yml")["jobs"]["fuzz"]["strategy"]["matrix"]["target"]

@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent)]
-import small_models  # noqa: E402
-from clips import Clip, Pipe, Read, picture, video_frame  # noqa: E402
-
-import lvc  # noqa: E402
-from lvc.files import decode_frames  # noqa: E402
-from lvc.media import Y4mWriter  # noqa: E402
+import lvc
+from lvc.files import decode_frames
+from lvc.media import Y4mWriter
+from tests.helpers import small_models
+from tests.helpers.clips import Clip, Pipe, Read, picture, video_frame
 
 SIZE = 64, 48
 
@@ -135,6 +133,7 @@ def test_rgb_comes_as_array_tensor_picture_or_frame() -> None:
     assert (frame.format.matrix, frame.format.color_range, frame.format.source_pix_fmt) == (1, 1, "rgb24")
 
 
+@pytest.mark.slow
 def test_planes_come_as_arrays_tensors_or_frames() -> None:
     arrays = [planes(n) for n in range(4)]
     assert same_file([[torch.from_numpy(p.copy()) for p in a] for a in arrays], arrays)
@@ -395,6 +394,7 @@ print([frame.to_rgb().shape for frame in lvc.open(data)])
 """
 
 
+@pytest.mark.slow
 def test_no_torch_is_needed() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,12 +1,12 @@
 """Classical encoders as users run them: PyAV's own libx264, libx265 and libsvtav1, and VVenC of the extra.
 
 Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`,
-`.266`), which has no container at all, or an MP4 where whole files are compared. In its favour, the SEI in which x264
-and x265 write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder
-needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
-where it is named, the tune are set. How many key frames that gave is counted when the file is decoded.
+`.266`), without a container, or an MP4 where whole files are compared. In its favour, the SEI in which x264
+and x265 describe themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is removed: no decoder needs
+it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
+where it is named, the tune are set. The number of key frames is counted when the file is decoded.
 Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
-cut off again: x264 and x265 refuse them.
+cropped again, because x264 and x265 refuse them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from lvc.media.source import open_file
 class Family:
     """One encoder library: its name in FFmpeg, the raw format's name, the default preset, the CRFs it takes.
 
-    `step` is the finest step of the CRF that makes sense: 0.25 of x264's is about 3 % of the size. `tunes`: what
-    `-tune` may be told, besides nothing: encoders then spend bits as their authors think looks best.
+    `step` is the finest useful step of the CRF: 0.25 for x264 changes the size by about 3 %. `tunes`: the values of
+    `-tune`. By default, encoders spend bits where their authors think it looks best.
     """
 
     encoder: str
@@ -62,8 +62,8 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Anchor:
-    """`x264:medium`, `x264:medium:psnr` and their like. `crfs`: where it is measured, as in `x264:medium@22/27/32`;
-    else at lvc's sizes. `tune`: psnr, ssim, or the encoder's default."""
+    """An encoder with its settings, such as `x264:medium` or `x264:medium:psnr`. `crfs`: the CRFs to measure, as in
+    `x264:medium@22/27/32`, or else lvc's sizes are matched. `tune`: psnr, ssim, or the encoder's default."""
 
     name: str
     preset: str
@@ -103,7 +103,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A written file. `seconds` is the time inside the encoder; the source's reading and copying is not in it."""
+    """A written file. `seconds` is the time inside the encoder, without reading and copying the source."""
 
     path: Path
     crf: float
@@ -113,7 +113,7 @@ class Encoded:
 
 
 def why_not(anchor: Anchor) -> str | None:
-    """None if the anchor's encoder is available, else what is missing and what to do."""
+    """`None` if the anchor's encoder is available, else what is missing and what to do."""
     if anchor.name == "vvc":
         return ffmpeg.why_not("encoder", anchor.family.encoder)
     if anchor.family.encoder in av.codecs_available:
@@ -122,7 +122,7 @@ def why_not(anchor: Anchor) -> str | None:
 
 
 def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: float, path: Path) -> Encoded:
-    """Writes `path`: an MP4 if it ends in `.mp4`, else the bare stream. Frames need `pts` in `video.time_base`, or are
+    """Write `path`: an MP4 if it ends in `.mp4`, else the bare stream. Frames need `pts` in `video.time_base`, or are
     numbered. Raises UnsupportedError, MediaError."""
     if missing := why_not(anchor):
         raise UnsupportedError(f"{anchor}: {missing}")
@@ -161,7 +161,7 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
 
 
 def decode(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[Picture]:
-    """The frames of a file written by `encode` with the same `video`, in the order in which they are shown."""
+    """The frames of a file written by `encode` with the same `video`, in display order."""
     return (picture for picture, _ in decode_marked(path, anchor, video))
 
 
@@ -186,10 +186,10 @@ def at_size(
     start: float = 30,
     known: Mapping[float, int] | None = None,
 ) -> float:
-    """The CRF whose file comes nearest to `target_bytes`: secant steps over log(size), kept inside a bracket.
+    """Find the CRF whose file comes closest to `target_bytes`, by secant steps over log(size) inside a bracket.
 
-    `size_of(crf)` encodes and returns the size; `known` sizes are not asked for again. The nearest CRF is returned even
-    when the grid or range does not reach the tolerance: the caller reports the size.
+    `size_of(crf)` encodes and returns the size; sizes in `known` are not computed again. The closest CRF is returned
+    even if it misses the tolerance: the caller reports the size.
     """
     first, last = (round(crf / family.step) for crf in family.crf_range)
     # log(size / target) by CRF, counted in steps
@@ -208,12 +208,12 @@ def at_size(
 
 
 def _next_step(missed: dict[int, float], first: int, last: int, width: float) -> int:
-    """Where log(size) should meet the target, strictly inside what is not ruled out; a seen step if nothing is left."""
+    """Where log(size) should meet the target, strictly inside the bracket; a known step if nothing is left."""
     low = max((k for k, miss in missed.items() if miss > 0), default=None)  # files too big
     high = min((k for k, miss in missed.items() if miss < 0 and (low is None or k > low)), default=None)
     if low is not None and high is not None:
         across = missed[low] / (missed[low] - missed[high])
-        # near an end the secant creeps where the curve bends: keep a tenth of the bracket away from both
+        # the secant converges slowly at an end where the curve bends: stay a tenth of the bracket away from both
         guess = round(low + (high - low) * min(max(across, 0.1), 0.9))
         return min(max(guess, low + 1), max(high - 1, low))
     # six whole CRFs double or halve the size, and a little further to get the target between two points

@@ -1,8 +1,8 @@
 """The gate: lvc's size and quality, point by point, against a baseline file.
 
-The file is JSON, made to be committed: settings, model, and bpp, PSNR-Y and PSNR-YUV of every clip and quality. Sizes
-and PSNR do not depend on the machine's speed, so that the gate holds anywhere. PSNR-YUV notices what happens to colour;
-PSNR 6:1:1 would also swing where black-and-white film has next to no error in its chroma.
+The file is JSON, meant to be committed: settings, model, and bpp, PSNR-Y and PSNR-YUV of every clip and quality. Sizes
+and PSNR do not depend on the machine's speed, so the gate works anywhere. PSNR-YUV is sensitive to colour;
+PSNR 6:1:1 would also vary where black-and-white film has almost no error in chroma.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Baseline:
 
 
 def settings_of(plan: Plan) -> dict[str, Any]:
-    """The settings that have to be the same for a comparison. The model may differ: it is what the gate tests."""
+    """The settings that must be equal for a comparison. The model may differ: the gate tests it."""
     return {
         "frames": plan.frames,
         "max_height": plan.max_height,

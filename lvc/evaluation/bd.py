@@ -42,7 +42,8 @@ def bd_quality(anchor: Curve, test: Curve) -> Delta:
 
 
 def _frontier(curve: Curve) -> list[tuple[float, float]]:
-    """Sorted by rate, without points that cost more and are not better: interpolation needs strictly rising curves."""
+    """Sort by rate, and remove points that cost more without being better: interpolation needs strictly rising
+    curves."""
     kept: list[tuple[float, float]] = []
     for rate, quality in sorted(curve, key=lambda p: (p[0], -p[1])):
         if not (rate > 0 and math.isfinite(rate) and math.isfinite(quality)):
@@ -65,7 +66,7 @@ def _mean_gap(anchor: Curve, test: Curve) -> Delta:
 
 
 def _integral(points: Curve, low: float, high: float) -> float:
-    """Of the interpolant from `low` to `high`, both inside the points' range."""
+    """Integrate the interpolant from `low` to `high`, both inside the points' range."""
     x, y = [p[0] for p in points], [p[1] for p in points]
     h = [b - a for a, b in zip(x, x[1:], strict=False)]
     slopes = [(b - a) / w for a, b, w in zip(y, y[1:], h, strict=False)]
@@ -95,7 +96,7 @@ def _tangents(h: list[float], slopes: list[float]) -> list[float]:
 
 
 def _end(h0: float, h1: float, s0: float, s1: float) -> float:
-    """One-sided three-point tangent, kept from overshooting."""
+    """One-sided three-point tangent, limited to prevent overshoot."""
     tangent = ((2 * h0 + h1) * s0 - h0 * s1) / (h0 + h1)
     if tangent * s0 <= 0:
         return 0.0

@@ -17,15 +17,15 @@ from lvc.evaluation.source import Source
 from lvc.media.ffmpeg import VMAF_MIN_SIDE, VMAF_MODELS, Vmaf
 
 SLOW = "st-lpips"
-"""Not one of `all`."""
+"""Metrics that `all` leaves out."""
 METRICS = ("psnr", "ssim", "ms-ssim", *(name.replace("_", "-") for name in VMAF_MODELS), SLOW)
 
 
 def judge(job: dict[str, Any]) -> dict[str, Any]:
-    """`src`: bare pictures of `codec`, of `size`; `reference`: the source. Raises MediaError where they do not match.
+    """`src`: raw pictures of `codec`, of `size`; `reference`: the source. Raises MediaError where they do not match.
 
     `metrics` of `METRICS`; `pictures`: a prefix under which two frames are written, and the source's two under
-    `originals`, or empty. Answers with `clip` and `per_frame` figures (`FrameQuality`), and with the frames whose
+    `originals`, or empty. Returns `clip` and `per_frame` figures (`FrameQuality`), and with the frames whose
     `pictures` were written.
     """
     source, raw, metrics = Source(job["reference"]), Path(job["src"]), job["metrics"]

@@ -1,7 +1,7 @@
 """Counts the networks' multiply-accumulates while they run, padding included.
 
-The engine runs programs, and says what each costs a block; of blocks that nobody wants nothing is counted. What torch
-computes (other people's VAEs) goes through a few functions. Both are wrapped here, in a worker's process, on all of its
+The engine reports the cost of each program per block; blocks that are not computed do not count. What torch computes
+(external VAEs) goes through a few functions. Both are wrapped here, in a worker's process, on all of its
 threads; a call costs a microsecond more. Sums and activations are not counted, as is usual.
 """
 

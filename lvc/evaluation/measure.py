@@ -29,7 +29,7 @@ KINDS = (UsageError, MediaError, CorruptError, UnsupportedError, OutputExistsErr
 class Measured:
     """`fps`: steady state. `fps_process`: frames over the wall time of the process, its start and imports included.
 
-    `macs`: multiply-accumulates of the networks for a frame. `key_frames`: how many a decoder met. `cpu_seconds`: the
+    `macs`: multiply-accumulates of the networks per frame. `key_frames`: their number as decoded. `cpu_seconds`: the
     processor time of the whole process, on all of its threads.
     """
 

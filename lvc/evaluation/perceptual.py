@@ -1,9 +1,9 @@
-"""ST-LPIPS (Ghildyal and Liu 2022): how different two pictures look, by the features of a network that is trained to
-see; 0 is the same. Where a decoder invents texture, as that of a GAN, it says more than any error does.
+"""ST-LPIPS (Ghildyal and Liu 2022): the perceptual difference of two pictures, by the features of a trained network; 0
+means identical. Where a decoder invents texture, like that of a GAN, it says more than any error measure.
 
 The network's weights come in the wheel `stlpips-pytorch`: nothing is downloaded at run time. The wheels of LPIPS, DISTS
-and the like hold what weighs the features, not the networks. Nothing but the weights is read, as tensors: the wheel's
-code asks for packages that nothing here needs.
+and the like contain the weights of features, but not the networks. Only tensors are read from the wheel, since its code
+needs further packages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LAYERS = (("slice1.0", 2), ("slice2.5", 2), ("slice3.9", 1), ("slice4.11", 1), 
 
 
 def why_not() -> str | None:
-    """None if the weights are here; else what to do."""
+    """`None` if the weights are installed, else what to do."""
     return None if importlib.util.find_spec("stlpips_pytorch") else f"st-lpips needs the extra: {EXTRA}"
 
 
@@ -44,7 +44,7 @@ def version() -> str:
 
 
 class StLpips:
-    """Compares pictures of one video, taken for BT.601."""
+    """Compares pictures of one video, assumed to be BT.601."""
 
     def __init__(self, full_range: bool, threads: int) -> None:
         self._weights, self._range = _loaded(), RANGE_FULL if full_range else RANGE_LIMITED
@@ -83,7 +83,7 @@ def _blurred(x: Tensor) -> Tensor:
 
 @functools.cache
 def _loaded() -> dict[str, Tensor]:
-    """Raises `UnsupportedError`."""
+    """Load the weights. Raises `UnsupportedError`."""
     files = importlib.metadata.files(PACKAGE) or []
     path = next((Path(str(file.locate())) for file in files if file.name == _FILE), None)
     try:
@@ -93,5 +93,5 @@ def _loaded() -> dict[str, Tensor]:
         wanted = [f"net.{name}.{part}" for name, _ in _LAYERS for part in ("weight", "bias")]
         wanted += [f"lin{n}.model.1.weight" for n in range(len(_LAYERS))]
         return {name: weights[name] for name in (*wanted, "scaling_layer.shift", "scaling_layer.scale")}
-    except Exception as error:  # unpicklers raise what they like
+    except Exception as error:  # unpickling can raise anything
         raise UnsupportedError(f"the weights of st-lpips cannot be read ({error}) — {EXTRA} again") from error

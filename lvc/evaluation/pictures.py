@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from PIL import Image, features
@@ -11,12 +10,13 @@ from lvc.evaluation.planes import Planes
 from lvc.evaluation.source import ClipFormat
 from lvc.media.pictures import PictureMaker
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, VideoFormat
+from lvc.output import publish
 
 SUFFIX, MIME = (".webp", "image/webp") if features.check("webp") else (".png", "image/png")
 
 
 def shown_frames(count: int) -> list[int]:
-    """Which frames of a clip are kept: the middle one and the last, farthest from its key frame."""
+    """The frames of a clip to keep: the middle one and the last, farthest from its key frame."""
     return sorted({count // 2, count - 1})
 
 
@@ -25,10 +25,9 @@ def name_of(prefix: str, frame: int | str) -> str:
 
 
 def write(picture: Planes, video: ClipFormat, path: Path) -> None:
-    """A `SUFFIX` file, whole or not there."""
+    """Write a `SUFFIX` file, whole or not at all."""
     height, width = picture.y.shape
     format = VideoFormat(width, height, (1, 1), color_range=RANGE_FULL if video.full_range else RANGE_LIMITED)
     image = Image.fromarray(PictureMaker(format).rgb(picture))
-    temporary = path.with_name(f".{os.urandom(4).hex()}{path.name}")
-    image.save(temporary, lossless=True)  # of which PNG takes no notice
-    os.replace(temporary, path)
+    with publish(str(path), force=True) as unfinished:
+        image.save(unfinished, lossless=True)  # which PNG ignores

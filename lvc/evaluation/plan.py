@@ -19,11 +19,11 @@ from lvc.models import store as models
 
 @dataclass(frozen=True)
 class Plan:
-    """`settings` go to `lvc.files.encode_file` as they are (packing, gop …). `threads` are those of one job.
+    """`settings` are passed to `lvc.files.encode_file` (packing, gop …). `threads` are those of one job.
 
-    `qualities`: lvc's; none for the anchors alone. `models`: as `--model` takes them; None is the default. `pictures`:
+    `qualities`: lvc's; none for the anchors alone. `models`: as for `--model`; `None` is the default. `pictures`:
     keep two decoded frames of every point. `side_by_side`: anchors at CRFs of their own also meet lvc's size once.
-    `whole_files`: count every byte of the files, and write anchors into MP4; else the video's bytes alone.
+    `whole_files`: count every byte of the files, and write anchors into MP4; or else only those of the video.
     """
 
     qualities: Sequence[float] = (20, 40, 60, 80)
@@ -46,14 +46,14 @@ class Plan:
 
     @property
     def counted(self) -> str:
-        """What counts as a codec's size, in words."""
+        """What counts as a codec's size, as text."""
         if self.whole_files:
             return "whole files: .lvz, and the anchors' MP4"
         return "video bytes: lvc's clips and their description, the anchors' bare streams"
 
     @property
     def shown(self) -> float | None:
-        """The quality whose pictures are shown: the lower middle one, where codecs differ visibly."""
+        """The quality whose pictures are shown: the lower of the middle ones, where codecs differ visibly."""
         return sorted(self.qualities)[(len(self.qualities) - 1) // 2] if self.qualities else None
 
     def matched(self, quality: float) -> list[Anchor]:
@@ -63,7 +63,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Codec:
-    """One of lvc's models. `label`: in tables, `id`: its own name and start of hash, `name`: as it was asked for."""
+    """One of lvc's models. `label`: its name in tables. `id`: its own name and the start of its hash. `name`: as
+    requested."""
 
     label: str
     id: str
@@ -86,7 +87,7 @@ def codecs(names: Sequence[str | None]) -> list[Codec]:
 
 
 def _model_file(name: str | None) -> models.ModelFile:
-    """Of somebody else's VAE, as `taesd:PATH`: what it is called and its hash."""
+    """Name and hash of an external VAE, such as `taesd:PATH`."""
     if not is_foreign(name):
         return models.resolve(name)
     adapter = load_continuous(name, None)
@@ -123,7 +124,7 @@ def parse_anchors(text: str, threads: int) -> list[Anchor]:
 
 
 def parse_metrics(text: str) -> tuple[list[str], str]:
-    """Parse `psnr,ssim`, or `all`: what this machine can measure soon. Also returns what is missing from `all`.
+    """Parse `psnr,ssim`, or `all`: what this machine can measure. Also returns what is missing from `all`.
 
     Raises `UsageError`."""
     missing = ffmpeg.why_not("filter", "libvmaf")

@@ -18,9 +18,9 @@ class Point:
     `Plan.whole_files`. `file_bytes`: the file on disk. `target_bytes`: the size to match.
 
     `at`: the quality of lvc that the point belongs to; None for an anchor's at a CRF of its own. `model`: id and start
-    of the hash of lvc's model. `rate`: pictures a second. `jobs`: how many points were measured at a time, and slowed
-    each other down. `pictures`: names of files in the run's store, by frame; `original`: under which name those of the
-    source are there.
+    of the hash of lvc's model. `rate`: frames per second. `jobs`: the number of points measured at the same time, which
+    slows each of them. `pictures`: names of files in the run's store, by frame. `original`: the name of those of the
+    source.
     """
 
     clip: str
@@ -63,7 +63,7 @@ class Point:
 
     @property
     def size_match(self) -> float | None:
-        """How far the anchor's size is from lvc's, as a share of it."""
+        """Deviation of the anchor's size from lvc's, as a share."""
         return self.bytes / self.target_bytes - 1 if self.target_bytes else None
 
     @property
@@ -95,13 +95,13 @@ class Point:
         return out
 
     def kmacs_per_pixel(self, measured: Measured | None) -> float | None:
-        """Thousands of multiply-accumulates for a luma sample of the source."""
+        """Thousands of multiply-accumulates per luma sample of the source."""
         if measured is None or measured.macs is None:
             return None
         return measured.macs / (self.width * self.height) / 1000
 
     def stored(self) -> dict[str, Any]:
-        """All of it, for `restored`."""
+        """All fields, for `restored`."""
         return asdict(self)
 
     @classmethod

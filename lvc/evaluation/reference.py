@@ -1,7 +1,7 @@
 """The input file of all codecs in a comparison: the source, or a lossless copy of the cut or scaled frames.
 
-The copy is raw video in NUT, which keeps the time base and costs next to nothing to read. lvc and the anchors so start
-from the same bytes, and reading them is part of everybody's time.
+The copy is raw video in NUT, which keeps the time base and costs next to nothing to read. So lvc and the anchors start
+from the same bytes, and reading them is part of all times.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run as one self-contained page: curves, tables and pictures, readable from disk without a network.
 
-The page is `page/page.html` with its style, its scripts and all data put inside; nothing is computed in it that is not
-in the points. What it may load is forbidden by its own content security policy: nothing but what it carries.
+The page is `page/page.html` with its style, scripts and data embedded. It shows only figures that are in the points.
+Its content security policy forbids loading anything else.
 """
 
 from __future__ import annotations

@@ -30,12 +30,12 @@ Failure = LvcError | OSError | RuntimeError | ValueError
 
 
 def evaluate(clips: Mapping[Path, str], plan: Plan, store: Store, begun: Begun | None = None) -> Generator[Point]:
-    """All points of the clips (path → name) as they are finished; with one job in order, clip by clip. `begun` is told
-    on the threads that work which clip is at what.
+    """Yield all points of the clips (path → name) as they are finished; with one job in order, clip by clip. `begun` is
+    called by worker threads with a clip and its current step.
 
     For each quality that is lvc's point of every model, then each anchor's at the size of the first model's; after
     them the anchors' at CRFs of their own. A failure becomes a Point with `error` and does not stop the others; a clip
-    that cannot be read gives one such Point. Raises UsageError, UnsupportedError for models. Leaving early ends the
+    that cannot be read becomes one such Point. Raises UsageError, UnsupportedError for models. Leaving early ends the
     processes.
     """
     models = codecs(plan.models) if plan.qualities else []

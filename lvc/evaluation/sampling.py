@@ -1,7 +1,7 @@
 """A sampling profiler: records what every thread is doing, a hundred times a second.
 
-No figure of a deterministic profiler: those slow Python down and not the networks, and see one thread only. A sample
-belongs to the innermost function of the package on a thread's stack; waiting for another stage is `waiting`.
+A deterministic profiler would slow down Python but not the networks, and see only one thread. A sample counts for the
+innermost function of the package on a thread's stack; waiting for another stage counts as `waiting`.
 """
 
 from __future__ import annotations

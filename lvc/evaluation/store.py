@@ -1,9 +1,9 @@
 """Stores finished points in a folder, so that an interrupted run continues and a repeated one takes no time.
 
-A point is found again by everything that it depends on: the clip's content, the codec with its settings and version,
-what was measured by which code, the number of threads. For lvc that includes the model's hash and the code of the
-rooms that make a file. Anchors depend on neither, and are stored by their CRF and not by the size that they were to
-meet: they stay valid for the next model.
+The key of a point covers everything that it depends on: the clip's content, the codec with its settings and version,
+the metrics and their code, the number of threads. For lvc that includes the model's hash and the code of the packages
+that make a file. Anchors depend on neither, and are stored by CRF instead of the size to match, so they stay valid for
+the next model.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import ast
 import functools
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from lvc.evaluation.pictures import name_of
 from lvc.evaluation.point import Point
+from lvc.output import publish
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CODEC_ROOMS = ("lvz", "entropy", "media", "models", "codec", "files")
-MEASURING = (  # what figures depend on; the other modules of this room plan them and tell of them
+MEASURING = (  # figures depend on these; the other modules here plan and report
     "evaluation/anchors", "media/ffmpeg", "evaluation/judge", "evaluation/metrics", "evaluation/perceptual",
     "evaluation/pictures", "evaluation/planes", "evaluation/rawfile", "evaluation/reference", "evaluation/source",
     "evaluation/timing", "evaluation/vvc", "evaluation/worker",
@@ -29,7 +29,7 @@ MEASURING = (  # what figures depend on; the other modules of this room plan the
 
 
 class Store:
-    """`folder` is made if it is not there. Safe to use from several threads; a file in it is whole or not there."""
+    """`folder` is created if needed. Thread-safe; files in it are complete or absent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Store:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str) -> Point | None:
-        """None for what is not there, was stored by another version, or has lost a picture."""
+        """The point; `None` if it is missing, was stored by another version, or lacks a picture."""
         try:
             point = Point.restored(json.loads(self._file("points", key).read_text()))
         except (OSError, ValueError, TypeError, KeyError):
@@ -49,7 +49,7 @@ class Store:
         _write(self._file("points", key), json.dumps(point.stored()))
 
     def sizes(self, key: str) -> dict[float, int]:
-        """Sizes of files by CRF, as far as they are known."""
+        """Known sizes of files by CRF."""
         try:
             return {float(crf): size for crf, size in json.loads(self._file("sizes", key).read_text()).items()}
         except (OSError, ValueError):
@@ -77,23 +77,28 @@ def hash_of_file(path: Path) -> str:
 
 @functools.cache
 def hash_of_codec(package: Path = PACKAGE) -> str:
-    """Of all code that decides what lvc writes and how fast, and that counts what its networks do."""
+    """Hash of all code that determines what lvc writes and how fast, and that counts its operations."""
     files = sorted(path for room in CODEC_ROOMS for path in (package / room).rglob("*.py"))
     return _hash_of_code([*files, package / "evaluation" / "macs.py"])
 
 
 @functools.cache
 def hash_of_measuring(package: Path = PACKAGE) -> str:
-    """Of all code that encodes with anchors, that measures, and that prepares what is measured."""
+    """Hash of all code that encodes with anchors, that measures, and that prepares measurements."""
     return _hash_of_code([package / f"{name}.py" for name in MEASURING])
 
 
 def _hash_of_code(files: list[Path]) -> str:
-    """Of what is executed: comments and layout do not count."""
-    return hashlib.sha256("".join(ast.dump(ast.parse(path.read_bytes())) for path in files).encode()).hexdigest()
+    """Hash of what is executed: docstrings, comments and layout do not count."""
+    trees = (_WithoutDocstrings().visit(ast.parse(path.read_bytes())) for path in files)
+    return hashlib.sha256("".join(map(ast.dump, trees)).encode()).hexdigest()
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with publish(str(path), force=True) as unfinished:
+        unfinished.write_text(text)

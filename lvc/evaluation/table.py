@@ -1,4 +1,4 @@
-"""Points and verdicts for people, as text that fits its width. For machines: CSV with the fields of `Point.record`."""
+"""Points and verdicts as text of a given width. For machines: CSV with the fields of `Point.record`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lvc.evaluation.verdicts import METRICS, Verdict, dataset_means, means
 from lvc.results import counted
 
 NOTHING = "–"
-_BETWEEN = 2  # blanks from one column to the next
+_BETWEEN = 2  # spaces between columns
 
 
 @dataclass
 class Grid:
-    """Rows of cells under names. The first `keys` columns say what a row is about, the others what was measured.
+    """Rows of cells under names. The first `keys` columns identify a row, the others hold measurements.
 
-    `text` sets as many columns as fit beside each other; further ones follow below, with the keys again. Nothing is
-    left out but the ends of keys too long for a third of the width. A row of one cell is a heading across all columns;
+    `text` prints as many columns as fit; the others follow below, with the keys repeated. Only keys longer than a third
+    of the width are shortened. A row of one cell is a heading across all columns;
     columns in which nothing was measured are not shown.
     """
 
@@ -126,7 +126,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Grid:
 
 
 def gap_table(verdicts: Sequence[Verdict]) -> Grid | None:
-    """How much better lvc is at equal size: where there are too few points for a curve. None where nothing is known."""
+    """How much better lvc is at equal size, where there are too few points for a curve; `None` if unknown."""
     found = [m for m in means(verdicts) if m.gap is not None]
     metrics = [m for m in METRICS if any(mean.metric == m for mean in found)]
     if not found:
@@ -166,7 +166,7 @@ PLACES = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "st_lpips": 4, "vmaf": 1, "vmaf
 
 
 def figure(value: float | str | None, kind: str) -> str:
-    """With as many places as make sense for its kind; a dash for what was not measured."""
+    """Format a figure with the digits that suit its kind, or a dash if it was not measured."""
     return NOTHING if not isinstance(value, (int, float)) else f"{value:.{PLACES.get(kind, 2)}f}"
 
 
@@ -189,7 +189,7 @@ def _pair(rate: float | None, quality: float | None) -> str:
 
 
 def _fps(measured: Measured | None) -> str:
-    """Steady and, in brackets, over the whole process; ~: it had to wait for the processor."""
+    """Steady speed and, in brackets, over the whole process; ~: the process had to wait for a processor."""
     if measured is None:
         return ""
     steady = NOTHING if measured.fps is None else f"{measured.fps:.1f}"

@@ -1,4 +1,4 @@
-"""Frames per second that do not depend on how a pipeline starts or in what bursts its frames come."""
+"""Steady frames per second, independent of start-up and of bursts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Arrivals:
         self.times.extend([now] * (1 if count is None else max(0, count - len(self.times))))
 
     def steady_fps(self) -> float | None:
-        """The slope of frame number over time by least squares; None where it means nothing.
+        """The slope of frame number over time by least squares; `None` if there are too few frames.
 
-        Start-up (imports, loading the model, the first clip) moves the line and not its slope; frames that come in
-        bursts of a clip lie around the line. A few frames fit into the queues of a pipeline and come all at once.
+        Start-up (imports, loading the model, the first clip) shifts the line but not its slope, and frames in bursts
+        lie around the line. A few frames fit into the queues of a pipeline and come all at once.
         """
         n = len(self.times)
         if n < MIN_FRAMES:
@@ -38,7 +38,7 @@ class Arrivals:
 
 
 def timed(items: Iterable[T], spent: list[float]) -> Iterator[T]:
-    """Adds the seconds that `items` takes to yield to `spent[0]`, not those of whoever consumes them."""
+    """Add the seconds that `items` takes to yield, without those of its consumer, to `spent[0]`."""
     iterator = iter(items)
     while True:
         start = time.perf_counter()

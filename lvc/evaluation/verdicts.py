@@ -23,19 +23,19 @@ METRICS = {
     "psnr_yuv": "PSNR-YUV",
     "psnr_611": "PSNR 6:1:1",
 }
-"""In the order in which people are told. 6:1:1 comes last: where a film is black and white, hardly any error in its
-chroma moves it by decibels."""
+"""Metrics in the order of reports. 6:1:1 comes last: for black-and-white film, almost no error in chroma moves it by
+decibels."""
 STRUCTURAL = ("ssim_y", "ms_ssim_y")
 DISTANCES = ("st_lpips",)
-"""What is better where it is less: compared as -10·log10, as SSIMs are by what they lack to 1."""
+"""Metrics for which less is better: compared as -10·log10, like SSIM's difference to 1."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`codec` against `anchor` on a clip: BD-rate in % (negative: fewer bits), BD-quality in dB or points of VMAF.
 
-    `gap`: how much better `codec` is at equal size, as a mean over the qualities at which both have files of one size;
-    None where there is none.
+    `gap`: how much better `codec` is at equal size, as a mean over the qualities at which both have files of equal
+    size; `None` if there are none.
     """
 
     clip: str
@@ -123,9 +123,9 @@ def means(verdicts: Sequence[Verdict]) -> list[Mean]:
 def dataset_means(points: Sequence[Point]) -> list[dict[str, float | str | None]]:
     """Means over the clips for each codec at each of lvc's qualities and of its own CRFs: bpp, quality and speeds.
 
-    Only clips with all of the run's points count, so that all rows speak of the same clips: `clips` says how many.
-    Steady speeds are means over those of them on which all codecs have one. `crf` is None for what belongs to a quality
-    of lvc, `at` for what does not.
+    Only clips with all of the run's points count, so that all rows cover the same clips; `clips` is their number.
+    Steady speeds are means over those of them on which all codecs have one. `crf` is `None` for a row of a quality of
+    lvc, `at` for the others.
     """
     groups: dict[tuple[str, float | None, float | None], dict[str, Point]] = {}
     for p in (p for p in points if p.quality):

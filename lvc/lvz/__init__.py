@@ -1,4 +1,4 @@
-"""The `.lvz` container: bytes, not tensors; standard library only. The law is `formats/lvz.md`."""
+"""The `.lvz` container: bytes, not tensors; standard library only. `formats/lvz.md` specifies it."""
 
 from lvc.lvz.checks import fold
 from lvc.lvz.clips import most_frames

@@ -1,4 +1,4 @@
-"""Checksums of decoded frames: CRC-32s, folded so that they cost next to nothing (`formats/lvz.md`, section 6)."""
+"""Checksums of decoded frames: CRC-32s, folded to few bits where payloads are small (`formats/lvz.md`, section 6)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from lvc.errors import CorruptError
 
 CHECK_BITS = (4, 8, 16, 32)
-_SHARE = 400  # checks take at most a 400th of a chunk's payloads, 0.25 %
+_SHARE = 400  # checks take at most 1/400 of a chunk's payloads, 0.25 %
 
 
 def fold(crc: int, bits: int) -> int:
-    """A CRC-32 as a number of 4, 8, 16 or 32 bits: its halves xor each other, again and again. What was folded to more
-    bits before gives the same."""
+    """Fold a CRC-32 to 4, 8, 16 or 32 bits by repeated xor of its halves. Folding in steps gives the same result."""
     for half in (16, 8, 4):
         if half >= bits:
             crc = (crc ^ crc >> half) & ((1 << half) - 1)
@@ -20,7 +19,7 @@ def fold(crc: int, bits: int) -> int:
 
 
 def bits_for(frames: int, payload_bytes: int, most: int = 32) -> int:
-    """How many bits each of `frames` checks gets beside payloads of so many bytes."""
+    """Bits of each of `frames` checks, given the size of the payloads."""
     fitting = [bits for bits in CHECK_BITS if bits <= most and -(-frames * bits // 8) * _SHARE <= payload_bytes]
     return max(fitting, default=CHECK_BITS[0])
 
@@ -35,7 +34,7 @@ def pack_checks(checks: Sequence[int], bits: int) -> bytes:
 
 
 def unpack_checks(data: bytes, count: int, bits: int) -> list[int]:
-    """`data` has the bytes of `count` checks. Raises `CorruptError` where bits beyond them are set."""
+    """Read `count` checks from exactly as many bytes as they need. Raises `CorruptError` if padding bits are set."""
     if bits == 4:
         values = [half for byte in data for half in (byte & 15, byte >> 4)]
     else:

@@ -1,6 +1,6 @@
-"""Chunk framing: `type[4] length[4 or 12] payload[length] crc[4]`, and where its bytes come from.
+"""Chunk framing: `type[4] length[4 or 12] payload[length] crc[4]`, and the source of its bytes.
 
-The CRC-32 (zlib's) covers type, length and payload, so nothing of a chunk is believed before all of it was checked.
+The CRC-32 (zlib's) covers type, length and payload. Nothing in a chunk is used before its CRC is verified.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, MODL, INDX, TAIL, SIDE, ATTA = (
     b"aTTa",
 )
 KNOWN_TYPES = frozenset((HEAD, VSTR, CSTR, CLIP, PKTS, META, ORIG, LTNT, MODL, INDX, TAIL, SIDE, ATTA))
-FEAT = b"fEAT"  # not among the known ones: who does not search passes over it
+FEAT = b"fEAT"  # not among the known ones: readers skip it unless they search
 LONG_LENGTH = 0xFFFFFFFF
 _CASE_BIT = 0x20
 _PIECE = 1 << 20
@@ -44,7 +44,7 @@ class Hash(Protocol):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk whose CRC was right. `offset`, `end`: bytes from the signature's first byte, framing included."""
+    """A chunk with a valid CRC. `offset`, `end`: bytes from the start of the signature, framing included."""
 
     type: bytes
     offset: int
@@ -54,7 +54,7 @@ class Chunk:
     crc: bytes
 
     def feed(self, digest: Hash) -> None:
-        """Adds the whole chunk, framing included, to a running hash."""
+        """Add the whole chunk, framing included, to a running hash."""
         for part in (self.framed, self.payload, self.crc):
             digest.update(part)
 
@@ -70,7 +70,8 @@ def pack_chunk(chunk_type: bytes, payload: bytes) -> bytes:
 
 
 def chunk_sizes(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
-    """(offset, type, bytes with framing) of the chunks of a whole file; of each only its length is read, unchecked."""
+    """Yield (offset, type, size with framing) of each chunk of a file; only headers are read, and nothing is
+    verified."""
     end = file.seek(0, 2)
     offset = len(SIGNATURE)
     while offset < end:
@@ -84,7 +85,8 @@ def chunk_sizes(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
 
 
 def check_known(chunk: Chunk) -> bool:
-    """False for an unknown ancillary chunk, which is skipped; `UnsupportedError` for what must not be skipped."""
+    """Return whether a chunk is known; an unknown ancillary one is to be skipped. Raises `UnsupportedError` for an
+    unknown critical chunk."""
     if chunk.type in KNOWN_TYPES:
         return True
     name = chunk.type.decode("ascii")
@@ -96,7 +98,7 @@ def check_known(chunk: Chunk) -> bool:
 
 
 class Source:
-    """Reads bytes and chunks from a file object, seekable or not; counts offsets from where it stood when given."""
+    """Reads bytes and chunks from a file object, seekable or not. Offsets count from its position at the start."""
 
     def __init__(self, fileobj: BinaryIO, limits: Limits) -> None:
         self.file = fileobj
@@ -112,7 +114,7 @@ class Source:
             fileobj.seek(self.base)
 
     def announce(self, spans: list[tuple[int, int]]) -> None:
-        """Tells a file that has to fetch its bytes which of them are going to be read: `[start, end)`, ascending."""
+        """Tell a remote file which spans will be read: `[start, end)`, ascending."""
         will_read = getattr(self.file, "will_read", None)
         if will_read is not None:
             will_read([(self.base + start, self.base + end) for start, end in spans])
@@ -123,7 +125,7 @@ class Source:
         self._peeked = None
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes, fewer only at the end; never allocates more than what is there plus 1 MiB."""
+        """Read up to `size` bytes, fewer only at the end. Never allocates more than the file holds plus 1 MiB."""
         if self.size is not None:
             size = max(0, min(size, self.size - self.offset))
         parts: list[bytes] = []
@@ -139,13 +141,13 @@ class Source:
         return data
 
     def peek_type(self) -> bytes | None:
-        """Type of the next chunk, whose payload is not read; None at the end."""
+        """Type of the next chunk, without reading its payload; `None` at the end."""
         if self._peeked is None:
             self._peeked = self.read_header()
         return None if self._peeked is None else self._peeked[0]
 
     def skip_chunk(self) -> None:
-        """Passes over the next chunk unread and unchecked (seekable files only). Raises `TruncatedError`."""
+        """Skip the next chunk without reading or verifying it (seekable files only). Raises `TruncatedError`."""
         start = self.offset
         head = self.read_header()
         if head is None or self.size is None or self.offset + head[2] + 4 > self.size:
@@ -153,7 +155,7 @@ class Source:
         self.seek(self.offset + head[2] + 4)
 
     def read_header(self) -> tuple[bytes, bytes, int] | None:
-        """Type, framing bytes and payload length; None at the end. Checks only the letters and the size limit."""
+        """Read type, framing bytes and payload length; `None` at the end. Checks only letters and size limit."""
         start = self.offset
         framed = self.read(8)
         if not framed:
@@ -177,7 +179,7 @@ class Source:
         return chunk_type, framed, length
 
     def read_chunk(self) -> Chunk | None:
-        """The next chunk, its CRC checked; None at the end.
+        """Read the next chunk and verify its CRC; `None` at the end.
 
         Raises `TruncatedError`, `CorruptError`, `LimitError`.
         """

@@ -1,7 +1,7 @@
 """Payload of `CLIP`: consecutive clips of one GOP and the times of their frames (`formats/lvz.md`, section 6).
 
-One chunk holds several clips while they are small, so that at low rates framing and times are paid once for many; times
-are stored as differences from a regular grid and cost nothing per frame when the rate is constant.
+A chunk holds several clips while they are small, so that at low bit rates they share framing and times. Times are
+stored as differences from a regular grid, and cost nothing per frame at a constant rate.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class ClipGroup:
 
 
 def _grid(video: VideoDescriptor, first_frame: int, count: int, step: int | None) -> list[int]:
-    """Where frames would be at a constant rate, in ticks: of the stream (rounded half up), or `step` ticks apart."""
+    """Times of frames at a constant rate, in ticks: at the rate of the stream (rounded half up), or `step` ticks
+    apart."""
     if step is not None:
         return [i * step for i in range(count)]
     ticks = video.time_base[1] * video.frame_rate[1]
@@ -64,7 +65,7 @@ def _grid(video: VideoDescriptor, first_frame: int, count: int, step: int | None
 
 
 def pack_clips(group: ClipGroup, video: VideoDescriptor) -> bytes:
-    """The caller has checked frames, times and checks of the clips."""
+    """Pack clips whose frames, times and checks the caller has validated."""
     clips = group.clips
     pts = [t for c in clips for t in c.pts]
     durations = [d for c in clips for d in c.durations]
@@ -95,7 +96,7 @@ def pack_clips(group: ClipGroup, video: VideoDescriptor) -> bytes:
 
 
 def most_frames(video: VideoDescriptor, limits: Limits = DEFAULT) -> int:
-    """How many frames a clip may have: in large pictures a reader's limit for values comes first."""
+    """The most frames of a clip: for large pictures, a reader's limit on values is lower than that on frames."""
     geometry = video.geometry
     per_frame = max(1, geometry.max_clip_symbols(1))
     within_values = geometry.temporal_lead + geometry.temporal_stride * (limits.max_clip_symbols // per_frame - 1)
@@ -107,7 +108,7 @@ def _frame_limit(video: VideoDescriptor, limits: Limits) -> int:
 
 
 def _clip_frames(r: f.Fields, video: VideoDescriptor, limits: Limits) -> list[int]:
-    """Frames of each clip. Everything that is allocated later follows from these numbers."""
+    """Numbers of frames of each clip. They bound everything that is allocated later."""
     n_clips = r.uvarint()
     if n_clips < 1 or n_clips * (2 if video.packing == PACKING_RANS else 6) > r.left:
         raise r.bad(f"{n_clips} clips do not fit into {r.left} bytes")
@@ -138,7 +139,7 @@ def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> Clip
 
 
 def _is_early(payload: bytes) -> bool:
-    """Whether all of it fits the layout before 0.1.0, where clips of a chunk had the same number of frames."""
+    """Whether the payload fits the layout before 0.1.0, where all clips of a chunk had the same number of frames."""
     r = f.Fields(payload, "CLIP")
     try:
         flags, _, n_frames, per_clip = r.u8(), r.uvarint(1 << 48), r.uvarint(), r.uvarint()

@@ -163,7 +163,7 @@ def _check_coded(geometry: Geometry, bit_depth: int, chroma: int) -> None:
 
 
 def check_picture(geometry: Geometry, limits: Limits) -> None:
-    """Raises `LimitError` for a padded picture larger than allowed, or a frame with too many latent values."""
+    """Raise `LimitError` for a padded picture above the limits, or a frame with too many latent values."""
     width, height = geometry.padded_width, geometry.padded_height
     if max(width, height) > limits.max_side or width * height > limits.max_pixels:
         raise LimitError(
@@ -211,7 +211,7 @@ def pack_copied(number: int, stream: CopiedStream) -> bytes:
 
 
 def unpack_copied(payload: bytes, limits: Limits) -> tuple[int, CopiedStream]:
-    """The stream's number and its description."""
+    """Read a stream's number and description."""
     _check_metadata_size("CSTR", payload, limits)
     r = f.Fields(payload, "CSTR", limits.max_tags)
     number, kind = r.uvarint(), r.u8()
@@ -302,7 +302,8 @@ def pack_model_chunk(chunk: ModelChunk) -> bytes:
 
 
 def unpack_model_chunk(payload: bytes, model_sha256: bytes, limits: Limits) -> ModelChunk:
-    """`model_sha256` as in `HEAD`: a whole model is compared with it, what a delta makes is later."""
+    """`model_sha256` comes from `HEAD`. A whole model is compared with it here; the result of a delta, once it is
+    made."""
     if len(payload) > limits.max_model:
         raise LimitError(f"MODL has {len(payload)} bytes, limit {limits.max_model}")
     r = f.Fields(payload, "MODL")

@@ -1,4 +1,5 @@
-"""`fEAT`: vectors of what is seen and heard (`formats/lvz.md`, section 5.7). Bytes here; `lvc.features` makes them."""
+"""`fEAT`: feature vectors of picture and sound (`formats/lvz.md`, section 5.7). This module packs them; `lvc.features`
+computes them."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ class FeatureTrack:
     """A vector for each of the times `pts`, in units of `time_base` seconds on the clock of the frames.
 
     `kind`: `PICTURE` or `SOUND`. `form`: `NUMBERS`, `dimensions` int8 each, or `SIGNS`, a bit each, the lowest first.
-    `extractor` names what made the vectors, `fingerprint` is the beginning of the SHA-256 of its weights: vectors of
-    different ones must not be compared.
+    `extractor` names the extractor, and `fingerprint` is the start of the SHA-256 of its weights. Vectors of different
+    extractors must not be compared.
     """
 
     kind: int
@@ -64,7 +65,7 @@ def _pack_track(track: FeatureTrack) -> bytes:
 
 
 def _size_of(form: int, dimensions: int) -> int | None:
-    """Bytes of a vector; None if there is no such form or size."""
+    """Size of a vector in bytes; `None` if there is no such form or size."""
     if not 0 < dimensions <= _MAX_DIMENSIONS:
         return None
     if form == NUMBERS:
@@ -73,7 +74,7 @@ def _size_of(form: int, dimensions: int) -> int | None:
 
 
 def unpack_features(payload: bytes) -> tuple[FeatureTrack, ...]:
-    """Raises `CorruptError`. The sizes are compared with the bytes there are before anything is allocated."""
+    """Raises `CorruptError`. Sizes are checked against the payload before anything is allocated."""
     fields = f.Fields(payload, "fEAT")
     version = fields.u8()
     if version != VERSION:
@@ -111,8 +112,8 @@ def _unpack_track(fields: f.Fields) -> FeatureTrack:
 
 
 def find_features(source: c.Source, start: int, index: int) -> tuple[FeatureTrack, ...]:
-    """The tracks of the last `fEAT` among the chunks from byte `start` to the `INDX` at byte `index`; whatever is wrong
-    with it, there are none. Payloads of other chunks are not read."""
+    """Read the tracks of the last `fEAT` between byte `start` and the `INDX` at byte `index`; none if it is damaged.
+    Payloads of other chunks are not read."""
     found: tuple[FeatureTrack, ...] = ()
     position = start
     while position < index:

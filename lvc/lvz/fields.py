@@ -1,4 +1,4 @@
-"""The small pieces that chunk payloads are made of: fixed integers, varints, text, blobs, packed integer lists.
+"""The fields of chunk payloads: fixed-size integers, varints, text, blobs, packed lists of integers.
 
 Everything is little-endian. A `uvarint` is an unsigned LEB128 number of 1..10 bytes, below 2^64, in its shortest form;
 an `svarint` is the same of `2n` for `n >= 0` and `-2n - 1` for `n < 0`. See `formats/lvz.md`, section 2.
@@ -17,10 +17,10 @@ I63 = 1 << 63
 
 
 class Fields:
-    """Reads fields one after the other from one chunk's payload; raises `CorruptError` when it ends too early."""
+    """Reads the fields of a payload in order. Raises `CorruptError` when it ends too early."""
 
     def __init__(self, data: bytes, what: str, max_tags: int = DEFAULT.max_tags) -> None:
-        """`max_tags`: how many tags all of `tags` together may give."""
+        """`max_tags`: the most tags that all calls of `tags` may return together."""
         self.data = data
         self.what = what
         self.position = 0
@@ -110,7 +110,7 @@ class Fields:
         return tags
 
     def ints(self, count: int) -> list[int]:
-        """`count` integers as base, width and bits; the caller has bounded `count`. Values are within int64."""
+        """Read `count` integers, stored as base, width and bits. The caller has bounded `count`. Values fit int64."""
         base, width = self.svarint(), self.u8()
         if width > 64:
             raise self.bad(f"packed integers are {width} bits wide")
@@ -188,7 +188,7 @@ def pack_tags(tags: Mapping[str, str]) -> bytes:
 
 
 def ints(values: Sequence[int]) -> bytes:
-    """The smallest base and width for these integers (int64); an empty list is two zero bytes."""
+    """Pack integers (int64) with the smallest base and width. An empty list is two zero bytes."""
     base = min(values, default=0)
     width = (max(values, default=0) - base).bit_length()
     out = bytearray(svarint(base))

@@ -1,4 +1,4 @@
-"""A file that is still being written, as a stream that ends when its writer has."""
+"""A file that is still being written, read as a stream that ends when its writer is done."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 fcntl: Any
 try:
     import fcntl
-except ImportError:  # Windows: growth alone tells
+except ImportError:  # Windows has no locks; only growth is observed
     fcntl = None
 
-_STEP = 0.1  # seconds between two looks
+_STEP = 0.1  # seconds between checks
 _TAIL_CHUNK = 84  # bytes
 
 
 class FollowedFile(io.RawIOBase):
-    """Reads `path` and waits at its end for more, as long as it is locked by a writer (`lvc.output.lock`).
+    """Reads `path`, and at its end waits for more while a writer holds its lock (`lvc.output.lock`).
 
-    Without a lock it ends at a whole `TAIL`, or when nothing was added for `patience` seconds.
+    Without a lock, the stream ends at a complete `TAIL`, or when nothing was added for `patience` seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], patience: float = 3.0) -> None:
@@ -35,7 +35,7 @@ class FollowedFile(io.RawIOBase):
         quiet_since = time.monotonic()
         while True:
             locked = self._is_written()
-            size = self._file.readinto(buffer) or 0  # after the look at the lock: nothing is missed
+            size = self._file.readinto(buffer) or 0  # after checking the lock, so that nothing is missed
             if size:
                 self._end = (self._end + bytes(buffer[max(0, size - _TAIL_CHUNK) : size]))[-_TAIL_CHUNK:]
                 return size

@@ -1,4 +1,4 @@
-"""What one clip's integer latents look like: planes, their shapes, and how many values they hold.
+"""The integer latents of a clip: planes, their shapes, and the number of values they hold.
 
 Pure Python integers, so that sizes can be compared with the limits before anything is allocated. The table of planes is
 part of a file's `VSTR` chunk and describes the default codec and a foreign VAE alike (`formats/lvz.md`, section 5.2).
@@ -35,8 +35,8 @@ class PlaneSpec:
     `dtype` is `int8`, `int16` or `uint8`; `stride` is in luma samples. `in_key`/`in_predicted` say which kinds of
     frames carry the plane. `masked`: in predicted frames the values where the plane named `skip` is 1 are zero and are
     not packed. `scale`/`zero` (one per channel, or empty) map a value back: `latent = scale[c] * value + zero[c]`.
-    `error_bound` is the largest absolute quantisation error of a latent, 0 if none is promised. The three are rounded
-    to float32 when the object is made, so that what is written is what was there.
+    `error_bound` is the largest absolute quantisation error of a latent, or 0 if none is guaranteed. The constructor
+    rounds the three to float32, so that they survive a round trip unchanged.
     """
 
     name: str
@@ -64,8 +64,8 @@ class PlaneSpec:
 
 
 def codec_planes(key_latent: int, key_hyper: int, latent: int, hyper: int) -> tuple[PlaneSpec, ...]:
-    """The planes of packing `rans`; a model says how many channels latents and hyper-latents have, in key frames and in
-    predicted ones. Values of latents are the symbols that are coded."""
+    """The planes of packing `rans`. The model determines the channels of latents and hyper-latents in key and in
+    predicted frames. The values of latents are the coded symbols."""
     return (
         PlaneSpec("key_hyper", "int16", key_hyper, 64, in_predicted=False),
         PlaneSpec("key_latent", "int16", key_latent, 16, in_predicted=False),
@@ -84,8 +84,8 @@ class Geometry:
 
     The picture is padded to multiples of `align` by repeating its last column and row. `temporal_stride` frames share
     one *latent frame*, except that the first latent frame of a clip stands for `temporal_lead` frames (1 for causal
-    video VAEs, equal to the stride otherwise); the default codec has 1 and 1. Raises `UsageError` for a table that
-    makes no sense (the reader turns that into `CorruptError`).
+    video VAEs, equal to the stride otherwise); the default codec has 1 and 1. Raises `UsageError` for an
+    invalid table (the reader turns that into `CorruptError`).
     """
 
     width: int
@@ -122,7 +122,7 @@ class Geometry:
         return sum(self.plane_symbols(p) for p in self.planes if p.present(kind))
 
     def latent_frames(self, n_frames: int) -> int:
-        """How many latent frames (`FrameLatents`) a clip of `n_frames` video frames has."""
+        """Number of latent frames (`FrameLatents`) of a clip of `n_frames` video frames."""
         if n_frames <= 0:
             return 0
         return 1 + -(-max(0, n_frames - self.temporal_lead) // self.temporal_stride)
@@ -131,14 +131,14 @@ class Geometry:
         return latent_frames * max(self.symbols_per_frame(KIND_KEY), self.symbols_per_frame(KIND_PREDICTED))
 
     def check_clip(self, latent_frames: int, limits: Limits) -> None:
-        """Raises `LimitError` if a clip of so many latent frames may hold more values than allowed."""
+        """Raise `LimitError` if a clip of that many latent frames may exceed the limit on values."""
         symbols = self.max_clip_symbols(latent_frames)
         if symbols > limits.max_clip_symbols:
             raise LimitError(f"a clip's {latent_frames} frames have {symbols} values, limit {limits.max_clip_symbols}")
 
 
 def check_geometry(geometry: Geometry) -> None:
-    """Raises `CorruptError` if the numbers break a MUST of the format (limits are checked elsewhere)."""
+    """Raise `CorruptError` for values that the format forbids (limits are checked elsewhere)."""
     g = geometry
     if not (1 <= g.width < 1 << 32 and 1 <= g.height < 1 << 32 and 1 <= g.align <= 65535):
         raise CorruptError(f"picture size {g.width}x{g.height}, align {g.align} is out of range")

@@ -1,6 +1,6 @@
 """Payloads of `INDX` and `TAIL`, and the builder that writer and reader share (`formats/lvz.md`, sections 9 and 10).
 
-The index follows from the chunks before it, so that a reader which has walked the file compares it byte for byte.
+The index is a function of the chunks before it, so a reader that has read the whole file compares it byte by byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TAIL_CHUNK = 8 + TAIL_PAYLOAD + 4
 
 @dataclass
 class FileState:
-    """What the chunks so far add up to. Offsets in bytes, times in ticks of the video's time base."""
+    """Totals of the chunks so far. Offsets in bytes, times in ticks of the video's time base."""
 
     max_entries: int
     entries: list[IndexEntry] = field(default_factory=list)
@@ -35,7 +35,7 @@ class FileState:
     stream_ends: dict[int, int] = field(default_factory=dict)
 
     def add_clips(self, offset: int, group: ClipGroup) -> None:
-        """Raises `CorruptError` if the clips do not continue the stream."""
+        """Add a chunk of clips. Raises `CorruptError` if they do not continue the stream."""
         if group.first_frame != self.frames:
             raise CorruptError(f"clip at byte {offset} starts with frame {group.first_frame}, expected {self.frames}")
         if self.frames == 0:

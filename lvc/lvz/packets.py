@@ -15,7 +15,7 @@ _HAS_PTS, _HAS_DTS = 1, 2
 
 
 def pack_packets(group: PacketGroup) -> bytes:
-    """1..4096 packets; the caller has checked the ranges."""
+    """Pack 1 to 4096 packets, whose values the caller has validated."""
     packets = group.packets
     marks = [_HAS_PTS * (p.pts is not None) + _HAS_DTS * (p.dts is not None) for p in packets]
     pts_steps: list[int] = []
@@ -81,7 +81,7 @@ def unpack_packets(payload: bytes, limits: Limits) -> PacketGroup:
 
 
 def time_span(packets: Sequence[Packet], previous_end: int) -> tuple[int, int]:
-    """Earliest time and latest time + duration, in ticks; a group without any times is at the previous group's end."""
+    """Earliest time and latest time + duration, in ticks; a group without times starts at the previous group's end."""
     times = [(p.time, p.time + p.duration) for p in packets if p.time is not None]
     if not times:
         return previous_end, previous_end

@@ -1,4 +1,4 @@
-"""Reads `.lvz` files: whole, by time range, or what is left of a damaged one."""
+"""Reads `.lvz` files: in whole, by time range, or what remains of a damaged one."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ Seconds = float | Fraction
 
 
 class LvzReader:
-    """Opening reads the descriptors only; the end of a seekable file is read when `index` or `tail` is asked for.
+    """Opening a file reads its descriptors only; `index` and `tail` read the end of a seekable file.
 
-    Strict by default: any damage raises `CorruptError` or `TruncatedError` when it is reached. With `salvage`, damage
-    and `lost_frames` ([first, stop) each) are listed while records are consumed, and of a broken GOP only the clips
-    before the damage come. A pipe can be read once. `fileobj` is not closed.
+    By default any damage raises `CorruptError` or `TruncatedError` when it is reached. With `salvage`, `damage` and
+    `lost_frames` ([first, stop) each) grow while records are consumed, and a damaged GOP yields only the clips before
+    the damage. A pipe can be read once. `fileobj` is not closed.
     """
 
     def __init__(self, fileobj: BinaryIO, limits: Limits = DEFAULT, salvage: bool = False) -> None:
@@ -96,30 +96,29 @@ class LvzReader:
     tensors: TensorSet | None
     model_chunk: ModelChunk | None
     first_pts: int | None
-    """Of the first frame, once `records_from` has come across it without an index."""
+    """Time of the first frame, once `records_from` has met it without an index."""
 
     @property
     def index(self) -> Index | None:
-        """The last valid index; None if the file has none, or for a pipe that has not been read to its end."""
+        """The last valid index; `None` if the file has none, or before a pipe has been read to its end."""
         self._read_end()
         return self._index
 
     @property
     def tail(self) -> Tail | None:
-        """None for a file without a valid end, and for a pipe that has not been read to its end."""
+        """The last valid `TAIL`; `None` if the file has none, or before a pipe has been read to its end."""
         self._read_end()
         return self._tail
 
     @property
     def metadata(self) -> Metadata:
-        """The last `mETa`, wherever the index says it is."""
+        """The last `mETa`, found by the index."""
         self._read_end()
         return self._late_metadata or self._metadata
 
     @property
     def features(self) -> tuple[FeatureTrack, ...]:
-        """Vectors of what is seen and heard, if the file has them and can be read from its end. Few bytes are read, no
-        clip."""
+        """Feature vectors of picture and sound, if the file has them and is seekable. No clip is read for them."""
         index, source = self.index, self._source
         if index is None:
             return ()
@@ -130,7 +129,7 @@ class LvzReader:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file; None for a pipe."""
+        """Size of the file in bytes; `None` for a pipe."""
         return self._source.size
 
     @property
@@ -139,7 +138,7 @@ class LvzReader:
 
     @property
     def start_seconds(self) -> Fraction | None:
-        """Time of the first frame, in seconds of the stream's own clock (often, not always, 0)."""
+        """Time of the first frame, in seconds of the stream's own clock (often 0, but not always)."""
         return None if self.tail is None else self.tail.start_pts * self.video.seconds_per_tick
 
     @property
@@ -147,7 +146,7 @@ class LvzReader:
         return None if self.tail is None else (self.tail.end_pts - self.tail.start_pts) * self.video.seconds_per_tick
 
     def _read_end(self) -> None:
-        """Finds `TAIL` and `INDX` from the end. They are a hint: if anything about them is wrong, there are none."""
+        """Find `TAIL` and `INDX` from the end. They are hints: invalid ones are ignored."""
         source, size = self._source, self._source.size
         if self._end_read or size is None:
             return
@@ -179,7 +178,7 @@ class LvzReader:
             source.seek(back)
 
     def records(self) -> Iterator[Record]:
-        """All clips and packet groups, in file order."""
+        """Yield all clips and packet groups, in file order."""
         for group in self._groups():
             if isinstance(group, ClipGroup):
                 yield from group.clips
@@ -192,7 +191,7 @@ class LvzReader:
         return self._walked(self._fresh_walker())
 
     def _fresh_walker(self) -> Walker:
-        """The walker that read the descriptors, if nothing happened since; a new one on a seekable file."""
+        """The walker that read the descriptors if it is unused, or a new one on a seekable file."""
         walker, self._walker = self._walker, None
         if self._source.seekable:
             self._source.announce([(0, self._source.size or 0)])
@@ -212,7 +211,7 @@ class LvzReader:
             position = self._source.offset
             yield group
             if self._source.offset != position:
-                self._source.seek(position)  # something else was read meanwhile
+                self._source.seek(position)  # something else was read in between
         self._index, self._tail, self._late_metadata = walker.index, walker.tail, walker.metadata
 
     def _salvaged(self) -> Iterator[ClipGroup | PacketGroup]:
@@ -230,11 +229,11 @@ class LvzReader:
         packets: bool = True,
         from_first: bool = False,
     ) -> Iterator[Record]:
-        """Clips of the GOPs that show something in `[seconds_start, seconds_end)`, and `packets` of that time.
+        """Yield the clips of GOPs that overlap `[seconds_start, seconds_end)`, and `packets` of that time.
 
-        Seconds of the stream's own clock (pts times time base), or from the first frame on. With an index only those
-        chunks are read; without one the file is scanned. The first clips may lie before the start: decoding has to
-        begin with a key clip.
+        Seconds are those of the stream's clock (pts times time base), or count from the first frame. With an index only
+        those chunks are read; without one the file is scanned. The first clips may precede the start, because decoding
+        begins at a key clip.
         """
         start = Fraction(seconds_start)
         end = None if seconds_end is None else Fraction(seconds_end)
@@ -248,7 +247,7 @@ class LvzReader:
         return self._scanned(start, end, packets, from_first)
 
     def gop(self, number: int) -> list[Clip]:
-        """The clips of one GOP, by its place in the index; nothing else is read. Raises `CorruptError`."""
+        """Read the clips of one GOP, by its number in the index, and nothing else. Raises `CorruptError`."""
         index, tail = self.index, self.tail
         if index is None or tail is None:
             raise CorruptError("the file has no valid index — it may be cut off, or still being written")
@@ -276,7 +275,7 @@ class LvzReader:
                     start, end, from_first = start + moved, None if end is None else end + moved, False
             if isinstance(group, PacketGroup):
                 times = [t for p in group.packets if (t := p.time) is not None]
-                around = from_first or not times  # before the first frame, nobody knows what its time is
+                around = from_first or not times  # the time of the first frame is not known before it is read
                 around = around or self._packets_wanted(group.stream, min(times), max(times), start, end)
                 if packets and around:
                     yield group
@@ -334,7 +333,7 @@ class LvzReader:
             raise CorruptError("the last GOP has fewer frames than TAIL says")
 
     def _spans(self, index: Index, tail: Tail, start: Fraction, end: Fraction | None) -> list[tuple[int, int]]:
-        """Where the GOPs of a range lie, in bytes; a GOP that ends where the next begins shares a span with it."""
+        """Byte spans of the GOPs of a range; adjacent GOPs share a span."""
         tick = self.video.seconds_per_tick
         gops = index.gops
         ends = [(gop.offset, gop.start_pts) for gop in gops[1:]] + [(index.offset, tail.end_pts)]
@@ -346,7 +345,7 @@ class LvzReader:
         return spans
 
     def _segment(self, entry: IndexEntry, stop: int, first: bool, rest: bool) -> Iterator[ClipGroup | PacketGroup]:
-        """The chunk of an index entry (if `first`) and the clips after it up to byte `stop` (if `rest`)."""
+        """Yield the chunk of an index entry (if `first`) and the clips after it up to byte `stop` (if `rest`)."""
         source = self._source
         source.seek(entry.offset)
         if first:
@@ -374,7 +373,7 @@ class LvzReader:
             raise CorruptError(f"the index points into the middle of a chunk, at byte {stop}")
 
     def _entry_chunk(self, entry: IndexEntry) -> tuple[int, ClipGroup | PacketGroup]:
-        """Reads the chunk at an entry and compares the two; its end (byte offset) and what it holds."""
+        """Read the chunk at an index entry and compare the two. Returns its end (byte offset) and its content."""
         chunk = self._source.read_chunk()
         wrong = CorruptError(f"the chunk at byte {entry.offset} is not what the index says")
         if chunk is None:
@@ -394,7 +393,7 @@ class LvzReader:
         return chunk.end, clips
 
     def verify(self) -> Summary:
-        """Reads everything strictly: every CRC, index, counts, SHA-256. The latents' checksums need the unpacked clips.
+        """Read and verify everything: CRCs, index, counts, SHA-256. Checksums of latents need unpacked clips.
 
         Raises `CorruptError`, `TruncatedError`, `UnsupportedError`, `LimitError`.
         """
@@ -416,5 +415,5 @@ class LvzReader:
 
 
 def clips_only(records: Iterable[Record]) -> Iterator[Clip]:
-    """The clips among records, packets dropped."""
+    """Yield the clips among records, without packets."""
     return (r for r in records if isinstance(r, Clip))

@@ -1,4 +1,4 @@
-"""What an `.lvz` file says, as plain dataclasses. Field names are those of `formats/lvz.md`."""
+"""The content of an `.lvz` file as dataclasses. Field names are those of `formats/lvz.md`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvc.lvz.geometry import Geometry, PlaneSpec
 
 PACKING_ZSTD = 1
 RETIRED_RANS = (2, 4)
-"""`rans` of the codecs before this one: no longer read."""
+"""`rans` of earlier codecs, which is no longer read."""
 PACKING_FIELD = 3
 PACKING_RANS = 5
 PACKING_NAMES = {PACKING_ZSTD: "zstd", PACKING_RANS: "rans", PACKING_FIELD: "field"}
@@ -112,7 +112,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Side:
-    """`sIDe`: what belongs to the video beside its pictures; `properties` are named in the document of the format."""
+    """`sIDe`: properties of the video beside its pictures; the format names them."""
 
     language: str = ""
     disposition: int = 0
@@ -122,7 +122,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Attachment:
-    """`aTTa`: a file inside the file, as cover art or a font."""
+    """`aTTa`: an attached file, such as cover art or a font."""
 
     name: str
     mime: str
@@ -142,8 +142,8 @@ class Origin:
 
 @dataclass(frozen=True)
 class ModelChunk:
-    """`MODL`: the model that `HEAD` names. `data` is its file, or what makes it of the file whose SHA-256 is
-    `base_sha256` (`lvc.entropy.model_file`)."""
+    """`MODL`: the model that `HEAD` names. `data` is its file, or a delta to the file whose SHA-256 is `base_sha256`
+    (`lvc.entropy.model_file`)."""
 
     kind: int
     data: bytes
@@ -156,8 +156,8 @@ class Clip:
 
     `first_frame` counts video frames from 0; `key`: starts a GOP; `latents_crc`: CRC-32 of the integer latents, None
     with packing `rans`; `payload`: at least one byte, read by the stream's packing. `checks`, where the stream has
-    them: of every frame, in display order, the CRC-32 of its decoded planes; from a reader they are folded to
-    `check_bits` (`lvc.lvz.fold`). A writer takes 0 for 32 and never stores more than `check_bits`.
+    them: the CRC-32 of the decoded planes of every frame, in display order. A reader returns them folded to
+    `check_bits` (`lvc.lvz.fold`). A writer takes 0 as 32 and never stores more than `check_bits`.
     """
 
     first_frame: int
@@ -199,7 +199,7 @@ class PacketGroup:
 
 @dataclass(frozen=True, slots=True)
 class GopEntry:
-    """Where a GOP starts: `offset` in bytes of its first `CLIP` chunk, its first frame and that frame's pts."""
+    """Start of a GOP: byte `offset` of its first `CLIP` chunk, its first frame, and that frame's pts."""
 
     offset: int
     first_frame: int
@@ -208,7 +208,7 @@ class GopEntry:
 
 @dataclass(frozen=True, slots=True)
 class PacketsEntry:
-    """Where a `PKTS` chunk is, and the time its packets span, in ticks of that stream."""
+    """Offset of a `PKTS` chunk, and the time span of its packets in ticks of that stream."""
 
     offset: int
     stream: int
@@ -238,7 +238,8 @@ class Index:
 
 @dataclass(frozen=True)
 class Tail:
-    """`TAIL`: what is known at the end. `end_pts` is the last frame's pts + duration; `sha256` of all earlier bytes."""
+    """`TAIL`: totals at the end of the file. `end_pts` is the last frame's pts + duration; `sha256` of all earlier
+    bytes."""
 
     index_offset: int
     frame_count: int
@@ -250,7 +251,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class Damage:
-    """Salvage mode: what was wrong at `offset` (bytes) and has been left out."""
+    """Salvage mode: damage at `offset` (bytes), which was skipped."""
 
     offset: int
     reason: str
@@ -261,7 +262,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `LvzReader.verify` counted. Sizes in bytes; `overhead_bytes` is all that is neither clip nor packet."""
+    """Totals of `LvzReader.verify`. Sizes in bytes; `overhead_bytes` is all that is neither clip nor packet."""
 
     frames: int
     clips: int

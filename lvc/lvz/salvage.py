@@ -1,4 +1,4 @@
-"""Reads what is left of a damaged file: finds the next valid chunk, gives what can be decoded, lists the rest."""
+"""Reads what remains of a damaged file: finds the next valid chunk, yields what can be decoded, lists the rest."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def frames_named(start: int, stop: int) -> str:
 class Salvager:
     """One pass over a damaged seekable file. `damage` and `lost_frames` grow while `records` is consumed.
 
-    A GOP is given on up to the first clip that is missing: what comes before it decodes without it, what comes after
-    does not, up to the next key clip. Unknown critical chunks still raise `UnsupportedError`: they are not damage.
+    A GOP is yielded up to its first missing clip; the clips after that, up to the next key clip, cannot be decoded.
+    Unknown critical chunks still raise `UnsupportedError`: they are not damage.
     """
 
     def __init__(self, source: c.Source) -> None:
@@ -95,7 +95,7 @@ class Salvager:
             self.damage.append(Damage(offset, "more damage from here on, not listed"))
 
     def good_chunks(self) -> Iterator[c.Chunk]:
-        """Chunks whose CRC is right, in file order; what lies between them is noted as damage."""
+        """Yield chunks with a valid CRC, in file order, and note what lies between them as damage."""
         source, size = self.source, self.source.size or 0
         source.seek(0)
         offset: int | None = len(c.SIGNATURE)
@@ -120,7 +120,7 @@ class Salvager:
             self._note(size, "file ends without a valid INDX and TAIL")
 
     def _resync(self, start: int) -> int | None:
-        """Offset of the next known chunk with a valid CRC; None if there is none, or the search got too long."""
+        """Offset of the next known chunk with a valid CRC; `None` if there is none within the limit of the search."""
         size, step = self.source.size or 0, 256
         while start < size:
             self.source.seek(start)
@@ -156,7 +156,7 @@ class Salvager:
         return crc == int.from_bytes(self.source.read(4), "little")
 
     def read_descriptors(self) -> None:
-        """Finds `HEAD` and `VSTR`, without which nothing can be decoded; raises `CorruptError` if one is lost."""
+        """Find `HEAD` and `VSTR`, without which nothing can be decoded. Raises `CorruptError` if one is lost."""
         for chunk in self.good_chunks():
             if chunk.type in (c.CLIP, c.PKTS):
                 break
@@ -195,7 +195,7 @@ class Salvager:
             self._note(chunk.offset, error)
 
     def records(self) -> Iterator[ClipGroup | PacketGroup]:
-        """Clips that can be decoded and intact packets, in file order. Call `read_descriptors` first."""
+        """Yield decodable clips and intact packets, in file order. Call `read_descriptors` first."""
         if self.video is None:
             raise CorruptError("HEAD or VSTR is lost, so nothing can be salvaged")
         for chunk in self.good_chunks():
@@ -230,8 +230,8 @@ class Salvager:
         return True
 
     def _lose_until(self, frame: int, offset: int) -> None:
-        """Frames from the next one up to `frame` are lost; `offset`: of the chunk that tells. A false `TAIL`, out of a
-        packet, thus costs no clip."""
+        """Mark the frames from the next one up to `frame` as lost. `offset`: the chunk that shows it. So a false `TAIL`
+        inside a packet costs no clip."""
         start = max(self._next_frame, self._told)
         if frame > start:
             self.lost_frames.append((start, frame))

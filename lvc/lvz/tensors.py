@@ -1,4 +1,4 @@
-"""`LTNT`: latents that came as tensors, and how to give them back (`formats/lvz.md`, section 5.6)."""
+"""`LTNT`: latents that came as tensors, and how to restore them (`formats/lvz.md`, section 5.6)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ MAX_FIELD_CHANNELS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One tensor: its shape follows from `axes` (of `NCTHW`, N is 1) and the sizes; `tags` hold captions and such."""
+    """One tensor: its shape follows from `axes` (of `NCTHW`, N is 1) and the sizes; `tags` hold captions and similar
+    text."""
 
     name: str
     axes: str
@@ -36,11 +37,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class TensorSet:
-    """What a file of latents says beside `VSTR`.
+    """The description of a file of latents, beside `VSTR`.
 
-    `element`: type of the tensors. `matrix`: `channels²` float32, row by row, or empty: latents are it times the scaled
-    values, plus zero. `exponent`: set if the file is exact, the binary logarithm of a step. `coding`: parameters of
-    packing `field`. `samples` in the order of their frames; none if the frames are those of a video.
+    `element`: type of the tensors. `matrix`: `channels²` float32, row by row, or empty: latents are the matrix times
+    the scaled values, plus zero. `exponent`: set if the file is exact, the binary logarithm of a step. `coding`:
+    parameters of packing `field`. `samples` in the order of their frames; none if the frames are those of a video.
     """
 
     element: str
@@ -50,7 +51,7 @@ class TensorSet:
     samples: tuple[Sample, ...] = ()
 
     def starts(self) -> list[int]:
-        """First frame of each sample, and the number of frames of all."""
+        """First frame of each sample, and the total number of frames."""
         return [0, *accumulate(s.frames for s in self.samples)]
 
 

@@ -1,4 +1,4 @@
-"""Walks a file front to back and checks every rule on the way; the strict reading of a file, pipe or not."""
+"""Reads a file from front to back and checks every rule on the way; works on pipes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RECORD_TYPES = (c.CLIP, c.PKTS, c.INDX, c.TAIL)
 
 
 class Walker:
-    """`read_descriptors` once, then `records` once. Chunks are believed only after their CRC was checked."""
+    """`read_descriptors` once, then `records` once. Nothing in a chunk is used before its CRC is verified."""
 
     header: Header
     video: VideoDescriptor
@@ -63,7 +63,7 @@ class Walker:
         self.digest = hashlib.sha256()
 
     def read_descriptors(self) -> None:
-        """Everything before the first record, which itself is left unread."""
+        """Read everything before the first record."""
         signature = self.source.read(len(c.SIGNATURE))
         check_signature(signature)
         self.digest.update(signature)
@@ -128,7 +128,7 @@ class Walker:
         self.state.add_metadata(chunk.offset)
 
     def records(self) -> Iterator[ClipGroup | PacketGroup]:
-        """Clips and packets in file order; at the end, index, counts and SHA-256 have been compared."""
+        """Yield clips and packets in file order, then compare index, counts and SHA-256."""
         waits_for_tail = False
         at_end = False
         while (chunk := self.source.read_chunk()) is not None:
@@ -180,8 +180,8 @@ class Walker:
 
 
 def check_signature(signature: bytes) -> None:
-    """Raises `TruncatedError` for the beginning of the signature, `MediaError` for another kind of file that is known,
-    `CorruptError` for anything else."""
+    """Raise `TruncatedError` for an incomplete signature, `MediaError` for another known kind of file, and
+    `CorruptError` for anything else but the signature."""
     if signature != c.SIGNATURE:
         if c.SIGNATURE.startswith(signature):
             raise TruncatedError("file ends inside its signature")

@@ -1,4 +1,4 @@
-"""Writes an `.lvz` file front to back, never seeking, so that it works to a pipe (`formats/lvz.md`)."""
+"""Writes an `.lvz` file from front to back without seeking, so it can write to a pipe (`formats/lvz.md`)."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ PACKET_SECONDS = 1
 class LvzWriter:
     """Forward-only writer; `close` writes `INDX` and `TAIL`. Leaving a `with` block by an exception does not close.
 
-    Small clips of a GOP share a chunk until it has `chunk_bytes` of payload; packets of a copied stream share one for
-    about a second. `fileobj` is not closed. Raises `UsageError` for records that break the format's rules and
-    `LimitError` for what a reader with the default limits would refuse.
+    Small clips of a GOP share a chunk of up to `chunk_bytes` of payload; packets of a copied stream share one for about
+    a second. `fileobj` is not closed. Raises `UsageError` for records that the format forbids, and `LimitError` for
+    what a reader with default limits would refuse.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class LvzWriter:
             try:
                 unpack_tensors(chunks[-1][1], video, limits)
             except CorruptError as error:
-                raise UsageError(f"what is said of the tensors breaks the format's rules — {error}") from error
+                raise UsageError(f"the description of the tensors breaks the format's rules — {error}") from error
         if model_chunk is not None:
             chunks.append((c.MODL, pack_model_chunk(model_chunk)))
             try:
@@ -131,9 +131,9 @@ class LvzWriter:
 
     @classmethod
     def append_to(cls, fileobj: BinaryIO, limits: Limits = DEFAULT) -> LvzWriter:
-        """Goes on writing after the `TAIL` of a whole file opened for reading and writing, which is verified first.
+        """Continue a complete file, open for reading and writing, after its `TAIL`. The file is verified first.
 
-        The old `INDX` and `TAIL` stay where they are, without effect. Raises what `LvzReader.verify` raises.
+        The old `INDX` and `TAIL` stay in place without effect. Raises what `LvzReader.verify` raises.
         """
         fileobj.seek(0)
         walker = Walker(c.Source(fileobj, limits))
@@ -162,7 +162,7 @@ class LvzWriter:
         return self._next_frame
 
     def _checked_descriptors(self) -> list[tuple[bytes, bytes]]:
-        """Packs the descriptors and reads them back, so that a reader accepts whatever is written."""
+        """Pack the descriptors and read them back, so that a reader accepts what is written."""
         if len(self.copied) > self._limits.max_streams:
             raise UsageError(f"{len(self.copied)} copied streams, at most {self._limits.max_streams}")
         check_picture(self.video.geometry, self._limits)
@@ -178,7 +178,7 @@ class LvzWriter:
         return packed
 
     def write_clip(self, clip: Clip) -> None:
-        """The next clip; the first one must be a key clip. It may be held back until its chunk is full."""
+        """Write the next clip; the first must be a key clip. It may stay buffered until its chunk is full."""
         self._check_open()
         self._check_clip(clip)
         if self._clips and self._must_break_before(clip):
@@ -220,7 +220,7 @@ class LvzWriter:
             raise UsageError("a frame's check is out of range")
 
     def write_packets(self, stream_index: int, packets: Iterable[Packet]) -> None:
-        """Packets of copied stream `stream_index` (from 0), in the source's order; small groups are joined."""
+        """Write packets of copied stream `stream_index` (from 0), in the source's order. Small groups are merged."""
         self._check_open()
         if not 0 <= stream_index < len(self.copied):
             raise UsageError(f"no copied stream {stream_index}")
@@ -249,7 +249,7 @@ class LvzWriter:
         return None if packet.time is None else packet.time * self.copied[stream_index].seconds_per_tick
 
     def write_metadata(self, metadata: Metadata) -> None:
-        """Tags and chapters; a later call replaces what an earlier one said."""
+        """Write tags and chapters. A later call replaces an earlier one."""
         self._check_open()
         payload = pack_metadata(metadata)
         try:
@@ -260,26 +260,26 @@ class LvzWriter:
         self._emit(c.pack_chunk(c.META, payload))
 
     def write_features(self, *tracks: FeatureTrack) -> None:
-        """Vectors of what is seen and heard, kept until the next `INDX` and written right before it. Tracks without
-        vectors are left out."""
+        """Set the feature vectors, which are written right before the next `INDX`. Tracks without vectors are left
+        out."""
         self._check_open()
         tracks = tuple(track for track in tracks if track.pts)
         self._features = pack_features(tracks) if tracks else None
 
     def flush(self) -> None:
-        """Writes what is held back (live recording); costs some bytes."""
+        """Write what is buffered, as for live recording; costs some bytes."""
         self._check_open()
         self._flush_clips(gop_end=False)
         for number in range(len(self.copied)):
             self._flush_packets(number)
 
     def checkpoint(self) -> None:
-        """Flushes and writes `INDX` and `TAIL`, after which writing may go on: the last valid index wins."""
+        """Flush, and write `INDX` and `TAIL`. Writing may continue: the last valid index counts."""
         self.flush()
         self._write_end()
 
     def close(self) -> None:
-        """Writes what is held back, `INDX` and `TAIL`. A second call does nothing."""
+        """Write what is buffered, `INDX` and `TAIL`. A second call does nothing."""
         if self._closed:
             return
         self._flush_clips(gop_end=True)

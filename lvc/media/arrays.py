@@ -46,7 +46,7 @@ class Given:
 
     @property
     def colour(self) -> ColourTags:
-        """The tags that are true of its planes, as far as the picture says."""
+        """The colour tags of its planes, as far as the picture has any."""
         if self.planes is not None:
             return ColourTags(UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, RANGE_UNSPECIFIED)
         return tags_after(tags_of(self.frame), self.frame.format)
@@ -61,12 +61,12 @@ class Given:
 
     @property
     def depth(self) -> int:
-        """Of the planes that keep most of it: 8 or 10 bits."""
+        """Depth of the planes that preserve it best: 8 or 10 bits."""
         return depth_of(self.planes[0]) if self.planes is not None else native_depth(self.frame.format)
 
 
 def given(picture: Picture) -> Given:
-    """Raises `UsageError` for what is no picture, or of other types or shapes than `ACCEPTED`."""
+    """Raises `UsageError` for anything that is not a picture of the types and shapes in `ACCEPTED`."""
     if isinstance(picture, av.VideoFrame):
         return Given(frame=picture)
     planes = _planes_in(picture)
@@ -83,7 +83,7 @@ def given(picture: Picture) -> Given:
 
 
 class PlanesOf:
-    """Makes planes of one size and depth of whatever is given. What comes out shares no memory with what went in."""
+    """Converts pictures of any accepted type to planes of one size and depth, which share no memory with the input."""
 
     def __init__(self, width: int, height: int, depth: int) -> None:
         self._size, self._depth = (width, height), depth
@@ -126,8 +126,8 @@ def _checked(planes: list[Any]) -> tuple[Plane, Plane, Plane]:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any] | None:
-    """As a numpy array, without a copy where there need be none; None for what is no array."""
-    torch = sys.modules.get("torch")  # who has a tensor has loaded it
+    """Convert to a numpy array, without a copy where possible; `None` for anything that is not an array."""
+    torch = sys.modules.get("torch")  # a caller with a tensor has imported it
     if torch is not None and isinstance(value, torch.Tensor):
         return np.asarray(value.detach().cpu().numpy())
     if isinstance(value, np.ndarray):

@@ -25,7 +25,7 @@ class ColourTags:
 
 
 def _known(value: Any) -> int:
-    """0 is "reserved" for primaries and transfer: nobody said."""
+    """Treat 0, which is reserved for primaries and transfer, as unspecified."""
     return int(value) or UNSPECIFIED
 
 
@@ -57,7 +57,7 @@ def tags_of(frame: Any) -> ColourTags:
 
 
 def tags_after(tags: ColourTags, pix_fmt: Any) -> ColourTags:
-    """The tags that are true of the 4:2:0 planes made from pictures of format `pix_fmt` (an `av.VideoFormat`)."""
+    """The tags of the 4:2:0 planes that are made from pictures of format `pix_fmt` (an `av.VideoFormat`)."""
     name = pix_fmt.name
     if name.startswith(("gray", "ya", "mono")):
         return replace(tags, color_range=tags.color_range or RANGE_FULL)

@@ -24,7 +24,7 @@ class ContainerFormat:
     muxer: str
     codecs: tuple[str, ...]
     sounds: tuple[str, ...] = ("flac", "opus", "aac")
-    """What sound may be coded as for it (`lvc.media.sound`)."""
+    """Codecs of sound for this container (`lvc.media.sound`)."""
     options: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -61,8 +61,8 @@ def container_for(path: object, container: str | None) -> ContainerFormat:
 
 @dataclass(frozen=True)
 class Streaming:
-    """An MP4 for players that read it while it is written: its header comes first, then fragments of so many seconds
-    that are whole in themselves. `piece`: a part of a longer video, one fragment that keeps its times."""
+    """Options of a fragmented MP4, which players can read while it is written: the header first, then independent
+    fragments of that many seconds. `piece`: a part of a longer video, as one fragment that keeps its times."""
 
     seconds: float = 0.5
     piece: bool = False
@@ -71,7 +71,7 @@ class Streaming:
 def iso_options(
     time_base: Fraction, rates: list[int], seekable: bool, tags: set[str], streaming: Streaming | None = None
 ) -> dict[str, str]:
-    """Options of the MP4/MOV muxer that keep every time exact, and tags whole.
+    """Options of the MP4/MOV muxer that keep times exact and tags complete.
 
     The track counts in the source's own ticks; the movie (edit lists, chapters) in ticks that fit every track.
     """

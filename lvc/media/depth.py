@@ -16,7 +16,7 @@ def depth_of(plane: Plane) -> int:
 
 
 def in_eight_bits(plane: Plane) -> npt.NDArray[np.uint8]:
-    """Rounded to the nearest, without dither; a plane of 8 bits as it is."""
+    """Round to 8 bits without dither; a plane of 8 bits is returned unchanged."""
     if depth_of(plane) == 8:
         return plane.astype(np.uint8, copy=False)
     rounded: npt.NDArray[np.uint8] = np.minimum((plane + np.uint16(2)) >> np.uint16(2), 255).astype(np.uint8)
@@ -24,7 +24,7 @@ def in_eight_bits(plane: Plane) -> npt.NDArray[np.uint8]:
 
 
 def in_ten_bits(plane: Plane) -> npt.NDArray[np.uint16]:
-    """Samples of 8 bits times 4; a plane of 10 bits as it is."""
+    """Multiply samples of 8 bits by 4; a plane of 10 bits is returned unchanged."""
     if depth_of(plane) == 10:
         return plane.astype(np.uint16, copy=False)
     return plane.astype(np.uint16) << np.uint16(2)

@@ -31,7 +31,7 @@ class Encoder:
     max_rate: int = 1000
     tag: str | None = None  # in MP4 and MOV
     options: dict[str, str] = field(default_factory=dict)
-    says: tuple[str, ...] = ()  # the properties of pictures that it writes into its stream
+    says: tuple[str, ...] = ()  # picture properties that it stores in its stream
     params: str = ""  # the option that takes `key=value:key=value`
 
 
@@ -104,13 +104,13 @@ def encoder_for(codec: str) -> Encoder:
 
 
 def usual_codec(container: str, depth: int) -> str:
-    """For who names none: what most players of the container open. H.264 with 10 bits is played by few."""
+    """The default codec: the one that most players of the container support. Few play H.264 with 10 bits."""
     fitting = container_for("", container).codecs
     return next((codec for codec in _USUAL[depth] if codec in fitting), fitting[0])
 
 
 def takes(encoder: Encoder, pix_fmt: str) -> bool:
-    """Whether this FFmpeg's encoder takes such pictures; some are built for 8 bits alone."""
+    """Whether the encoder of this FFmpeg accepts such pictures; some builds support only 8 bits."""
     formats = av.Codec(encoder.library, "w").video_formats
     return formats is None or pix_fmt in {form.name for form in formats}
 
@@ -186,8 +186,8 @@ def top_first(encoder: Encoder, properties: Mapping[str, str], height: int) -> b
 
 
 class FieldFlag:
-    """Marks frames with the field that comes first. x264 asks each frame and not its own option, and PyAV can set the
-    mark by a filter alone."""
+    """Marks frames with the field that comes first. x264 reads the mark of each frame, not an option, and PyAV can set
+    it only with a filter."""
 
     def __init__(self, width: int, height: int, depth: int, tick: Fraction, top_first: bool) -> None:
         self._graph = av.filter.Graph()

@@ -9,7 +9,7 @@ import av
 
 from lvc.errors import LvcError, MediaError
 
-# What PyAV raises: FFmpeg's own errors, and Python's for values that it or a container cannot hold.
+# PyAV raises FFmpeg's errors, and Python's for values that it or a container cannot represent.
 AV_ERRORS = (
     av.FFmpegError,
     ArithmeticError,
@@ -24,7 +24,7 @@ AV_ERRORS = (
 
 
 def reason(error: BaseException) -> str:
-    """FFmpeg's own words for an error, lower case and without the file name."""
+    """FFmpeg's text for an error, in lower case and without the file name."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     text = str(text).strip().split("\n")[0][:200]
     return text[:1].lower() + text[1:]

@@ -1,7 +1,7 @@
 """The static FFmpeg that comes with the extra `lvc[eval]`: VMAF and VVC, which PyAV's build lacks.
 
-`imageio-ffmpeg` carries one program for each platform, and their builds differ: the
-program itself is asked what it contains. IMAGEIO_FFMPEG_EXE names another one.
+`imageio-ffmpeg` brings one program for each platform. Builds differ, so the program is asked what it supports.
+IMAGEIO_FFMPEG_EXE names another one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ VMAF_MIN_SIDE = 32
 """libvmaf fails on 16 rows or columns: its features look at four scales."""
 VMAF_MODELS = {"vmaf": "vmaf_v0.6.1", "vmaf_neg": "vmaf_v0.6.1neg"}
 """libvmaf's built-in models by the name of the figure. NEG gives no credit for enhancement, such as sharpening."""
-_AHEAD = 8  # pictures that one side of a comparison may be ahead of the other
+_AHEAD = 8  # pictures by which one side of a comparison may be ahead
 EXTRA = "pip install 'lvc[eval]'"
 
 
 def why_not(kind: str, name: str) -> str | None:
-    """None if the program supports it; else what is missing and what to do. `kind`: filter, encoder."""
+    """`None` if the program supports it, else what is missing and what to do. `kind`: filter or encoder."""
     program = executable()
     if program is None:
         return f"{name} needs the extra: {EXTRA}"
@@ -45,7 +45,7 @@ def why_not(kind: str, name: str) -> str | None:
 
 @functools.cache
 def executable() -> str | None:
-    """The program, or None where the extra is not installed or has no program for this platform."""
+    """Path of the program; `None` where the extra is not installed or does not support this platform."""
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         return None
     import imageio_ffmpeg
@@ -73,7 +73,7 @@ def _listed(program: str, kind: str) -> frozenset[str]:
 
 
 def raw_input(width: int, height: int, rate: str, source: str, depth: int = 8) -> list[str]:
-    """Options that make `source` (a path or `-`) bare pictures of 4:2:0."""
+    """Options to read `source` (a path or `-`) as raw 4:2:0 pictures."""
     pix_fmt = {8: "yuv420p", 10: "yuv420p10le"}[depth]
     picture = ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", f"{width}x{height}", "-framerate", rate]
     return [*picture, "-i", source]
@@ -86,7 +86,8 @@ def write_picture(file: IO[bytes], picture: Planes) -> None:
 
 
 class Fed:
-    """The program, fed with pictures on standard input. Exit waits for it; raises `MediaError` if it failed."""
+    """The program as a process that reads pictures from standard input. Leaving the block waits for it, and raises
+    `MediaError` if it failed."""
 
     def __init__(self, arguments: list[str], folder: Path, inherited: tuple[int, ...] = ()) -> None:
         program = executable()
@@ -101,7 +102,7 @@ class Fed:
 
     def write(self, picture: Planes) -> None:
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has died: `__exit__` reports why
+            with contextlib.suppress(BrokenPipeError):  # it has exited: `__exit__` reports why
                 write_picture(self._process.stdin, picture)
 
     def kill(self) -> None:
@@ -142,14 +143,14 @@ class Vmaf(Fed):
         judges = "|".join(rf"version={VMAF_MODELS[name]}\\:name={name}" for name in figures)
         graph = f"[0:v][1:v]libvmaf=log_fmt=json:log_path={self.LOG}:n_threads={threads}:model={judges}"
         name = f"pipe:{decoded}" if isinstance(decoded, int) else str(decoded.resolve())
-        # the path of the log stands in a filter's arguments, where `:` and `\` mean something: it is relative
+        # the path of the log is an argument of a filter, where `:` and `\` are special, so it is relative
         inputs = raw_input(width, height, "25", name, depth) + raw_input(width, height, "25", "-", depth)
         arguments = [*inputs, "-lavfi", graph, "-f", "null", "-"]
         super().__init__(arguments, folder, (decoded,) if isinstance(decoded, int) else ())
         self._result, self._figures = folder / self.LOG, tuple(figures)
 
     def scores(self) -> list[dict[str, float | None]]:
-        """The figures of each frame by name, 0 to 100; None where libvmaf had no number. After leaving."""
+        """Figures of each frame by name, 0 to 100; `None` where libvmaf gave no number. Read them after the block."""
         frames = json.loads(self._result.read_text())["frames"]
         return [{name: frame["metrics"][name] for name in self._figures} for frame in frames]
 
@@ -157,7 +158,7 @@ class Vmaf(Fed):
 def vmaf(
     pairs: Iterable[tuple[Planes, Planes]], width: int, height: int, threads: int = 1, depth: int = 8
 ) -> list[float | None]:
-    """VMAF of every pair of a source's picture and the decoded one, in constant memory. Raises `MediaError`,
+    """Compute VMAF of pairs of source and decoded pictures, in constant memory. Raises `MediaError`,
     `UnsupportedError`, and what `pairs` raises."""
     if os.name != "posix":
         raise UnsupportedError("VMAF during encoding needs inherited pipes, which Windows does not have")
@@ -170,11 +171,11 @@ def vmaf(
                 os.close(theirs)
 
             def write(picture: Planes) -> None:
-                with contextlib.suppress(BrokenPipeError):  # it has died: its exit reports why
+                with contextlib.suppress(BrokenPipeError):  # it has exited: leaving the block reports why
                     write_picture(decoded, picture)
                     decoded.flush()
 
-            # the program reads from both in an order of its own: neither may wait for the other
+            # the program reads both inputs in its own order, so neither may block the other
             with judge:
                 with WriteBehind(write, _AHEAD) as others, WriteBehind(judge.write, _AHEAD) as mine:
                     try:
@@ -182,7 +183,7 @@ def vmaf(
                             others.put(coded)
                             mine.put(source)
                     except BaseException:
-                        judge.kill()  # or who writes to it would wait
+                        judge.kill()  # otherwise its writer would block
                         raise
                 decoded.close()
         return [frame["vmaf"] for frame in judge.scores()]

@@ -28,9 +28,9 @@ def add_copy(container: Any, template: Any) -> Any:
 
 
 def refusal(template: Any, form: ContainerFormat) -> str | None:
-    """Why the container cannot hold the stream; None if it can."""
+    """Why the container cannot hold the stream; `None` if it can."""
     options = {"strict": "-2"}
-    if form.is_iso:  # the index of a plain MP4 comes at its end, where it would be too late
+    if form.is_iso:  # the index of a plain MP4 is at its end, which is too late here
         needs_packet = codec_name(template) in _DESCRIBED_BY_PACKETS
         options["movflags"] = "delay_moov+frag_keyframe" if needs_packet else "empty_moov"
     try:

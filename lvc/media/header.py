@@ -1,7 +1,7 @@
 """Stream properties that FFmpeg knows and PyAV does not expose: cropping, field order, chroma location, attachments.
 
-Muxers write it into their headers. So a header is made in memory and read again. (The log knows it too, but a log
-callback in Python and the threads of a decoder can wait for each other forever.)
+Muxers write them into headers, so a header is written to memory and parsed. (The log has them too, but a log callback
+in Python can deadlock with the threads of a decoder.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FILE_NAME, _FILE_TYPE, _FILE_DATA, _FILE_TEXT = 0x466E, 0x4660, 0x465C, 0x467E
 
 @dataclass(frozen=True)
 class Crop:
-    """Columns and rows that the container hides at each side."""
+    """Columns and rows that the container crops on each side."""
 
     left: int = 0
     top: int = 0
@@ -49,7 +49,7 @@ class Crop:
 @dataclass(frozen=True)
 class VideoHeader:
     """`chroma_location` is an `AVChromaLocation`; `field_order` is `progressive`, `tt`, `bb`, `tb`, `bt`, `interlaced`
-    (nobody knows in which order) or empty."""
+    (of unknown order) or empty."""
 
     chroma_location: int = 0
     field_order: str = ""
@@ -82,7 +82,7 @@ def attachment_of(stream: Any) -> Attachment | None:
 
 
 def _elements(stream: Any) -> dict[int, bytes]:
-    """The elements of a Matroska header with this stream alone; empty if there can be none."""
+    """The elements of a Matroska header with only this stream; empty if Matroska cannot hold it."""
     buffer = io.BytesIO()
     try:
         with open_output(buffer, "matroska", {"strict": "-2"}) as container:

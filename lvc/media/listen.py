@@ -20,7 +20,7 @@ from lvc.media.streams import choose_video
 from lvc.media.types import SOUND_RATE, CopiedPacket, CopiedStreamInfo, Sound
 
 _MOST_ERRORS = 64
-"""While a file is read, before the rest of it is given up."""
+"""Errors in a row after which the rest of a file is given up."""
 
 
 class _Mono:
@@ -28,18 +28,18 @@ class _Mono:
 
     def __init__(self) -> None:
         self._resampler = self._new()
-        self._next = Fraction(0)  # seconds at which sound without a time goes on
+        self._next = Fraction(0)  # seconds, for sound without a time
 
     @staticmethod
     def _new() -> Any:
         return av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
 
     def take(self, frame: Any) -> Iterator[Sound]:
-        """`frame` None: what the resampler still holds."""
+        """Resample a frame; `None` drains the resampler."""
         try:
             try:
                 parts = self._resampler.resample(frame)
-            except ValueError:  # the sound changes its rate or layout
+            except ValueError:  # the sound changes rate or layout
                 self._resampler = self._new()
                 parts = self._resampler.resample(frame)
         except AV_ERRORS:
@@ -53,7 +53,7 @@ class _Mono:
 
 
 class PacketListener:
-    """Decodes the first audio stream among copied ones. Damaged packets are passed over."""
+    """Decodes the first audio stream among copied ones. Damaged packets are skipped."""
 
     def __init__(self, streams: Iterable[CopiedStreamInfo]) -> None:
         """Raises `CorruptError` for a stream whose description is damaged."""
@@ -68,7 +68,7 @@ class PacketListener:
         self._mono = _Mono()
 
     def take(self, packet: CopiedPacket) -> Iterator[Sound]:
-        """The sound of a packet; of other streams there is none."""
+        """Decode a packet; packets of other streams give nothing."""
         if self._stream is None or packet.stream != self._number:
             return
         given = av.Packet(packet.data)
@@ -77,7 +77,7 @@ class PacketListener:
         yield from self._decoded(given)
 
     def finish(self) -> Iterator[Sound]:
-        """What the decoder held back."""
+        """Drain the decoder."""
         if self._stream is not None:
             yield from self._decoded(None)
 
@@ -90,7 +90,7 @@ class PacketListener:
             return
 
     def close(self) -> None:
-        """Let go of the decoder."""
+        """Close the decoder."""
         self._open.close()
 
 
@@ -102,7 +102,7 @@ def listen_to_packets(
 ) -> Iterator[Sound]:
     """The first sound track among copied streams, from `start` to `end` seconds on their clock.
 
-    Raises `CorruptError` for a stream whose description is damaged; damaged packets are passed over.
+    Raises `CorruptError` for a stream whose description is damaged; damaged packets are skipped.
     """
     listener = PacketListener(streams)
     try:
@@ -121,9 +121,9 @@ def listen(
     path: str | os.PathLike[str] | BinaryIO, start: float | None = None, end: float | None = None
 ) -> Iterator[Sound]:
     """The first sound track of a file that FFmpeg opens, from `start` to `end`. Seconds count from the first frame of
-    its video, or from the first sound where it has none. Nothing comes where it has no sound.
+    its video, or from the first sound where it has none. Yields nothing where there is no sound.
 
-    Raises `MediaError` for what cannot be opened; damage within the sound is passed over.
+    Raises `MediaError` for what cannot be opened; damage within the sound is skipped.
     """
     notices: list[str] = []
     source = open_source(path, notices)
@@ -152,7 +152,7 @@ def listen(
 
 
 def has_only_sound(path: str | os.PathLike[str]) -> bool:
-    """Whether a file that FFmpeg opens has sound and no video, covers aside. Raises `MediaError`."""
+    """Whether a file that FFmpeg opens has sound and no video, apart from cover art. Raises `MediaError`."""
     notices: list[str] = []
     source = open_source(path, notices)
     try:
@@ -162,7 +162,7 @@ def has_only_sound(path: str | os.PathLike[str]) -> bool:
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames, None at the end; damage is passed over, up to a limit."""
+    """Yield decoded frames, then `None`. Damage is skipped, up to a limit."""
     packets = container.demux(stream)
     errors = 0
     while errors < _MOST_ERRORS:

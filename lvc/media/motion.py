@@ -1,6 +1,6 @@
-"""Motion search. x264, which FFmpeg carries anyway, searches the originals at three milliseconds a 480p frame,
-with a rate term that keeps fields smooth; FFmpeg's decoder hands out the vectors it chose. Nothing else of its
-output is used. (docs/decisions/001-motion-search.md has the measurements.)
+"""Motion search. x264 searches the originals in three milliseconds per 480p frame, with a rate term that keeps fields
+smooth, and FFmpeg's decoder exports the vectors that it chose. Nothing else of its output is used.
+(docs/decisions/001-motion-search.md has the measurements.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX = 4 * 512
 
 def vectors_to_field(vectors: np.ndarray | None, rows: int, cols: int) -> np.ndarray:
     """FFmpeg's motion vectors (AVMotionVector records) → field int16 [2, rows, cols] on the 8x8 grid.
-    Blocks without a vector (intra in x264's eyes) take the one on their left, else 0."""
+    Blocks without a vector (intra blocks) take that of their left neighbour, or 0."""
     field = np.zeros((2, rows, cols), np.int16)
     if vectors is None or len(vectors) == 0:
         return field
@@ -73,7 +73,7 @@ class MotionSearch:
         self._dec = av.CodecContext.create("h264", "r")
         self._dec.options = {"flags2": "+export_mvs"}
         self._dec.thread_count = 1
-        self._dec.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: a frame comes out as soon as it is whole
+        self._dec.flags |= 0x80000  # AV_CODEC_FLAG_LOW_DELAY: output each frame as soon as it is complete
         self._n = 0
 
     def _decode(self, packets: list[Any]) -> Iterator[np.ndarray]:

@@ -1,8 +1,8 @@
 """The only module that calls `av.open`.
 
-A file can lead FFmpeg to other files, to addresses and to sockets: playlists, session descriptions, patterns of picture
-names. So each opening names the protocols and the formats that it may use. Both lists are needed: with
-`protocol_whitelist` alone, a playlist that is called `film.mp4` still pulls in the files beside it.
+A file can make FFmpeg open other files, addresses and sockets: playlists, session descriptions, patterns of picture
+names. So each call names the protocols and the formats that it allows. Both lists are needed: with
+`protocol_whitelist` alone, a playlist named `film.mp4` could still read the files beside it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _PICTURES = (
     " photocd_pipe pictor_pipe png_pipe ppm_pipe psd_pipe qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe"
     " webp_pipe xbm_pipe xpm_pipe xwd_pipe"
 ).split()
-# without pictures: allowed, so that the error can say so
+# formats without video: allowed, so that the error can say so
 _SOUNDS = (
     "aac ac3 ac4 aiff amr ape au caf dts dtshd eac3 flac latm loas mlp mp3 mpc mpc8 oma opus spdif tak truehd"
     " tta voc w64 wav wv xwma"
 ).split()
 FILES = (*_VIDEOS, *_PICTURES, *_SOUNDS)
-"""Demuxers that read one file and nothing but it."""
+"""Demuxers that read a single file and nothing else."""
 _PLAYLISTS = ("hls", "dash", "concat", "sdp")
 _STREAMS = ("rtsp", "rtp", "sdp", "rtp_mpegts", "mpegts", "flv", "live_flv", "matroska", "webm", "mov", "asf", "nut")
 
 _WEB = "http,https,httpproxy,tcp,tls"
-# what may be opened for an address of this kind; the scheme itself is in its own list
+# protocols allowed for an address of each scheme, itself included
 _PROTOCOLS = {
     "http": _WEB,
     "https": _WEB,
@@ -85,7 +85,7 @@ NOTHING = Access("none", ",".join(FILES))
 FILE = Access("file", ",".join(FILES))
 CAMERA = Access("file", "video4linux2")
 RAW = Access("file", "rawvideo")
-"""Pictures without a header: only where the caller says so, as every file would pass for them."""
+"""Pictures without a header: only on the caller's request, because any file would pass for them."""
 
 
 def access_to(address: str, allow_playlists: bool = False) -> Access:
@@ -105,7 +105,7 @@ def access_to(address: str, allow_playlists: bool = False) -> Access:
 
 
 def access_to_playlist() -> Access:
-    """Access for a file that may refer to others, by the user's permission."""
+    """Access for a file that may refer to others, with the user's permission."""
     return Access(f"file,crypto,data,rtp,udp,{_WEB}", ",".join([*FILES, *_PLAYLISTS]))
 
 
@@ -126,8 +126,8 @@ def open_input(
 ) -> Any:
     """An `av` input container. `target` is a name as FFmpeg spells it, or a file object; `form` the only demuxer.
 
-    `head`: the file's first bytes, if they are known, to say what it is instead. Raises `MediaError` for a format that
-    `access` does not allow, and otherwise what PyAV raises.
+    `head`: the first bytes of the file, if known, so that the error can name its kind. Raises `MediaError` for a format
+    that `access` does not allow, and otherwise what PyAV raises.
     """
     try:
         return av.open(
@@ -139,7 +139,7 @@ def open_input(
             raise
         raise MediaError(_refusal(head)) from error
     except av.error.InvalidDataError as error:
-        if is_list(head):  # some are known by their names only
+        if is_list(head):  # some formats are recognised only by name
             raise MediaError(_refusal(head)) from error
         raise
 
@@ -159,7 +159,7 @@ def is_list(head: bytes) -> bool:
 
 
 def _refusal(head: bytes) -> str:
-    """Why a file was not opened, by its first bytes."""
+    """Why a file was not opened, judged by its first bytes."""
     if is_list(head):
         return (
             "is a playlist, which names other files or addresses — name the video itself; lvc encode and lvc "

@@ -1,6 +1,6 @@
-"""The display matrix: how a picture has to be turned and mirrored before it is shown.
+"""The display matrix: how a picture is rotated and mirrored for display.
 
-FFmpeg hands it over as nine int32, row by row `(a b u) (c d v) (tx ty w)`, the last column in 2.30 and the rest in
+FFmpeg stores it as nine int32, row by row `(a b u) (c d v) (tx ty w)`, the last column in 2.30 and the rest in
 16.16 fixed point. A point `(x, y)` of the coded picture, y down, is shown at `(a*x + c*y + tx, b*x + d*y + ty)`.
 """
 
@@ -23,7 +23,7 @@ _TURNS: dict[int, tuple[int, int, int, int]] = {
 def matrix_of(rotation: int, hflip: bool, width: int, height: int) -> list[int] | None:
     """The matrix of "mirror left to right if `hflip`, then turn clockwise"; None if there is nothing to do.
 
-    The offsets move the shown picture back to where both coordinates are positive, as QuickTime expects it.
+    The offsets move the result to positive coordinates, as QuickTime expects.
     """
     if rotation % 360 == 0 and not hflip:
         return None

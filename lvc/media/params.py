@@ -1,9 +1,9 @@
-"""A copied stream's codec parameters as bytes, from which the same stream can be made again.
+"""Codec parameters of a copied stream as bytes, from which the stream can be recreated.
 
-The bytes are a whole tiny media file with one stream and no content (FFmpeg's own header of it), behind four bytes
-that name its format. Which format: the first that gives back codec, rate, channels and codec data unchanged. Some sound
-says what it is in its packets alone; the tiny file then holds the first one. Bytes that come out of an `.lvz` file are
-not trusted: bounded size, a fixed list of formats, no access to other files.
+The bytes are a complete tiny media file with one stream and no content (FFmpeg's header of it), after four bytes that
+name its format: the first one that preserves codec, rate, channels and codec data. Some sound codecs describe
+themselves only in packets; the tiny file then holds the first packet. Bytes from an `.lvz` file are not trusted: their
+size is bounded, the list of formats fixed, and they cannot open other files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lvc.media.open import NOTHING, open_input, open_output
 
 MAX_PARAMS = 1 << 20
 
-# tag -> (format to write, format to read, options, a packet is needed for the file to be readable)
+# tag -> (muxer, demuxer, options, whether the file needs a packet to be readable)
 _FORMATS: dict[bytes, tuple[str, str, dict[str, str], bool]] = {
     b"MOV ": ("mov", "mov", {"movflags": "empty_moov", "strict": "-2"}, False),
     b"MP4 ": ("mp4", "mov", {"movflags": "empty_moov", "strict": "-2"}, False),
@@ -43,7 +43,7 @@ def codec_name(stream: Any) -> str:
 
 
 def _identity(stream: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """(what has to be equal, what should be equal) between a stream and its copy."""
+    """(What must be equal, what should be equal) between a stream and its copy."""
     context = stream.codec_context
     must: tuple[Any, ...] = (stream.type, codec_name(stream))
     if context is None:
@@ -51,7 +51,7 @@ def _identity(stream: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     should: tuple[Any, ...] = (bytes(context.extradata or b""),)
     if stream.type == "audio":
         must += (context.sample_rate, context.layout.nb_channels)
-        layout, form = context.layout.name, context.format  # no format: only decoding would tell
+        layout, form = context.layout.name, context.format  # no sample format: only decoding would show it
         should += (layout if "channels" not in layout else "", "" if form is None else str(form.name))
     return must, should
 
@@ -74,7 +74,7 @@ def _write(stream: Any, tag: bytes, data: bytes) -> bytes:
 
 def pack_params(stream: Any, packet: bytes = b"") -> bytes | None:
     """The bytes for an audio, subtitle or data stream of an open container, or None if no format can hold it; `packet`
-    is the first of the stream, if it is known."""
+    is the first of the stream, if known."""
     if stream.codec_context is None and (stream.type != "data" or not codec_name(stream)):
         return None
     must, should = _identity(stream)
@@ -97,7 +97,7 @@ def pack_params(stream: Any, packet: bytes = b"") -> bytes | None:
 
 @contextlib.contextmanager
 def open_params(blob: bytes) -> Iterator[Any]:
-    """The stream that `pack_params` described, to be used as a template while the context is open.
+    """The stream that `pack_params` described, as a template while the context is open.
 
     Raises `CorruptError` for bytes that are not such a description.
     """

@@ -25,10 +25,10 @@ _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 
 
 class PictureMaker:
-    """Makes RGB of the frames of one video: `[height, width, 3]`, uint8 or uint16, mirrored and turned as it is to be
-    shown.
+    """Makes RGB of the frames of one video: `[height, width, 3]`, uint8 or uint16, mirrored and rotated for
+    display.
 
-    Where the video does not name its matrix, it is BT.709 from 720 rows on, else BT.601, as players have it.
+    A video without a matrix tag is taken as BT.709 from 720 rows, and as BT.601 below, as players do.
     """
 
     def __init__(self, video: VideoFormat) -> None:
@@ -68,7 +68,7 @@ _ours = threading.local()
 
 
 def maker_of(video: VideoFormat) -> PictureMaker:
-    """The maker of the last format is kept, one a thread."""
+    """Cache the converter of the last format, one per thread."""
     maker: PictureMaker | None = getattr(_ours, "maker", None)
     if maker is None or maker.video != video:
         maker = _ours.maker = PictureMaker(video)

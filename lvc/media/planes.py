@@ -30,7 +30,7 @@ def chroma_size(width: int, height: int) -> tuple[int, int]:
 
 
 def native_depth(pix_fmt: Any) -> int:
-    """The depth of planes that keep most of pictures of this `av.VideoFormat`: 10 for all above 8 bits."""
+    """Depth of the planes that best preserve pictures of this `av.VideoFormat`: 10 for all above 8 bits."""
     return 10 if any(component.bits > 8 for component in pix_fmt.components) else 8
 
 
@@ -54,10 +54,10 @@ def _rows(plane: Any, depth: int) -> Plane:
 
 
 class PlaneMaker:
-    """Makes 4:2:0 planes of one size and depth from whatever pictures come in.
+    """Converts pictures of any format to 4:2:0 planes of one size and depth.
 
-    4:2:0 of that size and depth is copied as it is. Everything else goes through swscale once; the colour tags that are
-    then true are those of `colour.tags_after`.
+    4:2:0 of that size and depth is copied. Everything else goes through swscale once, and then has the colour tags of
+    `colour.tags_after`.
     """
 
     def __init__(self, width: int, height: int, crop: Crop | None = None, depth: int = 8) -> None:
@@ -123,7 +123,7 @@ class PlaneMaker:
 
 
 def _cropped(frame: Any, crop: Crop, depth: int) -> Any:
-    """The part of a picture that its container shows; as 4:2:0 of this depth if it was something else."""
+    """Crop a picture as its container says, and convert it to 4:2:0 of this depth if it is something else."""
     whole = PlaneMaker(frame.width, frame.height, depth=depth)
     y, u, v = whole.planes(frame)
     width, height = crop.size(frame.width, frame.height)
@@ -150,7 +150,7 @@ def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> 
 
 
 def loss_of(pix_fmt: Any, depth: int = 8) -> str | None:
-    """What is lost when pictures of this `av.VideoFormat` become 4:2:0 of this depth; None if nothing is."""
+    """What conversion of this `av.VideoFormat` to 4:2:0 of this depth loses; `None` if nothing."""
     name = pix_fmt.name
     if any(name in _PLANAR[bits] + _INTERLEAVED[bits] + _GREY[bits] for bits in range(8, depth + 1, 2)):
         return None

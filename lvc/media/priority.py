@@ -1,4 +1,4 @@
-"""What keeps a codec from helping itself to more of the machine, and of the process, than others get."""
+"""Keeps a codec from raising its own scheduling priority, and from printing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def opening_encoder() -> Iterator[None]:
-    """Around what opens an encoder. SVT-AV1 prints to stderr by itself, which is kept to errors by a variable of the
-    environment that it reads meanwhile; and it raises the priority of its process, which is put back."""
+    """A context for opening an encoder. SVT-AV1 prints to stderr; an environment variable that it reads limits that to
+    errors. It also raises the priority of its process, which is restored."""
     before = os.environ.get("SVT_LOG")
     os.environ["SVT_LOG"] = before or "1"
     try:
@@ -23,14 +23,14 @@ def opening_encoder() -> Iterator[None]:
 
 
 def _ordinary_priority() -> None:
-    """All threads of this process back to the ordinary scheduler.
+    """Return all threads of this process to the ordinary scheduler.
 
-    SVT-AV1, run by root, makes itself and the thread that opens it real-time (SCHED_FIFO 99): it would run before
-    everything else on the machine, and so would every process started afterwards.
+    Run by root, SVT-AV1 makes itself and the thread that opens it real-time (SCHED_FIFO 99). They, and every process
+    started afterwards, would run before everything else on the machine.
     """
     if not hasattr(os, "sched_setscheduler"):
         return
     for task in Path("/proc/self/task").iterdir() if Path("/proc/self/task").is_dir() else ():
-        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+        with contextlib.suppress(OSError):  # a thread that has ended
             if os.sched_getscheduler(int(task.name)) != os.SCHED_OTHER:
                 os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))

@@ -1,4 +1,4 @@
-"""Is a file a video? By its content: FFmpeg is shown the bytes and not the name."""
+"""Whether a file is a video, by its content: FFmpeg sees the bytes and not the name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from lvc.media.streams import choose_video
 
 
 def is_video(path: str, file: BinaryIO) -> bool | None:
-    """Whether `file`, found at `path`, holds moving pictures; None if FFmpeg cannot read it, as if it is damaged."""
+    """Whether `file`, found at `path`, contains video; `None` if FFmpeg cannot read it, for example if it is
+    damaged."""
     try:
         if raw_options(path) is not None:
             return True
@@ -33,7 +34,8 @@ def is_video(path: str, file: BinaryIO) -> bool | None:
 
 
 def frames_in(path: str) -> int | None:
-    """How many frames the container says there are (None: it does not say). Raises `OSError` for what is no video."""
+    """Number of frames according to the container (`None` if it does not say). Raises `OSError` for a file without
+    video."""
     with open_file(path) as container:
         stream = choose_video(container, [])
         if stream is None:

@@ -1,4 +1,4 @@
-"""A video file → frames and copied packets, in the order of their times."""
+"""Video files → frames and copied packets, in the order of their times."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ from lvc.notices import Loss
 Event: TypeAlias = Any  # av.VideoFrame, its pts never None, or av.Packet
 
 _STILLS = ("png", "apng", "mjpeg", "webp", "tiff", "bmp", "jpeg2000", "jpegxl")
-_MAX_ERRORS = 64  # demuxing errors in a row before the rest of a file is given up
+_MAX_ERRORS = 64  # demuxing errors in a row after which the rest of a file is given up
 _MAX_QUEUE = 4096  # copied packets that wait for the frame they belong to
-_OVERRUN = 5  # seconds of video behind the end of a cut before the other streams are no longer waited for
-_EARLY, _EARLY_LIVE = 2000, 100  # packets that are looked at for the first one of a stream
+_OVERRUN = 5  # seconds of video after the end of a range for which other streams are awaited
+_EARLY, _EARLY_LIVE = 2000, 100  # packets to read in search of the first one of a stream
 _DESCRIPTION = 1 << 16  # bytes of an attachment's names and tags, at most
-_LOOKED_AT = 100  # frames whose side data is looked through for what is lost
-# hidden packets before a stream's first one that a decoder needs to get going; Opus: 80 ms
+_LOOKED_AT = 100  # frames whose side data is examined for losses
+# hidden packets before a stream's first one that a decoder needs to converge; Opus: 80 ms
 _WARM_UP = {"aac": 2, "opus": 4, "mp3": 1, "vorbis": 1, "ac3": 1, "eac3": 1}
-_DECODING_TIMES = ("avi", "asf", "asf_o")  # formats that know when a frame is decoded, not when it is shown
+_DECODING_TIMES = ("avi", "asf", "asf_o")  # formats that store decoding times, not presentation times
 
 
 class MediaReader:
@@ -63,17 +63,17 @@ class MediaReader:
     `path` is a path, an address that FFmpeg opens, `-` (standard input) or a binary file object (a pipe too; it is not
     closed). `resolution` is `WxH`, `Wx`, `xH` or `720p`; `fps` drops and repeats frames to a constant rate; `start` and
     `duration` (seconds) cut a range, whose times then begin at 0. `audio` is `copy`, `none`, `flac` or `opus:48k`;
-    `subtitles` is `copy` or `none`. `live` is a source whose frames get the times at which they come.
-    `bit_depth` is 8 or 10; None keeps 10 bits of pictures that have more than 8.
-    `allow_playlists`: `path` may be a playlist, which names others that are opened then. `close_gaps` takes out jumps
-    of the times by more than 5 s.
+    `subtitles` is `copy` or `none`. `live` is a source whose frames are stamped with their time of arrival.
+    `bit_depth` is 8 or 10; `None` means 10 for pictures of more than 8 bits.
+    `allow_playlists`: `path` may be a playlist, and the files that it names are opened. `close_gaps` removes gaps of
+    more than 5 s in the times.
 
-    `video`, `side`, `copied`, `attachments`, `metadata`, `chapters` are known at once. `notices` (what was lost or odd,
-    one line each) is complete when the last frame was read. `frame_count_hint` and `source_seconds`, of the whole file
-    whatever part is read, are None or a good guess.
+    `video`, `side`, `copied`, `attachments`, `metadata`, `chapters` are known from the start. `notices` (losses and
+    oddities, one line each) is complete once the last frame was read. `frame_count_hint` and `source_seconds`, of the
+    whole file whatever part is read, are estimates or `None`.
 
-    Raises `MediaError` for what is no video, and for sound that cannot be copied as `audio` wants it; damage within a
-    video is decoded around, with a notice.
+    Raises `MediaError` for a file without video, and for sound that cannot be carried as `audio` asks. Damage within a
+    video is skipped with a notice.
     """
 
     def __init__(
@@ -136,18 +136,18 @@ class MediaReader:
             raise MediaError("has no video stream — give a video file")
         self._stream: Any = stream
         self._is_iso = "mp4" in container.format.name
-        # decoders that work on several frames at once hold them back
+        # frame threads delay output
         stream.thread_type = "AUTO" if self._live is None else "SLICE"
         stream.thread_count = threads
         self._tick = Fraction(stream.time_base) if self._live is None else ArrivalClock.TICK
 
-        self._early: deque[Any] = deque()  # packets that were read before their time
+        self._early: deque[Any] = deque()  # packets that were read ahead
         self._choose_others(audio, coding, subtitles)
         self._cut = self._make_cut(start, duration)
         self._errors = 0
         self._first_error = ""
         self._packets = 0
-        self._next_pts: int | None = None  # of the first frame behind the range
+        self._next_pts: int | None = None  # of the first frame after the range
         self._end = Fraction(0)  # seconds: the latest end of any packet
         self._late: dict[int, bool] = {}
         self._give_up = False
@@ -161,7 +161,7 @@ class MediaReader:
         self.source_seconds = container.duration / 1e6 if container.duration and container.duration > 0 else None
 
     def _choose_others(self, audio: str, coding: SoundCoding | None, subtitles: str) -> None:
-        """Which streams are carried along and how; the others are not read."""
+        """Choose the streams to carry along, and how; the others are not read."""
         container, stream = self._source.container, self._stream
         kinds = {"audio": audio != "none", "subtitle": subtitles != "none", "data": True}
         others = [s for s in container.streams if kinds.get(s.type, False) and not is_plumbing(s)]
@@ -185,7 +185,7 @@ class MediaReader:
         copied: list[CopiedStreamInfo] = []
         self._numbers: dict[int, int] = {}  # index in the file -> number among the copied ones
         self._clocks: list[PacketClock] = []
-        self._hidden: dict[int, deque[Any]] = {}  # packets that the container hides, in case a decoder needs them
+        self._hidden: dict[int, deque[Any]] = {}  # packets that the container hides, kept for a decoder that needs them
         for other in others:
             if other.type == "audio" and coding is not None and other.codec_context is not None:
                 encoder = SoundEncoder(other, coding, len(copied))
@@ -207,7 +207,8 @@ class MediaReader:
         self._wanted = [s for s in self._wanted if s.type == "video" or s.index in self._numbers]
 
     def _first_packets(self, wanted: list[int]) -> dict[int, bytes]:
-        """The first packet of each of these streams, by index, where one comes soon. What is read waits in `_early`."""
+        """The first packet of each of these streams, by index, if one comes soon. What is read on the way goes to
+        `_early`."""
         found: dict[int, bytes] = {}
         try:
             for packet in self._source.container.demux(self._wanted):
@@ -219,11 +220,11 @@ class MediaReader:
                 if len(found) == len(wanted) or len(self._early) >= (_EARLY if self._live is None else _EARLY_LIVE):
                     break
         except (OSError, *AV_ERRORS):
-            pass  # it comes again, and is noted then
+            pass  # the error recurs, and is noted then
         return found
 
     def _refuse(self, stream: Any, holds_something: bool) -> None:
-        """What cannot be copied: lost sound is an error, because silence is noticed last."""
+        """Report streams that cannot be copied. Losing sound is an error, because silence is easily overlooked."""
         name = f"{stream.type} stream {stream.index} ({codec_name(stream) or 'unknown codec'})"
         if not holds_something:
             self.notices.append(f"{name} holds nothing: left out")
@@ -248,7 +249,7 @@ class MediaReader:
         )
 
     def _restart(self) -> None:
-        """Forget what was read; the container stands somewhere else now."""
+        """Discard what was read, after a seek of the container."""
         rate = _frame_rate(self._stream)
         if self._live is None:
             decoding_times = self._source.container.format.name in _DECODING_TIMES
@@ -260,12 +261,12 @@ class MediaReader:
         self._pending.clear()
 
     def _first_frame(self) -> Any:
-        """Read up to the first frame of the range; it and the packets before it wait in `_pending`."""
+        """Read up to the first frame of the range; it and the packets before it go to `_pending`."""
         cut = self._cut
         before, first = False, None
-        # streams without times (a bare bitstream) cannot be sought: everything before the range is decoded
+        # streams without times (a bare bitstream) are not seekable: everything before the range is decoded
         if cut.begin is not None and self._source.seekable and self._stream.start_time is not None:
-            # demuxers may land behind the target: go back further until the first frame lies before it
+            # demuxers may land after the target: go back further until the first frame precedes it
             for back in (Fraction(0), Fraction(2), Fraction(20), None):
                 target = 0 if back is None else max(0, int((cut.begin - back) / self._tick))
                 try:
@@ -287,7 +288,7 @@ class MediaReader:
         raise MediaError(f"no frame could be decoded{detail} — the file is damaged, or not a video")
 
     def _search(self) -> tuple[bool, Any | None]:
-        """(whether frames were seen that lie before the range, the first frame of the range)."""
+        """(Whether frames before the range were seen, the first frame of the range)."""
         before = False
         for event in self._events:
             if _is_frame(event) and not self._cut.has_begun(event.pts, self._tick):
@@ -306,7 +307,7 @@ class MediaReader:
         self._lost: set[str] = set()
         self._left_to_look = 0
         if stream.codec_context.name in _STILLS:
-            rotation = -frame.rotation % 360  # their side data (ICC, EXIF) crash PyAV when they are looked at
+            rotation = -frame.rotation % 360  # their side data (ICC, EXIF) crash PyAV when read
         else:
             found, self._left_to_look = side_data_of(frame), _LOOKED_AT
             if "DISPLAYMATRIX" in found:
@@ -417,7 +418,7 @@ class MediaReader:
     # ---------------------------------------------------------------- reading
 
     def _read_events(self) -> Iterator[Event]:
-        """Decoded frames and packets to copy, in the order of the file. Goes on behind damaged places."""
+        """Yield decoded frames and packets to copy, in file order. Continues after damage."""
         video = self._stream.index
         in_a_row = 0
         while in_a_row < _MAX_ERRORS:
@@ -471,7 +472,7 @@ class MediaReader:
             self._attachments.append(attachment)
 
     def _shown(self, packet: Any) -> list[Any]:
-        """The packet, behind those hidden ones that its decoder needs; nothing as long as the container hides it."""
+        """Yield the packet after the hidden ones that its decoder needs, or nothing while the container hides it."""
         hidden = self._hidden[packet.stream.index]
         if packet.is_discard:
             hidden.append(packet)
@@ -530,7 +531,7 @@ class MediaReader:
         self._close_notices()
 
     def _frames(self) -> Iterator[Frame]:
-        """Frames of the range, times complete; copied packets go into the queue on the way."""
+        """Yield frames of the range with complete times; copied packets go to the queue on the way."""
         cut, tick = self._cut, self._tick
         shift = cut.shift(tick)
         over = False
@@ -565,7 +566,7 @@ class MediaReader:
             self.notices.append(Loss(f"{corrupt} frame(s) are damaged in the source"))
 
     def _closed(self, time: Fraction, tick: Fraction) -> int:
-        """Ticks by which a time is earlier because gaps were taken out."""
+        """Ticks to subtract from a time for the gaps that were removed before it."""
         return round(self._gaps.before(time) / tick) if self._close_gaps and self._gaps.found else 0
 
     def _note_changes(self, frame: Any) -> None:
@@ -623,7 +624,7 @@ class MediaReader:
             seconds = Fraction(0) if time is None else time * tick
             if time is None and self._queue:
                 seconds = self._queue[-1][0]
-            # streams arrive nearly in order: look for the place from the end
+            # streams arrive nearly in order: search from the end
             position = len(self._queue)
             while position and self._queue[position - 1][0] > seconds:
                 position -= 1
@@ -633,7 +634,7 @@ class MediaReader:
         return all(self._late.get(s.index, False) for s in self._wanted if s.type == "audio")
 
     def _video_end(self) -> int | None:
-        """When the last frame ends. In MP4 its packet does not tell where frames are reordered, the track does."""
+        """End of the last frame. In MP4 with reordered frames the track tells it, not the packet."""
         stream = self._stream
         if self._next_pts is not None:
             return self._next_pts
@@ -682,7 +683,7 @@ class MediaReader:
     # ---------------------------------------------------------------- closing
 
     def close(self) -> None:
-        """Let go of the file and of the decoder's threads. What was read about the video stays."""
+        """Close the file and the decoder's threads. The description of the video stays available."""
         self._give_up = True
         self._pending.clear()
         self._events = iter(())
@@ -705,7 +706,8 @@ def _is_frame(event: Event) -> bool:
 def _frame_rate(stream: Any) -> Fraction | None:
     """The average rate, or the guessed one where the average is missing or absurd.
 
-    Matroska says nanoseconds, which FFmpeg makes 19001/317 of: a rate within 1e-6 of an NTSC one is that."""
+    Matroska stores nanoseconds, which FFmpeg turns into 19001/317, so a rate within 1e-6 of an NTSC rate is that
+    rate."""
     candidates = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
     sane = [rate for rate in candidates if Fraction(1, 1000) <= rate <= 1000]
     if not sane:

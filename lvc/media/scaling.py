@@ -1,4 +1,4 @@
-"""`--resolution` and `--fps`: what the user wrote → numbers."""
+"""Parses `--resolution` and `--fps`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ def _even(value: Fraction) -> int:
 
 
 def target_size(wanted: str, width: int, height: int, turned: bool = False) -> tuple[int, int]:
-    """The coded size for `WxH`, `Wx`, `xH` or `Np` (N is the shorter side): even, in proportion where a side is open.
+    """The coded size for `WxH`, `Wx`, `xH` or `Np` (N is the shorter side): even, and in proportion where a side is
+    left open.
 
-    `turned`: the picture is shown turned by 90 or 270 degrees, so that what the user calls width is coded height.
+    `turned`: the picture is shown rotated by 90 or 270 degrees, so that the displayed width is the coded height.
     """
     shown_w, shown_h = (height, width) if turned else (width, height)
     text = wanted.strip().lower()

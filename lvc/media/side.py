@@ -1,7 +1,6 @@
-"""What a decoded picture says beside its samples: HDR10's mastering display and light level, stereo 3D; and what of it
-cannot be kept.
+"""Side data of decoded pictures: HDR10's mastering display and light level, stereo 3D; and what of it cannot be kept.
 
-Properties are text, in the spelling that encoders take.
+Properties are text in the notation that encoders accept.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ STEREO_MODES = (
     "2d", "side_by_side", "top_and_bottom", "frame_alternate", "checkerboard", "side_by_side_quincunx",
     "interleaved_lines", "interleaved_columns",
 )  # fmt: skip
-"""By FFmpeg's AVStereo3DType. `-inverted` behind it: the right view comes first."""
+"""By FFmpeg's AVStereo3DType. The suffix `-inverted` means that the right view comes first."""
 INVERTED = "-inverted"
 
 _LOST = {
@@ -33,12 +32,12 @@ _LOST = {
 
 
 def side_data_of(frame: Any) -> dict[str, bytes]:
-    """By FFmpeg's name of its type."""
+    """By FFmpeg's name of the type."""
     return {data.type.name: bytes(data) for data in frame.side_data}
 
 
 def properties_of(found: dict[str, bytes]) -> dict[str, str]:
-    """The properties that are kept of a picture's side data."""
+    """The properties of a picture's side data that a `.lvz` keeps."""
     readers: dict[str, tuple[str, Callable[[bytes], str | None]]] = {
         "MASTERING_DISPLAY_METADATA": (MASTERING, _mastering),
         "CONTENT_LIGHT_LEVEL": (LIGHT, _light),

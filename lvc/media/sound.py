@@ -1,4 +1,4 @@
-"""Sound decoded and coded again: `opus:48k` on the way in, `flac`, `opus` and `aac` on the way out too."""
+"""Transcoding of sound: to `opus:48k` and the like on input, and to `flac`, `opus` and `aac` on output."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lvc.media.params import pack_params
 from lvc.media.streams import tags_of_stream
 from lvc.media.types import CopiedPacket, CopiedStreamInfo
 
-_GAP = Fraction(1, 10)  # seconds of silence in the source that are filled in; less is a slip of its clock
+_GAP = Fraction(1, 10)  # seconds of missing sound that are filled with silence; less is jitter of the clock
 _LONGEST_GAP = 3600
-# the orders of channels that Opus, FLAC and AAC know
+# channel layouts that Opus, FLAC and AAC support
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _ENCODERS = {"opus": "libopus", "flac": "flac", "aac": "aac"}
 _RATES = {"opus": (48000,), "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)}
@@ -29,14 +29,14 @@ _COPIED = ("copy", "none")
 
 @dataclass(frozen=True)
 class SoundCoding:
-    """`codec` is opus, flac or aac; `bits_per_second` None: what suits the number of channels."""
+    """`codec` is opus, flac or aac; `bits_per_second` `None`: by the number of channels."""
 
     codec: str
     bits_per_second: int | None = None
 
 
 def sound_coding(audio: str) -> SoundCoding | None:
-    """Of `flac`, `aac` or `opus:48k`; None for `copy` and `none`. Raises `UsageError`."""
+    """Parse `flac`, `aac` or `opus:48k`; `None` for `copy` and `none`. Raises `UsageError`."""
     if audio in _COPIED:
         return None
     name, _, value = audio.partition(":")
@@ -51,10 +51,10 @@ def sound_coding(audio: str) -> SoundCoding | None:
 
 
 class SoundEncoder:
-    """Takes packets of an audio stream, gives packets of copied stream `number`, times in samples.
+    """Turns packets of an audio stream into packets of copied stream `number`, with times in samples.
 
-    `aligned`: packets begin at multiples of their length on the stream's own clock, so that pieces that are coded one
-    by one fit together; silence fills what is missing before the first.
+    `aligned`: packets begin at multiples of their length on the stream's clock, so that separately coded pieces fit
+    together; silence fills the gap before the first.
     """
 
     def __init__(self, stream: Any, coding: SoundCoding, number: int, *, aligned: bool = False) -> None:
@@ -99,7 +99,7 @@ class SoundEncoder:
         self._fifo = av.AudioFifo()
 
     def encode(self, packet: Any, begin: Fraction, note: Callable[[BaseException], None]) -> list[CopiedPacket]:
-        """Decode `packet` and code what it holds, `begin` seconds earlier."""
+        """Transcode `packet`, with times `begin` seconds earlier."""
         try:
             frames = self._stream.decode(packet)
         except EOFError:
@@ -139,7 +139,7 @@ class SoundEncoder:
         return av.AudioResampler(format=self._sample_format, layout=self._layout, rate=self._rate)
 
     def flush(self) -> list[CopiedPacket]:
-        """The rest of the stream, after its last packet."""
+        """Drain the encoder after the last packet."""
         if self._next is None:
             return []
         try:
@@ -157,7 +157,7 @@ class SoundEncoder:
         self._fifo.write(frame)
 
     def _fill(self, samples: int) -> None:
-        """Silence, so that what follows keeps its time."""
+        """Insert silence, so that what follows keeps its time."""
         while samples > 0:
             frame = av.AudioFrame(self._sample_format, self._layout, min(samples, self._rate))
             frame.sample_rate = self._rate

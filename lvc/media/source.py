@@ -1,4 +1,4 @@
-"""Opening what the user named: a file, a pipe, a file object, a camera, an address, raw YUV."""
+"""Opens sources: files, pipes, file objects, cameras, addresses, raw YUV."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _RAW_FORMATS = {"yuv": "yuv420p", "i420": "yuv420p", "nv12": "nv12"}
 
 @dataclass(frozen=True)
 class Live:
-    """A source that never waits: `arrival` gives the milliseconds that frames are stamped with when they come, and a
-    read that takes `timeout` seconds is the end."""
+    """A live source: `arrival` returns the milliseconds with which frames are stamped, and a read that takes `timeout`
+    seconds ends the stream."""
 
     arrival: Callable[[], int]
     timeout: float = 10.0
 
     def options(self, address: object) -> dict[str, str]:
-        """A second is enough to see what is sent; RTSP over TCP loses nothing."""
+        """Options: probe for a second, and use TCP for RTSP, which loses nothing."""
         options = {"analyzeduration": "1000000", "probesize": "1000000"}
         if isinstance(address, str) and address.startswith(("rtsp:", "rtsps:")):
             options["rtsp_transport"] = "tcp"
@@ -41,9 +41,9 @@ class Live:
 
 
 class PipeInput:
-    """A stream that cannot be rewound, as PyAV wants to read it. Short reads are passed on at once, for live input.
+    """A stream without seeking, with the interface that PyAV reads. Short reads are passed on at once, for live input.
 
-    `head` holds bytes that were read already.
+    `head` holds the bytes that were read already.
     """
 
     def __init__(self, raw: BinaryIO, head: bytes = b"") -> None:
@@ -65,7 +65,7 @@ def _is_seekable(raw: Any) -> bool:
 
 
 def _index_comes_last(head: bytes) -> bool:
-    """Whether these first bytes are an MP4 or MOV whose index lies behind its data, which no pipe can serve."""
+    """Whether these first bytes are an MP4 or MOV whose index comes after its data, which a pipe cannot provide."""
     position, brand = 0, False
     while position + 8 <= len(head):
         size = int.from_bytes(head[position : position + 4], "big")
@@ -89,7 +89,7 @@ def _from_pipe(raw: BinaryIO, notices: list[str]) -> Any:
         if not part:
             break
         head += part
-        if not head[4:8] == b"ftyp":  # only MP4 and MOV need a longer look
+        if not head[4:8] == b"ftyp":  # only MP4 and MOV need more bytes
             break
     if not head:
         raise MediaError("the input is empty — check the command before the pipe")
@@ -128,7 +128,7 @@ def _stdin() -> BinaryIO:
 
 
 class Source:
-    """An open input container and what has to be closed with it."""
+    """An open input container and what to close with it."""
 
     def __init__(self, container: Any, owned: list[Any], seekable: bool) -> None:
         self.container = container
@@ -178,7 +178,7 @@ def _spelled(path: str, allow_playlists: bool) -> _Spelled:
 
 
 def _head_of(path: str) -> bytes:
-    """The first bytes of a regular file; nothing of a pipe, whose bytes come once."""
+    """The first bytes of a regular file; empty for a pipe, which can be read only once."""
     try:
         if not os.path.isfile(path):
             return b""
@@ -193,8 +193,8 @@ def _is_animated_webp(head: bytes) -> bool:
 
 
 def open_file(path: str | os.PathLike[str], form: str | None = None, options: dict[str, str] | None = None) -> Any:
-    """The container of a file on this machine, for what reads more simply than `MediaReader`. `form`: the only demuxer;
-    `rawvideo` with its `options` for pictures without a header. Raises what PyAV raises, and `MediaError`."""
+    """Open a local file for code with simpler needs than `MediaReader`. `form`: the only demuxer;
+    `rawvideo` with its `options` for pictures without a header. Raises `MediaError`, and PyAV's errors."""
     name = os.fspath(path)
     access = RAW if form == "rawvideo" else FILE
     return open_input(f"file:{name}", access, form=form, options=options, head=_head_of(name))

@@ -1,4 +1,4 @@
-"""Which streams of a file are used and how, and what is worth keeping of its tags."""
+"""The choice of streams of a file, and of the tags that are worth keeping."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lvc.media.params import codec_name, pack_params
 from lvc.media.types import Chapter, CopiedPacket, CopiedStreamInfo, Ratio
 from lvc.notices import Loss
 
-# They describe the container that the video came in, not the video.
+# These describe the source's container, not the video.
 _CONTAINER_TAGS = {"major_brand", "minor_version", "compatible_brands", "duration", "vendor_id", "bps"}
 _CONTAINER_TAGS |= {"number_of_frames", "number_of_bytes"}
 _PLUMBING = re.compile(r"hint|scene|\bOD\b|bifs|object desc", re.IGNORECASE)
-# names that programs give to every track; others were given by people
+# generic names that muxers give to every track
 _USUAL_NAMES = re.compile(
     r"(\W|core media|gopro met|apple|gpac|iso media|google|bento4|l-smash|vimeo|alias|sound|audio|video|media|data|"
     r"time|code|subtitle|text|closed|caption|handler|track|stream|file|produced|by|inc|imported|with|on|at|using|\d|\x1f)*",
@@ -42,12 +42,12 @@ def useful_tags(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _plain(key: str) -> str:
-    """Without the language that some programs append: `BPS-eng`."""
+    """Remove the language that some programs append, as in `BPS-eng`."""
     return key.lower().removesuffix("-eng")
 
 
 def tags_of_stream(metadata: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Language and useful tags of a stream. Its name is `title`, wherever its container keeps it."""
+    """Language and useful tags of a stream. Its name becomes `title`, wherever the container stores it."""
     tags = useful_tags(metadata)
     language = tags.pop("language", "")
     names = [tags.pop(key, "") for key in ("title", "name", "handler_name")]
@@ -58,7 +58,7 @@ def tags_of_stream(metadata: dict[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def choose_video(container: Any, notices: list[str]) -> Any | None:
-    """The default video stream, or the first; never cover art or thumbnails. None if there is no video."""
+    """The default video stream, or the first; never cover art or thumbnails. `None` if there is no video."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
     if not videos:
@@ -84,7 +84,7 @@ def is_plumbing(stream: Any) -> bool:
 
 
 def describe(stream: Any, packet: bytes = b"") -> CopiedStreamInfo | None:
-    """A stream that will be copied; None if it cannot be. `packet` is its first one, if it is known."""
+    """The description of a stream to copy; `None` if it cannot be copied. `packet` is its first one, if known."""
     params = pack_params(stream, packet)
     if params is None:
         return None
@@ -112,9 +112,9 @@ def chapters_of(container: Any) -> list[Chapter]:
 
 
 class PacketClock:
-    """Keeps the decoding times of one copied stream growing, as every container demands it.
+    """Keeps decoding times of a copied stream increasing, as every container demands.
 
-    Where they jump back (joined recordings) what follows is shifted behind what came before.
+    Where they jump back (joined recordings), what follows is shifted after what came before.
     """
 
     def __init__(self) -> None:
@@ -127,8 +127,8 @@ class PacketClock:
     def packet(
         self, number: int, packet: Any, off: int = 0, closed: Callable[[int], int] = lambda _: 0
     ) -> CopiedPacket:
-        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier, and by the gaps
-        before its time that are taken out (`closed`)."""
+        """The packet `packet` (an `av.Packet`) of copied stream `number`, `off` ticks earlier, and less the gaps
+        removed before it (`closed`)."""
         pts, dts, duration = packet.pts, packet.dts, packet.duration or 0
         time = dts if dts is not None else pts
         if time is not None:
@@ -140,7 +140,7 @@ class PacketClock:
         move = self._shift - off
         if self._last is not None and (gaps := closed(self._last)):
             move -= gaps
-            if time is not None and self._out is not None:  # streams end and begin a little apart
+            if time is not None and self._out is not None:  # streams do not start and end at exactly the same time
                 move += max(0, self._out + 1 - (time + move))
         if time is not None:
             self._out = time + move

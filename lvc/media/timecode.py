@@ -1,4 +1,4 @@
-"""SMPTE timecodes: `01:02:03:04`, with `;` before the frames where numbers are dropped."""
+"""SMPTE timecodes: `01:02:03:04`, with `;` before the frames for drop-frame timecode."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _FORM = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d{2,3})")
 
 
 def advanced(timecode: str, rate: Fraction, seconds: Fraction, new_rate: Fraction | None = None) -> str | None:
-    """The timecode so many `seconds` later, counted at `new_rate` if that is given; None for what is none."""
+    """The timecode `seconds` later, counted at `new_rate` if given; `None` for an invalid one."""
     match = _FORM.fullmatch(timecode)
     if match is None or rate <= 0:
         return None
     hours, minutes, whole, frames = (int(match[i]) for i in (1, 2, 3, 5))
     base = round(rate)
-    drops = base // 15 if match[4] in ";." and base % 30 == 0 else 0  # numbers left out of a minute, but every tenth
+    drops = base // 15 if match[4] in ";." and base % 30 == 0 else 0  # numbers skipped each minute, except every tenth
     total_minutes = 60 * hours + minutes
     count = (60 * total_minutes + whole) * base + frames - drops * (total_minutes - total_minutes // 10)
     count += round(seconds * rate)
@@ -35,7 +35,7 @@ def advanced(timecode: str, rate: Fraction, seconds: Fraction, new_rate: Fractio
 
 
 def is_countable(timecode: str, rate: Fraction | None) -> bool:
-    """Whether a track of timecodes can begin with it: up to 255 frames a second, numbers dropped at NTSC rates only."""
+    """Whether a timecode track can begin with it: up to 255 frames per second, drop-frame at NTSC rates only."""
     match = _FORM.fullmatch(timecode)
     if match is None or rate is None or not 1 <= rate <= 255:
         return False

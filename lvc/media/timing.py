@@ -1,4 +1,4 @@
-"""Times of frames: made complete and strictly increasing, cut to a range, put on a constant grid."""
+"""Frame times: completed, made strictly increasing, cut to a range, resampled to a constant rate."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fractions import Fraction
 
 from lvc.media.types import Frame
 
-_JUMP = Fraction(1, 2)  # seconds: a step back by more is a new timeline, not a slip
-_LONGEST_STEP = Fraction(5)  # seconds between two packets: more is a gap, as between recordings that were joined
+_JUMP = Fraction(1, 2)  # seconds: a larger step back starts a new timeline
+_LONGEST_STEP = Fraction(5)  # seconds between packets: more is a gap, as between joined recordings
 
 
 class FrameClock:
-    """Gives every frame a pts, larger than the one before.
+    """Gives every frame a pts larger than that of the frame before.
 
-    A missing pts is derived from the dts or the frame rate. A pts that does not grow is moved up by the least, or to
-    the dts; where times jump back by more than half a second (joined recordings), the rest is shifted behind what came
-    before. `decoding_order`: the container has times of decoding only (AVI, ASF), and what FFmpeg calls pts is wrong
-    where frames are reordered. A frame then gets the dts that so many packets ago had as the decoder holds back.
+    A missing pts is derived from the dts or the frame rate. A pts that does not increase is moved up by one tick,
+    or to the dts. Where times jump back by more than half a second (joined recordings), the rest is shifted after what
+    came before. `decoding_order`: the container stores only decoding times (AVI, ASF), and FFmpeg's pts is wrong where
+    frames are reordered. A frame then gets the dts of the packet that precedes it by the decoder's delay.
     """
 
     def __init__(self, time_base: Fraction, rate: Fraction | None, decoding_order: bool = False) -> None:
@@ -34,12 +34,13 @@ class FrameClock:
         self._delay: int | None = None
 
     def sent(self, dts: int | None) -> None:
-        """A packet is on its way to the decoder."""
+        """Note a packet that is sent to the decoder."""
         if self._waiting is not None and dts is not None:
             self._waiting.append(dts)
 
     def _in_order(self, dts: int | None) -> int | None:
-        """The time of the next frame, which came out when the packet with `dts` had gone in (None: no more go in)."""
+        """The time of the next frame, output after the packet with `dts` was sent (`None`: the decoder is being
+        drained)."""
         waiting = self._waiting
         if not waiting:
             return None
@@ -48,7 +49,7 @@ class FrameClock:
             if self._delay is None:
                 self._delay = max(0, gone - 1)
             for _ in range(min(gone - 1 - self._delay, len(waiting) - 1)):
-                waiting.popleft()  # of a frame that never came
+                waiting.popleft()  # of a frame that was never output
         return waiting.popleft()
 
     def stamp(self, pts: int | None, dts: int | None, duration: int) -> int:
@@ -77,14 +78,14 @@ class FrameClock:
 
 
 class Gaps:
-    """Where the times of a file jump forward by more than 5 s, and by ten frames; all streams share the gaps.
+    """Finds where the times of a file jump forward by more than 5 s and ten frames. All streams share the gaps.
 
-    `see` is told of every packet, in seconds, `before` then says by how much earlier a time is if gaps are taken out.
+    `see` takes the time of every packet in seconds; `before` returns the total length of the gaps before a time.
     """
 
     def __init__(self, rate: Fraction | None) -> None:
         self._longest = max(_LONGEST_STEP, 10 / rate) if rate else _LONGEST_STEP
-        self.found: list[tuple[Fraction, Fraction]] = []  # the middle and the length of each
+        self.found: list[tuple[Fraction, Fraction]] = []  # middle and length of each
         self._ends: dict[int, Fraction] = {}
 
     def see(self, stream: int, start: Fraction, duration: Fraction) -> None:
@@ -99,15 +100,15 @@ class Gaps:
 
 
 class ArrivalClock(FrameClock):
-    """Stamps frames with the milliseconds at which they come; `arrival` tells them.
+    """Stamps frames with their time of arrival in milliseconds, from `arrival`.
 
-    What comes in a rush, because it was held up on the way, is spread out: no frame is closer to the one before than
-    nearly the distance that the stream itself gives them. `offset`: how far the stream's own time is ahead, in seconds,
-    which copied packets are moved back by. `over`: nothing comes any more, what is stamped now waited in the decoder.
+    Frames that arrive in a burst after a delay are spread out: the distance between two is at least nearly that of the
+    stream's own times. `offset`: how far the stream's time is ahead, in seconds; copied packets are moved back by it.
+    `over`: the source has ended, and the frames stamped now were delayed in the decoder.
     """
 
     TICK = Fraction(1, 1000)
-    _SPREAD = Fraction(98, 100)  # below 1, so that stamps meet the clock again some time after a rush
+    _SPREAD = Fraction(98, 100)  # below 1, so that stamps catch up with the clock after a burst
     _FARTHEST = 1000  # milliseconds
 
     def __init__(self, arrival: Callable[[], int], stream_tick: Fraction, rate: Fraction | None) -> None:
@@ -132,8 +133,8 @@ class ArrivalClock(FrameClock):
 
 
 def with_durations(frames: Iterable[Frame], step: int, end: Callable[[], int | None]) -> Iterator[Frame]:
-    """Set each duration to the distance to the next frame. The last one lasts until `end()`, asked when it is reached;
-    if nobody knows, it keeps its own duration, or gets that of the one before.
+    """Set each duration to the distance to the next frame. The last frame lasts until `end()`, which is called when it
+    is reached. If that is unknown, it keeps its own duration, or takes that of the frame before.
     """
     held: Frame | None = None
     before = 0
@@ -152,20 +153,20 @@ def with_durations(frames: Iterable[Frame], step: int, end: Callable[[], int | N
 
 @dataclass(frozen=True)
 class Cut:
-    """A range of the timeline in seconds, from `begin` (inclusive) to `end` (exclusive); None is "no bound".
+    """A range of the timeline in seconds, from `begin` (inclusive) to `end` (exclusive); `None` means unbounded.
 
-    Times are given back relative to `begin`, if there is one.
+    Times become relative to `begin`, if given.
     """
 
     begin: Fraction | None = None
     end: Fraction | None = None
 
     def shift(self, tick: Fraction) -> int:
-        """Ticks to take off every time."""
+        """Ticks to subtract from every time."""
         return round(self.begin / tick) if self.begin is not None else 0
 
     def has_begun(self, ticks: int, tick: Fraction) -> bool:
-        # half a tick of tolerance, so that "2.5 s" finds the frame that was rounded to just below it
+        # half a tick of tolerance, so that 2.5 s finds a frame whose time was rounded to just below it
         return self.begin is None or (ticks + Fraction(1, 2)) * tick >= self.begin
 
     def is_over(self, ticks: int, tick: Fraction) -> bool:
@@ -190,5 +191,5 @@ def at_constant_rate(frames: Iterable[Frame], tick: Fraction, rate: Fraction) ->
 
 
 def _nearest(value: Fraction) -> int:
-    """Halves go up, always, so that a regular pattern stays regular."""
+    """Round half up, so that a regular pattern stays regular."""
     return int((value + Fraction(1, 2)).__floor__())

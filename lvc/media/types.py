@@ -1,6 +1,6 @@
-"""What passes between a video file and the rest of lvc: frames, packets, and the description of both.
+"""Frames, packets and their descriptions, as exchanged between media files and the rest of lvc.
 
-No PyAV in here, so that a room that only handles frames does not load FFmpeg.
+Without PyAV, so that packages which only handle frames do not load FFmpeg.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ Plane: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 """uint8 of 8 bits a sample, or uint16 of 10."""
 Ratio: TypeAlias = tuple[int, int]
 
-# FFmpeg's numbers for "nobody said": AVCOL_PRI/TRC/SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED, AVCHROMA_LOC_UNSPECIFIED
+# FFmpeg's numbers for unspecified values: AVCOL_PRI/TRC/SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED,
+# AVCHROMA_LOC_UNSPECIFIED
 UNSPECIFIED = 2
 RANGE_UNSPECIFIED = 0
 RANGE_LIMITED = 1
@@ -29,8 +30,8 @@ class Frame:
     """One picture, YUV 4:2:0 of 8 or 10 bits, as coded (before rotation and aspect ratio are applied).
 
     `y` is `[H, W]`, `u` and `v` are `[ceil(H/2), ceil(W/2)]`: uint8, or uint16 of 10 bits (0..1023). `pts` and
-    `duration` are in units of the video's `time_base`; `pts` strictly increases from frame to frame. The arrays are the
-    frame's own and contiguous; frames duplicated to keep a frame rate share them, so do not write into them.
+    `duration` are in units of the video's `time_base`; `pts` strictly increases from frame to frame. The arrays are
+    contiguous and belong to the frame. Frames duplicated to keep a frame rate share them, so do not write to them.
     """
 
     y: Plane
@@ -58,20 +59,20 @@ class VideoFormat:
     Ratios are (numerator, denominator).
 
     Attributes:
-        width: Columns as coded, before the picture is turned.
+        width: Columns as coded, before rotation.
         height: Rows as coded.
-        time_base: Seconds a tick.
+        time_base: Seconds per tick.
         frame_rate: Frames per second, an average for a variable rate; (0, 0) if unknown.
         sar: Sample aspect ratio: width over height of a sample.
-        rotation: Degrees clockwise, 0, 90, 180 or 270, by which a picture is turned to be shown.
-        hflip: Before that it is mirrored left to right.
-        primaries: ITU-T H.273; 2 if nobody said.
-        transfer: ITU-T H.273; 2 if nobody said.
-        matrix: ITU-T H.273; 2 if nobody said.
+        rotation: Degrees clockwise, 0, 90, 180 or 270, of rotation for display.
+        hflip: Whether it is mirrored left to right before that.
+        primaries: ITU-T H.273; 2 if unspecified.
+        transfer: ITU-T H.273; 2 if unspecified.
+        matrix: ITU-T H.273; 2 if unspecified.
         color_range: 0 unknown, 1 limited, 2 full.
         chroma_location: 0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom.
-        source_pix_fmt: What the pictures were before, as FFmpeg calls it.
-        bit_depth: Bits a sample: 8, and planes are uint8, or 10, and they are uint16 (0..1023).
+        source_pix_fmt: FFmpeg's pixel format of the source.
+        bit_depth: Bits per sample: 8 with planes uint8, or 10 with planes uint16 (0..1023).
     """
 
     width: int
@@ -96,13 +97,13 @@ class VideoFormat:
 
     @property
     def rate(self) -> Fraction | None:
-        """Frames per second, or None if unknown."""
+        """Frames per second; `None` if unknown."""
         return Fraction(*self.frame_rate) if all(self.frame_rate) else None
 
 
 @dataclass(frozen=True)
 class CopiedStreamInfo:
-    """A stream carried along without decoding. `params` is opaque: `lvc.media` makes the stream again from it."""
+    """A stream carried along without decoding. `params` is opaque; `lvc.media` recreates the stream from it."""
 
     kind: str
     codec: str
@@ -128,12 +129,13 @@ class CopiedPacket:
 
 
 SOUND_RATE = 16_000
-"""Samples a second of `Sound`."""
+"""Samples per second of `Sound`."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: `samples` float32 [N], -1 to 1, mono, `SOUND_RATE` a second; `start`: seconds of the first one."""
+    """Decoded sound: `samples` float32 [N], -1 to 1, mono, `SOUND_RATE` per second. `start`: time of the first in
+    seconds."""
 
     samples: npt.NDArray[np.float32]
     start: Fraction
@@ -141,7 +143,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class VideoSide:
-    """What belongs to the video beside its pictures: the tags of its stream (title, timecode, …), and `properties`:
+    """Properties of the video beside its pictures: the tags of its stream (title, timecode, …), and `properties`:
     `field_order`, `mastering_display`, `content_light`, `stereo3d` (`lvc.media.side`)."""
 
     language: str = ""
@@ -156,7 +158,7 @@ class VideoSide:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file inside the file: cover art, or a font."""
+    """An attached file: cover art, or a font."""
 
     name: str
     mime: str

@@ -1,4 +1,4 @@
-"""Time and memory that processes took, as far as the operating system tells: Windows has no `resource`."""
+"""Processor time and memory of processes, as far as the operating system reports them; Windows has no `resource`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 def cpu_seconds() -> float:
-    """Of this process on all of its threads and, except on Windows, of the programs that it has waited for."""
+    """Processor seconds of this process and, except on Windows, of its child processes that have ended."""
     if resource is None:
         return time.process_time()
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -25,8 +25,8 @@ def cpu_seconds() -> float:
 
 
 def peak_rss() -> int:
-    """Peak resident bytes of this process; 0 where nobody tells. VmHWM where there is /proc: there, ru_maxrss may be
-    the parent's."""
+    """Peak resident bytes of this process; 0 where unknown. From VmHWM where there is /proc, since ru_maxrss may
+    be the parent's."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -37,5 +37,5 @@ def peak_rss() -> int:
 
 
 def peak_of_children() -> int:
-    """Peak resident bytes of the largest program that this process has waited for; 0 where nobody tells."""
+    """Peak resident bytes of the largest child process that has ended; 0 where unknown."""
     return 0 if resource is None else int(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * _UNIT

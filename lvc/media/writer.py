@@ -1,4 +1,4 @@
-"""Frames and copied packets → a video file that players open."""
+"""Frames and copied packets → video files for players."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _FALLBACK_RATE = Fraction(25)
 _MAX_TICKS = 1 << 62
 _MAX_SAR = 65535
 _MAX_INT = (1 << 31) - 1
-_NEAR = Fraction(1, 2000)  # seconds: clocks of sources round too, and less than this
-_MOST_EARLY = 4096  # packets that wait for the first frame
+_NEAR = Fraction(1, 2000)  # seconds: more than the rounding of any source's clock
+_MOST_EARLY = 4096  # packets buffered until the first frame
 _UNKNOWN = "application/octet-stream"
 _COVER_CODECS = {"image/jpeg": "mjpeg", "image/png": "png", "image/bmp": "bmp"}
 _STEREO_IN_MATROSKA = {
@@ -62,12 +62,13 @@ class MediaWriter:
 
     `path` is a path or a binary file object (not closed; a pipe gets a fragmented MP4). The container follows from the
     ending of `path` or from `container` (mp4, mov, mkv, webm). `codec` is h264, hevc, av1 or ffv1 (lossless, mkv only);
-    None takes h264 for 8 bits and hevc for 10, av1 for webm.
-    Frames must come in order of their times; packets in order within their stream. `audio` is `copy`, `none`, or what
-    sound is coded again as: `flac`, `opus:96k`, `aac`. Where the first frame's time is below 0, all times are moved
-    until it is 0: players do not show what lies before.
+    `None` means h264 for 8 bits, hevc for 10, and av1 for webm.
+    Frames must come in order of their times; packets in order within their stream. `audio` is `copy`, `none`, or a
+    codec to transcode to: `flac`, `opus:96k`, `aac`. If the first frame's time is negative, all times are shifted so
+    that it is 0, because players do not show what precedes 0.
 
-    `streaming`: an MP4 with x264 for players that read it as it comes, key frames every two seconds, 8 bits.
+    `streaming`: a fragmented MP4 for players that read it while it is written: x264, 8 bits, a key frame every two
+    seconds.
 
     What the container or codec cannot hold is left out and named in `notices`.
     """
@@ -105,7 +106,7 @@ class MediaWriter:
         self._tick = video.seconds_per_tick
         self._last: int | None = None
         self._frames = 0
-        self._rounds = not self._format.is_iso  # until a loss was told
+        self._rounds = not self._format.is_iso  # until a loss was reported
         self._told_rounding = False
         self._closed = False
         self._side = side or VideoSide()
@@ -115,7 +116,7 @@ class MediaWriter:
             fitting = f"use --audio {self._format.any_sound}, or .mkv"
             raise UsageError(f"{self._format.name} cannot hold {self._coding.codec} — {fitting}")
         self._coders: dict[int, SoundEncoder] = {}
-        self._moved: Fraction | None = None  # seconds that all times are later; None until there was a frame
+        self._moved: Fraction | None = None  # seconds added to all times; None before the first frame
         self._early: list[CopiedPacket] = []
         self._last_dts: dict[int, int] = {}  # by copied stream, in the ticks of the output
         self._templates = ExitStack()
@@ -146,13 +147,13 @@ class MediaWriter:
         target: Any = f"file:{os.fspath(path)}" if isinstance(path, (str, os.PathLike)) else path
         seekable = isinstance(path, (str, os.PathLike)) and not _is_special(os.fspath(path))
         rewindable = seekable or (not isinstance(path, (str, os.PathLike)) and _seekable(path))
-        # times before 0 (a codec's priming) stay what they are; shifting all streams would change every frame's time
+        # negative times (a codec's priming) stay; shifting all streams would change the time of every frame
         options = {"strict": "-2", "avoid_negative_ts": "disabled", **self._format.options}
         if self._format.is_iso:
             rates = [c.sample_rate for c in copied]
             options |= iso_options(self._tick, rates, rewindable, set(tags), self._streaming)
             if self._streaming is None and rewindable and not seekable:
-                # FFmpeg moves the index by opening the file again, by its name
+                # FFmpeg moves the index by reopening the file by name
                 options["movflags"] = options["movflags"].replace("faststart", "").strip("+")
                 options = {key: value for key, value in options.items() if value}
         self._container = open_output(target, self._format.muxer, options)
@@ -174,8 +175,8 @@ class MediaWriter:
         first = top_first(encoder, self._side.properties, video.height)
         self._flag = None if first is None else FieldFlag(width, height, depth, self._tick, first)
         rate = video.rate or _FALLBACK_RATE
-        self._rate = video.rate  # what the file will say
-        if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only steers the bit rate; times are each frame's own
+        self._rate = video.rate  # the rate stored in the file
+        if not Fraction(1, 100) <= rate <= encoder.max_rate:  # it only controls the bit rate
             rate, self._rate = _FALLBACK_RATE, None
         stream: Any = self._container.add_stream(encoder.library, rate=rate, options=options)
         context = stream.codec_context
@@ -213,7 +214,7 @@ class MediaWriter:
             self.notices.append(Loss(f"{encoder.library} in {self._format.name} loses the sample aspect ratio"))
 
     def _depth_of(self, video: VideoFormat) -> int:
-        """Bits a sample that are written: the video's own wherever that can be."""
+        """Bits per sample to write: those of the video where possible."""
         if video.bit_depth == 8 or (self._streaming is None and takes(self._encoder, PIX_FMT[video.bit_depth])):
             if video.bit_depth > 8 and self._encoder.library == "libx264":
                 self.notices.append("few players open H.264 with 10 bits a sample — --codec hevc suits more of them")
@@ -222,7 +223,7 @@ class MediaWriter:
         return 8
 
     def _note_properties(self, stream: Any) -> None:
-        """What encoder and container cannot say of the picture."""
+        """Note the picture properties that encoder and container cannot store."""
         codec, name, properties = self._encoder, self._format.name, self._side.properties
         stereo = properties.get(STEREO)
         if stereo is not None and self._format.muxer == "matroska" and stereo in _STEREO_IN_MATROSKA:
@@ -239,11 +240,11 @@ class MediaWriter:
             self.notices.append(Loss(text))
 
     def _counts(self, timecode: str) -> bool:
-        """Matroska keeps it as text; MP4 and MOV have a track that counts."""
+        """Write the timecode: as text in Matroska, as a track in MP4 and MOV."""
         return not self._format.is_iso or is_countable(timecode, self.video.rate)
 
     def _add_attachments(self, attachments: Sequence[Attachment]) -> list[tuple[Any, Attachment]]:
-        """Files inside the file; covers of MP4 are streams, whose one packet is written behind the header."""
+        """Add attachments. Cover art in MP4 is a stream of one packet, which follows the header."""
         covers: list[tuple[Any, Attachment]] = []
         for item in attachments:
             if self._format.muxer == "matroska":
@@ -272,7 +273,7 @@ class MediaWriter:
             self._container.mux(packet)
 
     def _add_copied(self, copied: Sequence[CopiedStreamInfo]) -> None:
-        """Make the copied streams again; those that the container refuses are left out with a notice."""
+        """Recreate the copied streams; those that the container cannot hold are left out with a notice."""
         self._streams: list[Any | None] = []
         self._copied = tuple(copied)
         for number, info in enumerate(copied):
@@ -320,14 +321,14 @@ class MediaWriter:
     # ---------------------------------------------------------------- writing
 
     def start(self) -> None:
-        """Write the header, which otherwise comes with the first frame; of a streaming MP4 it says everything."""
+        """Write the header, which otherwise comes with the first frame; that of a streaming MP4 is complete."""
         with media_errors("the output cannot be set up", "try another container or codec"):
             self._container.start_encoding()
 
     def write(self, item: Frame | CopiedPacket) -> None:
-        """Raises `MediaError` for frames whose times do not grow, and where writing fails."""
+        """Raises `MediaError` for frames whose times do not increase, and where writing fails."""
         if self._frames == 0 and self._encoder.library == "libsvtav1":
-            with opening_encoder():  # by the first packet or frame
+            with opening_encoder():  # with the first packet or frame
                 self._write(item)
         else:
             self._write(item)
@@ -364,7 +365,7 @@ class MediaWriter:
         self._frames += 1
 
     def _note_rounding(self, pts: int) -> None:
-        """Matroska counts in milliseconds, but says the frame rate exactly: times on its grid can be had again."""
+        """Matroska counts in milliseconds but stores the frame rate exactly, so times on its grid can be recovered."""
         if not self._rounds or (pts * self._tick * 1000).denominator == 1:
             return
         text = f"{self._format.name} counts in milliseconds: times are rounded to the nearest"
@@ -378,7 +379,7 @@ class MediaWriter:
 
     def _mux_video(self, frame: Any | None) -> None:
         for packet in self._stream.encode(frame):
-            # not every encoder hands durations on
+            # not every encoder preserves durations
             packet.duration = duration = self._durations.pop(packet.pts, packet.duration)
             self._video_end = max(self._video_end, packet.pts + duration)
             if self._held is not None:
@@ -388,7 +389,7 @@ class MediaWriter:
             self._held = packet
         if frame is None and self._held is not None:
             if self._format.is_iso:
-                # MP4 knows the distances between decoding times only; their sum has to be the length of the video
+                # MP4 stores only distances of decoding times, whose sum must be the length of the video
                 length = self._video_end - self._first_pts
                 self._held.duration = max(1, length - (self._held.dts - self._first_dts))
             self._container.mux(self._held)
@@ -400,7 +401,7 @@ class MediaWriter:
             self._take_packet(packet)
 
     def _take_packet(self, item: CopiedPacket) -> None:
-        """Write a packet, as it is or coded again, at its time in the output."""
+        """Write a packet, copied or transcoded, at its time in the output."""
         if self._streams[item.stream] is None:
             return
         if self._moved:
@@ -449,7 +450,8 @@ class MediaWriter:
             )
 
     def _set_apart(self, packet: Any, number: int) -> None:
-        """MP4 demands that times grow and last, and Matroska's milliseconds are longer than packets of TrueHD."""
+        """MP4 demands increasing times and positive durations, and packets of TrueHD are shorter than Matroska's
+        ticks."""
         self._container.start_encoding()  # which decides on the ticks
         tick = Fraction(packet.stream.time_base)
         pts, dts, duration = (
@@ -465,7 +467,7 @@ class MediaWriter:
     # ---------------------------------------------------------------- closing
 
     def close(self) -> None:
-        """Write what is still in the encoder, and the index. Raises `MediaError` if there was no frame at all."""
+        """Drain the encoder and write the index. Raises `MediaError` if there was no frame."""
         if self._closed:
             return
         self._closed = True
@@ -483,7 +485,7 @@ class MediaWriter:
             self._templates.close()
 
     def abort(self) -> None:
-        """Let go of the file as it is."""
+        """Close the file without finishing it."""
         if self._closed:
             return
         self._closed = True
@@ -505,7 +507,7 @@ class MediaWriter:
 
 
 def _without_delay(rate: Fraction) -> dict[str, str]:
-    """Of x264: no frame waits for a later one, and decoding can start every two seconds."""
+    """Options of x264: no reordering delay, and a key frame every two seconds."""
     return {"bf": "0", "g": str(max(1, round(2 * min(rate, Fraction(1000))))), "rc-lookahead": "8"}
 
 
@@ -517,5 +519,5 @@ def _seekable(file: Any) -> bool:
 
 
 def _is_special(path: str) -> bool:
-    """A named pipe or a device, which cannot be rewound."""
+    """Whether a path is a named pipe or a device, which is not seekable."""
     return os.path.exists(path) and not os.path.isfile(path)

@@ -1,4 +1,4 @@
-"""Raw pictures as YUV4MPEG2, which encoders and players read from a pipe."""
+"""Raw pictures as YUV4MPEG2, which encoders and players can read from a pipe."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lvc.media.types import RANGE_FULL, RANGE_LIMITED, CopiedPacket, Frame, Vide
 from lvc.notices import Loss
 
 _TAGS = {1: "420mpeg2", 2: "420jpeg", 3: "420paldv"}
-_TEN_BITS = "420p10 XYSCSS=420P10"  # as FFmpeg writes it; there are no such tags with a chroma location
+_TEN_BITS = "420p10 XYSCSS=420P10"  # as FFmpeg writes it; there are no 10-bit tags with a chroma location
 _RANGES = {RANGE_LIMITED: " XCOLORRANGE=LIMITED", RANGE_FULL: " XCOLORRANGE=FULL"}
 
 
 class Y4mWriter:
     """Writes frames to any binary file object (not closed). Packets of other streams are ignored.
 
-    The format has one constant frame rate and no rotation; `notices` names what a video loses by that.
+    The format has one constant frame rate and no rotation; `notices` names the losses.
     """
 
     def __init__(self, file: BinaryIO, video: VideoFormat, side: VideoSide | None = None) -> None:
@@ -83,7 +83,7 @@ class Y4mWriter:
 
 
 def frames_in(path: str) -> int:
-    """How many frames a Y4M file holds that `Y4mWriter` wrote. Raises `OSError` for another one, or a part of one."""
+    """Number of frames in a Y4M file of `Y4mWriter`. Raises `OSError` for another or an incomplete file."""
     with open(path, "rb") as file:
         header = file.readline(1024)
     words = header.split()

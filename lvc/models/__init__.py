@@ -1,4 +1,4 @@
-"""Models: their files, and their programs. Names load lazily: finding a model loads no engine."""
+"""Models: their files and programs. Names load lazily, so that finding a model does not load the engine."""
 
 from __future__ import annotations
 

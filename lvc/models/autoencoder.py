@@ -3,7 +3,7 @@ latents and back, and their files.
 
     pictures ─▶ luma and chroma ─▶ patches ─▶ linear path + blocks ─▶ latents ─▶ linear path + blocks ─▶ pictures
 
-The linear path starts as the principal components of patches: an untrained network is a transform codec already.
+The linear path starts as the principal components of patches, so an untrained network is already a transform codec.
 A file is safetensors: weights in half precision, and in its metadata (`lvc.model`) the family and the sizes of the
 network, which are checked against the tensors before anything is built.
 """
@@ -25,20 +25,20 @@ from ..errors import CorruptError, UnsupportedError
 from .store import FAMILIES, about_model
 
 PATCH = 8
-"""Samples of a patch's side, unless the stride is smaller."""
+"""Side of a patch in samples, unless the stride is smaller."""
 STRIDES = 4, 8, 16, 32, 64, 128
 RANGES = {"channels": (1, 256), "frames": (1, 8), "width": (8, 512), "blocks": (0, 8)}
 LUMA, CHROMA = math.sqrt(6 * 3 / 8), math.sqrt(3 / 8)
-"""By what luma and chroma are multiplied, so that plain squared error is weighed 6:1:1, as PSNR 6:1:1 is."""
+"""Factors of luma and chroma that make squared error weighted 6:1:1, like PSNR 6:1:1."""
 LEAST_SPREAD, MOST_SPREAD = -12.0, 4.0
-"""Of the logarithm of a VAE's variances."""
+"""Range of the logarithm of a VAE's variances."""
 _PRIOR = "prior.mean", "prior.factor", "prior.correlation"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`channels` of latents, one place for `stride` by `stride` samples and `frames` frames. `width`: channels of the
-    blocks, `blocks`: how many there are at each size."""
+    """`channels` of latents, one position per `stride` by `stride` samples and `frames` frames. `width`: channels of
+    the blocks. `blocks`: their number at each resolution."""
 
     channels: int = 32
     stride: int = 8
@@ -52,22 +52,22 @@ class Architecture:
 
     @property
     def values(self) -> int:
-        """Of a patch, all frames and colours."""
+        """Values of a patch, over all frames and colours."""
         return 3 * self.frames * self.patch**2
 
     @property
     def halvings(self) -> int:
-        """Between patches and latents."""
+        """Downsampling factor between patches and latents."""
         return (self.stride // self.patch).bit_length() - 1
 
 
 def checked(said: Any) -> Architecture:
-    """The architecture that a file or a user names. Raises `ValueError`, which says what is wrong."""
+    """Parse the architecture that a file or a user names. Raises `ValueError` with the reason."""
     if not isinstance(said, dict) or said.keys() != {f.name for f in fields(Architecture)}:
         raise ValueError("it does not describe its network")
     for name, value in said.items():
         if type(value) is not int:
-            raise ValueError(f"{name} is no whole number")
+            raise ValueError(f"{name} is not an integer")
         low, high = RANGES.get(name, (STRIDES[0], STRIDES[-1]))
         if not low <= value <= high or (name == "stride" and value not in STRIDES):
             wanted = f"one of {', '.join(map(str, STRIDES))}" if name == "stride" else f"from {low} to {high}"
@@ -88,7 +88,7 @@ class _Block(nn.Module):
 
 class AutoEncoder(nn.Module):
     """Groups of `frames` RGB pictures in 0..1 `[n, 3 · frames, rows, columns]` ↔ latents `[n, channels, rows / stride,
-    columns / stride]`; sides are multiples of the stride. `variational`: the encoder also gives spreads."""
+    columns / stride]`; sides are multiples of the stride. `variational`: the encoder also returns variances."""
 
     def __init__(self, architecture: Architecture, variational: bool) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class AutoEncoder(nn.Module):
             self.decoder_linear = nn.Conv2d(a.channels, a.values, 1)
 
     def encode(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Means of the latents, and the logarithms of their variances where the network is variational."""
+        """Means of the latents, and the logarithms of their variances if the network is variational."""
         patches = F.pixel_unshuffle(to_planes(pictures), self.architecture.patch)
         body = F.silu(self.encoder(patches))
         mean = self.encoder_out(body)
@@ -124,7 +124,7 @@ class AutoEncoder(nn.Module):
         return mean, self.encoder_spread(body).float().clamp(LEAST_SPREAD, MOST_SPREAD)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Not clamped."""
+        """Decode latents to pictures, not clamped."""
         patches = self.decoder_out(F.silu(self.decoder(latents)))
         if self.decoder_linear is not None:
             patches = patches + self.decoder_linear(latents)
@@ -133,7 +133,7 @@ class AutoEncoder(nn.Module):
     @torch.no_grad()
     def start_linear(self, rows: Tensor) -> None:
         """Set the linear path to the principal components of `rows` `[n, values]`, patches of planes, each scaled to a
-        variance of 1; and what is added to it to little."""
+        variance of 1, and the other path to almost nothing."""
         if self.encoder_linear is None or self.decoder_linear is None:
             return
         mean, count = rows.mean(0), min(self.architecture.channels, rows.shape[1])
@@ -180,8 +180,8 @@ def _turned(x: Tensor, matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Prior:
-    """What a VAE's latents are like: around `mean` `[channels]`, `factor` `[channels, channels]` times parts that do
-    not correlate, each with a variance of 1 and `correlation` `[channels]` with its neighbour."""
+    """The distribution of a VAE's latents: `mean` `[channels]` plus `factor` `[channels, channels]` times uncorrelated
+    components of variance 1, each with `correlation` `[channels]` between neighbours."""
 
     mean: Tensor
     factor: Tensor
@@ -193,7 +193,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model's file, read."""
+    """The content of a model's file."""
 
     name: str
     family: str
@@ -202,19 +202,19 @@ class Trained:
 
 
 def is_variational(family: str, said: dict[str, Any]) -> bool:
-    """Of a GAN: whether it came from a VAE."""
+    """For a GAN: whether it started as a VAE."""
     return family == "vae" or (family == "gan" and said.get("of") == "vae")
 
 
 def about(name: str, family: str, of: str | None, architecture: Architecture, made: dict[str, Any]) -> dict[str, str]:
-    """The metadata of a model's file. `of`: the family that a GAN began as."""
+    """The metadata of a model's file. `of`: the family that a GAN started as."""
     said = {"name": name, "family": family, "architecture": asdict(architecture), "made": made}
     return {"lvc.model": json.dumps(said if of is None else {**said, "of": of})}
 
 
 def read(data: bytes, called: str) -> Trained:
-    """The model in a file's bytes. Raises `CorruptError`, `UnsupportedError`; nothing is built before names and sizes
-    of all tensors are those that the described network has."""
+    """Read a model from the bytes of a file. Nothing is built before the names and sizes of all tensors match the
+    described network. Raises `CorruptError`, `UnsupportedError`."""
     said, entries = about_model(data, called)
     family = said.get("family", FAMILIES[0])
     if family not in FAMILIES[1:]:

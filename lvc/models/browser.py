@@ -1,4 +1,4 @@
-"""What a page needs to play a `.lvz` by itself: the player's modules, and models without what only encoders use."""
+"""What a page needs to play a `.lvz`: the player's modules, and models without the encoder's programs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from ..errors import CorruptError, LimitError, UsageError
 
 PROGRAMS = "key", "predicted"
-"""What decoding runs; the others are the encoder's."""
+"""Programs of decoding; the others are for encoding."""
 _TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4"}
 _MAX_FILE = 64 * 1024 * 1024
 
 
 def player_folder() -> Path:
-    """The folder of `lvz-player.js` and what belongs to it, of this installation or checkout. Raises `UsageError`."""
+    """The folder of `lvz-player.js` in this installation or checkout. Raises `UsageError`."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "player", package.parent / "packages" / "lvz-player" / "src"):
         if (folder / "lvz-player.js").is_file():
@@ -28,10 +28,11 @@ def player_folder() -> Path:
 
 
 def decoder_only(path: Path) -> bytes:
-    """A model's file as the player takes it, under the name of the whole file's SHA-256: a gzip stream of a safetensors
-    file with the programs of decoding alone, the same bytes for the same file. Its metadata say `lvc.packed`: rows of
-    biases by level are differences to the row before, modulo 2^32, all lowest bytes first, then the next. Biases change
-    little from level to level, so that a third of the bytes does. Raises `CorruptError`, `LimitError`, or `OSError`."""
+    """Convert a model's file for the player: a gzip stream of a safetensors file with only the programs of decoding,
+    deterministic, to be served under the SHA-256 of the whole file. Its metadata have `lvc.packed`: rows of biases by
+    level are stored as differences to the row before, modulo 2^32, in planes of bytes, lowest first. Biases change
+    little from level to level, so this takes a third of the bytes. Raises `CorruptError`, `LimitError`, or `OSError`.
+    """
     if (size := path.stat().st_size) > _MAX_FILE:
         raise LimitError(f"a model's file has {size} bytes — the limit is {_MAX_FILE}")
     data = path.read_bytes()
@@ -46,7 +47,7 @@ def decoder_only(path: Path) -> bytes:
         metadata["lvc.programs"] = json.dumps(said, separators=(",", ":"))
         return _file(metadata, kept, data[8 + length :])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise CorruptError(f"{path.name} is no model of a video codec") from e
+        raise CorruptError(f"{path.name} is not a model of a video codec") from e
 
 
 def _file(metadata: Mapping[str, str], arrays: Mapping[str, Mapping[str, Any]], data: bytes) -> bytes:

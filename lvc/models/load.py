@@ -1,4 +1,4 @@
-"""From a model's file to programs that are ready to run."""
+"""Loads models: from files to programs that are ready to run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ENCODER = "key_analysis", "predicted_analysis"
 
 @dataclass
 class Model:
-    """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for. `path`:
-    its file, unless a video's file carried it."""
+    """A loaded model: validated programs (`lvc.engine.program`), compiled for the engine on first use. `path`: its
+    file, unless a video's file carried it."""
 
     id: str
     sha256: bytes
@@ -33,8 +33,8 @@ class Model:
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def network(self, name: str) -> Network:
-        """A program of the file, or the linear path alone of predicted frames: `linear_analysis`, residual → latents,
-        and `linear`, latents → residual."""
+        """A program of the file, or the linear path of predicted frames by itself: `linear_analysis`, residual →
+        latents, and `linear`, latents → residual."""
         if name not in self._networks:
             paths = {"linear": self._linear, "linear_analysis": self._linear_analysis}
             self._networks[name] = Network(paths[name]() if name in paths else self.programs, name)
@@ -52,7 +52,7 @@ class Model:
 
     @cached_property
     def planes(self) -> tuple[PlaneSpec, ...]:
-        """The planes of integers that this model's frames have (formats/lvz.md)."""
+        """The integer planes of this model's frames (formats/lvz.md)."""
         key_hyper, key_latent = self._channels("key")
         hyper, latent = self._channels("predicted")
         return (
@@ -67,8 +67,8 @@ class Model:
         )
 
     def latent_scale(self, name: str, level: int) -> np.ndarray:
-        """float32 `[channels]`: by what the decoder's program multiplies a step of its latents before anything else, in
-        its row of tables `level`."""
+        """float32 `[channels]`: the factor by which the decoder's program first multiplies its latents, in its row of
+        tables `level`."""
         program = self.programs.programs[name]
         values = next(layer.out for layer in program.layers if layer.op == p.CODE)
         first = next((la for la in program.layers if la.op == p.GAIN and la.sources[0].tensor == values), None)
@@ -79,13 +79,13 @@ class Model:
         return scale
 
     def _channels(self, name: str) -> tuple[int, int]:
-        """Of hyper-latents and latents."""
+        """Channels of hyper-latents and latents."""
         program = self.programs.programs[name]
         found = {layer.op: program.tensors[layer.out].channels for layer in program.layers}
         return found[p.HYPER], found[p.CODE]
 
     def _linear_analysis(self) -> p.Model:
-        """Of `predicted_analysis` the layers from the residual to what the networks' part is added to."""
+        """Layers of `predicted_analysis` from the residual to the sum with the network's branch."""
         program = self.programs.programs["predicted_analysis"]
         gain = next(layer for layer in program.layers if layer.out == program.outputs[0])
         conv = next(layer for layer in program.layers if layer.out == gain.sources[0].tensor)
@@ -102,7 +102,7 @@ class Model:
         return model
 
     def _linear(self) -> p.Model:
-        """Of `predicted` the layers from values to what the last layer adds to."""
+        """Layers of `predicted` from values to the input of the last addition."""
         program = self.programs.programs["predicted"]
         last = next(layer for layer in reversed(program.layers) if layer.out == program.outputs[0])
         gain = next(layer for layer in program.layers if layer.out == last.sources[0].tensor)
@@ -124,7 +124,7 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
     """Load a model, which several jobs can share as their `model`.
 
     Args:
-        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. None takes the default.
+        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. `None` means the default.
 
     Returns:
         The model: its name, its hash, and its programs.
@@ -139,7 +139,7 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
 
 
 def opened(file: ModelFile) -> Model:
-    """Raises as `load_model` does."""
+    """Load a model's file. Raises as `load_model` does."""
     if file.family != FAMILIES[0]:
         raise UnsupportedError(
             f"{file.path.name} is of the family {file.family} — this needs a model of lvc's own codec"
@@ -164,7 +164,7 @@ _INPUTS = {
 
 
 def _check(model: p.Model, name: str) -> None:
-    """Raises `CorruptError` unless the programs are those of a video codec."""
+    """Raise `CorruptError` unless the programs are those of a video codec."""
     for decoder, encoder in zip(DECODER, ENCODER, strict=True):
         if (found := model.programs.get(decoder)) is None:
             raise CorruptError(f"{name} has no program {decoder!r}")
@@ -183,7 +183,7 @@ def _check(model: p.Model, name: str) -> None:
 
 
 def _check_ends(program: p.Program, name: str, called: str, outputs: Sequence[tuple[str, int, int | None]]) -> None:
-    """Raises `CorruptError` unless a program has a codec's inputs and these outputs: kind, scale, channels (any)."""
+    """Raise `CorruptError` unless a program has a codec's inputs and these outputs: kind, scale, channels (any)."""
     for said, ends in ((_INPUTS[called], program.inputs), (outputs, program.outputs)):
         tensors = [program.tensors[i] for i in ends]
         same = len(said) == len(tensors) and all(

@@ -1,7 +1,7 @@
-"""Models on disk: programs of integer layers in safetensors, with what they are called in the metadata.
+"""Models on disk: programs of integer layers in safetensors, with their names in the metadata.
 
-A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models
-and in the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
+A model is identified by its name and the SHA-256 of its file. The model of a `.lvz` is found by that hash, among the
+installed models and in the folders of `LVC_MODELS`, and never by a path or an address from the file.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MAX_HEADER = 4 * 1024 * 1024
 _MAX_FILE = 64 * 1024 * 1024
 MAX_NAME = 255
 FAMILIES = "codec", "ae", "vae", "gan"
-"""Of models: lvc's own codec, whose files name no family, and auto-encoders, which torch runs."""
+"""Families of models: lvc's own codec, whose files name no family, and auto-encoders, which torch runs."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that was found: not yet loaded."""
+    """A model that was found but not loaded."""
 
     path: Path
     sha256: bytes
@@ -36,13 +36,13 @@ class ModelFile:
 
 
 def folders() -> list[Path]:
-    """Where models are looked for: the folders of `LVC_MODELS`, then the installed ones, then a source checkout's."""
+    """Folders with models: those of `LVC_MODELS`, the installation's, then the checkout's."""
     listed = [Path(p) for p in os.environ.get("LVC_MODELS", "").split(os.pathsep) if p]
     return [*(p for p in listed if p.is_dir()), *checkpoints()]
 
 
 def default_model_path() -> Path:
-    """Raises `UnsupportedError` if this installation has none."""
+    """The path of the default model. Raises `UnsupportedError` if this installation has none."""
     for folder in folders():
         path = folder / f"{DEFAULT_NAME}.safetensors"
         if path.is_file():
@@ -67,7 +67,7 @@ def inspect(path: Path) -> ModelFile:
 
 
 def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a model's file says of itself (`lvc.model`), and its tensors' entries, neither checked but for the name.
+    """Read the metadata `lvc.model` of a model's file, and the entries of its tensors. Only the name is validated.
     Raises `CorruptError`, `UnsupportedError`."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(_MAX_HEADER, len(data) - 8):
@@ -77,14 +77,14 @@ def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any
         said: dict[str, Any] = json.loads(entries.pop("__metadata__")["lvc.model"])
         name = said["name"]
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-            raise TypeError("its name is no name")
+            raise TypeError("its name is not valid")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise UnsupportedError(f"{called} is not an lvc model — lvc train makes models") from e
     return said, entries
 
 
 def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
-    """A model by path, by name among the installed ones, or the default."""
+    """Find a model by path, by the name of an installed one, or the default."""
     if name is None:
         return inspect(default_model_path())
     path = Path(name)
@@ -97,20 +97,20 @@ def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
 
 
 def tuned(name: T | None, tune: str | None) -> T | str | None:
-    """`name`, whatever it is; where none was given the installed model made for `tune`, if there is one."""
+    """Return `name` if given, else the installed model for `tune`, if there is one."""
     if name is None and tune not in (None, "psnr") and any((f / f"{tune}.safetensors").is_file() for f in folders()):
         return tune
     return name
 
 
 def find_model(model_id: str, sha256: bytes) -> Path:
-    """The file of the model that a `.lvz` names. Raises `UnsupportedError` if it is not here."""
+    """Find the model of a `.lvz`. Raises `UnsupportedError` if it is not installed."""
     for folder in folders():
         for path in sorted(folder.glob("*.safetensors")):
             try:
                 if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
                     return path
-            except OSError:  # a dangling link, a folder, a file of somebody else: not the one
+            except OSError:  # a dangling link, a folder, an unreadable file: not a candidate
                 continue
     raise UnsupportedError(
         f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — "

@@ -1,13 +1,13 @@
-"""Which video, and where in it: vectors of many files in one folder, and what is near to a query.
+"""Video search: which video shows something, and where. Feature vectors of many files, compared with those of a query.
 
-sources    a file ─▶ vectors with times        (a .lvz brings them along; others are looked at)
-database   files and vectors in one SQLite file
-nearest    the nearest of a million vectors, in numpy
-align      where a query lies in a file
-hearing    where a sound is heard in it
+sources    a file ─▶ vectors with times        (a .lvz carries them; other files are decoded)
+database   files and vectors in an SQLite file
+nearest    nearest neighbours among a million vectors, in numpy
+align      the place of a query in a file
+hearing    the place of a sound in a file
 indexing, queries, ways   the jobs
 labels, tagging     labelled videos ─▶ a classifier ─▶ tags with times
-sheet      a picture of the results
+sheet      a contact sheet of the results
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where in a file a query lies: the shift in time, and the speed, at which their vectors agree best."""
+"""Align a query with a file: find the shift in time and the speed at which their vectors agree best."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lvc.features import unit
 from lvc.search.sources import Moments
 
 STEP = 0.25
-"""Seconds between the shifts that are tried."""
+"""Seconds between candidate shifts."""
 SPEEDS = (1.0, 2.0, 0.5)
 SPEED_COST = 0.03
-"""So much more must the vectors agree before another speed is believed."""
+"""The gain in mean cosine that another speed than 1 must bring."""
 TIE = 0.1
-"""Shifts that agree nearly as well as the best are told apart by how the vectors change, not by what they are: that
-finds the place in scenes which hardly move, and in cropped copies, whose vectors are all off by the same amount."""
+"""Shifts whose cosine is this close to the best are compared by how the vectors change over time. This finds the place
+in scenes with little motion, and in cropped copies, whose vectors all have the same offset."""
 CHANGE_WEIGHT = 0.5
 MOST = 64
-"""Moments of a query that are compared; longer ones are thinned out."""
+"""The most moments of a query that are compared."""
 
 Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Places:
-    """For Q moments at S shifts: the rows of the file before and after, [Q,S], the share of the latter, and whether the
-    file has that time at all."""
+    """For Q moments at S shifts, all [Q,S]: the file's rows before and after that time, the weight of the later one for
+    interpolation, and whether the time lies inside the file."""
 
     before: npt.NDArray[np.int64]
     after: npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Alignment:
 
 
 def thinned(moments: Moments, most: int = MOST) -> Moments:
-    """Without pictures that show nothing, and at most `most` moments, evenly chosen."""
+    """Drop blank pictures, and keep at most `most` moments, evenly spaced."""
     kept = np.flatnonzero(moments.vectors.any(1))
     if len(kept) > most:
         kept = kept[np.linspace(0, len(kept) - 1, most).round().astype(int)]
@@ -55,14 +55,14 @@ def thinned(moments: Moments, most: int = MOST) -> Moments:
 
 
 def shifts_of(query: Moments, file: Moments, speed: float) -> npt.NDArray[np.float64]:
-    """Times of the file at which the query's first moment may lie, so that at least its middle is inside."""
+    """Candidate times in the file for the query's first moment: those that keep its middle inside the file."""
     half = speed * (query.times[-1] + query.times[0]) / 2
     first, last = file.times[0] - half, max(file.times[-1], file.seconds) - half
     return np.arange(np.floor(first / STEP), np.ceil(last / STEP) + 1) * STEP
 
 
 def places(query: Moments, file: Moments, speed: float, shifts: npt.NDArray[np.float64]) -> Places:
-    """Where in the file each moment of the query lies at each shift."""
+    """Map each moment of the query to the file at each shift."""
     at = shifts[None] + speed * query.times[:, None]
     last = len(file.times) - 1
     after = np.searchsorted(file.times, at).clip(min(1, last), last)
@@ -74,7 +74,7 @@ def places(query: Moments, file: Moments, speed: float, shifts: npt.NDArray[np.f
 
 
 def sweep(similar: Matrix, places: Places) -> Matrix:
-    """Cosines [Q,N] of query and file → cosines [Q,S] at each shift; 0 where the file has ended."""
+    """Cosines [Q,N] of query and file → cosines [Q,S] at each shift, 0 outside the file."""
     rows = np.arange(len(similar))[:, None]
     between = similar[rows, places.before] * (1 - places.share) + similar[rows, places.after] * places.share
     result: Matrix = between * places.inside
@@ -82,7 +82,7 @@ def sweep(similar: Matrix, places: Places) -> Matrix:
 
 
 def agreement_of_change(query: Matrix, file: Matrix, places: Places, chosen: npt.NDArray[np.int64]) -> Matrix:
-    """Unit vectors [Q,64], [N,64] → for each chosen shift the correlation of how they move about their mean."""
+    """Unit vectors [Q,64] and [N,64] → for each chosen shift, the correlation of their deviations from the mean."""
     share = places.share[:, chosen, None]
     there = file[places.before[:, chosen]] * (1 - share) + file[places.after[:, chosen]] * share
     there = there - there.mean(0)
@@ -93,7 +93,7 @@ def agreement_of_change(query: Matrix, file: Matrix, places: Places, chosen: npt
 
 
 def align(query: Moments, file: Moments) -> Alignment | None:
-    """None if either shows nothing. `query` is `thinned`."""
+    """Find the best alignment; `None` if either is blank throughout. `query` comes from `thinned`."""
     if not len(query.times) or not len(file.times):
         return None
     q, d = unit(query.vectors), unit(file.vectors)

@@ -1,9 +1,10 @@
-"""Files and their vectors in one SQLite file. Every file is one transaction: an interrupted run keeps what it did.
+"""Files and their vectors in an SQLite file. Each file is a transaction of its own, so an interrupted run keeps its
+work.
 
-meta   what made the vectors
-files  path, size and time of change, how long the video is; or why it could not be read
-       times and vectors as blobs, float32 [N] and int8 [N,64]; of sound, float32 [M] and uint8 [M,32]
-tags   what `lvc tag` found: a file, a tag, from when to when it is shown, and how probable that is
+meta   the extractors of the vectors
+files  path, size, modification time and duration, or why the file could not be read
+       times and vectors as blobs: float32 [N] and int8 [N,64]; for sound, float32 [M] and uint8 [M,32]
+tags   results of `lvc tag`: a file, a tag, start and end in seconds, and the probability
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ CREATE INDEX IF NOT EXISTS tags_by_name ON tags (tag);
 
 @dataclass(frozen=True)
 class Known:
-    """A file as it was when it was indexed: bytes, nanoseconds of its time of change, and what was wrong with it."""
+    """A file when it was indexed: size in bytes, modification time in nanoseconds, and why it could not be read, if
+    so."""
 
     size: int
     changed: int
@@ -55,7 +57,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Collection:
-    """All vectors, one after the other: those of file i are rows `begins[i]` to `begins[i + 1]`; of its sound, rows
+    """All vectors in one array. Those of file i are rows `begins[i]` to `begins[i + 1]`; those of its sound are rows
     `sound_begins[i]` to `sound_begins[i + 1]`."""
 
     paths: list[str]
@@ -76,7 +78,7 @@ class Collection:
 
     @property
     def sound_words(self) -> npt.NDArray[np.uint64]:
-        """The vectors of sound as uint64 [M, 4]."""
+        """The sound vectors as uint64 [M,4]."""
         return self.sound_vectors.view(np.uint64)
 
     def sounds(self, file: int) -> Sounds:
@@ -85,8 +87,11 @@ class Collection:
 
 
 class Database:
-    """A folder that holds `features.sqlite`. A context manager. Raises `CorruptError` for a damaged one,
-    `UnsupportedError` for one of another extractor or version, unless `create` says that it may begin anew."""
+    """A folder with `features.sqlite`; a context manager.
+
+    Raises `CorruptError` for a damaged file, and `UnsupportedError` for another extractor or version unless `create`
+    allows starting over.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
         self.folder = Path(folder)
@@ -107,7 +112,7 @@ class Database:
                 raise
 
     def _prepare(self, create: bool) -> None:
-        self._db.execute("PRAGMA foreign_keys = ON")  # tags go with their files
+        self._db.execute("PRAGMA foreign_keys = ON")  # deleting a file deletes its tags
         if create:
             self._db.executescript(_TABLES)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
@@ -123,7 +128,7 @@ class Database:
                     self._db.execute(f"DROP TABLE IF EXISTS {table}")
             self._db.executescript(_TABLES)
             meta = {}
-        if create:  # what an earlier lvc kept under addresses with passwords or signatures
+        if create:  # earlier versions stored addresses with passwords and signatures
             paths = [path for (path,) in self._db.execute("SELECT path FROM files WHERE path LIKE '%://%'")]
             self.remove([path for path in paths if without_secrets(path) != path])
         if not meta:
@@ -152,7 +157,7 @@ class Database:
         return {path: Known(size, changed, error) for path, size, changed, error in rows}
 
     def put(self, path: str, known: Known, moments: Moments | None, sounds: Sounds | None = None) -> None:
-        """A file is new or has changed. Without `moments` it could not be read, and `known` says why."""
+        """Store a new or changed file. Without `moments` it could not be read, and `known` says why."""
         times = b"" if moments is None else moments.times.astype(np.float32).tobytes()
         vectors = b"" if moments is None else moments.vectors.tobytes()
         seconds = 0.0 if moments is None else moments.seconds
@@ -172,7 +177,7 @@ class Database:
             self._db.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
 
     def put_tags(self, path: str, names: Sequence[str], found: Sequence[Tagged]) -> None:
-        """What a model with these tags found in a file; replaces what was known of them. Other tags stay."""
+        """Replace what is stored of the tags `names` in a file. Other tags stay."""
         with self._transaction():
             row = self._db.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
             if row is None:
@@ -184,8 +189,8 @@ class Database:
             )
 
     def tags(self, tag: str | None = None) -> dict[str, list[Tagged]]:
-        """By path, in the order of tags and times: all that `put_tags` wrote, or only one tag. Raises `UsageError` for
-        a tag that no file has."""
+        """Tags by path, ordered by name and time: all of them, or one. Raises `UsageError` for a tag that no file
+        has."""
         with _sqlite_errors(self.folder):
             rows = self._db.execute(
                 "SELECT path, tag, start, end, score FROM tags JOIN files ON file = id"
@@ -193,16 +198,14 @@ class Database:
                 (tag,),
             ).fetchall()
         if tag is not None and not rows:
-            raise UsageError(
-                f"no video in the database has the tag {tag!r} — lvc search tags lists those that there are"
-            )
+            raise UsageError(f"no video in the database has the tag {tag!r} — lvc search tags lists the tags")
         result: dict[str, list[Tagged]] = {}
         for path, *values in rows:
             result.setdefault(path, []).append(Tagged(*values))
         return result
 
     def load(self, paths: Container[str] | None = None) -> Collection:
-        """Everything, or only these files, into memory: 68 bytes for each vector, 36 for each of sound."""
+        """Load all files, or only `paths`, into memory: 68 bytes for each vector, 36 for each sound vector."""
         with _sqlite_errors(self.folder):
             rows = self._db.execute(
                 "SELECT path, seconds, times, vectors, sound_times, sound_vectors FROM files WHERE error IS NULL"
@@ -226,7 +229,7 @@ class Database:
     def _joined(
         self, blobs: list[tuple[bytes, bytes]], size: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        """Times and vectors of `size` bytes of every file → where each file begins, float32 [N] and uint8 [N, size]."""
+        """Blobs of times and of vectors of `size` bytes → first row of each file, float32 [N], uint8 [N,size]."""
         counts = [len(times) // 4 for times, _ in blobs]
         if any(len(vectors) != n * size for (_, vectors), n in zip(blobs, counts, strict=True)):
             raise CorruptError(f"{self.folder}: vectors and times do not match — delete it and index again")
@@ -243,7 +246,7 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise MediaError(
-            f"the database {folder}: {error} — check the folder, and whether another program uses it"
+            f"the database {folder}: {error} — check the folder, and that no other program uses it"
         ) from error
     except sqlite3.DatabaseError as error:
         raise CorruptError(f"the database {folder} is damaged ({error}) — delete it and index again") from error

@@ -1,4 +1,4 @@
-"""Vectors for other tools: one row for each moment of each file, as `.npz` (numpy) or `.parquet` (pyarrow)."""
+"""Export vectors for other tools: one row per moment, as `.npz` (numpy) or `.parquet` (pyarrow)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDINGS = (".npz", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one file after the other. `path` [N], `time` float64 [N] seconds, `vector` float32 [N,64] of length 1."""
+    """Rows of all files, in order: `path` [N], `time` float64 [N] in seconds, `vector` float32 [N,64] of length 1."""
 
     path: list[str]
     time: np.ndarray
@@ -26,7 +26,8 @@ class Table:
 
 
 def check_ending(target: str) -> None:
-    """Before any work. Raises `UsageError` for another format, `UnsupportedError` for Parquet without pyarrow."""
+    """Check the format before any work. Raises `UsageError` for an unknown one, `UnsupportedError` for Parquet without
+    pyarrow."""
     ending = Path(target).suffix.lower()
     if ending not in ENDINGS:
         raise UsageError(f"{target}: features can be written as {' or '.join(ENDINGS)} — choose one of these endings")
@@ -42,7 +43,7 @@ def table_of(files: list[tuple[str, Moments]]) -> Table:
 
 
 def write_table(table: Table, path: Path, ending: str) -> None:
-    """`ending` is one of `ENDINGS`. The id of the extractor goes along."""
+    """Write the rows and the id of the extractor. `ending` is one of `ENDINGS`."""
     extractor = default_extractor().id
     if ending == ".npz":
         with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Where a sound is heard: vectors of signs, compared by how many of them agree."""
+"""Where a sound is heard: vectors of signs, compared by the share that agrees."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 QUERY_SPACING = Fraction(1, 16)
-"""Seconds between the vectors of what is asked: they change fast, and those stored are a second apart."""
+"""Seconds between the vectors of a query. Stored ones are a second apart, but sound changes faster."""
 FASTEST = 6
 """Percent by which the speed may differ from 1."""
 SPEED_COST = 0.1
-"""By so much, a percent of the speed away from 1 lowers the score in hundredths: 1 is likelier than others."""
+"""The penalty on the score, in hundredths, for each percent by which the speed differs from 1, the likeliest."""
 STEP = float(QUERY_SPACING)
 LONGEST = 30.0
-"""Seconds of a query that are compared: the middle of longer ones."""
+"""Seconds of a query that are compared: of a longer one, its middle."""
 LEAST_SHARE = 0.6
-"""Of what could lie over each other; a score of less counts as if the rest did not agree."""
+"""The least overlap, as a share of the possible one. With less, the score counts the rest as disagreeing."""
 _VOTING = 16
-"""Seconds of a query, evenly chosen, whose vectors look for files."""
+"""Seconds of a query, evenly spaced, whose vectors vote for files."""
 _BITS = 8 * SIZE
-_SHORT = 8.0  # seconds, over which a speed that is off by 1 % shifts little
+_SHORT = 8.0  # seconds over which an error of 1 % in speed shifts little
 
 
 @dataclass(frozen=True)
 class Sounds:
-    """Vectors uint8 [N, 32] at `times` float64 [N], seconds from the first frame; `seconds`: how long it is."""
+    """Vectors uint8 [N, 32] at `times` float64 [N], seconds from the first frame; `seconds`: the duration."""
 
     times: Floats
     vectors: npt.NDArray[np.uint8]
@@ -40,16 +40,16 @@ class Sounds:
 
     @property
     def words(self) -> Words:
-        """uint64 [N, 4]."""
+        """The vectors as uint64 [N,4]."""
         return np.ascontiguousarray(self.vectors).view(np.uint64)
 
     def heard(self) -> Sounds:
-        """Without silence."""
+        """Drop silence."""
         kept = self.vectors.any(1)
         return Sounds(self.times[kept], self.vectors[kept], self.seconds)
 
     def middle(self, most: float = LONGEST) -> Sounds:
-        """At most so many seconds of it."""
+        """The middle `most` seconds."""
         if self.seconds <= most:
             return self
         start = (self.seconds - most) / 2
@@ -59,8 +59,8 @@ class Sounds:
 
 @dataclass(frozen=True)
 class Place:
-    """What is asked is heard from `start` to `end` (seconds), `speed` times as fast; `score` is 1 if all signs agree,
-    0 for unrelated sound."""
+    """The query is heard from `start` to `end` (seconds), `speed` times as fast. `score` is 1 if all signs agree, and
+    about 0 for unrelated sound."""
 
     score: float
     start: float
@@ -78,7 +78,7 @@ def agreement(one: Words, other: Words) -> npt.NDArray[np.float32]:
 
 
 def voters(asked: Sounds) -> Words:
-    """The vectors of a query that look for files, in whole seconds: one of 16 in a row lies near to a stored one."""
+    """The vectors of a query that vote for files, in runs of whole seconds: one of 16 lies close to a stored one."""
     words, seconds = asked.words, np.floor(asked.times)
     different = np.unique(seconds)
     if len(different) > _VOTING:
@@ -88,8 +88,8 @@ def voters(asked: Sounds) -> Words:
 
 
 def best_of_files(asked: Sounds, words: Words, begins: npt.NDArray[np.int64]) -> Floats:
-    """The votes for each of F files, whose vectors are rows `begins[i]` to `begins[i + 1]` of `words`: for each second
-    of the query, how well its best vector agrees with the best of the file."""
+    """Votes for each of F files, whose vectors are rows `begins[i]` to `begins[i + 1]` of `words`: the sum over the
+    seconds of the query of the best agreement of any of its vectors with any of the file's."""
     votes = np.zeros(len(begins) - 1)
     filled = np.flatnonzero(np.diff(begins))
     if not len(filled) or not len(asked.times):
@@ -105,13 +105,13 @@ def best_of_files(asked: Sounds, words: Words, begins: npt.NDArray[np.int64]) ->
 
 
 def speeds_of(seconds: float) -> list[float]:
-    """The speeds at which a query is compared, 1 first: the longer it is, the closer they lie."""
+    """Candidate speeds for a query, 1 first; the longer the query, the finer the steps."""
     step = 2 if seconds <= _SHORT else 1
     return [1 + percent / 100 for percent in sorted(range(-FASTEST, FASTEST + 1, step), key=abs)]
 
 
 def place_in(asked: Sounds, file: Sounds) -> Place | None:
-    """The best place of a query in a file; both without silence. None if either has no sound."""
+    """Find the best place of a query in a file, both without silence. `None` if either has no sound."""
     if not len(asked.times) or not len(file.times):
         return None
     same = agreement(asked.words, file.words)
@@ -121,7 +121,7 @@ def place_in(asked: Sounds, file: Sounds) -> Place | None:
     for speed in speeds_of(asked.seconds):
         first, last = file.times[0] - speed * asked.times[-1], file.times[-1] - speed * asked.times[0]
         shifts = np.arange(np.floor(first / STEP), np.ceil(last / STEP) + 1) * STEP
-        at = (file.times[None] - shifts[:, None]) / speed  # times of the query that fall on the file's vectors
+        at = (file.times[None] - shifts[:, None]) / speed  # the query's times at the file's vectors
         nearest = np.searchsorted(asked.times, at - STEP / 2).clip(0, len(asked.times) - 1)
         inside = np.abs(asked.times[nearest] - at) <= STEP
         scores = (same[nearest, rows] * inside).sum(1) / np.maximum(inside.sum(1), LEAST_SHARE * possible)

@@ -15,26 +15,26 @@ from lvc.search.ways import Asked, find
 
 
 class SearchIndex:
-    """A folder with a database of what videos show; a context manager.
+    """A database of what videos show and sound like, in a folder; a context manager.
 
         with lvc.SearchIndex("films.db") as index:
             index.add("archive/")
             for hit in index.find("clip.mp4", start=12, end=16):
                 print(hit.path, hit.start, hit.score)
 
-    About one vector of 64 bytes a second is kept of each file. A `.lvz` brings them along, so that nothing is decoded;
-    other videos and pictures are looked at. Not to be shared by threads; processes may.
+    It stores about one vector of 64 bytes for each second of video. A `.lvz` carries them, so that nothing is decoded;
+    other videos and pictures are. Processes may share a database; threads may not share this object.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = True) -> None:
-        """Open a database, or begin one.
+        """Open or create a database.
 
         Args:
             folder: Its folder.
-            create: Begin one where there is none, or where there is one of an older lvc.
+            create: Create the database where there is none, and replace one of an older lvc.
 
         Raises:
-            UsageError: There is none and `create` is false, or a file is in its place.
+            UsageError: There is none and `create` is false, or `folder` is a file.
             CorruptError: The database is damaged.
             UnsupportedError: It was made with other features, and `create` is false.
         """
@@ -48,20 +48,21 @@ class SearchIndex:
         seen: Seen | None = None,
         begun: Begun | None = None,
     ) -> Indexed:
-        """Bring the database up to date with files and folders: what is new or changed is read, what is gone leaves.
+        """Update the database from files and folders: read what is new or changed, remove what is gone.
 
         Args:
-            paths: Videos, pictures, folders, and addresses of these.
-            threads: Cores to decode with. None takes all.
-            seen: Called after each file with its path, what was done, and the error or None.
-            begun: Called before each file with its number, how many there are, and its path.
+            paths: Videos, pictures and folders: paths or addresses.
+            threads: Cores to decode with; `None` means all.
+            seen: Called after each file with its path, the outcome, and the error or `None`.
+            begun: Called before each file with its number, the number of files, and its path.
 
         Returns:
-            How many files were added, changed, removed, unchanged and failed. A file that cannot be read is no error.
+            The numbers of files added, changed, removed, unchanged and failed. A file that cannot be read raises
+            nothing.
 
         Raises:
-            MediaError: A path does not exist, and was not known either.
-            UsageError: Two addresses differ in their query alone.
+            MediaError: A path neither exists nor is in the database.
+            UsageError: Two addresses differ only in their query string.
         """
         self._loaded = None
         return index_folders(paths, self._database, threads=threads, seen=seen, begun=begun)
@@ -77,23 +78,23 @@ class SearchIndex:
         tag: str | None = None,
         threads: int | None = None,
     ) -> list[Hit]:
-        """Which videos show this, or sound like it, and where in them.
+        """Find the videos that show or sound like this, and where in them.
 
         Args:
             path: A video, a picture or a sound file: a path or an address. It need not be in the database.
-            start: Seconds at which what is asked for begins; without `end`, the one picture there.
-            end: Seconds at which it ends.
-            by: `picture`, `sound`, or `both`: what is seen or heard. None: by picture, and a sound file by sound.
-            top: How many results at most.
+            start: Start of the query in seconds; without `end`, the query is the picture at this time.
+            end: Its end in seconds.
+            by: Compare by `picture`, `sound` or `both`. `None`: by picture, or by sound for a sound file.
+            top: The most results to return.
             tag: Only hits that touch a range with this tag, which `lvc tag --db` found.
-            threads: Cores to decode with. None takes all.
+            threads: Cores to decode with; `None` means all.
 
         Returns:
-            Hits, the best first: path, `start` and `end` in seconds, `score` up to 1, `speed`, `by`.
+            Hits, best first: path, `start` and `end` in seconds, `score` up to 1, `speed`, `by`.
 
         Raises:
-            UsageError: The range is empty, no video has the tag, or none has sound that is asked for.
-            MediaError: The file cannot be read, or shows nothing at that time.
+            UsageError: The range is empty, no video has the tag, or none has sound to compare.
+            MediaError: The file cannot be read, or has no frame at that time.
             CorruptError: The `.lvz` or the database is damaged.
         """
         if end is not None and end <= (start or 0.0):
@@ -109,16 +110,16 @@ class SearchIndex:
     def similar(
         self, path: str | os.PathLike[str], *, top: int = 10, tag: str | None = None, threads: int | None = None
     ) -> list[Hit]:
-        """Videos that are, as a whole, most like this one.
+        """Find the videos that are most like this one as a whole.
 
         Args:
             path: A video: a path or an address. It is left out of the results.
-            top: How many results at most.
+            top: The most results to return.
             tag: Only videos with this tag, which `lvc tag --db` found.
-            threads: Cores to decode with. None takes all.
+            threads: Cores to decode with; `None` means all.
 
         Returns:
-            Hits, the best first.
+            Hits, best first.
 
         Raises:
             UsageError: No video has the tag.
@@ -130,10 +131,10 @@ class SearchIndex:
         return similar(collection, moments, top, name_of(path))
 
     def duplicates(self) -> list[Group]:
-        """Re-encodes, crops and excerpts of the same footage in the database.
+        """Find re-encodes, crops and excerpts of the same footage in the database.
 
         Returns:
-            Groups of files, the largest first, each with what connects them.
+            Groups of files, largest first, each with the footage that its files share.
 
         Raises:
             CorruptError: The database is damaged.
@@ -147,7 +148,7 @@ class SearchIndex:
         return self._loaded
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.__exit__()
 
     def __enter__(self) -> SearchIndex:

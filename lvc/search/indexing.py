@@ -1,5 +1,5 @@
-"""Folders and addresses → database: what is new or changed is read, what is gone leaves, what was done stays if it is
-interrupted."""
+"""Update the database from folders and addresses: read what is new or changed, remove what is gone. An interrupted run
+keeps its work."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from lvc.search.database import Database, Known
 from lvc.search.sources import described, files_under, is_video_name
 
 Seen = Callable[[str, str, LvcError | None], object]
-"""Called after each file with its path, what was done (`added`, `changed`, `removed`, `failed`), and the error."""
+"""Called after each file with its path, the outcome (`added`, `changed`, `removed`, `failed`), and the error."""
 
 Begun = Callable[[int, int, str], object]
-"""Called before each file with its number, how many there are, and its path."""
+"""Called before each file with its number, the number of files, and its path."""
 
 _UNKNOWN = -1
-"""Instead of a time of change, where nothing tells versions of a file apart: it is read again every time."""
+"""Stands for the modification time where versions of a file cannot be told apart: it is read every time."""
 
 
 @dataclass
 class Indexed:
-    """Files by what was done with them. `moments`: vectors that were added; `seconds`: of video they stand for;
-    `heard`: how many of them have sound."""
+    """Numbers of files by outcome. `moments`: vectors added; `seconds`: the video they cover; `heard`: files with
+    sound."""
 
     added: int = 0
     changed: int = 0
@@ -52,10 +52,10 @@ def index_folders(
     seen: Seen | None = None,
     begun: Begun | None = None,
 ) -> Indexed:
-    """Bring the database up to date with folders, files and addresses of either. Files that cannot be read are
-    remembered and tried again when they have changed. What lies elsewhere stays in the database untouched.
+    """Update the database from folders, files and addresses of either. Files that cannot be read are remembered, and
+    tried again once they have changed. Files elsewhere stay in the database.
 
-    Raises `MediaError` for a path that does not exist and was not known either.
+    Raises `MediaError` for a path that neither exists nor is in the database.
     """
     result = Indexed()
     known = database.known()
@@ -84,15 +84,15 @@ def index_folders(
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
-    """The name under which the database knows a file: a path from the root; an address without user, password, query
-    and fragment, which are nobody else's business."""
+    """The name of a file in the database: an absolute path, or an address without user, password, query and fragment,
+    which may be secret."""
     name = os.fspath(path)
     return without_secrets(name) if is_address(name) else os.path.abspath(name)
 
 
 def _files_of(root: str) -> dict[str, Known | None] | None:
-    """What is to be indexed below a name, and its state as far as that costs nothing; None if nothing is there."""
-    if is_http(root):  # web servers list nothing
+    """Files to index below a name, with their state where that costs no request; `None` if nothing is there."""
+    if is_http(root):  # web servers do not list folders
         return {root: None}
     if is_address(root):
         states = {path: _state(version) for path, version in listed(root).items()}
@@ -103,7 +103,7 @@ def _files_of(root: str) -> dict[str, Known | None] | None:
 
 
 def _state(version: str | None) -> Known:
-    """Of what is far away: a number for its ETag or date."""
+    """State of a remote file: a hash of its ETag or date."""
     if version is None:
         return Known(0, _UNKNOWN, None)
     return Known(0, int.from_bytes(hashlib.sha256(version.encode()).digest()[:8]) >> 1, None)
@@ -129,7 +129,7 @@ def _bring(
                 try:
                     status = os.stat(path)
                 except OSError:
-                    return  # it left while the folder was read; the next run will notice
+                    return  # removed while the folder was read; the next run notices
                 state = Known(status.st_size, status.st_mtime_ns, None)
             same = before is not None and (before.size, before.changed) == (state.size, state.changed)
             if same and state.changed != _UNKNOWN:
@@ -138,7 +138,7 @@ def _bring(
             moments, sounds = described(path, threads, opened)
         except (LvcError, OSError) as problem:
             error = problem if isinstance(problem, LvcError) else MediaError(problem.strerror or str(problem))
-            if state is not None:  # else its server does not answer, which says nothing of the file
+            if state is not None:  # otherwise the server did not answer, which says nothing about the file
                 database.put(name, replace(state, error=hidden(str(error))), None)
             result.failed += 1
             _tell(seen, name, "failed", error)
@@ -159,5 +159,5 @@ def _tell(seen: Seen | None, path: str, what: str, error: LvcError | None = None
 
 
 def is_under(path: str, roots: list[str]) -> bool:
-    """Whether a name is one of `roots`, or below one. All as `name_of` gives them."""
+    """Whether a name is one of `roots` or below one; all in the form of `name_of`."""
     return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)

@@ -1,4 +1,4 @@
-"""LABELS.csv: which videos, or parts of them, show what. Columns `file`, `label` and, if wanted, `start` and `end`."""
+"""LABELS.csv: what videos, or parts of them, show. Columns `file`, `label` and, optionally, `start` and `end`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COLUMNS = ("file", "label", "start", "end")
 MOST_BYTES = 64 * 1024 * 1024
 MOST_TAGS = 1000
 LONGEST_NAME = 100
-"""Characters of a tag's name."""
+"""The most characters of a tag's name."""
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Label:
-    """`path` shows `tag` from `start` to `end`, in seconds; `end` None is the end of the video. An empty tag: the video
-    shows none of the tags. `line` is where that is written."""
+    """`path` shows `tag` from `start` to `end`, in seconds; `end` `None` means the end of the video. An empty tag: the
+    video shows none of the tags. `line` is the line of the CSV file."""
 
     line: int
     path: str
@@ -32,10 +32,10 @@ class Label:
 
 
 def read_labels(csv_file: str | os.PathLike[str]) -> list[Label]:
-    """The rows of a CSV file with a header. Relative paths count from the folder of that file.
+    """Read a CSV file with a header. Relative paths start at its folder.
 
-    Raises `UsageError` with the number of the line for whatever makes no sense, `MediaError` if there is no such file,
-    and `LimitError` for one of more than 64 MiB or 1000 tags.
+    Raises `UsageError`, with the line number, for invalid rows, `MediaError` if there is no such file, and `LimitError`
+    above 64 MiB or 1000 tags.
     """
     path = Path(csv_file)
     if not path.is_file():
@@ -63,7 +63,7 @@ def read_labels(csv_file: str | os.PathLike[str]) -> list[Label]:
 
 
 def is_tag(name: str) -> bool:
-    """Whether a text can be the name of a tag: 1 to 100 characters that can be printed, no space at its ends."""
+    """Whether a text is a valid tag: 1 to 100 printable characters without spaces at either end."""
     return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip()
 
 

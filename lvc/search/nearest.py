@@ -1,7 +1,7 @@
-"""The nearest of many vectors, by cosine, in numpy: an estimate from 128 signs each, then exact cosines of the best.
+"""Nearest neighbours by cosine, in numpy: an estimate from 128 signs per vector, then exact cosines of the best.
 
-A million vectors are 64 MB, and 16 MB of signs: reading those takes a few milliseconds, so that no graph or list has to
-be built, kept up to date, or believed. docs/decisions/003-features.md compares it with what does.
+A million vectors are 64 MB, and their signs 16 MB, which are read in a few milliseconds. So no approximate index has to
+be built, updated or trusted. docs/decisions/003-features.md compares it with such indexes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from lvc.features import DIMENSIONS, unit
 
 EXACT = 20_000
-"""So many vectors are compared exactly."""
+"""Up to this many vectors are compared exactly."""
 SHORTLIST = 15_000
-"""About so many of the others, those whose signs agree best, are then compared exactly."""
+"""Beyond that, about this many, those whose signs agree best, are compared exactly."""
 _BATCH = 1 << 16
 _COARSE = 16
 
@@ -23,7 +23,7 @@ Scores = npt.NDArray[np.float32]
 
 
 def _mix(size: int) -> npt.NDArray[np.float32]:
-    """The Hadamard matrix of Sylvester, ±1: its signs are as telling as those of a random rotation, and exact."""
+    """Sylvester's Hadamard matrix, ±1: its signs separate vectors as well as a random rotation, and are exact."""
     matrix = np.ones((1, 1), np.float32)
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
@@ -34,13 +34,13 @@ _MIX = _mix(DIMENSIONS)
 
 
 def signs(vectors: npt.NDArray[np.int8]) -> npt.NDArray[np.uint64]:
-    """int8 [N,64] → uint64 [N,2]: the signs of the numbers, and of their sums by `_MIX`."""
+    """int8 [N,64] → uint64 [N,2]: the signs of the components, and of their sums by `_MIX`."""
     x = vectors.astype(np.float32)
     return np.packbits(np.concatenate([x, x @ _MIX], 1) > 0, axis=1).view(np.uint64)
 
 
 class Nearest:
-    """Over vectors int8 [N,64], which are kept, not copied."""
+    """Searches vectors int8 [N,64], which it refers to and does not copy."""
 
     def __init__(self, vectors: npt.NDArray[np.int8]) -> None:
         self._vectors = vectors
@@ -72,6 +72,6 @@ class Nearest:
         own = signs(vector[None])[0]
         differing = np.bitwise_count(self._signs[0] ^ own[0])
         differing += np.bitwise_count(self._signs[1] ^ own[1])
-        # how many differ by how much, from a part of them: the exact number does not matter
+        # a histogram of differences from a sample suffices: the exact number does not matter
         counts = np.bincount(differing[::_COARSE], minlength=2 * DIMENSIONS + 1).cumsum() * _COARSE
         return np.flatnonzero(differing <= np.searchsorted(counts, count))

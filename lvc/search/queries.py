@@ -1,4 +1,4 @@
-"""Questions to a database: where is this, what is the same footage, what is like it."""
+"""Queries: where something is shown or heard, what is similar, and what is the same footage."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ Way = Literal["picture", "sound", "both"]
 NEIGHBOURS = 300
 """Rows that each moment of a query votes for."""
 SAME = 0.72
-"""Two moments whose vectors agree at least so much show the same footage (docs/search.md says how often that errs)."""
+"""The least cosine of two moments of the same footage (docs/search.md gives the error rate)."""
 STILL, LEAST_MOMENTS, SAME_STILL, SAME_PICTURE = 0.9, 3, 0.77, 0.9
-"""A moment that agrees so much with the last one is that one still. Where fewer than `LEAST_MOMENTS` remain, what is
-compared is one picture or two, which another video may resemble: then the mean must be `SAME_STILL`, and with a
-photograph, which lasts less than `A_PICTURE` seconds, `SAME_PICTURE`."""
+"""Moments with a cosine above `STILL` show the same still. Where fewer than `LEAST_MOMENTS` different ones remain,
+another video may resemble them by chance: then the mean must reach `SAME_STILL`. For a photograph, which lasts less
+than `A_PICTURE` seconds, it must reach `SAME_PICTURE`."""
 A_PICTURE = 0.5
 LEAST_SECONDS = 3.0
-"""So much must two videos have in common to be called duplicates, or `LEAST_SHARE` of the shorter one."""
+"""Duplicates share at least this much, or `LEAST_SHARE` of the shorter one."""
 LEAST_SHARE = 0.6
 LEAST_HEARD = 0.2
-"""A sound that agrees less is not listed: the best of 33 unrelated ones agrees so much (docs/search.md)."""
+"""The least score of a sound in the results: the best of 33 unrelated ones reached this (docs/search.md)."""
 UNRELATED = {"picture": (0.6, 0.95), "sound": (0.2, 0.8)}
-"""Scores that mean nothing, and those that leave no doubt."""
+"""Scores of unrelated videos, and scores that are certain."""
 SAME_PLACE = 1.5
-"""Seconds between the places at which something is seen and heard, at most."""
+"""The most seconds between the places at which something is seen and heard."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A place in a video that shows what was asked for.
+    """A place in a video that matches a query.
 
     Attributes:
         path: The video.
-        start: Seconds at which it begins there.
-        end: Seconds at which it ends there.
-        score: Mean cosine, at most 1; of what is both seen and heard, how sure that is.
-        speed: How many times as fast it runs there.
-        by: `picture`, `sound`, or `both`: what was found there.
+        start: Its start in seconds.
+        end: Its end in seconds.
+        score: Mean cosine, at most 1; for a match in both picture and sound, a confidence.
+        speed: Its speed relative to the query.
+        by: What matches: `picture`, `sound` or `both`.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files, by number, with the same footage: when it begins in each, for how long, and the mean cosine."""
+    """Two files, by number, that share footage: its start in each, its duration, and the mean cosine."""
 
     first: int
     second: int
@@ -79,7 +79,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Common:
-    """`path` from `start` on and `other` from `other_start` on show the same for `seconds`; `score` is at most 1."""
+    """`path` from `start` and `other` from `other_start` show the same for `seconds`; `score` is at most 1."""
 
     path: str
     start: float
@@ -91,11 +91,11 @@ class Common:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are connected by common footage.
+    """Files connected by shared footage.
 
     Attributes:
-        paths: The files, the longest first.
-        pairs: What two of them have in common, the best first: `Common`.
+        paths: The files, longest first.
+        pairs: Footage that two of them share, best first: `Common`.
     """
 
     paths: tuple[str, ...]
@@ -113,13 +113,13 @@ def query(
     nearest: Nearest | None = None,
     tagged: Mapping[str, Sequence[Tagged]] | None = None,
 ) -> list[Hit]:
-    """The files that show it, best first, each at its best place. `nearest`: over the collection, if there is one.
-    `tagged`: by path, the times that a hit must touch."""
+    """Find the files that show the query, best first, each at its best place. `nearest`: an index of the collection, if
+    there is one. `tagged`: by path, the times that a hit must overlap."""
     asked = thinned(moments)
     hits = []
     for file in _candidates(collection, asked, nearest or Nearest(collection.vectors), max(20, 2 * top)):
         found = align(asked, collection.moments(file))
-        if found is not None and (tagged is None or _touches(found, tagged.get(collection.paths[file], ()))):
+        if found is not None and (tagged is None or _overlaps(found, tagged.get(collection.paths[file], ()))):
             hits.append(Hit(collection.paths[file], found.start, found.end, found.score, found.speed))
     return sorted(hits, key=lambda hit: -hit.score)[:top]
 
@@ -127,8 +127,8 @@ def query(
 def query_sound(
     collection: Collection, sounds: Sounds, top: int, tagged: Mapping[str, Sequence[Tagged]] | None = None
 ) -> list[Hit]:
-    """The files in which it is heard, best first, each at its best place. `sounds` has `QUERY_SPACING`; of a long one,
-    its middle is looked for. `tagged` as in `query`."""
+    """Find the files in which the query is heard, best first, each at its best place. `sounds` has `QUERY_SPACING`; of
+    a long one, the middle is used. `tagged` as in `query`."""
     asked = sounds.middle().heard()
     votes = best_of_files(asked, collection.sound_words, collection.sound_begins)
     hits = []
@@ -136,42 +136,42 @@ def query_sound(
         found = place_in(asked, collection.sounds(int(file)).heard()) if votes[file] > 0 else None
         if found is not None and found.score >= LEAST_HEARD:
             path = collection.paths[int(file)]
-            if tagged is None or _touches(found, tagged.get(path, ())):
+            if tagged is None or _overlaps(found, tagged.get(path, ())):
                 hits.append(Hit(path, found.start, found.end, found.score, found.speed, "sound"))
     return sorted(hits, key=lambda hit: -hit.score)[:top]
 
 
 def query_both(seen: Sequence[Hit], heard: Sequence[Hit], top: int) -> list[Hit]:
-    """What is found by either, best first; where the same place is both seen and heard, that counts for more. `score`
-    is then the chance that it is not both by accident."""
-    by_path = {hit.path: hit for hit in heard if _sureness(hit) > 0}
+    """Merge hits by picture and by sound, best first. A place found by both scores higher: the probability that not
+    both are accidental."""
+    by_path = {hit.path: hit for hit in heard if _confidence(hit) > 0}
     hits = []
     for hit in seen:
-        if _sureness(hit) == 0:
+        if _confidence(hit) == 0:
             continue
-        sure, other = _sureness(hit), by_path.pop(hit.path, None)
+        sure, other = _confidence(hit), by_path.pop(hit.path, None)
         if other is None:
             hits.append(replace(hit, score=sure))
         elif abs(other.start - hit.start) <= SAME_PLACE and other.speed != 2 * hit.speed:
-            hits.append(replace(other, score=1 - (1 - sure) * (1 - _sureness(other)), by="both"))
+            hits.append(replace(other, score=1 - (1 - sure) * (1 - _confidence(other)), by="both"))
         else:
-            hits.append(max(replace(hit, score=sure), replace(other, score=_sureness(other)), key=lambda h: h.score))
-    hits += [replace(hit, score=_sureness(hit)) for hit in by_path.values()]
+            hits.append(max(replace(hit, score=sure), replace(other, score=_confidence(other)), key=lambda h: h.score))
+    hits += [replace(hit, score=_confidence(hit)) for hit in by_path.values()]
     return sorted(hits, key=lambda hit: -hit.score)[:top]
 
 
-def _sureness(hit: Hit) -> float:
-    """0 to 1, so that what is seen and what is heard can be compared: scores of unrelated videos are near 0."""
+def _confidence(hit: Hit) -> float:
+    """Confidence 0 to 1, comparable between picture and sound; near 0 for unrelated videos."""
     unrelated, same = UNRELATED[hit.by]
     return min(1.0, max(0.0, (hit.score - unrelated) / (same - unrelated)))
 
 
-def _touches(found: Alignment | Place, tagged: Sequence[Tagged]) -> bool:
+def _overlaps(found: Alignment | Place, tagged: Sequence[Tagged]) -> bool:
     return any(t.start <= found.end and found.start <= t.end for t in tagged)
 
 
 def _candidates(collection: Collection, asked: Moments, nearest: Nearest, most: int) -> list[int]:
-    """Files with vectors near to those asked for; each moment gives every file its best cosine."""
+    """Files with vectors close to the query's: each moment adds its best cosine to each file."""
     votes = np.zeros(len(collection.paths), np.float64)
     for vector in asked.vectors:
         rows, scores = nearest.search(vector, NEIGHBOURS)
@@ -184,7 +184,7 @@ def _candidates(collection: Collection, asked: Moments, nearest: Nearest, most: 
 
 
 def similar(collection: Collection, moments: Moments, top: int, leave_out: str | None = None) -> list[Hit]:
-    """Videos that are, as a whole, most like this one: cosines of the mean vectors."""
+    """Find the videos most like this one as a whole, by the cosines of mean vectors."""
     means = _means(collection)
     asked = unit(moments.vectors).mean(0)
     scores = means @ (asked / max(float(np.linalg.norm(asked)), 1e-6))
@@ -206,7 +206,7 @@ def _means(collection: Collection) -> npt.NDArray[np.float32]:
 
 
 def duplicates(collection: Collection, progress: Callable[[int, int], object] | None = None) -> list[Group]:
-    """Groups of re-encodes, crops and excerpts of the same footage, the largest first."""
+    """Find groups of re-encodes, crops and excerpts of the same footage, largest first."""
     nearest = Nearest(collection.vectors)
     compared: set[tuple[int, int]] = set()
     parent = list(range(len(collection.paths)))
@@ -234,7 +234,7 @@ def duplicates(collection: Collection, progress: Callable[[int, int], object] | 
 
 
 def common(collection: Collection, first: int, second: int) -> Pair | None:
-    """What two files have in common, if it is enough."""
+    """Find the footage that two files share, if it is long enough."""
     if collection.seconds[first] > collection.seconds[second]:
         first, second = second, first
     asked, file = thinned(collection.moments(first), 2 * MOST), collection.moments(second)
@@ -252,7 +252,7 @@ def common(collection: Collection, first: int, second: int) -> Pair | None:
     spacing = float(np.median(np.diff(asked.times))) if len(asked.times) > 1 else asked.seconds
     times = asked.times[agreeing]
     enough = count * spacing >= LEAST_SECONDS or count >= LEAST_SHARE * len(asked.times)
-    # most of what lies over each other must agree, not a moment here and there
+    # most of the overlap must agree, not a moment here and there
     if not enough or count < LEAST_SHARE * int(there.inside[:, best].sum()):
         return None
     score = float(cosines[agreeing, best].mean())
@@ -265,7 +265,7 @@ def common(collection: Collection, first: int, second: int) -> Pair | None:
 
 
 def _different(vectors: npt.NDArray[np.float32]) -> int:
-    """How many moments are left without those that are the last one still."""
+    """Count moments, without repetitions of a still."""
     count, last = 0, np.zeros(vectors.shape[1], np.float32)
     for vector in vectors:
         if float(last @ vector) < STILL:

@@ -1,4 +1,4 @@
-"""A picture of the results: what was asked for, then each hit; below each its rank, score, times and name."""
+"""A contact sheet of the results: the query, then each hit with its rank, score, times and name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lvc.search.sources import is_lvz
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 TILE_WIDTH, TILE_HEIGHT, GAP, COLUMNS = 240, 180, 8, 4
-CAPTION = 40  # rows below a picture
+CAPTION = 40  # height in pixels
 _GREY = 40
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
 _FONT_SIZE = 14
@@ -31,7 +31,7 @@ _FONT_SIZE = 14
 
 @dataclass(frozen=True)
 class Tile:
-    """A frame of a video, and the line above the video's name below it."""
+    """A frame of a video, and the caption line above its name."""
 
     path: str
     seconds: float
@@ -48,7 +48,7 @@ def tiles_of(path: str, at: float, hits: list[Hit]) -> list[Tile]:
 
 
 def sheet(tiles: list[Tile], threads: int | None = None) -> Picture:
-    """uint8 [H,W,3]. A frame that cannot be read is grey."""
+    """Draw the sheet, uint8 [H,W,3]. A frame that cannot be read is grey."""
     rows = -(-len(tiles) // COLUMNS)
     columns = min(COLUMNS, len(tiles))
     size = columns * (TILE_WIDTH + GAP) + GAP, rows * (TILE_HEIGHT + CAPTION + GAP) + GAP
@@ -80,7 +80,7 @@ Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @functools.cache
 def _font() -> Font:
-    """One of the system's; where there is none that is known, Pillow's own, which has the letters of ASCII alone."""
+    """A known font of the system, or else Pillow's own, which covers ASCII only."""
     for name in _FONTS:
         with contextlib.suppress(OSError):
             return ImageFont.truetype(name, _FONT_SIZE)
@@ -88,7 +88,8 @@ def _font() -> Font:
 
 
 def _fitted(text: str, font: Font) -> str:
-    """No wider than a tile, shortened in its middle; letters that the font lacks without their accents, or as `?`."""
+    """Shorten the middle of a text to the width of a tile. Letters that the font lacks lose their accents or become
+    `?`."""
     missing = bytes(font.getmask("\U0010ffff"))
     has = functools.cache(lambda letter: letter.isprintable() and bytes(font.getmask(letter)) != missing)
     plain = (letter if has(letter) else unicodedata.normalize("NFKD", letter)[0] for letter in text)
@@ -102,7 +103,7 @@ def _fitted(text: str, font: Font) -> str:
 
 
 def _picture_at(path: str, seconds: float, threads: int | None) -> Picture:
-    """The frame shown at a time, upright and in proportion, no larger than a tile."""
+    """The frame shown at a time, upright, with square samples, no larger than a tile."""
     from lvc.media.pictures import maker_of
 
     frame, video = _frame_at(path, seconds, threads)
@@ -114,7 +115,7 @@ def _picture_at(path: str, seconds: float, threads: int | None) -> Picture:
 
 
 def _frame_at(path: str, seconds: float, threads: int | None) -> tuple[Frame, VideoFormat]:
-    """The first frame from a time on; near the end, where there is none, the last before it."""
+    """The first frame at or after a time, or the last one of the video."""
     for start in (seconds, max(0.0, seconds - 1), 0.0):
         try:
             if is_lvz(path):

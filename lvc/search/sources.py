@@ -1,4 +1,4 @@
-"""A file → vectors with times. A `.lvz` brings them along; what else there is, is looked at and listened to."""
+"""Files → vectors with times. A `.lvz` carries them; other files are decoded."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from lvc.search.hearing import QUERY_SPACING as SOUND_SPACING
 from lvc.search.hearing import Sounds
 
 QUERY_SPACING = Fraction(1, 4)
-"""Of what is asked: closer than what is stored, so that a query meets it wherever it was cut."""
+"""Spacing of a query: closer than stored vectors, so that it matches them wherever it was cut."""
 _HEAD = SIGNATURE[:4]
 SUFFIXES = VIDEO_ENDINGS | set(endings([LVZ]))
-"""What is looked at in folders; a file that is named is looked at in any case."""
+"""Endings of videos in folders. A file that is named is read whatever its ending."""
 _TARGET = re.compile(r"(.+)@(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?s?")
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Vectors int8 [N,64] at `times` float64 [N], seconds from the first frame. `seconds`: how long the video is.
-    `stored`: they came with the file."""
+    """Vectors int8 [N,64] at `times` float64 [N], seconds from the first frame. `seconds`: duration of the video.
+    `stored`: the file carried them."""
 
     times: npt.NDArray[np.float64]
     vectors: npt.NDArray[np.int8]
@@ -54,7 +54,8 @@ NO_SOUND = Sounds(np.zeros(0), np.zeros((0, of_sound.SIZE), np.uint8), 0.0)
 
 
 def parse_target(text: str) -> tuple[str, float | None, float | None]:
-    """`FILE`, `FILE@12.5s` or `FILE@12-16` → path, start, end; a file that exists under the whole name is that."""
+    """`FILE`, `FILE@12.5s` or `FILE@12-16` → path, start, end. A file with the whole text as its name takes
+    precedence."""
     match = _TARGET.fullmatch(text)
     if match is None or os.path.exists(text):
         return text, None, None
@@ -78,10 +79,10 @@ def moments_of(
     stored: bool = True,
     opened: BinaryIO | None = None,
 ) -> Moments:
-    """The vectors of a file or of a part of it, about one each `spacing` seconds of what has to be decoded; without an
-    `end`, a `start` means the one picture there. `stored=False` looks at a `.lvz` as if it brought no vectors.
-    `opened` is the file, if it is open already, at its beginning. Of a `.lvz` that brings vectors along, little else is
-    read: far away, head, end and the vectors, in five requests or so.
+    """The vectors of a file or of a part of it, about one each `spacing` seconds where it is decoded. A `start` without
+    an `end` means the picture at that time. `stored=False` ignores the vectors in a `.lvz`. `opened` is the file at its
+    beginning, if it is open already. Of a remote `.lvz` with vectors, only head, end and vectors are read, in about
+    five requests.
 
     Times of a part count from its start. Raises `MediaError`, `CorruptError` and the other errors of decoding.
     """
@@ -93,7 +94,7 @@ def moments_of(
             raise MediaError("is a folder — give a video or a picture")
         with contextlib.nullcontext(opened) if opened is not None else opened_input(name) as file:
             coded = file.read(len(_HEAD)) == _HEAD
-            # without going back, there is no end to read features from
+            # a pipe cannot seek to the features at the end
             track = _stored_of(file)[0] if coded and stored and file.seekable() else None
         if track is not None:
             found = _part(track, start, end)
@@ -105,7 +106,7 @@ def moments_of(
 
 
 def _stored_of(file: BinaryIO) -> tuple[Moments | None, Sounds | None]:
-    """What a `.lvz` brings along of what is seen and heard, as far as it can be compared with what this lvc makes."""
+    """The vectors of picture and sound in a `.lvz`, where they come from the extractors of this version."""
     file.seek(0)
     reader = LvzReader(file)
     tracks, tail = reader.features, reader.tail
@@ -116,7 +117,7 @@ def _stored_of(file: BinaryIO) -> tuple[Moments | None, Sounds | None]:
     moments = None if seen is None else _moments(seen, float((tail.end_pts - tail.start_pts) * tick), True)
     if heard is not None:
         return moments, _sounds(heard, float(tail.start_pts * tick))
-    # who describes what is seen describes what is heard too, if there is anything
+    # a writer of picture vectors also writes those of sound, if there is any
     return moments, None if any(track.kind == SOUND for track in tracks) else NO_SOUND
 
 
@@ -184,8 +185,8 @@ def _decoded(name: str, start: float | None, end: float | None, spacing: Fractio
 def described(
     path: str | os.PathLike[str], threads: int | None = None, opened: BinaryIO | None = None
 ) -> tuple[Moments, Sounds]:
-    """What is seen and heard in a whole file, about once a second; what a `.lvz` brings along is taken. `opened` as in
-    `moments_of`, and the errors."""
+    """The vectors of picture and sound of a whole file, about one a second, from the `.lvz` if it has them. `opened`
+    and errors as in `moments_of`."""
     name = os.fspath(path)
     moments: Moments | None = None
     sounds: Sounds | None = None
@@ -200,7 +201,7 @@ def described(
 
 
 def only_sounds(name: str) -> bool:
-    """Whether a file has sound and no pictures; covers are none."""
+    """Whether a file has sound and no video; cover art does not count."""
     if not is_address(name) and not os.path.isfile(name):
         return False
     with about(name):
@@ -217,8 +218,8 @@ def sounds_of(
     end: float | None = None,
     spacing: Fraction = SOUND_SPACING,
 ) -> Sounds:
-    """The vectors of the first sound track of a file, or of a part of it, whose times count from its start; none where
-    there is no sound, or less than two seconds. Vectors that a `.lvz` brings along are not taken.
+    """The vectors of the first audio track of a file or of a part of it, whose times count from its start; none where
+    there is no sound, or less than two seconds. Vectors in a `.lvz` are not used.
 
     Raises `MediaError`, `CorruptError` and the other errors of reading.
     """
@@ -256,7 +257,7 @@ def _packets_heard(name: str, start: float | None, end: float | None, spacing: F
 
 
 def _from(sounds: Iterator[Sound], start: float | None) -> Iterator[Sound]:
-    """The same, with times from `start` on."""
+    """The same sound, with times relative to `start`."""
     begin = Fraction(start or 0)
     return (Sound(sound.samples, sound.start - begin) for sound in sounds)
 
@@ -268,7 +269,7 @@ def _sounds(track: FeatureTrack, begin: float = 0.0) -> Sounds:
 
 
 def files_under(path: Path) -> Iterator[Path]:
-    """Videos in a folder and the folders in it, in the order of their names; hidden ones are left out."""
+    """Videos in a folder and its subfolders, sorted by name, without hidden ones."""
     for folder, names, files in os.walk(path):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):

@@ -1,12 +1,11 @@
 """Labelled vectors → a classifier for each tag → times at which other videos show it.
 
     linear  p(tag) = 1 / (1 + exp(-(weights · (vector - mean) + bias)))
-    knn     p(tag) = a / (a + b), from the nearest moment of each of the nearest `NEAREST` videos: `a` adds up those
-            that have the tag, `b` the others, each weighed by its nearness, and by how rare it is to have the tag, or
-            not to have it
+    knn     p(tag) = a / (a + b) over the nearest moment of each of the nearest `NEAREST` videos: `a` sums those with
+            the tag, `b` those without it, weighted by their nearness and by the rarity of their class
 
-Every tag is told by itself, so that a moment can have several tags, or none. The file is a safetensors file: of linear
-`weights` float32 [T,64], `bias` [T], `mean` [64]; of knn `vectors` int8 [N,64], `truth` uint8 [N,T] and `file` int32
+Tags are independent, so a moment can have several or none. The file is a safetensors file: for linear
+`weights` float32 [T,64], `bias` [T], `mean` [64]; for knn `vectors` int8 [N,64], `truth` uint8 [N,T] and `file` int32
 [N]; and metadata under `lvc.tags`: the names of the tags, the kind of classifier, and the extractor.
 """
 
@@ -33,16 +32,16 @@ Bits = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.5
 STRENGTH = 1.0
-"""How much examples count against small weights: scikit-learn's C. 10 is worse on videos never seen (docs/tagging.md):
-moments of one video resemble each other, and are fewer examples than their number says."""
+"""Inverse regularisation strength, scikit-learn's C. 10 is worse on unseen videos (docs/tagging.md): moments of one
+video resemble each other, so there are fewer independent examples than moments."""
 NEAREST = 5
-"""Videos that have a say in `knn`."""
+"""Videos that vote in `knn`."""
 NEARNESS = 0.2
-"""A video whose nearest moment has a cosine lower by so much has a say lower by e. Both were chosen on the figures in
+"""The decrease in cosine that lowers a video's vote by a factor of e. Both were chosen by the figures in
 docs/tagging.md."""
 MOST_BYTES = 64 << 20
 MOST_EXAMPLES = 1 << 18
-"""Moments that `knn` keeps: three days, 16 MiB."""
+"""The most moments that `knn` stores: three days, 16 MiB."""
 VERSION = 2
 CLASSIFIERS = ("linear", "knn")
 Classifier = Literal["linear", "knn"]
@@ -80,7 +79,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class TagModel:
-    """`tags`: T names. `extractor`: of which vectors. What `LinearTags` and `NearestTags` have in common."""
+    """What `LinearTags` and `NearestTags` share. `tags`: T names. `extractor`: the id of the vectors' extractor."""
 
     tags: tuple[str, ...]
     extractor: str
@@ -99,7 +98,7 @@ class TagModel:
         raise NotImplementedError
 
     def tag(self, moments: Moments, threshold: float = THRESHOLD) -> list[Tagged]:
-        """The times at which a video shows the tags: moments in a row whose probability is at least `threshold`
+        """Find the times at which a video shows the tags: runs of moments whose probability is at least `threshold`
         (0 to 1), in the order of the tags. A moment lasts until the next one."""
         scores = self.scores(moments.vectors)
         last = moments.times[-1] if len(moments.times) else 0.0
@@ -112,7 +111,7 @@ class TagModel:
         return found
 
     def save(self, path: Path) -> None:
-        """The same bytes for the same model."""
+        """Write the file. The same model gives the same bytes."""
         said = {"version": VERSION, "classifier": self.classifier, "extractor": self.extractor, "tags": self.tags}
         arrays = {name: (array.dtype.name, array) for name, array in self._arrays().items()}
         safetensors_file.save(path, arrays, {_METADATA: json.dumps(said, ensure_ascii=False)})
@@ -147,13 +146,13 @@ class NearestTags(TagModel):
     classifier: ClassVar[str] = "knn"
 
     def _probabilities(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return nearest_say(vectors, unit(self.vectors), self.truth, self.file)
+        return nearest_probabilities(vectors, unit(self.vectors), self.truth, self.file)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {"vectors": self.vectors, "truth": self.truth, "file": self.file}
 
 
-def nearest_say(
+def nearest_probabilities(
     asked: npt.NDArray[np.float32],
     known: npt.NDArray[np.float32],
     truth: npt.NDArray[np.uint8],
@@ -163,7 +162,7 @@ def nearest_say(
     [M,T]."""
     begins = np.flatnonzero(np.diff(file, prepend=-1))
     ends = np.append(begins[1:], len(file))
-    each = (1 / np.bincount(file))[file]  # 1 for each video
+    each = (1 / np.bincount(file))[file]  # each video sums to 1
     share = (each @ truth / each.sum()).clip(1e-6, 1 - 1e-6)
     found = np.zeros((len(asked), truth.shape[1]), np.float32)
     for first in range(0, len(asked), _BATCH):
@@ -180,8 +179,8 @@ def nearest_say(
 
 
 def load_tags(path: str | os.PathLike[str]) -> TagModel:
-    """Raises `MediaError` if there is no such file, `LimitError` for one that is too large, `CorruptError` for one that
-    is damaged or no model of tags, and `UnsupportedError` for one of another version or other vectors."""
+    """Read a model of tags. Raises `MediaError` if there is no such file, `LimitError` if it is too large,
+    `CorruptError` if it is damaged or something else, and `UnsupportedError` for another version or other vectors."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -248,8 +247,8 @@ def _nearest(arrays: dict[str, npt.NDArray[Any]], tags: list[str]) -> TagModel:
 
 
 def examples(labels: Sequence[Label], moments_of: Callable[[str], Moments]) -> Examples:
-    """The moments of all labelled videos. A moment is an example of each tag whose row covers it, and a counterexample
-    of all others. `moments_of`: path → its moments.
+    """Collect the moments of all labelled videos. A moment is an example of each tag whose row covers it, and a
+    counterexample of all others. `moments_of`: path → its moments.
 
     Raises `UsageError`, with the line of the CSV file, for a range outside its video or one without a moment.
     """
@@ -286,8 +285,8 @@ def _covered(label: Label, moments: Moments) -> Bits:
 
 
 def fit_tags(found: Examples, classifier: Classifier = "linear") -> TagModel:
-    """A classifier for each tag. All videos count the same, however long they are, and so do examples and
-    counterexamples of a tag, however rare it is.
+    """Train a classifier for each tag. All videos have the same weight, whatever their length; so have the examples and
+    the counterexamples of a tag, however rare it is.
 
     Raises `UsageError` for a tag without examples or without counterexamples, `LimitError` for more examples than
     `knn` keeps.
@@ -306,7 +305,7 @@ def fit_tags(found: Examples, classifier: Classifier = "linear") -> TagModel:
         file = np.unique(found.file, return_inverse=True)[1].astype(np.int32)
         vectors = quantise(found.vectors.astype(np.float32))
         return NearestTags(found.tags, default_extractor().id, vectors, found.truth.astype(np.uint8), file)
-    each = (1 / np.bincount(found.file))[found.file]  # 1 for each video
+    each = (1 / np.bincount(found.file))[found.file]  # each video sums to 1
     mean = (found.vectors * each[:, None]).sum(0) / each.sum()
     centred = found.vectors - mean
     fitted = [regression(centred, truth, balanced(truth, each)) for truth in found.truth.T]
@@ -353,7 +352,7 @@ def regression(x: Float, truth: Bits, each: Float, strength: float = STRENGTH) -
 
 
 def _runs(chosen: Bits) -> Iterator[tuple[int, int]]:
-    """First and one past the last of each run of true ones."""
+    """First index, and one past the last, of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
     for first, behind in edges.reshape(-1, 2):
         yield int(first), int(behind)

@@ -1,4 +1,4 @@
-"""A question by what is seen, by what is heard, or by both."""
+"""Queries by picture, by sound, or by both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lvc.search.tagging import Tagged
 
 @dataclass(frozen=True)
 class Asked:
-    """What a query shows, what is heard in it, or both."""
+    """A query: its picture, its sound, or both."""
 
     moments: Moments | None
     sounds: Sounds | None
@@ -33,17 +33,17 @@ class Asked:
         by: Way | None = None,
         threads: int | None = None,
     ) -> Asked:
-        """Look at a file, listen to it, or both; `by` None is by picture, and by sound where there is no picture. With
-        `both`, one of them may be missing.
+        """Read the picture of a file, its sound, or both. `by` `None` means by picture, or by sound where there is no
+        picture. With `both`, one of them may be missing.
 
-        Raises `MediaError` for a file that cannot be read, or that lacks what is asked for; `UsageError` for the sound
-        of a moment.
+        Raises `MediaError` for a file that cannot be read or lacks picture or sound, and `UsageError` for the sound of
+        a single moment.
         """
         name = os.fspath(path)
         if by is None:
             by = "sound" if only_sounds(name) else "picture"
         if by == "sound" and start is not None and end is None:
-            raise UsageError("sound is not heard at one moment — give a range, as FILE@12-16")
+            raise UsageError("a single moment has no sound — give a range, such as FILE@12-16")
         moments = sounds = None
         if by != "sound" and not (by == "both" and only_sounds(name)):
             moments = moments_of(name, start, end, QUERY_SPACING, threads)
@@ -52,7 +52,7 @@ class Asked:
             if not len(sounds.times):
                 with about(name):
                     if by == "sound":
-                        raise MediaError(f"has no sound of {SECONDS:.1f} seconds — ask with --by picture")
+                        raise MediaError(f"has no sound of {SECONDS:.1f} seconds — use --by picture")
                 sounds = None
         if moments is None and sounds is None:
             with about(name):
@@ -61,7 +61,7 @@ class Asked:
 
     @property
     def seconds(self) -> float:
-        """How long it is; 0 for a picture."""
+        """Duration; 0 for a picture."""
         return max((part.seconds for part in (self.moments, self.sounds) if part is not None), default=0.0)
 
 
@@ -72,12 +72,12 @@ def find(
     nearest: Nearest | None = None,
     tagged: Mapping[str, Sequence[Tagged]] | None = None,
 ) -> list[Hit]:
-    """The files in which it is seen or heard, best first. `nearest` and `tagged` as in `query`.
+    """Find the files in which the query is seen or heard, best first. `nearest` and `tagged` as in `query`.
 
     Raises `UsageError` for sound, where no file of the collection has any.
     """
     if asked.moments is None and not len(collection.sound_vectors):
-        raise UsageError("no video in the database has sound — index videos that have, or ask with --by picture")
+        raise UsageError("no video in the database has sound — index videos with sound, or use --by picture")
     seen = [] if asked.moments is None else query(collection, asked.moments, top, nearest, tagged)
     heard = [] if asked.sounds is None else query_sound(collection, asked.sounds, top, tagged)
     if asked.moments is None or asked.sounds is None:

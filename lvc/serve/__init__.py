@@ -1,12 +1,12 @@
 """`lvc serve`: a gallery of `.lvz` files with a player, over HTTP.
 
-library    which files there are; names become files by looking them up, nothing else
-guard      who may ask; the security headers
-ranges     bytes of a file
+library    the files that are served, found only by looking up their names
+guard      access control; security headers
+ranges     files and byte ranges
 thumbs     key frames as JPEG
 pages      HTML
-app        which address gives what
-run        the socket, and the end
+app        routes
+run        the socket, start and stop
 
 Starlette and uvicorn come with the extra `lvc[serve]`.
 """

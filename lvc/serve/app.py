@@ -1,4 +1,4 @@
-"""The application: which address gives what."""
+"""The application and its routes."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ _PRELOADED = (
     "lvz-player", "worker", "container", "controls", "colour", "engine", "errors", "gop", "model", "mp4", "renderer",
     "session", "sound", "source", "style", "subtitles", "clock",
 )  # fmt: skip
-"""Modules that the page of a video asks for at once, rather than one after another as they name each other."""
+"""Modules that the page of a video preloads in parallel, instead of one after another as imports are found."""
 
 
 @dataclass
 class Settings:
-    """`token` None: on loopback. `names`: of this machine, as they may stand in `Host`."""
+    """`token` `None`: only on loopback. `names`: names of this machine that are accepted in `Host`."""
 
     port: int
     token: str | None = None
     names: tuple[str, ...] = ()
     threads: int | None = None
     transcode: bool | None = None
-    """True: pages play converted video at once. None: only in browsers that cannot decode. False: never."""
+    """Whether pages play converted video: always (`True`), only where the browser cannot decode (`None`), or never."""
     notice: Callable[[str], object] = print
     database: str | None = None
     """The folder of a database of `lvc search`."""
@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass
 class Application:
-    """`close` ends the conversions that are under way."""
+    """The ASGI application. `close` ends running conversions."""
 
     asgi: ASGIApp
     close: Callable[[], None]
@@ -93,13 +93,13 @@ def application(library: Library, settings: Settings) -> Application:
         HTTPException: site.refused, LvcError: site.failed, OSError: site.failed, Exception: site.broken,
     }  # fmt: skip
     inner = Starlette(routes=routes, exception_handlers=handlers)
-    # around everything, answers to errors too
+    # the outermost layer, so that error responses pass it too
     guard = Guard(inner, token=settings.token, port=settings.port, names=settings.names)
     return Application(guard, site.conversions.close)
 
 
 class Site:
-    """Answers. Whatever reads a file does so on a thread."""
+    """The handlers. Files are read on threads."""
 
     def __init__(self, library: Library, settings: Settings) -> None:
         self.library = library
@@ -256,7 +256,7 @@ class Site:
     # ---------------------------------------------------------------- converted
 
     async def _converted(self, request: Request, prefix: str, ending: re.Pattern[str]) -> tuple[Item, re.Match[str]]:
-        """The video that an address names, and the end of the address."""
+        """The video that an address names, and the rest of the address."""
         if self.settings.transcode is False:
             raise HTTPException(404, "This server was started without conversion.")
         match = ending.fullmatch(_name(request, prefix))
@@ -329,7 +329,7 @@ class Site:
         return self._page("search", title="Search – lvc", asked=asked, cards=cards, said=said)
 
     async def search_by_file(self, request: Request) -> Response:
-        """Keeps what is sent in a temporary file as long as it takes to look at it."""
+        """Store an upload in a temporary file for the duration of the search."""
         finder = self._finder()
         too_much = HTTPException(413, f"Send at most {MOST_BYTES >> 20} MiB: a picture, or a short clip.")
         length = request.headers.get("content-length", "0")
@@ -390,7 +390,7 @@ class Site:
 
 
 def _name(request: Request, prefix: str) -> str:
-    """The rest of an address's path as a file's name. It is looked up, never opened."""
+    """The rest of a path as the name of a file, which is looked up and never opened."""
     raw = request.scope.get("raw_path") or request.scope["path"].encode()
     return os.fsdecode(unquote_to_bytes(raw[len(prefix) :]))
 
@@ -409,7 +409,7 @@ def _number(request: Request, name: str) -> int:
 
 
 def _seconds(request: Request, name: str) -> float | None:
-    """A time in the query; None for what is none."""
+    """A time in the query string; `None` if it is not one."""
     text = request.query_params.get(name, "")
     if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?", text, re.ASCII):
         return None

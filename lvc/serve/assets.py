@@ -1,4 +1,4 @@
-"""Files of ours, each under an address that changes with what they hold, so that browsers keep them."""
+"""Static files under addresses that contain a hash of their content, so that browsers can cache them for good."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Assets:
-    """The files of a folder as they were when the server started, at `address`/NAME: `prefix`, then a part of the
-    SHA-256 of all of them. Modules find each other there by relative addresses."""
+    """The files of a folder, as they were when the server started, at `address`/NAME. The address is `prefix` and a
+    part of the SHA-256 of all files, so that modules import each other by relative addresses."""
 
     def __init__(self, prefix: str, folder: Path) -> None:
         self._files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
@@ -29,7 +29,8 @@ class Assets:
         self.address = f"{prefix}{self._version}"
 
     def answer(self, request: Request) -> Response:
-        """For `{version}/{name}`. What asks by an older version gets what is there now, but may not keep it."""
+        """For `{version}/{name}`. A request for an older version gets the present file, without permission to cache
+        it."""
         name = request.path_params["name"]
         data = self._files.get(name)
         if data is None:

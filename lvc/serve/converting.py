@@ -1,4 +1,4 @@
-"""Conversions at the same time: how many, whose turn it is, and an end to those that nobody waits for."""
+"""Concurrent conversions: their number, their queue, and the end of those whose client has left."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lvc.serve.ranges import Sending
 from lvc.serve.transcode import MP4, TYPE, Pieces, Pipe, stream
 
 AT_A_TIME = 2
-PATIENCE = 20.0  # seconds that a request waits for its turn, before it is told so
+PATIENCE = 20.0  # seconds that a request waits in the queue before it gets 503
 _ASK_AGAIN = "3"  # seconds
-_KEPT_BYTES = 96 << 20  # of segments; players ask for the same ones again
+_KEPT_BYTES = 96 << 20  # of segments, since players request them again
 _LISTS = 64
-_LOOK = 0.2  # seconds between two looks whether the client is still there
+_LOOK = 0.2  # seconds between checks that the client is still connected
 T = TypeVar("T")
 
 
@@ -48,7 +48,7 @@ class _Stream(Sending):
 
 
 class Conversions:
-    """`notice` is told of those that have to wait."""
+    """`notice` is called for requests that have to wait."""
 
     def __init__(self, library: Library, threads: int | None, notice: Callable[[str], object]) -> None:
         self._library = library
@@ -65,7 +65,7 @@ class Conversions:
     # ---------------------------------------------------------------- one stream
 
     async def mp4(self, request: Request, item: Item, start: float) -> Response:
-        """An MP4 that goes on as long as it is read."""
+        """An MP4 that is made as long as it is read."""
         if request.method == "HEAD":
             return Response(media_type=TYPE)
         file, _ = await anyio.to_thread.run_sync(self._library.open, item)
@@ -95,7 +95,7 @@ class Conversions:
             pipe.stop()
             self._ends.discard(pipe)
             with anyio.CancelScope(shield=True):
-                while not ended.is_set():  # it uses the processor until it notices
+                while not ended.is_set():  # it keeps a processor busy until it notices
                     await anyio.sleep(0.05)
                 self._turns.release_on_behalf_of(owner)
 
@@ -103,7 +103,7 @@ class Conversions:
             return await anyio.to_thread.run_sync(pipe.take, abandon_on_cancel=True, limiter=self._workers)
 
         try:
-            first = await take()  # what is wrong with the file is an answer of its own
+            first = await take()  # an error in the file becomes a response of its own
         except BaseException:
             await give_back()
             raise
@@ -195,7 +195,7 @@ class Conversions:
         return int(self._turns.available_tokens)
 
     async def _turn(self, owner: object, item: Item) -> None:
-        """Waits for a place. Raises `Busy` after a while."""
+        """Wait in the queue. Raises `Busy` after `PATIENCE`."""
         if self._turns.available_tokens < 1:
             self._notice(f"{item.name} waits: {AT_A_TIME} videos are being converted already")
         with anyio.move_on_after(PATIENCE):
@@ -204,7 +204,7 @@ class Conversions:
         raise Busy
 
     def close(self) -> None:
-        """Ends every stream."""
+        """End every stream."""
         for pipe in list(self._ends):
             pipe.stop()
 

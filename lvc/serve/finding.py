@@ -1,5 +1,4 @@
-"""Search by a moment of a served video, or by a picture, clip or sound that somebody sends, in a database of
-`lvc search`."""
+"""Search in a database of `lvc search`, by a moment of a served video or by an uploaded picture, clip or sound."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
     from lvc.search.nearest import Nearest
 
 MOST_BYTES = 64 << 20
-"""Of a picture or clip that is sent."""
+"""The most bytes of an upload."""
 SECONDS = 60.0
-"""Of a clip that is sent so much is looked at."""
+"""The most seconds of an uploaded clip that are compared."""
 _TOP = 48
 _CONSIDERED = 500
-_LEAST = 0.4  # of two pictures, what is below has nothing in common
-_PART = 2.0  # seconds around a moment of a video that say more than its one picture
+_LEAST = 0.4  # the least score of pictures that have something in common
+_PART = 2.0  # seconds around a moment, which identify it better than one picture
 _REMEMBERED = 50
 
 
@@ -42,7 +41,7 @@ class Found:
 
 
 class Finder:
-    """Threads may share one; they take turns. Raises the errors of `lvc.search.Database` for a folder without one."""
+    """Thread-safe; queries are serialised. Raises the errors of `lvc.search.Database` for a folder without one."""
 
     def __init__(self, library: Library, database: str | os.PathLike[str], threads: int | None = None) -> None:
         self._library = library
@@ -55,7 +54,7 @@ class Finder:
             self._collection()
 
     def near(self, item: Item, seconds: float) -> list[Found]:
-        """What looks like a moment of a served video. Raises `MediaError` and others of decoding."""
+        """Find what looks like a moment of a served video. Raises `MediaError` and other errors of decoding."""
         from lvc.search import Asked
 
         with self._lock:
@@ -63,9 +62,9 @@ class Finder:
             return self._found(Asked.of(item.path, start, start + _PART, "picture", self._threads))
 
     def like(self, file: Path) -> list[Found]:
-        """Where a picture or the first minute of a clip is shown, or a sound is heard.
+        """Find where a picture or the first minute of a clip is shown, or where a sound is heard.
 
-        Raises `MediaError` and others of decoding, and `UsageError` for a sound where no video has any.
+        Raises `MediaError` and other errors of decoding, and `UsageError` for a sound where no video has any.
         """
         from lvc.search import Asked
 
@@ -79,7 +78,7 @@ class Finder:
                 raise MediaError("cannot be read as a picture or a video") from error
 
     def remember(self, found: list[Found]) -> str:
-        """A word under which `recalled` gives them back for a while."""
+        """Keep results for a while; returns a key for `recalled`."""
         with self._lock:
             key = secrets.token_urlsafe(9)
             self._remembered[key] = found
@@ -96,15 +95,15 @@ class Finder:
 
         collection, nearest = self._collection()
         hits = find(collection, asked, _CONSIDERED, nearest)
-        least = _LEAST if asked.sounds is None else 0.0  # of sounds, `find` leaves out what has nothing in common
+        least = _LEAST if asked.sounds is None else 0.0  # `find` leaves out unrelated sounds itself
         places = [(self._library.by_path(hit.path), hit) for hit in hits]
-        # the database may know files that are not served: they are none of the visitor's business
+        # the database may contain files that are not served, which must not be shown
         return [Found(item, hit.start, hit.end, hit.score) for item, hit in places if item and hit.score >= least][
             :_TOP
         ]
 
     def _collection(self) -> tuple[Collection, Nearest]:
-        """What the database holds, read again when it has changed."""
+        """The content of the database, reloaded when it has changed."""
         from lvc.search import Database
         from lvc.search.database import FILE
         from lvc.search.nearest import Nearest

@@ -1,4 +1,4 @@
-"""Who may ask, for what, and what every answer says about itself: one layer around the whole application."""
+"""Access control and security headers: a layer around the whole application."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ POLICY = "; ".join(
         "script-src 'self' 'wasm-unsafe-eval'",
         "worker-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob:",  # pictures that the player draws of covers and previews
-        "media-src 'self' blob:",  # MediaSource has no other address
+        "img-src 'self' blob:",  # covers and previews that the player draws
+        "media-src 'self' blob:",  # MediaSource needs it
         "connect-src 'self'",
         "manifest-src 'self'",
         "form-action 'self'",
@@ -40,20 +40,20 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _READING = ("GET", "HEAD")
-_WRITING = "/api/search"  # takes a picture or a clip to look for; nothing is kept
+_WRITING = "/api/search"  # accepts an upload as a query; nothing is stored
 
 
 class Guard:
-    """`token` None: everybody who reaches the server may see everything, so it listens on loopback only.
+    """`token` `None`: everybody who can reach the server may see everything, so it listens only on loopback.
 
-    `names`: what else may stand in `Host` beside addresses and `localhost`. A page elsewhere whose name was made to
-    lead to this machine (DNS rebinding) sends its own name.
+    `names`: names that `Host` may contain beside addresses and `localhost`. A foreign page whose name resolves to this
+    machine (DNS rebinding) sends its own name.
     """
 
     def __init__(self, app: ASGIApp, *, token: str | None, port: int, names: Iterable[str] = ()) -> None:
         self._app = app
         self._token = token
-        self._cookie = f"lvc-{port}"  # cookies do not know ports
+        self._cookie = f"lvc-{port}"  # cookies ignore ports
         self._names = {"localhost", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ class Guard:
             return _said(421, "this server does not go by that name: use the address that lvc serve printed")
         if method == "POST":
             site = request.headers.get("sec-fetch-site")
-            origin = request.headers.get("origin", "").partition("://")[2]  # of browsers that do not say the site
+            origin = request.headers.get("origin", "").partition("://")[2]  # for browsers without Sec-Fetch-Site
             if site not in (None, "same-origin", "none") or (site is None and origin not in ("", hosts[0])):
                 return _said(403, "another site asks")
         return None
@@ -100,8 +100,8 @@ class Guard:
         return self._token is not None or address.is_loopback
 
     def _entrance(self, request: Request) -> Response | None:
-        """None if the request may pass. A page that was opened with the token is given it as a cookie, and its address
-        loses it; players get what they ask for."""
+        """Return `None` if the request may pass. A page opened with the token gets it as a cookie, and a redirect to
+        the address without it; players are served directly."""
         if self._token is None:
             return None
         given = request.query_params.get("token")
@@ -111,7 +111,7 @@ class Guard:
             if "text/html" not in request.headers.get("accept", "") or request.method != "GET":
                 return None
             rest = [(key, value) for key, value in parse_qsl(request.url.query) if key != "token"]
-            # the path as it was sent: decoding and coding it again may change it
+            # the raw path: decoding and encoding it again may change it
             path = request.scope.get("raw_path", b"/").decode("ascii", "replace")
             answer = RedirectResponse(_local(path) + (f"?{urlencode(rest)}" if rest else ""), 303)
             answer.set_cookie(
@@ -136,7 +136,7 @@ def _cookie(request: Request, name: str) -> str:
 
 
 def _local(path: str) -> str:
-    """A path of this server: `//elsewhere` would be another one."""
+    """A path on this server: `//elsewhere` would name another one."""
     return "/" + path.lstrip("/\\")
 
 
@@ -145,7 +145,7 @@ def _said(status: int, text: str, headers: dict[str, str] | None = None) -> Resp
 
 
 def own_names(host: str) -> list[str]:
-    """What this machine may be called in an address, besides what it is numbered."""
+    """The names by which this machine may be addressed."""
     name = socket.gethostname().lower()
     names = [name, f"{name.partition('.')[0]}.local"]
     try:

@@ -1,5 +1,5 @@
-"""The files that are served: found by walking the folders given, and looked up by name. No name from a request is ever
-made into a path."""
+"""The files that are served: found by walking the given folders, and looked up by name. No name from a request is ever
+turned into a path."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lvc.lvz import LvzReader
 from lvc.output import about
 
 MOST_FILES = 100_000
-"""More are not listed: a page that says so is better than one that never comes."""
+"""The most files of a listing. A page that says so is better than one that never loads."""
 _SUFFIX = ".lvz"
-_REST = 2.0  # seconds between two walks through the folders, or ten times as long as one takes
-_FACTS = 20_000  # files whose facts are remembered
+_REST = 2.0  # seconds between walks through the folders, or ten times as long as one takes
+_FACTS = 20_000  # files whose details are cached
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file as it was found. `name`: the path below the folders served, with `/`, as it stands in addresses."""
+    """A file that was found. `name`: the path below the served folders, with `/`, as in addresses."""
 
     name: str
     path: str
@@ -43,14 +43,14 @@ class Item:
 
     @property
     def version(self) -> str:
-        """Another one after every change of the file."""
+        """A tag that changes with the file."""
         return f"{self.changed:x}-{self.size:x}"
 
 
 @dataclass(frozen=True)
 class Details:
-    """What is in a file, or why it cannot be read. Times in seconds from the first frame; `width` and `height` as
-    shown, upright and in proportion."""
+    """What is in a file, or why it cannot be read. Times in seconds from the first frame. `width` and `height` of the
+    displayed picture: upright, with square samples."""
 
     error: str | None = None
     width: int = 0
@@ -68,7 +68,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder and how many videos are in it and below."""
+    """A folder and the number of videos in it and below."""
 
     name: str
     videos: int
@@ -79,7 +79,7 @@ class Folder:
 
 
 class Library:
-    """`.lvz` files, and those in folders. Threads may share one. Raises `MediaError` for a path that is not there."""
+    """`.lvz` files, and those in folders. Thread-safe. Raises `MediaError` for a path that does not exist."""
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self._roots: list[tuple[str, str]] = []  # (name in addresses, real path)
@@ -103,7 +103,7 @@ class Library:
             taken.add(name)
             self._roots.append((name, real))
         if len(self._roots) == 1 and os.path.isdir(self._roots[0][1]):
-            self._roots = [("", self._roots[0][1])]  # its name would be in every address
+            self._roots = [("", self._roots[0][1])]  # its name would be part of every address
         self._lock = threading.Lock()
         self._items: dict[str, Item] = {}
         self._by_path: dict[str, str] = {}
@@ -113,13 +113,13 @@ class Library:
 
     @property
     def title(self) -> str:
-        """What the gallery is called: the name of the one folder, or nothing."""
+        """The title of the gallery: the name of the folder if there is only one, or empty."""
         return os.path.basename(self._roots[0][1]) if len(self._roots) == 1 else ""
 
     # ---------------------------------------------------------------- finding
 
     def items(self) -> dict[str, Item]:
-        """Everything, in the order of names; the folders are walked again if that was some time ago."""
+        """All files, sorted by name. The folders are walked again after a while."""
         with self._lock:
             started = time.monotonic()
             if started >= self._next:
@@ -142,13 +142,13 @@ class Library:
         return item if item is not None else self.items().get(name)
 
     def by_path(self, path: str) -> Item | None:
-        """The file at a path of this machine, if it is served."""
+        """The served file at a local path, if there is one."""
         items = self.items()
         name = self._by_path.get(os.path.realpath(path))
         return None if name is None else items.get(name)
 
     def inside(self, folder: str) -> tuple[list[Folder], list[Item]] | None:
-        """The folders and files directly in a folder; None if there is no such folder."""
+        """The folders and files directly in a folder; `None` if there is no such folder."""
         before = f"{folder}/" if folder else ""
         counts: dict[str, int] = {}
         files = []
@@ -182,7 +182,7 @@ class Library:
                     yield item
 
     def _item(self, name: str, path: str) -> Item | None:
-        """None for what is no regular file, or a link that leads out of the folders."""
+        """The file; `None` for anything but a regular file, and for a link out of the folders."""
         try:
             real = os.path.realpath(path, strict=True)
             status = os.stat(real)
@@ -198,7 +198,8 @@ class Library:
     # ---------------------------------------------------------------- reading
 
     def open(self, item: Item) -> tuple[BinaryIO, os.stat_result]:
-        """The file, unless something else has taken its place since: a link, another kind, a way out of the folders.
+        """Open the file, unless it has been replaced since: by a link, another kind of file, or a path out of the
+        folders.
 
         Raises `OSError` and `MediaError`.
         """
@@ -218,7 +219,7 @@ class Library:
             raise
 
     def details(self, item: Item) -> Details:
-        """From the header, the index and the end of the file; remembered until it changes."""
+        """Details from header, index and end of the file, cached until it changes."""
         key = (item.name, item.version)
         with self._lock:
             known = self._details.get(key)

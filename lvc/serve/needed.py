@@ -1,4 +1,4 @@
-"""Whether what the server is built on is installed."""
+"""Checks that the packages of the server are installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NEEDED = ("starlette", "uvicorn", "jinja2")
 
 
 def check_installed() -> None:
-    """Raises `UnsupportedError`, which names the extra."""
+    """Raise `UnsupportedError`, which names the extra, if a package is missing."""
     for name in _NEEDED:
         try:
             import_module(name)

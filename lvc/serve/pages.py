@@ -1,4 +1,4 @@
-"""HTML: templates with everything escaped, and the words and figures in them."""
+"""HTML: templates that escape everything, and the texts and numbers in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def address(prefix: str, name: str = "", **query: object) -> str:
-    """A path of this server. Names that are no UTF-8 keep their bytes."""
+    """A path on this server. Names that are not UTF-8 keep their bytes."""
     words = [
         f"{quote(key)}={quote(os.fsencode(str(value)))}" for key, value in query.items() if value not in (None, "")
     ]
@@ -27,7 +27,7 @@ def address(prefix: str, name: str = "", **query: object) -> str:
 
 
 def shown(text: str) -> str:
-    """A name as it can be displayed: bytes that are no UTF-8 become question marks."""
+    """A name as it can be displayed: bytes that are not UTF-8 become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -65,7 +65,7 @@ def date(nanoseconds: int) -> str:
 
 
 def card(item: Item, details: Details, where: str = "") -> dict[str, Any]:
-    """What the gallery shows of a video. `where`: which folder, or when in the video."""
+    """What the gallery shows of a video. `where`: its folder, or a time in the video."""
     return {
         "title": shown(details.tags.get("title") or item.title),
         "file": shown(item.name),
@@ -93,7 +93,7 @@ def facts(item: Item, details: Details) -> list[tuple[str, str]]:
         ("Changed", date(item.changed)),
     ]
     for key, value in details.tags.items():
-        # com.apple.quicktime.make and make-eng say what make says
+        # com.apple.quicktime.make and make-eng repeat make
         if key not in _LEFT_OUT and "." not in key and key.partition("-")[0] not in details.tags.keys() - {key}:
             lines.append((key.replace("_", " ").capitalize(), value))
     return [(shown(key), shown(value)) for key, value in lines if value]

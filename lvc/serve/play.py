@@ -1,4 +1,4 @@
-"""`lvc play`: pictures as they were coded, and sound, through a pipe into a player of this machine."""
+"""`lvc play`: decoded pictures and sound, through a pipe into a local player."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAYERS = ("mpv", "ffplay")
 
 
 def found_player(name: str | None = None) -> str | None:
-    """The first player that is installed; of a name given, that one. Raises `MediaError` if that is not there."""
+    """The first installed player, or the named one. Raises `MediaError` if it is not installed."""
     if name is not None and shutil.which(name) is None:
         raise MediaError(f"{name} is not installed — leave --player out, or install it")
     return name or next((player for player in PLAYERS if shutil.which(player)), None)
@@ -33,7 +33,7 @@ def found_player(name: str | None = None) -> str | None:
 def play(
     source: str, player: str, *, start: float | None = None, threads: int | None = None, notice: Notice | None = None
 ) -> None:
-    """Play a file or an address with an installed player, until it ends or the player is closed.
+    """Play a file or an address with an installed player, until the end or until the player is closed.
 
     Raises every kind of `LvcError`: `MediaError` where the player fails.
     """
@@ -55,7 +55,7 @@ def play(
 def _command(player: str, reader: LvzReader, source: str) -> list[str]:
     title = reader.metadata.tags.get("title") or without_secrets(source).rpartition("/")[2]
     video = reader.video
-    # pixels that are not square: a pipe has no place for that
+    # the pipe's format cannot describe samples that are not square
     wide = Fraction(*video.sar) if all(video.sar) else Fraction(1)
     if player == "ffplay":
         aspect = [] if wide == 1 else ["-vf", f"setsar={wide.numerator}/{wide.denominator}"]

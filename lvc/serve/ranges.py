@@ -1,4 +1,4 @@
-"""A file over HTTP, whole or a range of its bytes (RFC 9110, section 14)."""
+"""Files over HTTP, in whole or a range of bytes (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})", re.ASCII | re.IG
 
 
 class Sending(StreamingResponse):
-    """Sends what an iterator gives; what it has is let go in any case. An error on the way ends the connection, which
-    is how a client notices that something is missing."""
+    """Streams an iterator and always releases it. An error on the way closes the connection, by which a client notices
+    that the body is incomplete."""
 
     async def let_go(self) -> None:
         raise NotImplementedError
 
     def failed(self, error: Exception) -> None:
-        """Told of an error that the client can no longer be told."""
+        """Called for an error that can no longer be reported to the client."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         except (LvcError, OSError) as error:
-            self.failed(error)  # the server closes a connection whose answer is not complete
+            self.failed(error)  # the server closes a connection whose body is incomplete
         finally:
             await self.let_go()
 
@@ -60,8 +60,8 @@ class FileAnswer(Sending):
 
 
 def file_answer(request: Request, file: BinaryIO, status: os.stat_result, kind: str) -> Response:
-    """The answer to GET or HEAD. Several ranges at once are not given: the whole file comes then, as RFC 9110 allows.
-    `file` is closed in any case."""
+    """The answer to GET or HEAD. A request for several ranges gets the whole file, as RFC 9110 allows. `file` is always
+    closed."""
     size = status.st_size
     tag = f'"{status.st_mtime_ns:x}-{size:x}"'
     changed = formatdate(status.st_mtime, usegmt=True)
@@ -90,11 +90,11 @@ def file_answer(request: Request, file: BinaryIO, status: os.stat_result, kind: 
 
 
 def asked_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """[start, stop) of a `Range` header; empty if it lies behind the end, None if the whole file is to be sent."""
+    """Parse a `Range` header to [start, stop): empty if it starts after the end, `None` to send the whole file."""
     match = _RANGE.fullmatch(header.strip()) if header is not None else None
     if match is None or not (match[1] or match[2]):
         return None
-    if not match[1]:  # the last so many bytes
+    if not match[1]:  # the last N bytes
         return max(0, size - int(match[2])), size
     start, last = int(match[1]), int(match[2]) if match[2] else size - 1
     if match[2] and last < start:

@@ -1,4 +1,4 @@
-"""A server from its socket to Ctrl-C."""
+"""Runs the server, from opening its socket to Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from lvc.serve.library import Library
 from lvc.serve.pages import address
 
 _HEADER_BYTES = 16 << 10
-_FIRST_REQUEST = 20.0  # seconds that a connection may take to ask
+_FIRST_REQUEST = 20.0  # seconds in which a connection must send a request
 _CONNECTIONS = 500
-_IN_TERMINAL = ("www-browser", "links", "elinks", "lynx", "w3m")  # would take the terminal
-_GRACE = 1  # seconds for answers under way when the server stops
+_IN_TERMINAL = ("www-browser", "links", "elinks", "lynx", "w3m")  # they would take over the terminal
+_GRACE = 1  # seconds for open responses when the server stops
 
 
 @dataclass(frozen=True)
 class Served:
-    """What was started: the address to open, and the same for other machines."""
+    """A running server: the address to open, and that for other machines."""
 
     address: str
     others: tuple[str, ...]
@@ -41,7 +41,7 @@ class Served:
 
 
 class _Impatient(H11Protocol):
-    """Does not wait for ever for a request that does not come, or comes in drops."""
+    """Closes connections whose request does not arrive in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -67,10 +67,10 @@ def serve(
 ) -> None:
     """Serve files and folders until an interrupt, then return.
 
-    `port` 0 takes any that is free. Beyond loopback everybody needs a token, which the addresses hold. `start`: open
-    the page of the first video at that time, and not the gallery. `transcode` and `database`: as in `Settings`.
-    `notice` is told what the terminal should say. Raises `MediaError` for a path that is not there and a port that is
-    taken, and the errors of `lvc.search.Database`.
+    `port` 0 takes any free port. Beyond loopback, access needs a token, which is part of the addresses. `start`: open
+    the page of the first video at that time instead of the gallery. `transcode` and `database` as in `Settings`.
+    `notice` is called with messages for the terminal. Raises `MediaError` for a path that does not exist or a port in
+    use, and the errors of `lvc.search.Database`.
     """
     library = Library(paths)
     videos = len(library.items())
@@ -90,7 +90,7 @@ def serve(
         server.when_stopped = app.close
         if started is not None or open_browser:
             server.when_started = lambda: _tell(served, started, open_browser)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it has ended
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again at its end
             server.run(sockets=[listener])
 
 
@@ -100,7 +100,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.when_stopped is not None:
-            self.when_stopped()  # or their clients would be waited for
+            self.when_stopped()  # otherwise it would wait for their clients
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -125,7 +125,7 @@ def _listener(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise MediaError(f"this machine has no address {host!r} — use 127.0.0.1, 0.0.0.0 or one of its own") from error
     except OverflowError as error:
-        raise UsageError(f"{port} is no port — use 0 to 65535") from error
+        raise UsageError(f"{port} is not a port — use 0 to 65535") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,8 +138,8 @@ def _listener(host: str, port: int) -> socket.socket:
                 f"port {port} is taken — choose another with --port, or any free one with --port 0"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise MediaError(f"port {port} is not for everybody — choose one above 1023 with --port") from error
-        raise MediaError(f"{host}:{port} cannot be listened on ({error.strerror}) — check --host") from error
+            raise MediaError(f"port {port} needs privileges — choose one above 1023 with --port") from error
+        raise MediaError(f"{host}:{port} is not available ({error.strerror}) — check --host") from error
     return listener
 
 
@@ -156,10 +156,10 @@ def _bracketed(host: str) -> str:
 
 
 def _lan_addresses() -> list[str]:
-    """The address that others in the same network reach this machine at. Nothing is sent."""
+    """The address of this machine in its network. Nothing is sent."""
     found: list[str] = []
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # no machine has this address (RFC 5737)
+        probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
         found.append(probe.getsockname()[0])
     return [place for place in found if not ipaddress.ip_address(place).is_loopback]
 
@@ -172,7 +172,7 @@ def _tell(served: Served, started: Callable[[Served], object] | None, open_brows
 
 
 def _open(address: str) -> None:
-    """In a browser, if there is one; the address has been printed in any case."""
+    """Open the address in a browser, if there is one. It has been printed already."""
     with contextlib.suppress(webbrowser.Error):
         opener: Any = webbrowser.get()
         if getattr(opener, "name", "") not in _IN_TERMINAL:

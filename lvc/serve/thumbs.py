@@ -1,4 +1,4 @@
-"""Key frames as small JPEGs: made when they are asked for, two at a time, and kept in memory up to a limit."""
+"""Key frames as small JPEGs, made on request, two at a time, and cached in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lvc.errors import MediaError
 from lvc.serve.library import Details, Item, Library
 
 WIDTH, HEIGHT = 480, 480
-"""At most; pictures keep their proportions."""
+"""The largest size; pictures keep their proportions."""
 CACHE_BYTES = 64 << 20
-_PART = 0.1  # of the length: the first picture of a film is often black
+_PART = 0.1  # of the duration: the first picture of a film is often black
 
 
 class Thumbnails:
-    """Threads may share one."""
+    """Thread-safe."""
 
     def __init__(self, library: Library, threads: int | None = None, cache_bytes: int = CACHE_BYTES) -> None:
         self._library = library
@@ -30,7 +30,7 @@ class Thumbnails:
         self._turn = threading.Semaphore(2)
 
     def picture(self, item: Item, details: Details, seconds: float | None) -> bytes:
-        """JPEG of the last key frame up to a time; None: of one that stands for the video.
+        """JPEG of the last key frame up to a time; `None`: of one that represents the video.
 
         Raises every kind of `LvcError`, and `OSError`.
         """
@@ -39,7 +39,7 @@ class Thumbnails:
         kept = self._get(key)
         if kept is None:
             with self._turn:
-                kept = self._get(key)  # somebody may have asked for the same
+                kept = self._get(key)  # another thread may have made it
                 if kept is None:
                     kept = _drawn(self._library, item, details, gop, self._threads)
                     self._put(key, kept)
@@ -60,7 +60,7 @@ class Thumbnails:
 
 
 def gop_at(details: Details, seconds: float | None) -> int:
-    """The number of the GOP that a time lies in."""
+    """The number of the GOP that contains a time."""
     if not details.gops:
         return 0
     if seconds is None:
@@ -69,7 +69,7 @@ def gop_at(details: Details, seconds: float | None) -> int:
 
 
 def _drawn(library: Library, item: Item, details: Details, gop: int, threads: int | None) -> bytes:
-    """Of a GOP, by its number, nothing but the key frame is decoded."""
+    """Decode and draw the key frame of a GOP, and nothing else of it."""
     from PIL import Image
 
     from lvc.files.coding import model_of

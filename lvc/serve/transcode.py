@@ -1,8 +1,8 @@
-"""A `.lvz` as H.264 in MP4 while it is watched, for players that know nothing else.
+"""Converts a `.lvz` to H.264 in MP4 while it is watched, for players that need it.
 
-`stream` is one MP4 from a time on; `Pieces` cuts the same into a list of segments (HLS), each of which is made by
-itself from the group of clips that it lies in. Segments are MPEG-TS, which every player seeks in, or fragments of an
-MP4, which Media Source Extensions take. Pictures are turned upright, as few television sets do that by themselves.
+`stream` makes one MP4 from a time on. `Pieces` makes a list of segments (HLS), each independently from the GOPs that it
+covers. Segments are MPEG-TS, in which every player can seek, or fragments of an MP4, for Media Source Extensions.
+Pictures are rotated upright, because few television sets do that.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from lvc.media.sound import SoundEncoder, sound_coding
 TYPE = "video/mp4"
 CRF = 20
 MP4, TS = "m4s", "ts"
-"""Kinds of segments, as their names end."""
+"""Kinds of segments, by the endings of their names."""
 _COPIED = {MP4: ("aac", "mp3", "opus", "flac"), TS: ("aac", "mp3", "ac3", "eac3")}
-"""Sound that players of a kind know; other sound becomes AAC."""
+"""Sound codecs of each kind; other sound becomes AAC."""
 _LONGEST = Fraction(4)  # seconds of a segment, unless a GOP is a little longer
-_BUFFERED = 4 << 20  # bytes that are made ahead of a reader
-_PATIENCE = 900.0  # seconds that a player may pause; others wait for its place
-_BEFORE = Fraction(1, 2)  # seconds of sound that a coder hears before its segment
+_BUFFERED = 4 << 20  # bytes made ahead of the reader
+_PATIENCE = 900.0  # seconds that a player may pause; it holds its place in the queue
+_BEFORE = Fraction(1, 2)  # seconds of sound that a coder gets before its segment
 _OBJECT_TYPES = {"mp3": "mp4a.6b", "opus": "opus", "flac": "flac", "aac": "mp4a.40.2"}
 
 
 class Stopped(OSError):
-    """Nobody wants it any more."""
+    """The client has left."""
 
 
 class Pipe(io.RawIOBase):
-    """Written by one thread, read by another; a writer that is far ahead waits."""
+    """Written by one thread and read by another. A writer that is far ahead waits."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
@@ -76,12 +76,12 @@ class Pipe(io.RawIOBase):
         return len(piece)
 
     def check(self) -> None:
-        """Raises `Stopped` once the reader has left."""
+        """Write bytes. Raises `Stopped` once the reader has left."""
         if self._stopped:
             raise Stopped("the reader has left")
 
     def take(self) -> bytes:
-        """What has been written; waits for something. Empty at the end. Raises what ended the writer."""
+        """Wait for bytes and return them; empty at the end. Raises the error that ended the writer."""
         with self._changed:
             while not self._pieces and not self._ended and not self._stopped:
                 self._changed.wait()
@@ -94,13 +94,13 @@ class Pipe(io.RawIOBase):
             return data
 
     def end(self, error: BaseException | None = None) -> None:
-        """No more will be written."""
+        """End writing."""
         with self._changed:
             self._ended, self._error = True, error
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """No more will be read."""
+        """End reading."""
         with self._changed:
             self._stopped = True
             self._pieces.clear()
@@ -108,7 +108,7 @@ class Pipe(io.RawIOBase):
 
 
 def stream(file: BinaryIO, start: float, pipe: Pipe, threads: int | None = None) -> None:
-    """Write an MP4 from a time on into `pipe`, whose reader may stop it. Its times begin at 0. Raises every kind of
+    """Write an MP4 from a time on to `pipe`, whose reader may stop it. Its times start at 0. Raises every kind of
     `LvcError`, and `Stopped`."""
     reader = LvzReader(file)
     check_size(reader)
@@ -132,14 +132,14 @@ def stream(file: BinaryIO, start: float, pipe: Pipe, threads: int | None = None)
 
 @dataclass(frozen=True)
 class Piece:
-    """A segment: from `start` to `end`, in ticks of the video from its first frame on."""
+    """A segment from `start` to `end`, in ticks of the video since its first frame."""
 
     start: int
     end: int
 
 
 class Pieces:
-    """A finished `.lvz` as a list of segments. Nothing is decoded before one is asked for."""
+    """A finished `.lvz` as a list of segments, which are decoded on request."""
 
     def __init__(self, file: BinaryIO) -> None:
         reader = LvzReader(file)
@@ -153,11 +153,11 @@ class Pieces:
 
     @property
     def seconds(self) -> list[Fraction]:
-        """Of each segment."""
+        """Duration of each segment in seconds."""
         return [(piece.end - piece.start) * self._tick for piece in self.pieces]
 
     def playlist(self, kind: str, query: str = "") -> str:
-        """The HLS list; `query` (with its `?`) goes onto every address in it."""
+        """The HLS playlist. `query`, with its `?`, is appended to every address in it."""
         lengths = [float(length) for length in self.seconds]
         lines = [
             "#EXTM3U", f"#EXT-X-VERSION:{7 if kind == MP4 else 3}",
@@ -171,7 +171,7 @@ class Pieces:
         return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
 
     def header(self, file: BinaryIO) -> tuple[bytes, str]:
-        """What all fragments of an MP4 begin with, and its media type with the codecs."""
+        """The initialisation segment of the MP4, and its media type with codecs."""
         reader = LvzReader(file)
         out = io.BytesIO()
         with _track(reader, MP4) as track:
@@ -187,7 +187,7 @@ class Pieces:
     def segment(
         self, file: BinaryIO, number: int, kind: str, stop: threading.Event, threads: int | None = None
     ) -> bytes:
-        """A segment, on the clock of the whole video. Raises every kind of `LvcError`, and `Stopped`
+        """Make a segment, on the clock of the whole video. Raises every kind of `LvcError`, and `Stopped`
         after `stop` was set."""
         piece = self.pieces[number]
         reader = LvzReader(file)
@@ -203,8 +203,8 @@ class Pieces:
                 writer.write(packet)
             for frame in self._frames(reader, model, begin, end, threads):
                 if stop.is_set():
-                    raise Stopped("nobody waits for this segment")
-                # what is shown since before the segment begins is shown again at its start
+                    raise Stopped("no client waits for this segment")
+                # a frame that is still shown when the segment begins is repeated at its start
                 at = max(frame.pts - first, piece.start)
                 frame = replace(frame, pts=at, duration=frame.pts - first + frame.duration - at)
                 writer.write(_upright(frame, reader.video))
@@ -220,12 +220,12 @@ class Pieces:
         clips = list(clips_only(records))
         times = [pts for clip in clips for pts in clip.pts]
         if not any(first <= pts < last for pts in times):
-            first = times[max(0, bisect_right(times, first) - 1)]  # the one before goes on through the whole segment
+            first = times[max(0, bisect_right(times, first) - 1)]  # the frame before lasts through the whole segment
         yield from model.decode(iter(clips), reader.video, threads, lambda _, pts: first <= pts < last)
 
 
 def _cut(bounds: Sequence[int], tick: Fraction) -> list[Piece]:
-    """Segments between the beginnings of GOPs and the end: short GOPs together, long ones in equal parts."""
+    """Divide a video into segments at starts of GOPs: short GOPs are merged, long ones split into equal parts."""
     most = max(1, int(_LONGEST / tick))
     pieces: list[Piece] = []
     for start, end in zip(bounds, bounds[1:], strict=False):
@@ -248,7 +248,7 @@ def _piece_writer(out: BinaryIO, video: VideoFormat, track: _Track, threads: int
 
 
 def _sound_of(reader: LvzReader) -> int | None:
-    """The number of the stream of sound that is played: the default one, else the first."""
+    """The number of the audio stream to play: the default one, else the first."""
     found = [number for number, stream in enumerate(reader.copied) if stream.kind == "audio"]
     return min(found, key=lambda number: (not reader.copied[number].disposition & 1, number), default=None)
 
@@ -259,7 +259,7 @@ def _info(stream: CopiedStream) -> CopiedStreamInfo:
 
 @dataclass
 class _Track:
-    """The sound of segments: `info` None where there is none, `coder` None where it is copied."""
+    """The sound of segments. `info` is `None` where there is none, `coder` where it is copied."""
 
     reader: LvzReader
     sound: int = 0
@@ -267,7 +267,7 @@ class _Track:
     coder: SoundEncoder | None = None
 
     def between(self, origin: Fraction, begin: Fraction, end: Fraction) -> Iterator[CopiedPacket]:
-        """The packets of a segment, as copied stream 0. `origin`: where the clock of the output begins."""
+        """The packets of a segment, as copied stream 0. `origin`: the start of the output's clock."""
         if self.info is None:
             return
         coder, tick = self.coder, self.reader.copied[self.sound].seconds_per_tick
@@ -286,7 +286,7 @@ class _Track:
                 yield packet
 
     def _packets(self, tick: Fraction, origin: Fraction, begin: Fraction, end: Fraction) -> list[CopiedPacket]:
-        """Those that play from `begin` to `end` after `origin`."""
+        """The packets that play from `begin` to `end` after `origin`."""
         found = []
         for group in self.reader.records_from(origin + begin, origin + end):
             if isinstance(group, PacketGroup) and group.stream == self.sound:
@@ -338,10 +338,10 @@ def _upright(frame: Frame, video: VideoDescriptor) -> Frame:
 
 
 def _as_ts(whole: bytes) -> bytes:
-    """An MP4 of one fragment as MPEG-TS, its packets untouched."""
+    """Remux an MP4 of one fragment to MPEG-TS."""
     out = io.BytesIO()
     with open_input(io.BytesIO(whole), NOTHING) as source:
-        # each segment counts its packets anew, and says so
+        # each segment restarts the continuity counters, and signals that
         with open_output(out, "mpegts", {"mpegts_flags": "initial_discontinuity"}) as target:
             streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
             for packet in source.demux():
@@ -352,7 +352,7 @@ def _as_ts(whole: bytes) -> bytes:
 
 
 def _before(data: bytes, kind: bytes) -> bytes:
-    """The boxes of an MP4 before the first of a kind."""
+    """The boxes of an MP4 before the first of one type."""
     at = 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -363,6 +363,6 @@ def _before(data: bytes, kind: bytes) -> bytes:
 
 
 def _h264_name(head: bytes) -> str:
-    """`avc1.64001f` of a header: profile, constraints and level stand in its `avcC`."""
+    """The codec string of a header, such as `avc1.64001f`, from profile, constraints and level in `avcC`."""
     found = re.search(rb"avcC\x01(...)", head, re.DOTALL)
     return f"avc1.{found[1].hex()}" if found is not None else "avc1.640028"

@@ -1,8 +1,8 @@
 """Auto-encoders, trained on pictures (`lvc train --family ae|vae|gan`); `python -m lvc.training.auto CACHE OUT.pt
 --family vae --minutes 10` runs it alone.
 
-*ae* has a loss of its pictures alone. *vae* adds the KL divergence of its latents to a standard normal distribution.
-*gan* tunes the decoder of one of them against a patch discriminator; its encoder stays: latents keep their meaning.
+*ae* has a loss only on pictures. *vae* adds the KL divergence of its latents to a standard normal distribution.
+*gan* tunes the decoder of one of them against a patch discriminator; the encoder stays, so latents keep their meaning.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import argparse
 import hashlib
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +25,7 @@ from ..errors import MediaError, UnsupportedError, UsageError
 from ..models import autoencoder
 from ..models.autoencoder import Architecture, AutoEncoder, Prior, to_planes
 from ..models.store import FAMILIES
-from ..output import about
+from ..output import about, publish
 from .board import Board
 from .critic import Critic, against, balance, realism, roughened
 from .footage import Clips
@@ -37,14 +36,14 @@ from .stills import Stills
 from .watch import Watch
 
 PRIOR_BATCHES = 24
-"""Of crops that a VAE's prior is fitted to."""
+"""Batches of crops that a VAE's prior is fitted to."""
 USUAL_STEP = 0.5
-"""To which latents are rounded at quality 50, about; for histograms."""
+"""Approximate quantisation step of latents at quality 50, for histograms."""
 KL, ADVERSARIAL, LOSS = 2e-4, 0.5, "mse=1"
 
 
 class Family(nn.Module):
-    """What is trained: an auto-encoder, and for a GAN its critic."""
+    """The modules to train: an auto-encoder, and for a GAN its critic."""
 
     def __init__(self, family: str, architecture: Architecture, variational: bool) -> None:
         super().__init__()
@@ -211,7 +210,7 @@ class Plan:
 
     @property
     def said(self) -> dict[str, Any]:
-        """What must be the same where a training goes on."""
+        """Settings that must be equal to resume a training."""
         auto, start = self._settings.auto, self._settings.start
         weights = {"loss": self._terms, "kl": auto.kl, "adversarial": auto.adversarial}
         return {
@@ -233,8 +232,8 @@ class Plan:
         if self.crop < 64 or self.crop % 64 or self.crop % self._architecture.stride:
             raise UsageError(f"the crop has to be a multiple of 64 and of the stride, {self._architecture.stride}")
 
-    def run(self, files: int, watch: Watch, board: Board | None) -> list[Path]:
-        """Trains and exports. → what was written."""
+    def run(self, files: int, watch: Watch, board: Board | None) -> None:
+        """Trains, and writes the model."""
         settings, work, auto = self._settings, self._settings.work, self._settings.auto
         cache = work / self.caches[0]
         minutes = MINUTES if settings.minutes is None else settings.minutes
@@ -266,7 +265,6 @@ class Plan:
             settings.name or settings.out.stem, settings.family, of, self._architecture, made
         )  # fmt: skip
         export(work / "auto.pt", cache, self._architecture, settings.out, text, self.crop, settings.seed)
-        return [settings.out]
 
 
 def export(
@@ -283,15 +281,14 @@ def export(
         tensors |= {name: value.half().contiguous() for name, value in prior.tensors().items()}
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise UnsupportedError("the training ended with weights that are not finite — begin anew, with another --loss")
-    part = out.with_name(out.name + ".part")
-    save_file(tensors, part, text)
-    os.replace(part, out)
+    with publish(str(out), force=True) as path:
+        path.write_bytes(safetensors.torch.save(tensors, text))
 
 
 @torch.no_grad()
 def fitted_prior(net: AutoEncoder, crops: Crops, crop: int, seed: int) -> Prior:
-    """To the latents of crops: their mean, and parts that correlate neither with each other nor with each other's
-    neighbours: first made white, then turned to where what neighbours share is diagonal."""
+    """Fit a prior to the latents of crops: their mean, and components that are uncorrelated with each other and with
+    each other's neighbours. Latents are whitened, then rotated so that the covariance of neighbours is diagonal."""
     rng = np.random.default_rng(seed)
     found = torch.cat([net.encode(crops.take(rng, 8, crop))[0] for _ in range(PRIOR_BATCHES)]).double()
     mean = found.mean((0, 2, 3))

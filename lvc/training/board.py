@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 EVERY = 30.0
-"""Seconds between pictures, at least."""
+"""The least seconds between pictures."""
 SHOWN = 4
 NO_FIGURES = ("event", "phase", "stage", "step")
 
@@ -53,8 +53,8 @@ class Board:
 
 
 class Pane:
-    """Pictures and histograms of one stage. Where there is no room for more, because some were shown a moment ago,
-    nothing is computed."""
+    """Pictures and histograms of one stage. Nothing is computed if some were written a
+    moment ago."""
 
     def __init__(self, writer: Any, stage: str) -> None:
         self._writer, self._stage = writer, stage
@@ -68,18 +68,18 @@ class Pane:
         return True
 
     def pictures(self, step: int, real: Tensor, made: Tensor) -> None:
-        """`[n, 1 or 3, rows, columns]` in 0..1: some of the originals, below them what became of them."""
+        """`[n, 1 or 3, rows, columns]` in 0..1: some originals above their reconstructions."""
         import torch
 
         rows = [torch.cat(list(p[:SHOWN].detach().float().clamp(0, 1).cpu()), 2) for p in (real, made)]
         self._writer.add_image(f"{self._stage}/pictures", torch.cat(rows, 1), step)
 
     def symbols(self, step: int, values: Tensor) -> None:
-        """Integers as they would be coded."""
+        """Histogram of integers as they would be coded."""
         self._writer.add_histogram(f"{self._stage}/symbols", values.detach().float().cpu().flatten(), step)
 
     def gradients(self, step: int, net: nn.Module) -> None:
-        """Of each part of a network, those of the last step."""
+        """Histograms of the last step's gradients, for each part of a network."""
         import torch
 
         parts: dict[str, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The patch discriminator of `lvc train --family gan`, and what it adds to a loss.
+"""The patch discriminator of `lvc train --family gan`, and its term of the loss.
 
 A generator that is trained against it makes texture that looks real, and errs more by every measure of difference.
 """
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from ..models.autoencoder import AutoEncoder, to_planes
 
 GAIN = 16.0
-"""Of the texture that the critic sees, to bring it to a size of about 1."""
+"""Gain of the texture that the critic sees, to bring it to about 1."""
 FINEST, COARSEST = 0.03, 0.15
 """Errors of the linear path's values that latents get while a decoder is tuned: those of fine and coarse rounding."""
 
 
 class Critic(nn.Module):
     """RGB pictures `[n, channels, rows, columns]` → how real each patch of 38 by 38 samples looks, `[n, 1, rows / 8,
-    columns / 8]`. It sees what is finer than five samples: everything else is right already."""
+    columns / 8]`. It sees only detail finer than five samples, since the rest is right already."""
 
     def __init__(self, channels: int, width: int = 48) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Critic(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         planes = to_planes(pictures)
-        with torch.autocast(planes.device.type, enabled=False):  # what differs is smaller than bfloat16's steps
+        with torch.autocast(planes.device.type, enabled=False):  # bfloat16 is too coarse for the differences
             texture = planes - F.avg_pool2d(planes, 5, 1, 2, count_include_pad=False)
             return self.layers(GAIN * texture)  # type: ignore[no-any-return]
 
@@ -48,15 +48,15 @@ def roughened(net: AutoEncoder, latents: Tensor) -> Tensor:
 
 
 def against(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
-    """What the critic is trained with: that every patch looks more real than the decoder's of the same place, so that
-    what it shows does not matter (Jolicoeur-Martineau 2019). Nothing reaches the decoder. log 2 for a critic that
-    cannot tell."""
+    """The critic's loss: every real patch is to look more real than the decoder's at the same place, so that the
+    content does not matter (Jolicoeur-Martineau 2019). No gradient reaches the decoder. log 2 for a critic that cannot
+    tell them apart."""
     of_real, of_made = critic(torch.cat([real, made.detach()])).float().chunk(2)
     return F.softplus(of_made - of_real).mean()
 
 
 def realism(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
-    """What the decoder is trained with: the opposite. Nothing reaches the critic."""
+    """The decoder's loss: the opposite. No gradient reaches the critic."""
     for parameter in critic.parameters():
         parameter.requires_grad_(False)
     try:
@@ -68,7 +68,7 @@ def realism(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
 
 
 def balance(loss: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """By what to multiply `adversarial`, so that it moves the weights `last` as much as `loss` does (Esser, Rombach and
+    """The factor for `adversarial` that gives it the same gradient on the weights `last` as `loss` (Esser, Rombach and
     Ommer 2021)."""
     (one,) = torch.autograd.grad(loss, last, retain_graph=True)
     (other,) = torch.autograd.grad(adversarial, last, retain_graph=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import nn
 
 from ..engine import program as p
 from ..engine import quantise as q
+from ..output import publish
 from .networks import KINDS, LARGEST, PATCH, SIGMA_MIN, SIGMA_RATE, Block, Gains, Inter, Intra, KindGains, lapping
 from .quantise import ENCODER, LINEAR_LIMIT, Calibration, load, units
 
@@ -593,9 +593,8 @@ def export(states: Sequence[Path], calibrations: Sequence[Path], out: Path, abou
         load(net, state)
     cal = [torch.load(path, weights_only=True) for path in calibrations]
     made = model((intra, cal[0]), (inter, cal[1]))
-    part = out.with_name(out.name + ".part")
-    p.save(made, part, {"lvc.model": json.dumps(about)})
-    os.replace(part, out)
+    with publish(str(out), force=True) as path:
+        p.save(made, path, {"lvc.model": json.dumps(about)})
 
 
 if __name__ == "__main__":

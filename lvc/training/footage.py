@@ -33,7 +33,7 @@ def _clip(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(paths: Sequence[Path], cache: Path, smallest: int, report: Callable[[str], object], most: int) -> int:
-    """Of sides of `smallest` samples or more, `most` bytes or little more. → how many clips there are."""
+    """Of sides of `smallest` samples or more, `most` bytes or little more. → number of clips."""
     index, at = [], 0
     videos = [p for p in paths if p.suffix.lower() not in PHOTO]
     photos = [p for p in paths if p.suffix.lower() in PHOTO][::PHOTOS_EVERY]

@@ -61,7 +61,7 @@ def planes12(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Inline(Executor):
-    """Does at once what it is given: on one core threads gain nothing."""
+    """Runs tasks at once: on one core, threads gain nothing."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
@@ -90,8 +90,8 @@ class Group:
 
 
 class Loop:
-    """Groups and the motion of their frames. The search for one group's next frame goes on while others are trained
-    on, and the footage of the next group is read meanwhile."""
+    """Groups and the motion of their frames. The search for a group's next frame runs while others are trained on, and
+    the footage of the next group is read in the background."""
 
     rng: np.random.Generator
     read: Future[tuple[np.ndarray, np.ndarray, list[Coded]]]
@@ -142,7 +142,7 @@ class Loop:
         return group
 
     def keep(self, group: Group, recon: Planes) -> None:
-        """The reconstruction of the frame coded last; begins the search for the next, which there must be."""
+        """Set the reconstruction of the last coded frame, and start the search for the next one, which must exist."""
         group.recon[group.now[0]], group.fields[group.now[0]] = recon, list(group.found)
         needed = {t for f in group.order for t in f[1:3]}
         for kept in (group.recon, group.fields):

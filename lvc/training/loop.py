@@ -1,4 +1,4 @@
-"""What the trainings of key and of predicted frames share: optimisers, a schedule by the clock, averaged weights, the
+"""What training of key and of predicted frames shares: optimisers, a schedule by the clock, averaged weights, the
 state file, the log, and small files to carry between machines.
 
 A state file holds `model`, `opt`, `step`, `seconds`, `warm_from` and `ema`. A small file (`--export`) holds the
@@ -11,16 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..output import publish
 from . import networks
 from .board import Pane
 from .optimizer import Muon
@@ -80,13 +80,13 @@ def prepare(net: nn.Module, a: argparse.Namespace) -> None:
 
 
 def furthest(paths: list[Path]) -> dict[str, Any] | None:
-    """Of the state files that can be read, the one with most steps."""
+    """The readable state file with the most steps."""
     best = None
     for path in paths:
         if path.exists():
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:  # cut off while it was written, say: an older one will do
+            except Exception as error:  # cut off during writing, for example: an older one will do
                 print("left out", path, error, flush=True)
                 continue
             if best is None or state["step"] > best["step"]:
@@ -261,7 +261,7 @@ def steps_of(path: Path) -> int:
     return int(torch.load(path, map_location="cpu", weights_only=True)["step"])
 
 
-def write(state: dict[str, Any], path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+def write(state: Mapping[str, Any], path: Path) -> None:
+    """What `torch.save` writes, whole or not at all."""
+    with publish(str(path), force=True) as unfinished:
+        torch.save(state, unfinished)

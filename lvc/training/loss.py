@@ -16,7 +16,7 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
 LUMA_SHARE, CHROMA_SHARE = 0.1, 0.35
-"""Of the squared error's cost: MS-SSIM does not see chroma, and hardly how bright a flat area is."""
+"""Share of the squared error: MS-SSIM ignores chroma, and nearly ignores the brightness of flat areas."""
 MIDDLE, MIDDLE_LEVEL, SLOPE = 27.0, 11.0, 1.06
 """What 1 - MS-SSIM costs at a level, and how many octaves more one level higher: over crops of the training footage a
 bit buys as much of it there as of squared error (measured with the default model)."""

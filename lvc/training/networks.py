@@ -1,4 +1,5 @@
-"""The networks in floats: what the engine's integer layers can say, trained first without rounding of weights.
+"""The networks in floats: the layers that the engine can compute in integers, trained first without rounding of
+weights.
 
 Patches are 96 channels at 1/8 (64 luma, 2 x 16 chroma) of samples v/4080 - 1/2. Latents live at 1/16, hyper-latents at
 1/64. Symbols are y - mean in units of a step that the level sets. Latents are coded in four steps: in step s a position
@@ -110,8 +111,8 @@ def steps(height: int, width: int, channels: int, device: torch.device) -> list[
 
 
 class _Rounded(torch.autograd.Function):
-    """What the engine makes of a tensor, in units of `scale` by channel: rounded, leaky (negative ones >> 3), clamped.
-    Gradients go through the rounding, and end where values are clamped."""
+    """The engine's activation, in units of `scale` by channel: rounded, leaky (negative values >> 3), clamped.
+    Gradients pass through the rounding, and stop where values are clamped."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, leaky: bool, low: float, high: float) -> torch.Tensor:
@@ -159,7 +160,7 @@ class Act(nn.Module):
 
 
 class Wide(nn.Module):
-    """A tensor of 16 bits: only its range is of interest, for the unit that export.py gives it."""
+    """A tensor of 16 bits, whose range determines the unit in export.py."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Moving pictures made of photographs."""
+"""Video made from photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Float networks brought to integers: calibration, and rounding as the engine's for fine-tuning.
+"""Conversion of float networks to integers: calibration, and the engine's rounding for fine-tuning.
 
 A calibration holds a unit for every channel of every tensor that the engine rounds (`Act`), of 16-bit tensors (`Wide`)
 and of trunks. Units are any real numbers, because weights take them up; a trunk's readers share its units up to a power
@@ -332,7 +332,7 @@ def fit(net: nn.Module, cal: Calibration) -> None:
 
 
 def offsets(net: nn.Module, cal: Calibration, samples: Samples) -> Calibration:
-    """What rounding takes from each Act on average, by channel."""
+    """The mean bias of rounding of each Act, by channel."""
     out: Calibration = {}
     for n, (scale, zero) in cal.items():
         act = dict(net.named_modules()).get(n)
@@ -399,7 +399,7 @@ ENCODER = ("encoder", "read_down", "read_encoder_out", "read_hyper", "hyper_enco
 
 
 def apply(net: nn.Module, cal: Calibration, weights: bool = True, activations: bool = True) -> None:
-    """Switches the rounding of the decoder's side on."""
+    """Enable rounding on the decoder's side."""
     for n, (scale, zero) in cal.items():
         module = dict(net.named_modules()).get(n)
         if activations and isinstance(module, Act) and not n.startswith(ENCODER) and n != "read_out":

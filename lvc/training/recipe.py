@@ -3,7 +3,7 @@ recipe: networks in floats, key frames on stills, then predicted frames in close
 the engine's rounding; at the end programs of integers, and tables counted on the footage. Auto-encoders have one stage
 (`auto`).
 
-A stage that is done has left its file in the work folder; one that was killed goes on from its last state.
+A finished stage leaves its file in the work folder; an interrupted one resumes from its last state.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ..errors import MediaError, UnsupportedError, UsageError
-from ..output import about
+from ..output import about, publish
 from . import auto, export, footage, inter, intra, quantise, stills, tables
 from .board import Board, check_installed
 from .loop import small, steps_of, write
@@ -34,15 +35,15 @@ from .sources import find_footage
 from .watch import Event, Watch, beside, draw
 
 NETWORKS = "intra", "inter"
-OWN = "intra*.*", "inter*.*", "auto.*", "stills.*", "clips.*", "sources.json", "settings.json", "part.cal"
+OWN = "intra*.*", "inter*.*", "auto.*", "stills.*", "clips.*", "sources.json", "settings.json"
 """Files of a work folder."""
 CACHE_BYTES = 4 << 30
-"""Of each of the two caches at most: beyond that files are left out, at random."""
+"""The most bytes of each of the two caches: beyond that, files are left out at random."""
 
 
 def train(settings: TrainSettings, tell: Event) -> None:
-    """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is given the name of an event and its fields; also
-    by another thread."""
+    """Raises `UsageError`, `MediaError`, `UnsupportedError`. `tell` is called with the name of an event and its fields,
+    also from another thread."""
     work = settings.work
     if settings.tensorboard:
         check_installed()
@@ -71,14 +72,13 @@ def train(settings: TrainSettings, tell: Event) -> None:
             watch.keep(log)
         try:
             _cache(plan.caches, plan.crop, work, paths, watch)
-        except UsageError:  # nothing to train on: nothing is left over
+        except UsageError:  # nothing to train on: leave nothing behind
             for path in new:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             raise
         begun = time.monotonic()
         with _threads():
-            for path in plan.run(len(paths), watch, board):
-                path.chmod(0o666 & ~_umask())  # safetensors keeps them from others
+            plan.run(len(paths), watch, board)
         try:
             draw(log, curves)
         except ImportError:
@@ -87,7 +87,7 @@ def train(settings: TrainSettings, tell: Event) -> None:
 
 
 def _check_same(known: Path, said: dict[str, Any]) -> None:
-    """Raises `UsageError` where a folder holds a training of something else."""
+    """Raise `UsageError` if a folder holds another training."""
     if known.exists() and json.loads(known.read_text(encoding="utf-8")) != said:
         raise UsageError(f"{known.parent} holds a training with other settings — use --restart, or another --work")
 
@@ -107,8 +107,8 @@ class _Codec:
         start = self.settings.start
         self._start = {} if start is None else read_weights(start)
 
-    def run(self, files: int, watch: Watch, board: Board | None) -> list[Path]:
-        """Trains and exports. → what was written."""
+    def run(self, files: int, watch: Watch, board: Board | None) -> None:
+        """Trains, and writes the model."""
         settings, recipe, work = self.settings, self.recipe, self.settings.work
         for name, tensors in self._start.items():
             if not (work / f"{name}.start.pt").exists():
@@ -130,11 +130,10 @@ class _Codec:
         groups = min(tables.GROUPS, settings.max_steps or tables.GROUPS)
         tables.count_into(settings.out, work / "clips", groups, recipe.crop)
         save_weights(states, weights)
-        return [settings.out, weights]
 
 
 def _recipe(settings: TrainSettings) -> Recipe:
-    """As the settings change it."""
+    """The recipe with the changes of the settings."""
     recipe = read_recipe(settings.recipe)
     crop = settings.crop or recipe.crop
     if crop < 64 or crop % 64:
@@ -152,7 +151,7 @@ def _recipe(settings: TrainSettings) -> Recipe:
 
 
 def _cache(names: tuple[str, ...], crop: int, work: Path, paths: list[Path], watch: Watch) -> None:
-    """Caches of what is trained on, unless they are there. Raises `UsageError` where nothing is large enough."""
+    """Make the caches of training data unless they exist. Raises `UsageError` if nothing is large enough."""
     said = json.dumps([[str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths] + [crop])
     known = work / "sources.json"
     if known.exists() and known.read_text(encoding="utf-8") == said:
@@ -195,8 +194,7 @@ def _run(
         calibration = work / f"{stage.network}.cal"
         if not calibration.exists():
             watch.phase("calibrating", left, stage=stage.name)
-            torch.save(_calibrated(recipe, work, stage), work / "part.cal")
-            os.replace(work / "part.cal", calibration)
+            write(_calibrated(recipe, work, stage), calibration)
         words += ["--start", str(work / f"{stage.network}.pt"), "--quantised", str(calibration)]
     elif started.exists():
         words += ["--start", str(started)]
@@ -216,7 +214,7 @@ def _intra(work: Path, stage: Stage) -> Path:
 
 
 def _calibrated(recipe: Recipe, work: Path, stage: Stage) -> quantise.Calibration:
-    few = stage.steps or 8  # a trial of a few steps is not to wait for its calibration
+    few = stage.steps or 8  # a trial of a few steps should not wait for its calibration
     if stage.network == "intra":
         return quantise.calibrate_intra(work / "stills", work / "intra.pt", batches=min(8, few), crop=recipe.crop)
     return quantise.calibrate_inter(
@@ -224,14 +222,8 @@ def _calibrated(recipe: Recipe, work: Path, stage: Stage) -> quantise.Calibratio
     )
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 class _threads:
-    """A training sets torch's threads: they are put back."""
+    """Restores the number of torch's threads, which training changes."""
 
     def __enter__(self) -> None:
         self._before = torch.get_num_threads()
@@ -241,18 +233,17 @@ class _threads:
 
 
 def save_weights(states: list[Path], out: Path) -> None:
-    """Averaged weights in half precision, to go on from: `intra.…`, `inter.…`."""
+    """Write averaged weights in half precision, to continue from: `intra.…`, `inter.…`."""
     tensors: dict[str, torch.Tensor] = {}
     for name, path in zip(NETWORKS, states, strict=True):
         state = torch.load(path, weights_only=True)
         tensors |= {f"{name}.{k}": v.half().contiguous() for k, v in (state["ema"] or state["model"]).items()}
-    part = out.with_name(out.name + ".part")
-    save_file(tensors, part)
-    os.replace(part, out)
+    with publish(str(out), force=True) as path:
+        path.write_bytes(safetensors.torch.save(tensors))
 
 
 def read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """What `save_weights` wrote. Raises `MediaError`, `UnsupportedError`."""
+    """Read what `save_weights` wrote. Raises `MediaError`, `UnsupportedError`."""
     with about(str(path)):
         if not path.is_file():
             raise MediaError("no such file — give weights that lvc train wrote")

@@ -1,4 +1,4 @@
-"""What `lvc train` can be told, and recipes."""
+"""Settings of `lvc train`, and recipes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..output import about
 
 @dataclass(frozen=True)
 class AutoSettings:
-    """Of an auto-encoder; what is None has a default. `loss`: weights of terms, as `mse=1,ssim=0.2`. `channels` of
-    latents, of which one place stands for `stride` by `stride` samples and `frames` frames; `width` and number of
+    """Settings of an auto-encoder; `None` means the default. `loss`: weights of terms, as `mse=1,ssim=0.2`. `channels`
+    of latents, of which one place stands for `stride` by `stride` samples and `frames` frames; `width` and number of
     `blocks` of the networks. `kl`: weight of a VAE's KL divergence, in nats a sample. `adversarial`: how much a GAN's
     critic counts beside the loss."""
 

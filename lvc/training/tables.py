@@ -5,7 +5,6 @@ The tables of an export are Gaussians. What the encoder writes is not: it rounds
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..engine.nets import Network
 from ..engine.reference import quarters
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model, load_model
+from ..output import publish
 from .export import frequencies, gaussian_tables
 from .footage import Clips
 
@@ -123,9 +123,8 @@ def count_into(path: Path, clips: Path, groups: int = GROUPS, crop: int = CROP) 
     with safe_open(path, "np") as file:
         about = file.metadata()
     model.programs.tables = counted(counts)
-    part = path.with_name(path.name + ".part")
-    p.save(model.programs, part, {"lvc.model": about["lvc.model"]})
-    os.replace(part, path)
+    with publish(str(path), force=True) as unfinished:
+        p.save(model.programs, unfinished, {"lvc.model": about["lvc.model"]})
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from excerpts import CHANGES, Excerpt, excerpts
-from views import STORED, stored_views, thumbnails_of
 
 from lvc.features import Extractor
 from lvc.features.thumbnail import CHROMA, LUMA
@@ -28,6 +26,8 @@ from lvc.search.align import align, thinned
 from lvc.search.database import Collection
 from lvc.search.nearest import Nearest
 from lvc.search.sources import QUERY_SPACING, Moments
+from scripts.features.excerpts import CHANGES, Excerpt, excerpts
+from scripts.features.views import STORED, stored_views, thumbnails_of
 
 Views = tuple[np.ndarray, np.ndarray, np.ndarray]  # times [N], luma uint8 [N,128,128], chroma uint8 [N,2,64,64]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -17,11 +17,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from search_copies import Embed, extracted, perceptual_hash, small_picture
-from views import thumbnails_of
 
 from lvc.search.labels import read_labels
-from lvc.search.tagging import STRENGTH, balanced, nearest_say, regression
+from lvc.search.tagging import STRENGTH, balanced, nearest_probabilities, regression
+from scripts.features.search_copies import Embed, extracted, perceptual_hash, small_picture
+from scripts.features.views import thumbnails_of
 
 RESAMPLES = 2000
 
@@ -47,7 +47,9 @@ def left_out(
         if knn:
             known = np.unique(file[~tested], return_inverse=True)[1].astype(np.int32)
             vectors = x.astype(np.float32)
-            scores[tested] = nearest_say(vectors[tested], vectors[~tested], truth[~tested].astype(np.uint8), known)
+            scores[tested] = nearest_probabilities(
+                vectors[tested], vectors[~tested], truth[~tested].astype(np.uint8), known
+            )
             continue
         each = (1 / np.bincount(file[~tested], minlength=len(group)).clip(1))[file[~tested]]
         mean = (x[~tested] * each[:, None]).sum(0) / each.sum()

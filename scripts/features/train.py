@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
-from views import STORED, cropped, disturbed, stored_views
 
 from lvc.features.network import DIMENSIONS, SOFT
+from scripts.features.views import STORED, cropped, disturbed, stored_views
 
 TEMPERATURE = 0.06
 SCENES, MOMENTS = 48, 4

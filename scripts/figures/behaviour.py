@@ -16,17 +16,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
+import lvc
+from research.rd_pyramid import footage
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "research"))
-from rd_pyramid import footage  # noqa: E402
-
-import lvc  # noqa: E402
-
 DATA = Path(os.environ.get("LVC_DATA", ROOT.parent / "shared" / "data"))
 CLIPS = {
     "dial": "foreman,akiyo,flower,carphone,bikes,portrait",

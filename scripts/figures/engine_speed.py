@@ -10,15 +10,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from lvc.engine import library, nets  # noqa: E402
-from lvc.engine import program as p  # noqa: E402
-from tests.engine import programs  # noqa: E402
+from lvc.engine import library, nets
+from lvc.engine import program as p
+from tests.helpers import programs
 
 
 def least(run: Callable[[], object], seconds: float = 1.5) -> float:

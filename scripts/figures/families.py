@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,9 +28,6 @@ import torch
 import zstandard
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-from toy_taesd import DATA, load, network, to_rgb, to_yuv
-
 from lvc.evaluation import anchors
 from lvc.evaluation.anchors import Anchor
 from lvc.evaluation.metrics import ClipQuality, FrameQuality
@@ -41,6 +37,7 @@ from lvc.evaluation.reference import make_reference
 from lvc.evaluation.source import Source
 from lvc.files import decode_frames, encode_file
 from lvc.media.ffmpeg import vmaf
+from scripts.figures.toy_taesd import DATA, load, network, to_rgb, to_yuv
 
 QUALITIES = 20, 40, 60, 80
 ANCHORS = {"x264:medium": (20, 26, 32, 38), "x265:medium": (20, 26, 32, 38), "svtav1:6": (18, 28, 38, 50)}

@@ -11,15 +11,12 @@ import hashlib
 import sys
 from pathlib import Path
 
-from player_pages import browser
-
 from lvc.models import default_model_path
 from lvc.models.browser import decoder_only, player_folder
+from scripts.figures.player_pages import browser
+from tests.helpers.player_site import Site, digests, served, until
 
-TESTS = Path(__file__).resolve().parents[2] / "tests" / "player"
-sys.path.insert(0, str(TESTS))
-
-from serving import Site, digests, served, until  # noqa: E402
+PAGES = Path(__file__).resolve().parents[2] / "tests" / "player" / "pages"
 
 
 def main() -> None:
@@ -28,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     path = default_model_path()
     model = f"/models/{hashlib.sha256(path.read_bytes()).hexdigest()}.decoder"
-    pages = {f"/{page.name}": page for page in (TESTS / "pages").iterdir()}
+    pages = {f"/{page.name}": page for page in PAGES.iterdir()}
     differ = 0
     with (
         browser() as chromium,

@@ -14,16 +14,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from player_pages import browser, load
-
 from lvc.models import default_model_path
 from lvc.models.browser import decoder_only, player_folder
+from scripts.figures.player_pages import browser, load
+from tests.helpers.hostile_files import NAMES, hostile_files, peak_of_pages
+from tests.helpers.player_site import Site, served, until
 
-TESTS = Path(__file__).resolve().parents[2] / "tests" / "player"
-sys.path.insert(0, str(TESTS))
-
-from hostile import NAMES, hostile_files, peak_of_pages  # noqa: E402
-from serving import Site, served, until  # noqa: E402
+PAGES = Path(__file__).resolve().parents[2] / "tests" / "player" / "pages"
 
 
 def main() -> None:
@@ -34,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     path = default_model_path()
     model = f"/models/{hashlib.sha256(path.read_bytes()).hexdigest()}.decoder"
-    pages = {f"/{page.name}": page for page in (TESTS / "pages").iterdir()}
+    pages = {f"/{page.name}": page for page in PAGES.iterdir()}
     files = Site({model: decoder_only(path), **pages}, {"/player/": player_folder()})
     ends: Counter[str] = Counter()
     slowest, bad = 0.0, 0

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from player_pages import PLAYER, WATCH, Line, browser, load, processor_seconds, serving, until
+from scripts.figures.player_pages import PLAYER, WATCH, Line, browser, load, processor_seconds, serving, until
 
 READY = f"{PLAYER}?.readyState === 4"
 SEEK = """

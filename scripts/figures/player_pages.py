@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from playwright.sync_api import Browser, Route, sync_playwright
 
-from playwright.sync_api import Browser, Route, sync_playwright  # noqa: E402
-
-from tests.conftest import BROWSER_OPTIONS, browser_path  # noqa: E402
+from tests.helpers.browser import BROWSER_OPTIONS, browser_path
 
 PLAYER = "document.querySelector('lvz-player')"
 # Notes when pictures are drawn, and with which number once the element says that it is shown.

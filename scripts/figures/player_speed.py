@@ -14,7 +14,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from player_pages import PLAYER, WATCH, browser, load, processor_seconds, serving, until, without_relaxed
+from scripts.figures.player_pages import (
+    PLAYER,
+    WATCH,
+    browser,
+    load,
+    processor_seconds,
+    serving,
+    until,
+    without_relaxed,
+)
 
 COUNT = """
 const look = () => {

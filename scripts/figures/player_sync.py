@@ -14,7 +14,7 @@ import random
 import time
 from pathlib import Path
 
-from player_pages import PLAYER, WATCH, browser, load, serving, until
+from scripts.figures.player_pages import PLAYER, WATCH, browser, load, serving, until
 
 LOOK = """
 const first = WebGL2RenderingContext.prototype.drawArrays;

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,17 +24,15 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from lvc.errors import LvcError
+from lvc.features import SPACING, heard
+from lvc.media.listen import listen
+from lvc.media.types import SOUND_RATE, Sound
+from lvc.search.database import Collection
+from lvc.search.hearing import QUERY_SPACING, Sounds
+from lvc.search.queries import query_sound
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from lvc.errors import LvcError  # noqa: E402
-from lvc.features import SPACING, heard  # noqa: E402
-from lvc.media.listen import listen  # noqa: E402
-from lvc.media.types import SOUND_RATE, Sound  # noqa: E402
-from lvc.search.database import Collection  # noqa: E402
-from lvc.search.hearing import QUERY_SPACING, Sounds  # noqa: E402
-from lvc.search.queries import query_sound  # noqa: E402
-
 Samples = npt.NDArray[np.float32]
 ENDINGS = {".ogg", ".oga", ".wav", ".mp3", ".flac", ".opus", ".mp4", ".mkv", ".mov", ".webm", ".avi"}
 LEAST, MOST = 6.0, 20.0

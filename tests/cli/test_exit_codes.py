@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ..waiting import PATIENCE, Turns, wait_for
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 
 def test_0_and_the_default_name(fake: Lvc, carphone: Path) -> None:
@@ -28,6 +28,7 @@ def test_0_and_the_default_name(fake: Lvc, carphone: Path) -> None:
     assert "120 frames" in done.err and "bpp" in done.err
 
 
+@pytest.mark.slow
 def test_1_is_a_bug_and_vv_shows_where(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", env={"FAKE_DELAY": "not a number"})
     assert done.code == 1 and "internal error: ValueError" in done.err and "Traceback" not in done.err
@@ -35,6 +36,7 @@ def test_1_is_a_bug_and_vv_shows_where(fake: Lvc, carphone: Path) -> None:
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args",
     [
@@ -51,6 +53,7 @@ def test_2_for_what_cannot_be_parsed(lvc: Lvc, args: list[str]) -> None:
     assert lvc(*args).code == 2
 
 
+@pytest.mark.slow
 def test_2_for_what_makes_no_sense(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert fake("encode", carphone, "none/a.lvz").code == 2
     assert fake("encode", carphone, ".").code == 2
@@ -62,6 +65,7 @@ def test_2_for_what_makes_no_sense(fake: Lvc, carphone: Path, encoded: Path) -> 
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 def test_3_for_what_is_no_video(fake: Lvc) -> None:
     (fake.folder / "a.mp4").write_bytes(b"not a video at all")
     for name in ("a.mp4", "missing.mp4"):
@@ -71,6 +75,7 @@ def test_3_for_what_is_no_video(fake: Lvc) -> None:
     assert names(fake.folder) == ["a.mp4"]
 
 
+@pytest.mark.slow
 def test_4_for_what_is_damaged(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     (fake.folder / "cut.lvz").write_bytes(data[: len(data) // 2])
@@ -85,12 +90,14 @@ def test_4_for_what_is_damaged(fake: Lvc, encoded: Path) -> None:
     assert names(fake.folder) == ["cut.lvz", "flipped.lvz"]
 
 
+@pytest.mark.slow
 def test_5_for_a_model_that_nobody_knows(lvc: Lvc, encoded: Path) -> None:
     done = lvc("decode", encoded, "a.mkv")
     assert done.code == 5 and "fake" in done.err
     assert names(lvc.folder) == []
 
 
+@pytest.mark.slow
 def test_6_before_torch_is_loaded(lvc: Lvc, carphone: Path) -> None:
     (lvc.folder / "a.lvz").write_bytes(b"precious")
     done = lvc("encode", carphone, "a.lvz")
@@ -100,6 +107,7 @@ def test_6_before_torch_is_loaded(lvc: Lvc, carphone: Path) -> None:
     assert (lvc.folder / "a.lvz").read_bytes() == b"precious"
 
 
+@pytest.mark.slow
 def test_force_replaces_but_never_the_input(fake: Lvc, carphone: Path) -> None:
     shutil.copy(carphone, fake.folder / "a.mp4")
     (fake.folder / "link.lvz").symlink_to("a.mp4")
@@ -112,6 +120,7 @@ def test_force_replaces_but_never_the_input(fake: Lvc, carphone: Path) -> None:
     assert (fake.folder / "old.lvz").read_bytes()[:8] == b"\x89LVZ\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_7_over_a_limit(fake: Lvc, carphone: Path) -> None:
     assert fake("encode", carphone, "a.lvz", "--resolution", "16000x16000").code == 7
     assert names(fake.folder) == []
@@ -127,6 +136,7 @@ def not_ignored(number: int) -> Iterator[None]:
     signal.signal(number, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("command", ["encode", "decode"])
@@ -143,6 +153,7 @@ def test_130_leaves_nothing_behind(
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [[], ["--target-size", "10M"]])
 def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, turns: Turns, target: list[str]) -> None:
     with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env=turns.env) as process:
@@ -155,6 +166,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, t
     assert names(fake.folder) == ["b.lvz"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_command_line_is_loaded(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, lvc.__main__\n"
@@ -168,6 +180,7 @@ def test_ctrl_c_before_the_command_line_is_loaded(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (130, "lvc: error: interrupted\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["info", "{}"], ["info", "{}", "--json"], ["verify", "{}", "--json"]]
 )
@@ -181,6 +194,7 @@ def test_3_where_what_is_said_has_no_room(fake: Lvc, encoded: Path, arguments: l
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
     with fake.start("encode", "-", "a.lvz", stdin=-1) as process:
         process.stdin.write(b"YUV4MPEG2 ")
@@ -192,17 +206,20 @@ def test_130_while_waiting_for_a_pipe(fake: Lvc) -> None:
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 def test_disk_full_is_an_error_about_the_output(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "/dev/full", "--packing", "zstd")
     assert done.code == 3 and "/dev/full" in done.err and "No space left" in done.err
 
 
+@pytest.mark.slow
 def test_many_files_go_on_and_the_first_failure_decides(fake: Lvc, encoded: Path) -> None:
     (fake.folder / "bad.lvz").write_bytes(b"bad")
     done = fake("verify", "missing.lvz", "bad.lvz", encoded)
     assert done.code == 3 and done.err.count("lvc: error:") == 2 and "ok, 120 frames" in done.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["640x368", "16x16"])
 def test_pictures_that_take_too_much_memory_are_refused_before_any_work(fake: Lvc, size: str) -> None:
     width, height = map(int, size.split("x"))

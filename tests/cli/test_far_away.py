@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from typing import Any
 import av
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
-from far_site import Site, serving  # noqa: E402
-
-from ..waiting import PATIENCE, Turns, wait_for  # noqa: E402
+from tests.helpers.far_site import Site, serving
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 ENV = {"LVC_CACHE": "off", "no_proxy": "*"}
 
@@ -33,6 +30,7 @@ def site(encoded: Path, with_sound: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_info(fake: Any, site: Site, encoded: Path) -> None:
     here = fake("info", "--json", encoded).events[-1]
     done = fake("info", "--json", site.address + "/carphone.lvz")
@@ -57,6 +55,7 @@ def packets(path: Path) -> list[tuple[int, int | None, bytes]]:
         return [(packet.stream_index, packet.pts, bytes(packet)) for packet in file.demux() if packet.size]
 
 
+@pytest.mark.slow
 def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
     assert fake("decode", site.address + "/carphone.lvz?key=secret").code == 3
     site.files["/carphone.lvz?key=secret"] = site.files["/carphone.lvz"]
@@ -64,6 +63,7 @@ def test_the_outputs_name_comes_from_the_address(fake: Any, site: Site) -> None:
     assert os.listdir(fake.folder) == ["carphone.mp4"]
 
 
+@pytest.mark.slow
 def test_a_server_without_ranges_is_named(fake: Any, site: Site, encoded: Path) -> None:
     site.ranges = False
     address = site.address + "/carphone.lvz"
@@ -76,6 +76,7 @@ def test_a_server_without_ranges_is_named(fake: Any, site: Site, encoded: Path) 
     assert info.code == 0 and "sends no parts of files" in info.err and "unknown" in info.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 def test_search(fake: Any, site: Site, ranges: bool) -> None:
     """Without ranges the end cannot be read first: the video is decoded."""
@@ -90,6 +91,7 @@ def test_search(fake: Any, site: Site, ranges: bool) -> None:
     assert (fake.folder / "sheet.png").stat().st_size > 20_000  # frames, and not two grey tiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faults", "code", "says"), [([404], 3, "404"), ([503] * 9, 3, "503"), ([503], 0, "")])
 def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says: str) -> None:
     site.faults = faults
@@ -97,6 +99,7 @@ def test_faults(fake: Any, site: Site, faults: list[int | str], code: int, says:
     assert done.code == code and says in done.err and len(done.err.splitlines()) == (code != 0)
 
 
+@pytest.mark.slow
 def test_verify(fake: Any, site: Site) -> None:
     done = fake("verify", "--full", site.address + "/carphone.lvz")
     assert done.code == 0 and "120 frames" in done.text
@@ -106,6 +109,7 @@ def test_verify(fake: Any, site: Site) -> None:
     assert fake("verify", site.address + "/bad.lvz").code == 4
 
 
+@pytest.mark.slow
 def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path) -> None:
     pytest.importorskip("fsspec")
     target = f"file://{fake.folder}/there.lvz"
@@ -121,6 +125,7 @@ def test_encoding_to_an_address_streams_the_same_bytes(fake: Any, carphone: Path
     assert fake("encode", carphone, "what://far/a.lvz").code == 2
 
 
+@pytest.mark.slow
 def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
     pytest.importorskip("fsspec")
     (fake.folder / "a.mp4").write_bytes(carphone.read_bytes())
@@ -134,6 +139,7 @@ def test_there_and_back_between_addresses(fake: Any, carphone: Path) -> None:
     assert sorted(os.listdir(fake.folder)) == ["a.lvz", "a.mp4", "b.mkv"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, turns: Turns) -> None:
     pytest.importorskip("fsspec")
     with fake.start(
@@ -145,6 +151,7 @@ def test_an_interrupt_leaves_nothing_at_the_address(fake: Any, carphone: Path, t
     assert process.returncode == 130 and os.listdir(fake.folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "arguments"),
     [

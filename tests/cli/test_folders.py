@@ -14,10 +14,9 @@ import pytest
 
 from lvc.lvz import LvzReader
 from lvc.media import Frame, MediaReader
-
-from ..clips import Clip
-from ..waiting import PATIENCE, Turns, wait_for
-from .conftest import Done, Lvc
+from tests.helpers.clips import Clip
+from tests.helpers.command import Done, Lvc
+from tests.helpers.waiting import PATIENCE, Turns, wait_for
 
 QUICK = ("--packing", "zstd", "--threads", "2")
 
@@ -57,6 +56,7 @@ def by_status(done: Done) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_tree_is_mirrored_and_one_bad_file_stops_nothing(fake: Lvc, clip: Path) -> None:
     source = fake.folder / "in"
     (source / "sub" / "deep").mkdir(parents=True)
@@ -87,6 +87,7 @@ def test_a_tree_is_mirrored_and_one_bad_file_stops_nothing(fake: Lvc, clip: Path
     assert fake("verify", "out", "--jobs", 2).code == 0
 
 
+@pytest.mark.slow
 def test_back_again(fake: Lvc, clip: Path) -> None:
     fill(fake.folder / "in", clip, 3)
     assert fake("encode", "in", "-o", "out", *QUICK).code == 0
@@ -105,6 +106,7 @@ def test_back_again(fake: Lvc, clip: Path) -> None:
         assert checked.code == 4 and by_status(checked) == {"done": ["00.lvz", "02.lvz"], "failed": ["01.lvz"]}
 
 
+@pytest.mark.slow
 def test_resume_redoes_what_is_not_the_same(fake: Lvc, clip: Path) -> None:
     source, out = fill(fake.folder / "in", clip, 6), fake.folder / "out"
     assert fake("encode", "in", "-o", "out", *QUICK).code == 0
@@ -158,6 +160,7 @@ def visible(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.glob("*.lvz") if not p.name.startswith(".")) if folder.is_dir() else []
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 8)
     assert fake("encode", "in", "-o", "calm", *QUICK).code == 0
@@ -190,6 +193,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_work(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 8)
     args, out = ("encode", "in", "-o", "out", "--jobs", 2, *QUICK, "--json"), fake.folder / "out"
@@ -205,6 +209,7 @@ def test_two_runs_share_the_work(fake: Lvc, clip: Path, turns: Turns) -> None:
     assert len(tree(out)) == 8
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_nothing_half_written(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 6)
     out = fake.folder / "out"
@@ -216,6 +221,7 @@ def test_interrupt_leaves_nothing_half_written(fake: Lvc, clip: Path, turns: Tur
     assert all(not name.startswith(".") for name in tree(out))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_one_file(fake: Lvc, clip: Path, turns: Turns) -> None:
     fill(fake.folder / "in", clip, 4)
     args = ("encode", "in", "-o", "out", "--jobs", 1, *QUICK, "--json")
@@ -232,6 +238,7 @@ def test_a_worker_that_dies_costs_one_file(fake: Lvc, clip: Path, turns: Turns) 
     assert summary(done)["done"] == 3
 
 
+@pytest.mark.slow
 def test_watching(fake: Lvc, clip: Path) -> None:
     source, out = fill(fake.folder / "in", clip, 1), fake.folder / "out"
     with fake.start("encode", "in", "-o", "out", *QUICK, "--watch") as process:
@@ -243,6 +250,7 @@ def test_watching(fake: Lvc, clip: Path) -> None:
     assert len(tree(out)) == 2
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense(fake: Lvc, clip: Path) -> None:
     fill(fake.folder / "in", clip, 1)
     for args in (
@@ -256,6 +264,7 @@ def test_what_makes_no_sense(fake: Lvc, clip: Path) -> None:
     assert sorted(tree(fake.folder / "in")) == ["00.lvz", "00.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_summary_counts_once_and_in_good_english(fake: Lvc, clip: Path, count: int) -> None:
     for number in range(count):

@@ -86,6 +86,7 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [["--help"], ["encode", "--help"], ["info"]])
 def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
     """Under 0.3 s on an idle machine. Processor time is measured, and the bound is wide, since tests share theirs."""
@@ -98,6 +99,7 @@ def test_start_up_is_instant(args: list[str], encoded: Path) -> None:
     assert best < 0.6
 
 
+@pytest.mark.slow
 def test_help_is_a_command_too() -> None:
     for words in ([], ["encode"], ["search", "query"]):
         asked = runner.invoke(app, ["help", *words], prog_name="lvc")
@@ -106,6 +108,7 @@ def test_help_is_a_command_too() -> None:
     assert runner.invoke(app, ["-V"]).output == runner.invoke(app, ["--version"]).output
 
 
+@pytest.mark.slow
 def test_man_page() -> None:
     """Every command and option is there; `man` itself finds nothing to complain about where it is installed."""
     script = Path(__file__).resolve().parents[2] / "scripts" / "man_page.py"

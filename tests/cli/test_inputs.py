@@ -11,8 +11,7 @@ import pytest
 from lvc.cli import inputs
 from lvc.errors import UsageError
 from lvc.kinds import LVZ, VIDEOS
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 FAST = ("--packing", "zstd", "--resolution", "64x48", "--duration", "0.2", "--jobs", 1)
 
@@ -52,6 +51,7 @@ def two(fake: Lvc, carphone: Path) -> Lvc:
     return fake
 
 
+@pytest.mark.slow
 def test_several_inputs_are_several_inputs(two: Lvc) -> None:
     before = (two.folder / "b.mp4").read_bytes()
     for force in ([], ["--force"]):
@@ -71,6 +71,7 @@ def test_several_inputs_are_several_inputs(two: Lvc) -> None:
     assert names(two.folder / "in-here") == ["a.lvz", "b.lvz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -111,6 +112,7 @@ def test_2_before_any_work(two: Lvc, arguments: list[str], said: list[str]) -> N
     assert {name: (two.folder / name).read_bytes() for name in names(two.folder)} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "theirs"),
     [
@@ -143,6 +145,7 @@ def test_6_also_with_force_for_what_the_command_does_not_write(
     assert (two.folder / theirs).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_model_of_another_training_is_not_overwritten(two: Lvc) -> None:
     model = two.folder / "mine.safetensors"
     model.write_bytes((2).to_bytes(8, "little") + b"{}")
@@ -150,6 +153,7 @@ def test_a_model_of_another_training_is_not_overwritten(two: Lvc) -> None:
     assert done.code == 6 and "--force" in done.err and names(two.folder) == ["a.mp4", "b.mp4", "mine.safetensors"]
 
 
+@pytest.mark.slow
 def test_q_is_quality_and_quiet_has_no_letter(fake: Lvc, carphone: Path) -> None:
     assert fake("encode", carphone, "a.lvz", "-q", "30", "--duration", "0.2").code == 0
     assert "frames" in fake("encode", carphone, "b.lvz", "-q", "30", "--duration", "0.2").err

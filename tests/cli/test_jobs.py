@@ -13,9 +13,8 @@ import pytest
 
 from lvc.files.forecast import _Seen
 from lvc.media import CopiedPacket, Frame, MediaReader
-
-from ..waiting import PATIENCE
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.waiting import PATIENCE
 
 
 def times(path: Path) -> list[float]:
@@ -39,6 +38,7 @@ def test_a_lossless_codec_gives_every_sample_back(fake: Lvc, carphone: Path, enc
     assert times(fake.folder / "a.mkv") == pytest.approx(times(carphone), abs=0.0006)
 
 
+@pytest.mark.slow
 def test_sound_is_copied_bit_for_bit(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert fake("decode", with_sound, "a.mp4").code == 0
     assert packets(fake.folder / "a.mp4") == packets(bunny) != []
@@ -46,6 +46,7 @@ def test_sound_is_copied_bit_for_bit(fake: Lvc, bunny: Path, with_sound: Path) -
     assert json.loads(fake("info", "b.lvz", "--json").out)["streams"] == []
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_missed_is_said(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--target-bitrate", "1k", "--json")
     (said,) = [event["message"] for event in done.events if event["event"] == "notice"]
@@ -53,6 +54,7 @@ def test_a_rate_that_is_missed_is_said(fake: Lvc, carphone: Path) -> None:
     assert "notice" not in [event["event"] for event in fake("encode", carphone, "b.lvz", "--json").events]
 
 
+@pytest.mark.slow
 def test_pipes_both_ways(fake: Lvc, carphone: Path, encoded: Path) -> None:
     packed = fake("encode", "-", "-", "--packing", "zstd", "--gop", "1", input=carphone.read_bytes())
     assert packed.code == 0 and packed.out == encoded.read_bytes()
@@ -67,6 +69,7 @@ def test_pipes_both_ways(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert names(fake.folder) == []
 
 
+@pytest.mark.slow
 def test_reader_of_the_pipe_goes_away(fake: Lvc, encoded: Path) -> None:
     with fake.start("decode", encoded, "-") as process:
         assert process.stdout is not None and process.stderr is not None
@@ -77,6 +80,7 @@ def test_reader_of_the_pipe_goes_away(fake: Lvc, encoded: Path) -> None:
     assert err.startswith(b"lvc: error: standard output: ") and err.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_binary_to_a_terminal_is_refused(fake: Lvc, carphone: Path) -> None:
     main, terminal = pty.openpty()
     try:
@@ -89,6 +93,7 @@ def test_binary_to_a_terminal_is_refused(fake: Lvc, carphone: Path) -> None:
     assert done.returncode == 2 and b"terminal" in done.stderr
 
 
+@pytest.mark.slow
 def test_range(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert fake("decode", encoded, "a.mkv", "--codec", "ffv1", "--start", "1.5", "--end", "0:02").code == 0
     wanted = [i for i, t in enumerate(times(carphone)) if 1.5 <= t < 2]
@@ -96,6 +101,7 @@ def test_range(fake: Lvc, carphone: Path, encoded: Path) -> None:
     assert times(fake.folder / "a.mkv")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_range_is_read_by_the_index_alone(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     quarter = len(data) // 8
@@ -106,6 +112,7 @@ def test_a_range_is_read_by_the_index_alone(fake: Lvc, encoded: Path) -> None:
     assert len(times(fake.folder / "end.mkv")) == 120 - 90
 
 
+@pytest.mark.slow
 def test_range_of_sound(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert fake("decode", with_sound, "a.mkv", "--start", "2", "--duration", "1").code == 0
     whole = [data for _, data in packets(bunny)]
@@ -115,6 +122,7 @@ def test_range_of_sound(fake: Lvc, bunny: Path, with_sound: Path) -> None:
     assert len(part) == pytest.approx(len(whole) / 5.28, rel=0.1)
 
 
+@pytest.mark.slow
 def test_salvage_saves_the_rest_and_exits_4(fake: Lvc, encoded: Path) -> None:
     data = bytearray(encoded.read_bytes())
     middle = len(data) // 2
@@ -128,6 +136,7 @@ def test_salvage_saves_the_rest_and_exits_4(fake: Lvc, encoded: Path) -> None:
     assert 60 <= len(times(fake.folder / "a.mkv")) == by_event["done"]["frames"] < 120
 
 
+@pytest.mark.slow
 def test_salvage_of_a_cut_file_keeps_every_whole_group(fake: Lvc, encoded: Path) -> None:
     data = encoded.read_bytes()
     (fake.folder / "cut.lvz").write_bytes(data[: len(data) * 6 // 10])
@@ -136,12 +145,14 @@ def test_salvage_of_a_cut_file_keeps_every_whole_group(fake: Lvc, encoded: Path)
     assert len(times(fake.folder / "a.mkv")) >= 60
 
 
+@pytest.mark.slow
 def test_salvage_of_nothing(fake: Lvc) -> None:
     (fake.folder / "a.lvz").write_bytes(b"\x89LVZ\r\n\x1a\n" + bytes(100))
     assert fake("decode", "a.lvz", "a.mkv", "--salvage").code == 4
     assert names(fake.folder) == ["a.lvz"]
 
 
+@pytest.mark.slow
 def test_verify_while_encoding(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--verify", "--packing", "zstd", "--json")
     assert done.code == 0 and done.events[-1]["verified"] is True
@@ -153,6 +164,7 @@ def check_schema(events: list[dict[str, Any]], command: str, file: str) -> None:
     assert [event["event"] for event in events if event["event"] in ("done", "error")] == [events[-1]["event"]]
 
 
+@pytest.mark.slow
 def test_json_of_encode_and_decode(fake: Lvc, carphone: Path) -> None:
     slow = {"FAKE_DELAY": "0.1"}
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--json", env=slow)
@@ -170,6 +182,7 @@ def test_json_of_encode_and_decode(fake: Lvc, carphone: Path) -> None:
     assert done.events[-1]["bytes_out"] == (fake.folder / "a.mp4").stat().st_size
 
 
+@pytest.mark.slow
 def test_json_error(fake: Lvc, encoded: Path) -> None:
     done = fake("decode", "missing.lvz", "--json")
     assert done.code == 3
@@ -178,18 +191,21 @@ def test_json_error(fake: Lvc, encoded: Path) -> None:
     assert error["kind"] and error["message"]
 
 
+@pytest.mark.slow
 def test_json_beside_binary_goes_to_stderr(fake: Lvc, encoded: Path) -> None:
     done = fake("decode", encoded, "-", "--json")
     assert done.out.startswith(b"YUV4MPEG2")
     assert json.loads(done.err.splitlines()[-1])["event"] == "done"
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_but_errors(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", "--quiet")
     assert (done.code, done.out, done.err) == (0, b"", "")
     assert fake("encode", carphone, "a.lvz", "--quiet").err.startswith("lvc: error: a.lvz:")
 
 
+@pytest.mark.slow
 def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_path: Path) -> None:
     arguments = (bunny, "a.lvz", "--packing", "zstd", "--resolution", "160x90", "--gop", "1", "--json")
     told = fake("encode", *arguments, "--dry-run")
@@ -205,6 +221,7 @@ def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_p
     assert fake("encode", bunny, "a.lvz", "--dry-run").code == 6
 
 
+@pytest.mark.slow
 def test_a_longer_video_has_more_groups_than_its_samples() -> None:
     # two samples, each a group of 24 frames: 100 bytes for the first 8 of them, 20 for the rest
     seen = _Seen(frames=48, firsts=2, first_bytes=200, first_frames=16, rest_bytes=40)
@@ -212,6 +229,7 @@ def test_a_longer_video_has_more_groups_than_its_samples() -> None:
     assert seen.picture(240, 2) == pytest.approx(2 * 100 + (240 - 16) * 20 / 16)
 
 
+@pytest.mark.slow
 def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     options = ("--packing", "zstd", "--resolution", "64x36", "--json")
     whole = fake("encode", bunny, "a.lvz", *options).events[-1]
@@ -223,6 +241,7 @@ def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     assert "of its part of the source" in said and "picture " in said and "sound " in said and " s (" in said
 
 
+@pytest.mark.slow
 def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
     facts = fake("info", with_sound, "--json").events[-1]
     assert facts["quality"] == 50 and facts["effort"] == 4 and facts["gops"] > 1
@@ -233,11 +252,13 @@ def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
     assert sum(line.startswith("  GOP ") for line in lines) == facts["gops"]
 
 
+@pytest.mark.slow
 def test_progress_is_for_terminals(fake: Lvc, carphone: Path) -> None:
     done = fake("encode", carphone, "a.lvz", "--packing", "zstd", env={"FAKE_DELAY": "0.1"})
     assert done.err.count("\n") == 1 and "\r" not in done.err and "\x1b" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [[], ["--no-progress"], ["--quiet"]])
 def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) -> None:
     main, terminal = pty.openpty()
@@ -262,6 +283,7 @@ def test_progress_on_a_terminal(fake: Lvc, carphone: Path, switch: list[str]) ->
     assert (seen == b"") == (switch == ["--quiet"])
 
 
+@pytest.mark.slow
 def test_control_characters_in_names_stay_off_the_terminal(fake: Lvc) -> None:
     done = fake("encode", "\x1b[31mred.mp4", "a.lvz")
     assert done.code == 3 and "\x1b" not in done.err and "\\x1b" in done.err

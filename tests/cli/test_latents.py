@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import Audio, Clip
 from safetensors.numpy import load_file, save_file
-from small_models import model_file
 
 import lvc
 from lvc import MediaError, UnsupportedError, UsageError, decode_file, encode_file
 from lvc.latents import unpack_latents
 from lvc.media import CopiedPacket, Frame, MediaReader
 from lvc.output import subject
-
-from .conftest import Lvc, names
+from tests.helpers.clips import Audio, Clip
+from tests.helpers.command import Lvc, names
+from tests.helpers.small_models import model_file
 
 TIMES = [0, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22]
 """Not regular; a new group begins at 0 and at 10, the tenth of a second."""
@@ -57,6 +56,7 @@ def decoded(folder: Path, coded: Path, latents: str | None = None) -> tuple[list
     return content(folder / "out.mkv")
 
 
+@pytest.mark.slow
 def test_both_kinds_hold_the_same(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     done = lvc("unpack", coded, "x.npz", "--intra")
     assert done.code == 0 and "20 frames in 27 arrays" in done.err
@@ -67,6 +67,7 @@ def test_both_kinds_hold_the_same(lvc: Lvc, coded: Path, arrays: dict[str, np.nd
     assert names(lvc.folder) == ["x.npz"], "nothing is left over"
 
 
+@pytest.mark.slow
 def test_what_the_arrays_say(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     assert arrays["size"].tolist() == [70, 94, 80, 96]
     assert arrays["frame"].tolist() == list(range(20))
@@ -84,6 +85,7 @@ def test_what_the_arrays_say(coded: Path, arrays: dict[str, np.ndarray]) -> None
     assert arrays["model_sha256"].tobytes() == lvc.load_model().sha256
 
 
+@pytest.mark.slow
 def test_a_part_is_whole_groups(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     second = int(arrays["key_frame"][1])
     start = float(arrays["time"][second]) + 0.05
@@ -94,6 +96,7 @@ def test_a_part_is_whole_groups(lvc: Lvc, coded: Path, arrays: dict[str, np.ndar
     assert (part["key_value"] == arrays["key_value"][1:]).all() and "intra_value" not in part
 
 
+@pytest.mark.slow
 def test_unchanged_there_and_back(tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     plain = decoded(tmp_path, coded)
     assert len(plain[0]) == 20 and plain[1]
@@ -108,6 +111,7 @@ def test_unchanged_there_and_back(tmp_path: Path, coded: Path, arrays: dict[str,
     assert names(tmp_path) == ["cli.mkv", "out.mkv", "part.safetensors", "x.npz", "x.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_changed_group_is_another_picture_and_nothing_else(
     tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]
 ) -> None:
@@ -122,6 +126,7 @@ def test_a_changed_group_is_another_picture_and_nothing_else(
     assert all(same[:second]) and not any(same[second:])
 
 
+@pytest.mark.slow
 def test_symbols_may_be_changed_as_well(tmp_path: Path, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     plain = decoded(tmp_path, coded)
     symbols = arrays["residual_latent"].copy()
@@ -172,6 +177,7 @@ def wrong(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return some
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -204,6 +210,7 @@ def bomb(path: Path) -> None:
         archive.writestr("key_frame.npy", header.getvalue() + bytes(1 << 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b'\x08\0\0\0\0\0\0\0{"a":1}x', b"x" * 100])
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 def test_files_of_nonsense(tmp_path: Path, coded: Path, content: bytes, ending: str) -> None:
@@ -213,6 +220,7 @@ def test_files_of_nonsense(tmp_path: Path, coded: Path, content: bytes, ending: 
     assert names(tmp_path) == [f"x.{ending}"]
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_and_pickles(tmp_path: Path, coded: Path) -> None:
     bomb(tmp_path / "bomb.npz")
     with pytest.raises(MediaError, match="key_frame takes"):
@@ -222,6 +230,7 @@ def test_a_zip_bomb_and_pickles(tmp_path: Path, coded: Path) -> None:
         decode_file(coded, tmp_path / "out.mkv", latents=tmp_path / "objects.npz")
 
 
+@pytest.mark.slow
 def test_calls_that_make_no_sense(lvc: Lvc, coded: Path, arrays: dict[str, np.ndarray]) -> None:
     save_file({"key_frame": arrays["key_frame"] + 50}, lvc.folder / "x.safetensors")
     for code, args, said in (
@@ -244,6 +253,7 @@ def test_calls_that_make_no_sense(lvc: Lvc, coded: Path, arrays: dict[str, np.nd
     assert names(lvc.folder) == ["x.safetensors"]
 
 
+@pytest.mark.slow
 def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     with lvc.open(coded) as video:
         frames = list(video.latents())
@@ -258,6 +268,7 @@ def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
     assert some[0].intra is not None and (some[0].intra == arrays["intra_value"][some[0].number]).all()
 
 
+@pytest.mark.slow
 def test_without_the_model_there_are_integers(tmp_path: Path, coded: Path) -> None:
     model, said = model_file("lost"), list[str]()
     options = {"model": str(model), "duration": 0.4}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvc.lvz import Clip, LvzReader
+import pytest
 
-from .conftest import Lvc, names
+from lvc.lvz import Clip, LvzReader
+from tests.helpers.command import Lvc, names
 
 
 def clips_of(path: Path) -> list[tuple[float, int]]:
@@ -27,6 +28,7 @@ def ahead(clips: list[tuple[float, int]], rate: float) -> float:
     )
 
 
+@pytest.mark.slow
 def test_no_stretch_of_a_file_passes_the_rate(lvc: Lvc, carphone: Path) -> None:
     common = "encode", carphone, "--duration", "4", "--quality", "70", "--gop", "1", "--no-features", "-f"
     assert lvc(*common, "free.lvz").code == 0
@@ -41,6 +43,7 @@ def test_no_stretch_of_a_file_passes_the_rate(lvc: Lvc, carphone: Path) -> None:
     assert lvc("verify", "--full", "held.lvz").code == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_held_is_said_and_nothing_is_left(lvc: Lvc, carphone: Path) -> None:
     done = lvc("encode", carphone, "a.lvz", "--duration", "1", "--max-bitrate", "2k", "--buffer", "0.5")
     assert done.code == 2 and "--buffer" in done.err and not names(lvc.folder)

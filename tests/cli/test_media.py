@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 import lvc
 from lvc.cli import app
-
-from ..waiting import PATIENCE
-from .conftest import FAKE, Done, names
+from tests.helpers import fakecodec
+from tests.helpers.command import FAKE, Done, names
+from tests.helpers.waiting import PATIENCE
 
 CASES = Path(__file__).parents[1] / "media" / "cases"
 
@@ -42,9 +42,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
         __import__(f"lvc.{name}")
         monkeypatch.setitem(sys.modules, f"lvc.{name}", sys.modules[f"lvc.{name}"])
         monkeypatch.setattr(lvc, name, sys.modules[f"lvc.{name}"])
-    monkeypatch.syspath_prepend(str(FAKE.parent))
-    import fakecodec
-
     fakecodec.install()
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path)
@@ -54,6 +51,7 @@ def notices(done) -> list[tuple[str, bool]]:  # type: ignore[no-untyped-def]
     return [(e["message"], bool(e.get("loss"))) for e in done.events if e["event"] == "notice"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,6 +93,7 @@ def test_info_names_what_is_beside_the_picture(fake: Here) -> None:
     assert "mastering display: G(13250,34500)" in shown and "content light: 1000,400" in shown
 
 
+@pytest.mark.slow
 def test_sound_without_a_container(fake: Here) -> None:
     done = fake("encode", CASES / "sound_g711_alaw.mkv", "a.lvz", "--strict", "--json")
     assert done.code == 0
@@ -148,6 +147,7 @@ def test_a_disguised_playlist(fake: Here) -> None:
     assert done.code == 2
 
 
+@pytest.mark.slow
 def test_a_folder_with_playlists_encodes_the_videos_alone(fake: Here) -> None:
     inside = fake.folder / "in"
     inside.mkdir()
@@ -158,6 +158,7 @@ def test_a_folder_with_playlists_encodes_the_videos_alone(fake: Here) -> None:
     assert done.code == 0 and names(fake.folder / "out") == ["a.lvz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "out"), [("encode", "out.lvz"), ("decode", "out.mkv"), ("interpolate", "out.mkv")])
 def test_a_deleted_working_directory(tmp_path: Path, command: str, out: str) -> None:
     gone = tmp_path / "gone"
@@ -172,6 +173,7 @@ def test_a_deleted_working_directory(tmp_path: Path, command: str, out: str) -> 
     assert "working directory has been deleted" in error["message"]
 
 
+@pytest.mark.slow
 def test_interlaced_video_there_and_back(fake: Here) -> None:
     options = {"x264-params": "tff=1", "field_order": "tt"}
     with av.open(str(fake.folder / "in.mkv"), "w") as out:

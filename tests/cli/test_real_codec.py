@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from small_models import model_file
 
 from lvc.media import Frame, MediaReader, MediaWriter
-
-from ..waiting import PATIENCE
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
+from tests.helpers.small_models import model_file
+from tests.helpers.waiting import PATIENCE
 
 FRAMES = 24
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +59,7 @@ def test_round_trip(tiny: Lvc, coded: Path, carphone: Path) -> None:
     assert times[0] == times[1][:FRAMES]
 
 
+@pytest.mark.slow
 def test_a_range_gives_the_same_pictures(tiny: Lvc, coded: Path) -> None:
     assert tiny("decode", coded, "all.mkv", "--codec", "ffv1").code == 0
     assert tiny("decode", coded, "part.mkv", "--codec", "ffv1", "--start", "0.4", "--end", "0.5").code == 0
@@ -67,6 +67,7 @@ def test_a_range_gives_the_same_pictures(tiny: Lvc, coded: Path) -> None:
     assert part == planes(tiny.folder / "all.mkv")[12:15]
 
 
+@pytest.mark.slow
 def test_packing_and_threads_do_not_touch_the_pictures(tiny: Lvc, coded: Path, carphone: Path) -> None:
     options = ["--model", "tiny", "--duration", "0.8", "--gop", "0.25"]
     assert tiny("encode", carphone, "one.lvz", *options, "--threads", "1").code == 0
@@ -77,6 +78,7 @@ def test_packing_and_threads_do_not_touch_the_pictures(tiny: Lvc, coded: Path, c
     assert planes(tiny.folder / "zstd.mkv") == planes(tiny.folder / "rans.mkv")
 
 
+@pytest.mark.slow
 def test_tuned_for_ssim(tiny: Lvc, carphone: Path) -> None:
     """A model made for it is taken by itself where it is installed, also in a folder's job."""
     options = ["--duration", "0.8", "--gop", "0.25", "--tune", "ssim"]
@@ -90,6 +92,7 @@ def test_tuned_for_ssim(tiny: Lvc, carphone: Path) -> None:
     assert tiny("encode", carphone.parent, "--output-dir", "out", *options, "--dry-run", env=env).code == 0
 
 
+@pytest.mark.slow
 def test_every_fourth_frame(tiny: Lvc, coded: Path) -> None:
     assert tiny("decode", coded, "all.mkv", "--codec", "ffv1").code == 0
     assert tiny("decode", coded, "fourth.mkv", "--codec", "ffv1", "--every", "4").code == 0
@@ -101,6 +104,7 @@ def test_every_fourth_frame(tiny: Lvc, coded: Path) -> None:
     assert tiny("decode", coded, "none.mkv", "--every", "0").code == 2
 
 
+@pytest.mark.slow
 def test_salvage(tiny: Lvc, coded: Path) -> None:
     data = bytearray(coded.read_bytes())
     data[len(data) // 2] ^= 0x10
@@ -112,6 +116,7 @@ def test_salvage(tiny: Lvc, coded: Path) -> None:
     assert names(tiny.folder) == ["a.mkv", "bad.lvz"]
 
 
+@pytest.mark.slow
 def test_without_the_model(lvc: Lvc, coded: Path) -> None:
     done = lvc("decode", coded, "a.mp4")
     assert done.code == 5 and "tiny" in done.err
@@ -119,6 +124,7 @@ def test_without_the_model(lvc: Lvc, coded: Path) -> None:
     assert names(lvc.folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [0.03, 0.7])
 def test_interrupting_a_live_pipe_ends_at_once(tiny: Lvc, carphone: Path, sent: float) -> None:
     """A camera that has stalled, while FFmpeg looks at its header or when every stage waits for the one before it."""
@@ -140,6 +146,7 @@ def test_interrupting_a_live_pipe_ends_at_once(tiny: Lvc, carphone: Path, sent: 
     assert names(tiny.folder) == []
 
 
+@pytest.mark.slow
 def test_a_model_inside_the_file(lvc: Lvc, models: Path, carphone: Path) -> None:
     """The file decodes where the model is not installed, alone and in a folder, and by the second decoder."""
     model = models / "tiny.safetensors"
@@ -159,6 +166,7 @@ def test_a_model_inside_the_file(lvc: Lvc, models: Path, carphone: Path) -> None
     assert second.code == 0 and len(second.text.splitlines()) >= facts["frames"], second.err
 
 
+@pytest.mark.slow
 def test_where_no_model_can_be_inside(lvc: Lvc, carphone: Path) -> None:
     done = lvc("encode", carphone, "a.lvz", "--live", "--embed-model")
     assert done.code == 2 and "--embed-model" in done.err and not names(lvc.folder)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import tune, write_sound
 
-from .conftest import Lvc
+from tests.helpers.clips import tune, write_sound
+from tests.helpers.command import FAKE, Lvc
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> tuple[Lvc, Path]:
     """A folder with carphone as it is, as .lvz with and without features, and a database of it."""
     folder = tmp_path_factory.mktemp("archive")
-    lvc = Lvc([str(Path(__file__).resolve().parent.parent / "fakecodec.py")], folder)
+    lvc = Lvc([str(FAKE)], folder)
     (folder / "videos").mkdir()
     (folder / "videos" / "a.mp4").symlink_to(carphone)
     assert lvc("encode", carphone, "videos/b.lvz").code == 0
@@ -32,11 +32,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> tuple[L
     return lvc, folder
 
 
+@pytest.mark.slow
 def test_again_nothing_is_to_do(archive: tuple[Lvc, Path]) -> None:
     done = archive[0]("search", "index", "videos", "--db", "db")
     assert done.code == 0 and "4 unchanged" in done.err and "0 added" in done.err
 
 
+@pytest.mark.slow
 def test_features_cost_little(archive: tuple[Lvc, Path], carphone: Path) -> None:
     lvc, folder = archive
     assert lvc("encode", carphone, "without.lvz", "--no-features").code == 0
@@ -44,6 +46,7 @@ def test_features_cost_little(archive: tuple[Lvc, Path], carphone: Path) -> None
     assert 200 < extra and 8 * extra / 4.0 < 1000  # bit/s
 
 
+@pytest.mark.slow
 def test_query(archive: tuple[Lvc, Path]) -> None:
     lvc, folder = archive
     done = lvc("search", "query", "videos/b.lvz@2.1s", "--db", "db", "--json", "--contact-sheet", "sheet.png")
@@ -58,6 +61,7 @@ def test_query(archive: tuple[Lvc, Path]) -> None:
     assert plain.code == 0 and len(plain.text.strip().splitlines()) == 3 and "videos/a.mp4" in plain.text
 
 
+@pytest.mark.slow
 def test_by_sound(archive: tuple[Lvc, Path]) -> None:
     """Sound is described while a video is encoded, and found by a sound file, beside other pictures, and by both."""
     lvc, folder = archive
@@ -93,6 +97,7 @@ def test_by_sound(archive: tuple[Lvc, Path]) -> None:
     assert done.code == 2 and "give a range" in done.err
 
 
+@pytest.mark.slow
 def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:
     lvc, _ = archive
     done = lvc("search", "duplicates", "videos", "--json")
@@ -104,6 +109,7 @@ def test_duplicates_and_neighbours(archive: tuple[Lvc, Path]) -> None:
     assert [Path(e["path"]).name for e in hits if e["event"] == "hit"] == ["b.lvz", "c.lvz"]
 
 
+@pytest.mark.slow
 def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
     lvc, folder = archive
     assert lvc("features", "videos/a.mp4", "videos/b.lvz", "-o", "all.npz").code == 0
@@ -117,6 +123,7 @@ def test_vectors_for_other_tools(archive: tuple[Lvc, Path]) -> None:
     assert lvc("features", "videos/a.mp4", "-o", "all.npz").code == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def full_chroma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [[], ["--target-size", "1M"]])
 def test_encode(fake: Lvc, full_chroma: Path, target: list[str]) -> None:
     done = fake("encode", full_chroma, "a.lvz", "--json", *target)
@@ -38,6 +39,7 @@ def test_encode(fake: Lvc, full_chroma: Path, target: list[str]) -> None:
     assert names(fake.folder) == ["a.lvz"]
 
 
+@pytest.mark.slow
 def test_encode_a_folder(fake: Lvc, full_chroma: Path, carphone: Path) -> None:
     source = fake.folder / "in"
     source.mkdir()
@@ -47,6 +49,7 @@ def test_encode_a_folder(fake: Lvc, full_chroma: Path, carphone: Path) -> None:
     assert done.code == 9 and names(fake.folder / "out") == ["plain.lvz"]
 
 
+@pytest.mark.slow
 def test_decode(fake: Lvc, with_sound: Path) -> None:
     done = fake("decode", with_sound, "a.y4m", "--strict", "--json")
     error = json.loads(done.text.splitlines()[-1])
@@ -56,6 +59,7 @@ def test_decode(fake: Lvc, with_sound: Path) -> None:
     assert fake("decode", with_sound, "b.mkv", "--strict", "--salvage").code == 2
 
 
+@pytest.mark.slow
 def test_interpolate(fake: Lvc, full_chroma: Path) -> None:
     done = fake("interpolate", full_chroma, "a.mkv", "--strict")
     assert done.code == 9 and names(fake.folder) == []

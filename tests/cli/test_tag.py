@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import FAKE, Lvc, names
-
-sys.path.insert(0, str(FAKE.parent))
-from clips import BIKES, real_clip  # noqa: E402
+from tests.helpers.clips import BIKES, real_clip
+from tests.helpers.command import FAKE, Lvc, names
 
 BLOCKED = "import sys; sys.modules['torch'] = None; from lvc.cli import main; main()"
 
@@ -37,6 +34,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> Lvc:
     return lvc
 
 
+@pytest.mark.slow
 def test_files(archive: Lvc, carphone: Path) -> None:
     done = archive("tag", carphone, "--json")  # the video that the .lvz was made of, decoded
     assert done.code == 0, done.err
@@ -50,6 +48,7 @@ def test_files(archive: Lvc, carphone: Path) -> None:
     assert "bikes.mp4\n" in text and "0:00.0–0:04.0 man" in text and "street" in text
 
 
+@pytest.mark.slow
 def test_a_database(archive: Lvc) -> None:
     done = archive("tag", "--db", "db", "--threshold", "0.6", "--json")
     assert done.code == 0, done.err
@@ -69,12 +68,14 @@ def test_a_database(archive: Lvc) -> None:
     assert absent.code == 2 and "no video in the database has the tag 'night'" in absent.err
 
 
+@pytest.mark.slow
 def test_one_bad_file_does_not_stop_the_others(archive: Lvc) -> None:
     (archive.folder / "broken.mp4").write_bytes(b"no video")
     done = archive("tag", "broken.mp4", "videos/carphone.lvz")
     assert done.code == 3 and "broken.mp4" in done.err and "0:00.0–0:04.0 man" in done.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -12,8 +12,7 @@ import lvc as library
 from lvc.errors import UnsupportedError
 from lvc.files import decode_frames, vmaf
 from lvc.media import Frame, MediaReader, ffmpeg
-
-from .conftest import Lvc, names
+from tests.helpers.command import Lvc, names
 
 judged = pytest.mark.skipif(
     ffmpeg.why_not("filter", "libvmaf") is not None, reason=str(ffmpeg.why_not("filter", "libvmaf"))
@@ -39,6 +38,7 @@ def _score(source: Path, coded: Path, seconds: float, folder: Path) -> float:
     return sum(scores) / len(scores)
 
 
+@pytest.mark.slow
 @judged
 def test_the_target_is_reached_and_measured(lvc: Lvc, carphone: Path, tmp_path: Path) -> None:
     done = lvc("encode", carphone, "a.lvz", "--duration", "0.5", "--target-vmaf", "86", "--effort", "0", "--json")
@@ -49,6 +49,7 @@ def test_the_target_is_reached_and_measured(lvc: Lvc, carphone: Path, tmp_path: 
     assert result["vmaf"] == pytest.approx(_score(carphone, lvc.folder / "a.lvz", 0.5, tmp_path), abs=0.001)
 
 
+@pytest.mark.slow
 @judged
 def test_samples_of_a_longer_video(carphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vmaf, "SHORT", 0.5)
@@ -64,6 +65,7 @@ def test_samples_of_a_longer_video(carphone: Path, tmp_path: Path, monkeypatch: 
     assert told[0].startswith("samples: ") and told[-1].startswith("VMAF ")
 
 
+@pytest.mark.slow
 @judged
 def test_what_cannot_be_reached_is_said_and_folders_work(fake: Lvc, bunny: Path) -> None:
     """The codec of a few lines loses nothing, at whatever quality."""
@@ -80,6 +82,7 @@ def test_what_cannot_be_reached_is_said_and_folders_work(fake: Lvc, bunny: Path)
     assert [event["status"] for event in again.events if event["event"] == "done"] == ["skipped"]
 
 
+@pytest.mark.slow
 def test_without_the_judge(fake: Lvc, bunny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = fake("encode", bunny, "a.lvz", "--target-vmaf", "90", env={"IMAGEIO_FFMPEG_EXE": "/bin/false"})
     assert done.code == 5 and "VMAF" in done.err and done.err.count("\n") == 1
@@ -89,18 +92,21 @@ def test_without_the_judge(fake: Lvc, bunny: Path, monkeypatch: pytest.MonkeyPat
         library.encode_file(bunny, fake.folder / "a.lvz", target_vmaf=90)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [("--target-psnr", "38"), ("--target-size", "1M"), ("--target-bitrate", "1M")])
 def test_one_target_at_a_time(fake: Lvc, bunny: Path, other: tuple[str, str]) -> None:
     assert fake("encode", bunny, "a.lvz", "--target-vmaf", "90", *other).code == 2
     assert fake("encode", bunny.parent, "--output-dir", "out", "--target-vmaf", "90", *other).code == 2
 
 
+@pytest.mark.slow
 @judged
 def test_pipes_and_tiny_pictures_are_refused(fake: Lvc, bunny: Path) -> None:
     assert fake("encode", "-", "a.lvz", "--target-vmaf", "90", input=bunny.read_bytes()).code == 2
     assert fake("encode", bunny, "a.lvz", "--resolution", "28x16", "--target-vmaf", "90").code == 2
 
 
+@pytest.mark.slow
 @judged
 def test_the_judge_dies(tmp_path: Path, carphone: Path) -> None:
     """An error among the pictures ends at once, with itself."""

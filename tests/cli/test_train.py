@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Lvc
+from tests.helpers.command import Lvc
 
 SMALL = ["--batch", "1", "--crop", "64", "--threads", "1"]
 
@@ -21,6 +21,7 @@ def test_train_and_encode(lvc: Lvc, carphone: Path) -> None:
     assert lvc("encode", carphone, "a.lvz", "--model", "m.safetensors", "--duration", "0.2").code == 0
 
 
+@pytest.mark.slow
 def test_usage(lvc: Lvc, carphone: Path) -> None:
     assert lvc("train", carphone).code == 2
     missing = lvc("train", carphone, "nothing-here", "--out", "m.safetensors", "--max-steps", "1")
@@ -30,6 +31,7 @@ def test_usage(lvc: Lvc, carphone: Path) -> None:
     assert not list(lvc.folder.glob("m.*"))  # nothing was begun
 
 
+@pytest.mark.slow
 def test_curves_at_any_time(lvc: Lvc) -> None:
     pytest.importorskip("matplotlib")
     (lvc.folder / "m.log.jsonl").write_text(

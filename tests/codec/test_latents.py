@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_models import clips_of, descriptor, frame, model, pictures, same, written
 
 from lvc.codec import Given, LatentFrame, decode_changed, integers_of, latents
 from lvc.errors import CorruptError
 from lvc.lvz import Clip
 from lvc.media.types import Frame
+from tests.helpers.small_models import clips_of, descriptor, frame, model, pictures, same, written
 
 SIZE = 47, 79
 

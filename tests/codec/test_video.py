@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_models import clips_of, crc, descriptor, frame, model, pictures, same, video, written
 
 from lvc.codec import EncodedClip, EncodeSettings, decode, encode
 from lvc.codec import payload as layout
@@ -21,6 +20,7 @@ from lvc.errors import CorruptError, LimitError, LvcError, UnsupportedError, Usa
 from lvc.limits import Limits
 from lvc.lvz import fold
 from lvc.media.types import Frame
+from tests.helpers.small_models import clips_of, crc, descriptor, frame, model, pictures, same, video, written
 
 
 def error(a: Frame, b: Frame) -> float:

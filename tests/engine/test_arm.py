@@ -7,7 +7,6 @@ import ctypes
 import importlib.util
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pytest
 
 from lvc.engine import library, nets
 from lvc.engine import program as p
+from scripts import build_native
+from tests.helpers import programs
 
-from . import programs
 from .test_nets import by_reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,11 +33,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """run_program.c with the engine, static, for ARM with Linux."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import build_native
-    finally:
-        sys.path.pop(0)
     out = tmp_path_factory.mktemp("arm") / "run_program"
     command = [GCC] if GCC else [*build_native.zig(), "-target", "aarch64-linux-musl"]
     build_native.compile_engine(command, out, "aarch64", Path(__file__).with_name("run_program.c"))

@@ -15,8 +15,8 @@ import pytest
 import lvc
 from lvc.engine import library, motion, nets, planes
 from lvc.errors import CorruptError, UsageError
+from tests.helpers import programs
 
-from . import programs
 from .test_motion import PYRAMID, coded
 from .test_motion import planes as random_planes
 
@@ -187,6 +187,7 @@ def without_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_version_says_which_engine_runs() -> None:
     said = lvc_of(ROOT, "-m", "lvc", "--version", LVC_ENGINE="c")
     assert (said.returncode, said.stdout, said.stderr) == (0, f"lvc {lvc.__version__} (engine c)\n", "")
@@ -201,6 +202,7 @@ def best_here() -> str:
     return next(isa for isa in library.ISAS if library.runs(isa))
 
 
+@pytest.mark.slow
 def test_without_the_library_numpy_decodes_and_says_so_once(without_library: Path) -> None:
     said = lvc_of(without_library, "-m", "lvc", "--version")
     assert (said.returncode, said.stdout) == (0, f"lvc {lvc.__version__} (engine numpy)\n")

@@ -13,8 +13,7 @@ from lvc.engine import library, nets, rans_reference, reference
 from lvc.engine import program as p
 from lvc.engine.torch_engine import TorchNetwork
 from lvc.errors import CorruptError
-
-from . import programs
+from tests.helpers import programs
 
 ISAS = [isa for isa in library.ISAS if library.runs(isa)]
 SIZES = [(2, 2), (6, 4), (14, 26), (10, 38)]

@@ -16,8 +16,7 @@ import safetensors.numpy
 
 from lvc.engine import program as p
 from lvc.errors import CorruptError, LimitError, LvcError, UnsupportedError
-
-from . import programs
+from tests.helpers import programs
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from ans_reference import Stream, cumulative, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvc.entropy.coder import UNIFORM, Coding, Decoder, Encoder, make_table, uniform
 from lvc.errors import CorruptError, LvcError, UsageError
+from tests.helpers.ans_reference import Stream, cumulative, encode
 
 weights = st.lists(st.integers(0, 1 << 20), min_size=2, max_size=40).filter(any)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +16,6 @@ from lvc.evaluation import run, worker
 from lvc.evaluation.measure import Workers
 from lvc.evaluation.planes import Picture, to_frame
 from lvc.results import Facts
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def moving(count: int = 12, width: int = 96, height: int = 64) -> list[Picture]:

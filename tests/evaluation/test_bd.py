@@ -47,6 +47,7 @@ def test_points_without_a_logarithm_are_refused() -> None:
         bd_rate([(0.0, 30.0), *ANCHOR], TEST)
 
 
+@pytest.mark.slow
 def test_random_curves_agree_with_the_package() -> None:
     package = pytest.importorskip("bjontegaard", reason="pip install bjontegaard for this one")
     rng = random.Random(1)

@@ -84,6 +84,7 @@ def test_table_and_verdict() -> None:
     assert busy and all("x264:medium" in line for line in busy)  # it waited for the processor, lvc did not
 
 
+@pytest.mark.slow
 def test_one_quality_is_judged_at_equal_size() -> None:
     result = invoke("a.mp4", "--quality", "50", "--anchors", "x264:medium")
     assert result.exit_code == 0 and "at equal size" in result.stdout and "too few" not in result.stdout
@@ -94,6 +95,7 @@ def test_one_quality_is_judged_at_equal_size() -> None:
     assert verdicts[0]["bd_rate"] is None and verdicts[0]["gap"] == pytest.approx(-2)
 
 
+@pytest.mark.slow
 def test_the_anchors_alone_at_crfs() -> None:
     result = invoke("a.mp4", "--qualities", "none", "--anchors", "x264:medium@22/30.5", "--json")
     *points, done = [json.loads(line) for line in result.stdout.splitlines()]
@@ -105,6 +107,7 @@ def test_the_anchors_alone_at_crfs() -> None:
     assert result.exit_code == 0 and "30.5" in result.stdout and "BD" not in result.stdout.split("threads")[0]
 
 
+@pytest.mark.slow
 def test_json_lines() -> None:
     result = invoke("a.mp4", "--json", "--quality", "30,50", "--anchors", "none")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -122,6 +125,7 @@ def test_json_lines() -> None:
     assert "libx264" in lines[-1]["versions"]["x264:medium"]
 
 
+@pytest.mark.slow
 def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_path: Path) -> None:
     csv = tmp_path / "points.csv"
     result = invoke("absent.mp4", "broken.mp4", "a.mp4", "--quality", "50", "--csv", str(csv))
@@ -132,6 +136,7 @@ def test_a_failing_clip_does_not_stop_the_rest_and_decides_the_exit_code(tmp_pat
     assert invoke("broken.mp4", "absent.mp4").exit_code == CorruptError.exit_code
 
 
+@pytest.mark.slow
 def test_outputs_are_not_overwritten_without_force(tmp_path: Path) -> None:
     csv = tmp_path / "points.csv"
     csv.write_text("mine")
@@ -142,6 +147,7 @@ def test_outputs_are_not_overwritten_without_force(tmp_path: Path) -> None:
     assert invoke("a.mp4", "--report", str(tmp_path / "no" / "report.html")).exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_gate(tmp_path: Path) -> None:
     path = tmp_path / "regression.json"
     gate = ["a.mp4", "b.mp4", "--quality", "30,50", "--baseline", str(path)]
@@ -174,6 +180,7 @@ def test_the_gate(tmp_path: Path) -> None:
     assert len(json.loads(path.read_text())["points"]) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -193,6 +200,7 @@ def test_what_a_baseline_cannot_judge(more: list[str], message: str, tmp_path: P
     assert result.exit_code == 2 and message in result.output
 
 
+@pytest.mark.slow
 def test_what_counts_is_said_and_part_of_a_baseline(tmp_path: Path) -> None:
     assert "bpp counts video bytes: lvc's clips and their description" in invoke("a.mp4").stdout
     files = invoke("a.mp4", "--whole-files")
@@ -207,6 +215,7 @@ def test_what_counts_is_said_and_part_of_a_baseline(tmp_path: Path) -> None:
     assert "an older lvc's — renew it" in invoke(*gate).output
 
 
+@pytest.mark.slow
 def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
     path = tmp_path / "regression.json"
     gate = ["absent.mp4", "a.mp4", "--quality", "30", "--baseline", str(path)]

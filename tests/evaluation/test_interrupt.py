@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..waiting import PATIENCE, wait_for
+from tests.helpers.waiting import PATIENCE, wait_for
 
 
 def _alive(group: int) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small_models import model
 from torch import nn
 
 from lvc.engine.nets import Network
 from lvc.evaluation.macs import Macs
+from tests.helpers.small_models import model
 
 
 @pytest.fixture

@@ -173,6 +173,7 @@ def test_one_side_with_more_frames_is_an_error() -> None:
         compare([p, p], [p])
 
 
+@pytest.mark.slow
 def test_psnr_at_480p_is_faster_than_60_fps() -> None:
     rng = np.random.default_rng(6)
     a = picture(rng, 848, 480)
@@ -186,6 +187,7 @@ def test_psnr_at_480p_is_faster_than_60_fps() -> None:
     assert best < 1 / 60
 
 
+@pytest.mark.slow
 def test_st_lpips_of_every_other_frame_grows_with_damage() -> None:
     if perceptual.why_not():
         pytest.skip("the extra lvc[perceptual] is not installed")
@@ -199,6 +201,7 @@ def test_st_lpips_of_every_other_frame_grows_with_damage() -> None:
     assert third is not None and third > 0.01 and quality.clip().st_lpips == pytest.approx(third / 2, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_st_lpips_is_what_its_authors_package_gives() -> None:
     """LPIPS(net="alex", variant="shift_tolerant") of stlpips_pytorch 0.0.2 on these two pictures."""
     if perceptual.why_not():

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from lvc.evaluation.planes import Picture
 from lvc.media import ffmpeg
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "figures" / "eval_oracles.py"
+from scripts.figures import eval_oracles
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(ffmpeg.why_not("filter", "libvmaf") is not None, reason=str(ffmpeg.why_not("filter", "libvmaf")))
 def test_every_metric_agrees_with_its_oracle(clips: Path, tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("eval_oracles", SCRIPT)
-    assert spec and spec.loader
-    oracles = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(oracles)
-    seen = oracles.compared(clips / "bikes.mp4", 30, 4, tmp_path)
+    seen = eval_oracles.compared(clips / "bikes.mp4", 30, 4, tmp_path)
     # what is printed has six decimals; MS-SSIM is defined differently there, see the script
     assert max(seen[f"PSNR-{plane}"] for plane in "YUV") < 1e-6
     assert max(seen["SSIM-Y"], seen["SSIM"]) < 1e-6

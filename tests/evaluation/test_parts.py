@@ -28,6 +28,7 @@ VIDEO = ClipFormat(96, 64, Fraction(1, 25), Fraction(25))
 Make = Callable[..., list[Picture]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", ".mp4"])
 @pytest.mark.parametrize("size", [(96, 64), (75, 53)])
 @pytest.mark.parametrize("name", ["x264:veryfast", "x265:ultrafast", "svtav1:12", "vvc:faster"])
@@ -164,6 +165,7 @@ def test_errors_of_workers_keep_their_exit_code() -> None:
             assert isinstance(error, LvcError) and error.exit_code == code
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="died with status 1"):
@@ -174,6 +176,7 @@ def test_point_without_frames_has_no_size_problem() -> None:
     assert Point("a", "lvc", 50).bpp == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x264:medium", "x265:ultrafast"])
 def test_encoders_are_not_charged_for_writing_about_themselves(pictures: Make, name: str, tmp_path: Path) -> None:
     anchor = anchors.Anchor.parse(name, 1)

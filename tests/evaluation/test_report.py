@@ -134,6 +134,7 @@ def not_inside(url: str) -> bool:
     return not url.startswith("data:")
 
 
+@pytest.mark.slow
 def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
     with Tab(browser, report) as tab:
         assert tab.locator("#rd .curve").count() == 3
@@ -172,6 +173,7 @@ def test_clicks_choose_what_is_shown(browser: Any, report: Path) -> None:
         assert "bpp" in tab.locator("#rd .tip").inner_text()
 
 
+@pytest.mark.slow
 def test_one_quality_is_judged_at_equal_size(browser: Any, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     points = [p for p in made_up(store) if p.at == 50 and p.clip == "sofa.mp4"]
@@ -187,6 +189,7 @@ def test_one_quality_is_judged_at_equal_size(browser: Any, tmp_path: Path) -> No
         assert "−1.50" in tab.locator("#bd tbody tr").first.inner_text()
 
 
+@pytest.mark.slow
 def test_frames_of_an_anchor_without_that_size_are_the_nearest(browser: Any, report: Path) -> None:
     with Tab(browser, report) as tab:
         note = tab.locator("#time-note")
@@ -198,6 +201,7 @@ def test_frames_of_an_anchor_without_that_size_are_the_nearest(browser: Any, rep
         assert note.inner_text().endswith(f"nearest: svtav1:6 {sizes[1]:.1f} kB.")
 
 
+@pytest.mark.slow
 def test_the_anchors_alone_have_curves_and_no_pictures(browser: Any, report: Path, tmp_path: Path) -> None:
     points = [p for p in made_up(Store(tmp_path / "store")) if p.at is None and not p.error]
     path = tmp_path / "alone.html"
@@ -209,6 +213,7 @@ def test_the_anchors_alone_have_curves_and_no_pictures(browser: Any, report: Pat
         assert "CRF" in tab.locator("#rd .tip").inner_text()
 
 
+@pytest.mark.slow
 def test_the_divider_is_dragged_and_pictures_enlarged(browser: Any, report: Path) -> None:
     with Tab(browser, report, viewport={"width": 1000, "height": 700}) as tab:
         stage, divider = tab.locator("#stage"), tab.locator("#divider")
@@ -249,6 +254,7 @@ def test_the_divider_is_dragged_and_pictures_enlarged(browser: Any, report: Path
         assert tab.locator(".tag.left").text_content() == "lvc"
 
 
+@pytest.mark.slow
 def test_the_difference_is_that_of_the_pictures(browser: Any, report: Path) -> None:
     with Tab(browser, report) as tab:
         tab.select_option("#left", "svtav1:6")
@@ -267,6 +273,7 @@ def test_the_difference_is_that_of_the_pictures(browser: Any, report: Path) -> N
         assert not tab.locator("#divider").is_visible()
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_altogether_says_so(browser: Any, tmp_path: Path) -> None:
     points = [Point("absent.mp4", "lvc", 30, 30, error="cannot be opened", exit_code=3)]
     path = tmp_path / "failed.html"
@@ -276,6 +283,7 @@ def test_a_run_that_failed_altogether_says_so(browser: Any, tmp_path: Path) -> N
         assert "cannot be opened" in tab.locator("#failed").inner_text() and not tab.locator("#viewer").is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_of_it(browser: Any, report: Path, scheme: str, tmp_path: Path) -> None:
     with Tab(browser, report, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True) as tab:

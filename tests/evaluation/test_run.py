@@ -30,6 +30,7 @@ def all_points(clip: Path, plan: Plan, folder: Path) -> list[Point]:
     return list(run.evaluate({clip: clip.name}, plan, Store(folder)))
 
 
+@pytest.mark.slow
 def test_what_runs_is_told_while_it_runs(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     told: list[str] = []
     plan = Plan([50], [anchors.Anchor("x264", "ultrafast", 1)], frames=4, threads=1)
@@ -69,6 +70,7 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
     assert "x264:medium" in text and f"{points[0].bpp:.4f}" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x264:medium", "vvc:faster"])
 def test_whole_files_are_compared_with_whole_files(clip: Path, disguised: list[str], name: str, tmp_path: Path) -> None:
     """Video bytes on both sides, or files on both sides: then the anchor's container counts too."""
@@ -90,6 +92,7 @@ def test_whole_files_are_compared_with_whole_files(clip: Path, disguised: list[s
     assert {p.record()["file_bytes"] for p in (b, mp4)} == {b.bytes, mp4.bytes}
 
 
+@pytest.mark.slow
 def test_a_failing_point_or_clip_leaves_the_rest_standing(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     plan = Plan([13, 50], [anchors.Anchor("x264", "nonsense", 1)], frames=4, threads=1)
     clips = {tmp_path / "absent.mp4": "absent.mp4", clip: clip.name}
@@ -115,6 +118,7 @@ def test_missing_and_extra_frames_are_errors(
         assert message in point.error
 
 
+@pytest.mark.slow
 def test_finished_points_are_not_measured_again(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     anchor = anchors.Anchor("x264", "ultrafast", 1)
     plan = Plan([30, 60], [anchor], frames=4, threads=1, pictures=True)
@@ -138,6 +142,7 @@ def test_finished_points_are_not_measured_again(clip: Path, disguised: list[str]
     assert disguised.count("lvc encode") == 2
 
 
+@pytest.mark.slow
 def test_several_jobs_bring_the_same_points(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     plan = Plan([30, 50, 70], [anchors.Anchor("x264", "ultrafast", 1)], frames=4, threads=1)
     other = tmp_path / "other.mkv"
@@ -151,6 +156,7 @@ def test_several_jobs_bring_the_same_points(clip: Path, disguised: list[str], tm
     assert lvc[0] == lvc[1]
 
 
+@pytest.mark.slow
 def test_leaving_early_ends_the_processes(clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[Workers] = []
 
@@ -182,6 +188,7 @@ def test_leaving_early_ends_the_processes(clip: Path, monkeypatch: pytest.Monkey
         stopped.ask({"codec": "lvc", "job": "encode"})
 
 
+@pytest.mark.slow
 def test_several_models_are_told_apart(disguised: list[str], clip: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(default_model_path().read_bytes() + b"\0")  # another hash, and never loaded here
@@ -193,6 +200,7 @@ def test_several_models_are_told_apart(disguised: list[str], clip: Path, tmp_pat
     assert [p.codec for p in all_points(clip, plan, tmp_path / "store")] == labels
 
 
+@pytest.mark.slow
 def test_anchors_at_crfs_of_their_own(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     fixed, matched = anchors.Anchor("x264", "medium", 1, (20, 35)), anchors.Anchor("x264", "veryfast", 1)
     plan = Plan([30, 50, 70], [fixed, matched], frames=4, threads=1)
@@ -215,6 +223,7 @@ def test_anchors_at_crfs_of_their_own(clip: Path, disguised: list[str], tmp_path
     assert same_size.at == beside.shown == 50 and same_size.target_bytes == points[2].bytes
 
 
+@pytest.mark.slow
 def test_the_anchors_alone(clip: Path, disguised: list[str], tmp_path: Path) -> None:
     plan = Plan([], [anchors.Anchor("x264", "medium", 1, (20, 30, 40))], frames=4, threads=1)
     absent = tmp_path / "absent.mp4"
@@ -226,6 +235,7 @@ def test_the_anchors_alone(clip: Path, disguised: list[str], tmp_path: Path) -> 
     assert run.in_order(points[::-1], {absent: "absent.mp4", clip: clip.name}, plan)[0].told == "x264:medium"
 
 
+@pytest.mark.slow
 def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
     clip: Path, disguised: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -253,7 +263,7 @@ def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
         assert asked() == {"lvc"}, room
     for name in ("cli/eval", "evaluation/report", "evaluation/run", "training/__init__"):
         change(f"{name}.py")
-    change("evaluation/metrics.py", "\n# nothing but a comment\n")
+    change("evaluation/metrics.py", '\n# nothing but a comment\n"""and a docstring"""\n')
     assert asked() == set()
     change("evaluation/metrics.py")
     assert asked() == {"lvc", "x264:medium"}
@@ -265,6 +275,7 @@ def test_points_of_anchors_outlive_lvc_and_not_what_they_are_made_of(
     assert asked() == {"lvc", "x264:medium"}
 
 
+@pytest.mark.slow
 def test_steady_speeds_are_means_over_clips_where_everybody_has_one() -> None:
     def point(clip: str, codec: str, steady: float | None, whole: float) -> Point:
         quality, speed = FrameQuality(40, 40, 40, 40), Measured(60, steady, whole, 1)

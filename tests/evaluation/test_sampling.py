@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from lvc.evaluation.metrics import ssim
 from lvc.evaluation.sampling import Sampler
 from lvc.pipeline import ReadAhead
+from tests.helpers.waiting import PATIENCE, wait_for
 
-from ..waiting import PATIENCE, wait_for
 
-
+@pytest.mark.slow
 def test_work_and_waiting_are_told_apart() -> None:
     a = np.random.default_rng(1).integers(0, 255, (240, 320)).astype(np.uint8)
     enough = threading.Event()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import tune, write_sound
 
 from lvc.features import SoundSampler, Watcher, heard
 from lvc.features.sound import SECONDS, SIZE
@@ -16,6 +15,7 @@ from lvc.lvz import FeatureTrack
 from lvc.media import MediaReader
 from lvc.media.listen import has_only_sound, listen
 from lvc.media.types import SOUND_RATE, Sound
+from tests.helpers.clips import tune, write_sound
 
 
 def described(samples: np.ndarray, start: float = 0.0, piece: int = 100_000) -> FeatureTrack:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-from clips import picture
 
 from lvc.errors import UnsupportedError
 from lvc.features import DIMENSIONS, Extractor, FeatureSampler, default_extractor, quantise, shrink, thumbnail, unit
 from lvc.features.thumbnail import without_bars
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "features"
+from scripts.features import train
+from tests.helpers.clips import picture
 
 
 def planes(number: int, width: int = 160, height: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,19 +22,6 @@ def planes(number: int, width: int = 160, height: int = 96) -> tuple[np.ndarray,
 
 def vector(y: np.ndarray, u: np.ndarray, v: np.ndarray, rotation: int = 0, hflip: bool = False) -> np.ndarray:
     return default_extractor().embed([thumbnail(y, u, v, rotation, hflip)])[0]
-
-
-@pytest.fixture(scope="module")
-def train() -> ModuleType:
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        spec = importlib.util.spec_from_file_location("feature_train", SCRIPTS / "train.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (48, 100), (7, 200)])
@@ -111,7 +94,8 @@ def test_int8_keeps_the_cosines() -> None:
     assert np.abs(quantise(x)).max(1).min() == 127
 
 
-def test_the_network_that_was_trained(train: ModuleType) -> None:
+@pytest.mark.slow
+def test_the_network_that_was_trained() -> None:
     import torch
 
     extractor = default_extractor()
@@ -125,7 +109,8 @@ def test_the_network_that_was_trained(train: ModuleType) -> None:
     assert np.abs(extractor.embed(list(zip(*small, strict=True))) - expected).max() < 1e-4
 
 
-def test_training_learns(train: ModuleType) -> None:
+@pytest.mark.slow
+def test_training_learns() -> None:
     random = np.random.default_rng(0)
     y, c = (random.integers(0, 256, shape, dtype=np.uint8) for shape in ((8, 4, 128, 128), (8, 4, 2, 64, 64)))
     names = ("plain_y", "plain_c", "coded_y", "coded_c")

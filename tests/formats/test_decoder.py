@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 import json
 import subprocess
 import sys
@@ -12,11 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lvz_decoder as second
 import numpy as np
 import pytest
-from engine import programs
-from engine.test_program import BAD
-from small_models import frame, model, model_file, video
 
 from lvc.codec import EncodeSettings, encode
 from lvc.codec.shown import shown
@@ -25,21 +22,15 @@ from lvc.engine import program as p
 from lvc.files import decode_frames
 from lvc.media.types import Frame
 from lvc.models import default_model_path
+from tests.engine.test_program import BAD
+from tests.helpers import programs
+from tests.helpers.small_models import frame, model, model_file, video
 
 FORMATS = Path(__file__).resolve().parents[2] / "formats"
 
 
 @pytest.fixture(scope="module")
-def second() -> Any:
-    sys.path.insert(0, str(FORMATS))
-    try:
-        return importlib.import_module("lvz_decoder")
-    finally:
-        sys.path.remove(str(FORMATS))
-
-
-@pytest.fixture(scope="module")
-def read_model(second: Any) -> Any:
+def read_model() -> Any:
     return second.read_model(model_file().read_bytes())
 
 
@@ -54,7 +45,7 @@ def lively(n: int, height: int, width: int) -> Frame:
     return replace(a, y=y)
 
 
-def agree(second: Any, read_model: Any, frames: list[Frame], **settings: Any) -> set[int]:
+def agree(read_model: Any, frames: list[Frame], **settings: Any) -> set[int]:
     """Checks every frame against its checksum → the structures that there were."""
     height, width = frames[0].y.shape
     clips = list(encode(iter(frames), video(height, width), model(), EncodeSettings(threads=1, **settings)))
@@ -78,13 +69,13 @@ def agree(second: Any, read_model: Any, frames: list[Frame], **settings: Any) ->
     ids=str,
 )
 def test_frames_are_the_same(
-    second: Any, read_model: Any, size: tuple[int, int], settings: dict[str, Any], structures: set[int]
+    read_model: Any, size: tuple[int, int], settings: dict[str, Any], structures: set[int]
 ) -> None:
     frames = [lively(n, *size) for n in range(11)]
-    assert agree(second, read_model, frames, **settings) == structures
+    assert agree(read_model, frames, **settings) == structures
 
 
-def test_another_picture_is_noticed(second: Any, read_model: Any) -> None:
+def test_another_picture_is_noticed(read_model: Any) -> None:
     clip = next(iter(encode(iter([lively(0, 32, 32)]), video(32, 32), model(), EncodeSettings(threads=1))))
     decoder = second.Decoder(read_model, {"height": 32, "width": 32, "bit_depth": 8})
     said = {"payload": clip.payload, "pts": clip.pts, "checks": (clip.checks[0] ^ 1,), "check_bits": 32}
@@ -92,7 +83,7 @@ def test_another_picture_is_noticed(second: Any, read_model: Any) -> None:
         decoder.clip(said, True)
 
 
-def test_rounding_of_what_is_shown(second: Any) -> None:
+def test_rounding_of_what_is_shown() -> None:
     rng = np.random.default_rng(0)
     made = rng.integers(0, 4096, (16, 32)).astype(np.int16), rng.integers(0, 4096, (2, 8, 16)).astype(np.int16)
     for depth in (8, 10):
@@ -100,7 +91,7 @@ def test_rounding_of_what_is_shown(second: Any) -> None:
         assert theirs == b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in shown(made, 9, 31, depth))
 
 
-def test_random_fields(second: Any) -> None:
+def test_random_fields() -> None:
     """Far vectors, all modes, key frames as references: what no encoder would choose."""
     rng = np.random.default_rng(3)
     rows, columns = 10, 14
@@ -136,7 +127,7 @@ def test_random_fields(second: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(12, 20), (2, 2), (10, 6)], ids=str)
-def test_random_programs(second: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_random_programs(tmp_path: Path, size: tuple[int, int]) -> None:
     """Every kind of layer, with and without coded blocks, at every level."""
     made = programs.codec(c8=24, c16=32, m=16)
     p.save(made, tmp_path / "m")
@@ -165,7 +156,7 @@ def refused(read: Any) -> str | None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_models_are_refused_alike(second: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_bad_models_are_refused_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     bad = copy.deepcopy(programs.codec(c8=16, c16=16, m=8))
     BAD[name](bad)
     with monkeypatch.context() as patch:
@@ -176,7 +167,7 @@ def test_bad_models_are_refused_alike(second: Any, tmp_path: Path, monkeypatch: 
     assert refused(lambda: second.read_model((tmp_path / "m").read_bytes())) == ours
 
 
-def test_the_examples_of_the_document(second: Any) -> None:
+def test_the_examples_of_the_document() -> None:
     text = " ".join((FORMATS / "decoder.md").read_text("utf-8").split("## 12 ")[-1].split())
     writer, context, table = rans_reference.Writer(), rans_reference.Context(), [8192, 40960, 12288, 4096]
     for bit in (1, 1, 0, 1, 1):
@@ -214,7 +205,8 @@ def test_the_examples_of_the_document(second: Any) -> None:
     assert ", ".join(map(str, expected[4:12])).replace("-", "−") in text
 
 
-def test_the_command(second: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = b"YUV4MPEG2 W33 H21 F25:1 Ip C420jpeg\n"
     for n in range(4):
         f = lively(n, 21, 33)
@@ -239,7 +231,7 @@ VECTORS = FORMATS / "vectors"
 OF_MODELS = json.loads((VECTORS / "models.json").read_text("utf-8"))
 
 
-def test_the_frames_of_the_vectors(second: Any) -> None:
+def test_the_frames_of_the_vectors() -> None:
     """By both decoders."""
     expected = json.loads((VECTORS / "expected.json").read_text("utf-8"))
     named = [name for name, want in expected.items() if "md5" in want]
@@ -252,6 +244,6 @@ def test_the_frames_of_the_vectors(second: Any) -> None:
 
 
 @pytest.mark.parametrize("name", OF_MODELS)
-def test_stored_models(second: Any, name: str) -> None:
+def test_stored_models(name: str) -> None:
     data, wanted = (VECTORS / name).read_bytes(), OF_MODELS[name]["error"]
     assert refused(lambda: p.loads(data)) == wanted == refused(lambda: second.read_model(data))

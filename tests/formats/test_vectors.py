@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import lvz_reader as second
 import pytest
 
 from lvc.entropy.clip import unpack_verified
@@ -24,17 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ROOT / "formats"
 VECTORS = FORMATS / "vectors"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((VECTORS / "expected.json").read_text("utf-8"))
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-second = load(FORMATS / "lvz_reader.py")
 
 
 def read_with_lvc(data: bytes, base: bytes | None = None) -> dict[str, Any]:
@@ -155,6 +143,7 @@ def test_worked_example_of_the_spec() -> None:
     assert frame is not None and read_with_lvc(bytes(data))["frames"] == 1
 
 
+@pytest.mark.slow
 def test_second_reader_from_the_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

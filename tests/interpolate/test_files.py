@@ -11,15 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from clips import CARPHONE, Audio, Clip, real_clip
-from conftest import psnr
-
 from lvc.errors import UsageError
 from lvc.interpolate import interpolate_file, plan_file
 from lvc.media import CopiedPacket, Frame, MediaReader, MediaWriter
-
-from ..waiting import PATIENCE
+from tests.helpers.clips import CARPHONE, Audio, Clip, real_clip
+from tests.helpers.scenes import psnr
+from tests.helpers.waiting import PATIENCE
 
 MOVING = Clip(size=(96, 64), frames=6, audio=[Audio(seconds=0.24)])
 
@@ -36,6 +33,7 @@ def moving(tmp_path: Path) -> Path:
     return tmp_path / "moving.mp4"
 
 
+@pytest.mark.slow
 def test_what_was_left_out_of_a_real_clip_is_restored(tmp_path: Path) -> None:
     with MediaReader(real_clip(CARPHONE), duration=0.6) as reader:
         truth = [item for item in reader if isinstance(item, Frame)]
@@ -68,6 +66,7 @@ def test_sound_is_copied_and_times_are_exact(moving: Path, tmp_path: Path) -> No
     assert result.duration == pytest.approx(0.24)
 
 
+@pytest.mark.slow
 def test_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
     Clip(size=(96, 64), frames=4, pts=[0, 1, 4, 5], time_base=Fraction(1, 30), rate=Fraction(30)).write(
         tmp_path / "v.mp4"
@@ -78,6 +77,7 @@ def test_a_variable_rate_keeps_its_times(tmp_path: Path) -> None:
     assert [f.pts * reader.video.seconds_per_tick for f in after] == wanted
 
 
+@pytest.mark.slow
 def test_a_rate_is_constant_and_a_range_starts_at_zero(moving: Path, tmp_path: Path) -> None:
     interpolate_file(moving, tmp_path / "out.mp4", fps="60", start=0.08, end=0.2)
     after, _, reader = read(tmp_path / "out.mp4")
@@ -95,6 +95,7 @@ def test_an_lvz_is_decoded_on_the_way(moving: Path, tmp_path: Path) -> None:
     assert [p.data for p in copied] == [p.data for p in read(moving)[1]]
 
 
+@pytest.mark.slow
 def test_what_is_refused(moving: Path, tmp_path: Path) -> None:
     for settings in ({"factor": 3}, {"factor": 2, "fps": 60}, {"fps": "fast"}, {"start": 2.0, "end": 1.0}):
         with pytest.raises(UsageError):
@@ -109,6 +110,7 @@ def lvc(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_the_command_plans_and_refuses(moving: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     planned = lvc(moving, out, "--fps", "50", "--dry-run", "--json")
@@ -125,6 +127,7 @@ def test_the_command_plans_and_refuses(moving: Path, tmp_path: Path) -> None:
     assert out.read_bytes() == b"mine" and sorted(p.name for p in tmp_path.iterdir()) == ["moving.mp4", "out.mp4"]
 
 
+@pytest.mark.slow
 def test_the_command_writes(moving: Path, tmp_path: Path) -> None:
     done = lvc(moving, tmp_path / "out.mp4", "--threads", "1")
     assert done.returncode == 0, done.stderr

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import psnr, scene
 
 from lvc.interpolate.between import Between, pad_planes
 from lvc.interpolate.compensate import compensate
 from lvc.interpolate.motion import Middle, PairSearch, split
 from lvc.interpolate.network import Interpolation
 from lvc.interpolate.stream import is_cut
+from tests.helpers.scenes import psnr, scene
 
 
 def searched(first, last):  # type: ignore[no-untyped-def]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import psnr, scene
 
 from lvc.interpolate.network import Interpolation
 from lvc.interpolate.stream import Count, interpolated
 from lvc.interpolate.times import Constant, Multiplied
 from lvc.media.types import CopiedPacket, Frame, VideoFormat
+from tests.helpers.scenes import psnr, scene
 
 VIDEO = VideoFormat(128, 96, (1, 25), (25, 1))
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from ..cli.conftest import Lvc
-from ..clips import Clip
-from ..waiting import wait_for
+from tests.helpers.clips import Clip
+from tests.helpers.command import FAKE, Lvc
+from tests.helpers.waiting import wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install lvc[ray]")
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # what workers on a node start with: the codec of a few lines, made slow
-CUSTOM = f"import os, sys\nsys.path.insert(0, {str(TESTS)!r})\nimport fakecodec\nfakecodec.install()\n"
+CUSTOM = "from tests.helpers import fakecodec\nfakecodec.install()\n"
 RAY = Path(sys.executable).with_name("ray")
 FILES = 10
 
@@ -48,7 +48,8 @@ class Node:
     """`ray start --block`: its processes are below this one, and end with it."""
 
     def __init__(self, site: Path, *args: str) -> None:
-        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(site), "FAKE_DELAY": "0.7"}
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "FAKE_DELAY": "0.7"}
+        env["PYTHONPATH"] = os.pathsep.join([str(site), str(ROOT)])
         # a loaded machine takes its time
         env |= {"RAY_agent_register_timeout_ms": "300000", "RAY_worker_register_timeout_seconds": "300"}
         common = ["--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=100000000", "--block"]
@@ -109,7 +110,7 @@ def finished(folder: Path) -> dict[str, int]:
 
 def test_a_node_that_dies_costs_only_its_running_file(tmp_path: Path, nodes: tuple[str, Node, Node]) -> None:
     address, _, second = nodes
-    lvc = Lvc([str(TESTS / "fakecodec.py")], tmp_path)
+    lvc = Lvc([str(FAKE)], tmp_path)
     common = ("--packing", "zstd", "--no-features", "--threads", 1)
     Clip(frames=24).write(tmp_path / "clip.mp4")
     data = (tmp_path / "clip.mp4").read_bytes()

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ..clips import Clip
-from ..waiting import PATIENCE
+from tests.helpers.clips import Clip
+from tests.helpers.waiting import PATIENCE
 
 pytest.importorskip("fsspec", reason="addresses of stores: pip install lvc[remote]")
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import sys
-sys.path.insert(0, {tests!r})
-import fakecodec, fsspec
+import fsspec
+from tests.helpers import fakecodec
 fakecodec.install()
 from lvc.jobs import places, tree
 from lvc.jobs.task import Job, Status
@@ -59,13 +58,13 @@ assert places.local("file:///a/b%20c") == "/a/b c"
 """
 
 
+@pytest.mark.slow
 def test_a_store_instead_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     Clip(frames=8).write(tmp_path / "here" / "clip.mp4")
     code = PROGRAM.format(
-        tests=str(ROOT / "tests"), clip=str(tmp_path / "here" / "clip.mp4"), back=str(tmp_path / "back"),
-        folder=str(tmp_path / "here"),
-    )  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+        clip=str(tmp_path / "here" / "clip.mp4"), back=str(tmp_path / "back"), folder=str(tmp_path / "here")
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "back").rglob("*.mkv")) == ["a.mkv", "b.mkv"]

@@ -10,8 +10,7 @@ import pytest
 from lvc.jobs import watch
 from lvc.jobs.task import Task
 from lvc.jobs.watch import Watcher
-
-from ..clips import Clip
+from tests.helpers.clips import Clip
 
 
 class Clock:

@@ -49,6 +49,7 @@ def test_items(packed: Path, folder: Path) -> None:
         LatentDataset([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader(packed: Path, workers: int) -> None:
     data = LatentDataset(packed)
@@ -58,6 +59,7 @@ def test_loader(packed: Path, workers: int) -> None:
     assert sorted(names) == sorted(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stream(packed: Path, workers: int) -> None:
     """All workers and ranks together give everything once."""
@@ -96,6 +98,7 @@ def test_an_item_reads_its_own_bytes(packed: Path) -> None:
         items[1]
 
 
+@pytest.mark.slow
 def test_videos_of_lvcs_own_codec(packed: Path, carphone: Path, tmp_path: Path) -> None:
     lvc.encode_file(carphone, packed / "2.lvz", gop=0.2, duration=0.5, resolution="64x48")
     data = LatentDataset(packed)

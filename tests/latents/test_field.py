@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from field_reference import FieldReader, base, weights
 
 from lvc.entropy.coder import Coding, Decoder, Encoder
 from lvc.errors import CorruptError, LvcError, UnsupportedError
 from lvc.latents import exact, field, tables
 from lvc.latents.fit import LEAN, fit, zero_model
 from lvc.latents.parameters import pack_model, unpack_model
+from tests.helpers.field_reference import FieldReader, base, weights
 
 
 def drawn(shape: tuple[int, int, int, int], size: float = 4, seed: int = 0) -> np.ndarray:
@@ -52,6 +52,7 @@ def test_values_nobody_expects() -> None:
     assert (decoded(model, coded(model, values), values.shape) == values).all()
 
 
+@pytest.mark.slow
 def test_the_second_decoder_agrees() -> None:
     for temporal, shared, size in ((True, LEAN, 3.0), (False, (0, 1, 2, 3, 4, 5, 6), 800.0)):
         values = drawn((2, 5, 6, 9), size, seed=3)
@@ -75,6 +76,7 @@ def test_context_pays() -> None:
     assert alone < 0.8 * entropy and 8 * len(coded(moving, values)) / values.size < 0.9 * alone
 
 
+@pytest.mark.slow
 def test_damage_is_noticed_or_harmless() -> None:
     values = drawn((2, 3, 9, 9), 5)
     model, _ = fit([values], True)

@@ -30,6 +30,7 @@ def originals(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["field", "zstd", "fast"])
 @pytest.mark.parametrize("bound", [Bound("rms", 0.02), Bound("max", 0.05), Bound("bits", 5), Bound("exact")])
 def test_bounds_hold(folder: Path, tmp_path: Path, bound: Bound, packing: str) -> None:

@@ -87,6 +87,7 @@ def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_over_a_limit(
     assert load_file(tmp_path / "back" / "7.safetensors")["latents"].shape == (4, 4, 128, 128)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
     packed(tmp_path / "x.lvz", ["a"], 256)
     code = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\nfrom lvc.cli import main\n"

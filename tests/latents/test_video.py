@@ -166,6 +166,7 @@ def test_diffusers(tmp_path: Path, carphone: Path, name: str) -> None:
         next(decode_frames(tmp_path / "x.lvz", model=model))
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, folder: Path) -> None:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lvc", *map(str, arguments)]

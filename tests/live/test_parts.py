@@ -18,8 +18,7 @@ from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.lvz.follow import FollowedFile
 from lvc.media.timing import ArrivalClock
-
-from ..waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE
 
 
 def stamps(arrivals: list[int], pts: list[int | None]) -> list[int]:

@@ -16,13 +16,10 @@ import pytest
 
 from lvc.lvz import Clip, LvzReader, PacketGroup
 from lvc.media import Frame, MediaReader
+from tests.helpers.command import FAKE, Done, Lvc, Process
+from tests.helpers.waiting import PATIENCE, wait_for
 
-from ..cli.conftest import Done, Lvc, Process
-from ..waiting import PATIENCE, wait_for
-
-SENDER = Path(__file__).with_name("sender.py")
-RTSP = Path(__file__).with_name("rtsp_server.py")
-FAKE = Path(__file__).resolve().parents[1] / "fakecodec.py"
+SENDER, RTSP = FAKE.with_name("sender.py"), FAKE.with_name("rtsp_server.py")
 CODED = ("--packing", "zstd", "--gop", "1", "--threads", "1")
 RATE = 20
 
@@ -73,6 +70,7 @@ def finish(process: Process, number: int | None = None, before: bytes = b"") -> 
     return Done(process.returncode, before + out, err.decode())
 
 
+@pytest.mark.slow
 def test_tcp_over_an_interruption(fake: Lvc) -> None:
     number, out = port(), fake.folder / "a.lvz"
     address = f"tcp://127.0.0.1:{number}"
@@ -111,6 +109,7 @@ def test_tcp_over_an_interruption(fake: Lvc) -> None:
     assert sound and -0.5 < sound[0] < 1 and abs(sound[-1] - pts[-1] / 1000) < 5
 
 
+@pytest.mark.slow
 def test_udp_in_segments(fake: Lvc) -> None:
     address = f"udp://127.0.0.1:{port(socket.SOCK_DGRAM)}"
     old, other = fake.folder / "u-20200101T000000.000000Z.lvz", fake.folder / "u-old.lvz"
@@ -132,6 +131,7 @@ def test_udp_in_segments(fake: Lvc) -> None:
     assert fake("verify", *segments()).code == 0
 
 
+@pytest.mark.slow
 def test_killed_and_followed(fake: Lvc) -> None:
     number, out = port(), fake.folder / "a.lvz"
     address = f"tcp://127.0.0.1:{number}"
@@ -172,6 +172,7 @@ def test_following_to_the_end(fake: Lvc) -> None:
     assert done.events[-1]["duration"] < 3  # it is the duration that has ended it, the camera would have gone on
 
 
+@pytest.mark.slow
 def test_a_slow_encoder_drops_frames_and_says_so(fake: Lvc) -> None:
     with sending("-", 100, stdout=subprocess.PIPE) as camera:
         args = ("encode", "-", "a.lvz", *CODED, "--max-latency", "0.5s", "--json")
@@ -183,6 +184,7 @@ def test_a_slow_encoder_drops_frames_and_says_so(fake: Lvc) -> None:
     assert times(fake.folder / "a.lvz")[-1] > 3500  # late frames are not made up for by a shorter video
 
 
+@pytest.mark.slow
 def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
     """At effort 4 a clip of 8 frames takes a second, and 0.4 s of the camera; at 1, the next one that differs, 0.3 s.
     Whether it then keeps up is a matter of the machine, and of `test_parts.py`, which has a clock of its own."""
@@ -197,6 +199,7 @@ def test_a_slow_encoder_lowers_effort_within_a_file(fake: Lvc) -> None:
     assert last["frames"] + last["dropped"] == 160 and len(last["files"]) == 1
 
 
+@pytest.mark.slow
 def test_rtsp(fake: Lvc) -> None:
     number = port()
     with Process([sys.executable, str(RTSP), str(number), "20000", str(RATE)], stderr=subprocess.DEVNULL) as server:
@@ -208,6 +211,7 @@ def test_rtsp(fake: Lvc) -> None:
     assert fake("verify", "a.lvz").code == 0
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense(fake: Lvc, carphone: Path) -> None:
     nobody = f"tcp://127.0.0.1:{port()}"
     for code, args in (

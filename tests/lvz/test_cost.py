@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import random
 import tracemalloc
-from pathlib import Path
 
+import lvz_reader as second
 import pytest
 
 from lvc.errors import CorruptError, LimitError
@@ -36,12 +35,6 @@ from lvc.lvz.descriptors import pack_metadata, unpack_metadata
 from lvc.lvz.index import unpack_index
 from lvc.lvz.tensors import pack_tensors, unpack_tensors
 
-ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("lvz_reader", ROOT / "formats" / "lvz_reader.py")
-assert _spec is not None and _spec.loader is not None
-second = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(second)
-
 VIDEO = VideoDescriptor(16, 16, (PlaneSpec("z", "int8", 1, 16),), 5, time_base=(1, 25), frame_rate=(25, 1))
 SOUND = CopiedStream("audio", "pcm_s16le", (1, 8000))
 
@@ -67,6 +60,7 @@ def test_a_static_video_of_tiny_clips_is_split_into_chunks_that_readers_take() -
     assert second.read_file(io.BytesIO(data))["counts"]["frames"] == 32 * 2200
 
 
+@pytest.mark.slow
 def test_clip_tables_of_many_frames_take_memory_in_proportion() -> None:
     """32 frames cost 2 bytes of a file: what is held is one chunk's, however long the file is."""
     data = written(*(run(32 * n, 32, n == 0) for n in range(16000)))
@@ -128,6 +122,7 @@ def test_as_many_chapters_and_tags_as_films_have_are_read() -> None:
     assert len(second.read_meta(pack_metadata(metadata))["chapters"]) == 5000
 
 
+@pytest.mark.slow
 def test_tensors_have_a_limit_for_their_number_and_for_that_of_their_tags() -> None:
     plane = PlaneSpec("latent", "int16", 4, 8, in_predicted=False)
     video = VideoDescriptor(64, 64, (plane,), 1, align=1, time_base=(1, 1))

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 
 import pytest
-from lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, TruncatedError, UnsupportedError
 from lvc.limits import DEFAULT
@@ -20,6 +19,7 @@ from lvc.lvz.descriptors import pack_head, pack_video
 from lvc.lvz.index import pack_tail
 from lvc.lvz.packets import pack_packets
 from lvc.lvz.records import PACKING_RANS
+from tests.helpers.lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
 
 SMALL = small_file(2, 2, size=8, chunk_bytes=0)
 
@@ -35,6 +35,7 @@ def outcome(data: bytes) -> object:
         return type(error)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_noticed() -> None:
     started = time.process_time()
     for position in range(len(SMALL)):
@@ -45,6 +46,7 @@ def test_every_flipped_byte_is_noticed() -> None:
     assert time.process_time() - started < 60
 
 
+@pytest.mark.slow
 def test_every_cut_is_noticed() -> None:
     for length in range(len(SMALL)):
         assert outcome(SMALL[:length]) is TruncatedError, f"cut at {length}"
@@ -52,6 +54,7 @@ def test_every_cut_is_noticed() -> None:
             list(LvzReader(Pipe(SMALL[:length])).records())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_opening_and_seeking_in_damaged_files() -> None:
     whole = list(LvzReader(io.BytesIO(SMALL)).records_from(0.1, 0.2))
     for position in range(len(SMALL)):
@@ -65,6 +68,7 @@ def test_opening_and_seeking_in_damaged_files() -> None:
             pass
 
 
+@pytest.mark.slow
 def test_salvage_of_every_flip_and_cut() -> None:
     good = {(r.first_frame, r.payload, tuple(r.pts)) for r in read_all(SMALL) if isinstance(r, Clip)}
     for position in range(len(SMALL)):
@@ -87,6 +91,7 @@ def decodable(firsts: list[int], clips: int) -> bool:
     return numbers == sorted(set(numbers)) and all(n % clips == 0 or n - 1 in numbers for n in numbers)
 
 
+@pytest.mark.slow
 def test_random_garbage() -> None:
     rng = random.Random(1)
     for _ in range(300):
@@ -223,6 +228,7 @@ def test_packets_without_their_stream_are_left_out() -> None:
     assert len(frames) == 6 and r.copied == () and any("description is lost" in d.reason for d in r.damage)
 
 
+@pytest.mark.slow
 def test_salvage_of_hostile_input_ends_soon() -> None:
     head = small_file(0, 0, audio=False)
     head = head[: head.index(b"INDX")]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import tracemalloc
 from pathlib import Path
 
+from scripts import fuzz_lvz as fuzz
+
 ROOT = Path(__file__).resolve().parents[2]
 FINDINGS = sorted((Path(__file__).parent / "findings").glob("*.lvz"))
 VECTORS = sorted((ROOT / "formats" / "vectors").glob("*.lvz"))
-
-_spec = importlib.util.spec_from_file_location("fuzz_lvz", ROOT / "scripts" / "fuzz_lvz.py")
-assert _spec is not None and _spec.loader is not None
-fuzz = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fuzz)
 
 
 def test_findings_stay_fixed() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from lvz_build import AUDIO, CHECKED, HEADER, VIDEO, CountingFile, Pipe, small_file
 
 from lvc.errors import CorruptError, TruncatedError
 from lvc.lvz import Clip, LvzReader, LvzWriter, PacketGroup, Record, clips_only
 from lvc.lvz import chunks as c
 from lvc.lvz.index import pack_index, pack_tail, unpack_index
 from lvc.lvz.records import GopEntry, Tail
+from tests.helpers.lvz_build import AUDIO, CHECKED, HEADER, VIDEO, CountingFile, Pipe, small_file
 
 DATA = small_file(20, 3, size=5000)
 GOP_SECONDS = 12 * 1001 / 30000

@@ -9,7 +9,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from lvz_build import AUDIO, CHECKED, HEADER, METADATA, VIDEO, Pipe, checked, clip, packet, small_file
 
 from lvc.entropy.model_file import model_chunk, model_file
 from lvc.errors import CorruptError, LimitError, UnsupportedError, UsageError
@@ -35,6 +34,7 @@ from lvc.lvz import (
     fold,
     most_frames,
 )
+from tests.helpers.lvz_build import AUDIO, CHECKED, HEADER, METADATA, VIDEO, Pipe, checked, clip, packet, small_file
 
 
 def written(video: VideoDescriptor, clips: list[Clip], **more: object) -> LvzReader:

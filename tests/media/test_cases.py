@@ -10,7 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import Audio, Clip, Pipe, Read, picture
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Attachment, CopiedPacket, Frame, MediaReader, MediaWriter, VideoSide
@@ -20,6 +19,7 @@ from lvc.media.header import Crop, video_header
 from lvc.media.planes import PlaneMaker
 from lvc.media.timecode import advanced
 from lvc.notices import Loss
+from tests.helpers.clips import Audio, Clip, Pipe, Read, picture
 
 CASES = Path(__file__).parent / "cases"
 HDR = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -280,6 +280,7 @@ FROM_FFMPEG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FROM_FFMPEG)
 def test_sound_of_every_kind(tmp_path: Path, name: str) -> None:
     """Encoders that PyAV's build has not: the static FFmpeg of the extra `eval` has them."""

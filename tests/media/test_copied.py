@@ -11,11 +11,11 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import BUNNY, Audio, Clip, Read, real_clip
 
 from lvc.errors import CorruptError, LvcError, MediaError
 from lvc.media import CopiedPacket, CopiedStreamInfo, MediaWriter
 from lvc.media.params import MAX_PARAMS, open_params
+from tests.helpers.clips import BUNNY, Audio, Clip, Read, real_clip
 
 SOURCES = {
     "aac": "mp4",
@@ -36,6 +36,7 @@ def digest(packets: list[CopiedPacket]) -> str:
     return hashlib.sha256(b"".join(len(p.data).to_bytes(4, "big") + p.data for p in packets)).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize("codec", SOURCES)
 def test_packets_survive(tmp_path: Path, codec: str, container: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import CARPHONE, Audio, Clip, Pipe, Read, picture, real_clip
 
 from lvc.errors import LvcError, MediaError
+from tests.helpers.clips import CARPHONE, Audio, Clip, Pipe, Read, picture, real_clip
 
 
 def test_not_there(tmp_path: Path) -> None:

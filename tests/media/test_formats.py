@@ -9,10 +9,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import BIKES, Clip, Read, picture, planes_of, real_clip
 
 from lvc.errors import UsageError
 from lvc.media.planes import PlaneMaker
+from tests.helpers.clips import BIKES, Clip, Read, picture, planes_of, real_clip
 
 LOSSLESS = Clip(codec="rawvideo", container="nut", frames=3)
 

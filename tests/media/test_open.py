@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clips import Clip, Read
 
 from lvc.errors import LvcError, MediaError
 from lvc.evaluation.source import Source
@@ -22,6 +21,7 @@ from lvc.media.open import FILES, access_to
 from lvc.media.probe import frames_in, is_video
 from lvc.search.sources import moments_of
 from lvc.training.sources import frames_of
+from tests.helpers.clips import Clip, Read
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lvc"
 CONCAT = b"ffconcat version 1.0\nfile secret.mp4\n"
@@ -35,6 +35,7 @@ a=rtpmap:96 H264/90000
 """
 
 
+@pytest.mark.slow
 def test_nothing_else_calls_av_open() -> None:
     found = []
     for path in PACKAGE.rglob("*.py"):

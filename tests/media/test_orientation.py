@@ -7,9 +7,9 @@ import io
 import av
 import numpy as np
 import pytest
-from clips import Clip, Read
 
 from lvc.media.orientation import matrix_of, orientation_of
+from tests.helpers.clips import Clip, Read
 
 ALL = [(rotation, hflip) for rotation in (0, 90, 180, 270) for hflip in (False, True)]
 

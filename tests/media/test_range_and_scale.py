@@ -6,12 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import BUNNY, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UsageError
 from lvc.media import Frame
 from lvc.media.scaling import target_rate, target_size
 from lvc.media.timing import at_constant_rate
+from tests.helpers.clips import BUNNY, Clip, Pipe, Read, real_clip
 
 GOPS = {"g": "10", "bf": "2", "qp": "20"}
 
@@ -36,6 +36,7 @@ def test_range_of_a_pipe() -> None:
     assert len(Read(Pipe(data), start=1.0, duration=0.2).frames) == 5
 
 
+@pytest.mark.slow
 def test_sound_is_cut_to_the_range() -> None:
     path = real_clip(BUNNY)
     whole, part = Read(path), Read(path, start=2.0, duration=1.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import video_frame
 
 from lvc.media import MediaReader
+from tests.helpers.clips import video_frame
 
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0%c\0\0\0\0\0\0\0"
 

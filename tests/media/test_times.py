@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from clips import BUNNY, Audio, Clip, Read, real_clip
 
 from lvc.media.reader import _frame_rate
 from lvc.media.streams import ratio
 from lvc.media.timing import FrameClock
+from tests.helpers.clips import BUNNY, Audio, Clip, Read, real_clip
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
 

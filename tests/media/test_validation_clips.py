@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clips import Read, validation_clips
+
+from tests.helpers.clips import Read, validation_clips
 
 CLIPS = validation_clips()
 

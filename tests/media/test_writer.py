@@ -12,12 +12,12 @@ import av
 import av.logging
 import numpy as np
 import pytest
-from clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.media import Chapter, MediaWriter, Y4mWriter, encoders
 from lvc.media.containers import CONTAINERS, container_for
 from lvc.notices import Loss
+from tests.helpers.clips import BIKES, Audio, Clip, Pipe, Read, real_clip
 
 VFR = [0, 1, 3, 10, 11, 12, 40]
 
@@ -340,6 +340,7 @@ def test_times_and_texts_without_meaning(tmp_path: Path) -> None:
     assert Read(tmp_path / "x.mp4").reader.chapters == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["mkv", "webm"])
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(60), Fraction(60000, 1001)])
 @pytest.mark.parametrize("clock", [None, 90000])

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import NAME, model_file
 
 from lvc.engine import library, nets, program
 from lvc.engine.devices import pick_device
 from lvc.errors import CorruptError, UnsupportedError, UsageError
 from lvc.files import encode_file
 from lvc.models import default_model_path, find_model, inspect, load_model, resolve, store, tuned
+from tests.helpers.small_models import NAME, model_file
 
 
 def sha(path: Path) -> bytes:

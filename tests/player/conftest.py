@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +12,10 @@ import pytest
 from lvc.files import encode_file
 from lvc.models import default_model_path
 from lvc.models.browser import decoder_only, player_folder
+from tests.helpers.clips import Audio, Clip
+from tests.helpers.player_site import Site, served
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-from clips import Audio, Clip  # noqa: E402
-from serving import Site, served  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from serving import Site, Tab, until
+
+from tests.helpers.player_site import Site, Tab, until
 
 SIDE = 8  # patches in a row
 PATCH = 16
@@ -50,6 +51,7 @@ def by_the_standard(yuv: np.ndarray, matrix: int, full: bool) -> np.ndarray:
     return np.stack([r, (luma - kr * r - kb * b) / (1 - kr - kb), b], -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize("full", [False, True])
 def test_colours_are_swscales(page: Any, matrix: int, full: bool) -> None:
@@ -75,6 +77,7 @@ def test_colours_are_swscales(page: Any, matrix: int, full: bool) -> None:
     assert np.abs(drawn[middle, middle] - rgb[middle, middle].astype(int)).max() <= 3  # swscale rounds down
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True])
 def test_ten_bits_are_drawn_as_eight(page: Any, full: bool) -> None:
     y, u, v = patches(not full)
@@ -91,6 +94,7 @@ def test_ten_bits_are_drawn_as_eight(page: Any, full: bool) -> None:
     assert np.abs(np.array(first) - np.array(second)).max() <= full
 
 
+@pytest.mark.slow
 def test_no_level_is_left_out_of_a_ramp_of_ten_bits(page: Any) -> None:
     """From 8 bits of limited range, 36 of the 256 levels of RGB cannot come."""
     ramp = np.arange(64, 941).astype(int)
@@ -103,6 +107,7 @@ def test_no_level_is_left_out_of_a_ramp_of_ten_bits(page: Any) -> None:
     assert np.abs(drawn[0] - ((ramp - 64) * 255 / 876)[:, None]).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_pictures_are_mirrored_then_turned_clockwise(page: Any) -> None:
     width, height = 24, 16
     y = np.full((height, width), 60, np.uint8)

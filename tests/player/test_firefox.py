@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from marionette import Firefox
-from serving import Site, digests
+
+from tests.helpers.marionette import Firefox
+from tests.helpers.player_site import Site, digests
 
 PROGRAM = next((found for name in ("firefox-esr", "firefox") if (found := shutil.which(name))), None)
 pytestmark = [

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ISOLATION, Site, Tab, digests, until
+
+from tests.helpers.player_site import ISOLATION, Site, Tab, digests, until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "isolated", "plain"),
     [("carphone_lvz", False, False), ("film", True, False), ("film", False, True), ("ten_bits", False, False)],

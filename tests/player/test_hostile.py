@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import NAMES, hostile_files, peak_of_pages
-from serving import Site, Tab, digests, until
+
+from tests.helpers.hostile_files import NAMES, hostile_files, peak_of_pages
+from tests.helpers.player_site import Site, Tab, digests, until
 
 VECTORS = Path(__file__).resolve().parents[2] / "formats" / "vectors"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_hostile_files_end_with_an_error(browser: Any, site: Site, film: Path) -> None:
     wrong, refused = [], 0
@@ -31,6 +33,7 @@ def test_hostile_files_end_with_an_error(browser: Any, site: Site, film: Path) -
         assert page.evaluate("check('/film.lvz', '/models/', false)")["frames"] == digests(film)
 
 
+@pytest.mark.slow
 def test_the_vector_of_every_structure(browser: Any, site: Site) -> None:
     """Pyramids, chains, older references and a model of its own, as `lvc decode` shows them."""
     path = VECTORS / "good-rans-video.lvz"

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving import digests
+
+from tests.helpers.player_site import digests
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "packages" / "lvz-player"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, bytes]) -> None:
     node = shutil.which("node")
@@ -32,6 +34,7 @@ def test_modules(tmp_path: Path, carphone_lvz: Path, decoder_file: tuple[str, by
     assert "# fail 0" in done.stdout and "# skipped 0" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_engine_is_what_its_sources_make(tmp_path: Path) -> None:
     if importlib.util.find_spec("ziglang") is None:

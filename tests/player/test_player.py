@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Site, Tab, until
 
 from lvc.files import encode_file
 from lvc.lvz import LvzReader
+from tests.helpers.player_site import Site, Tab, until
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def page(browser: Any, site: Site, film: Path) -> Iterator[Any]:
         yield page
 
 
+@pytest.mark.slow
 def test_it_plays_to_the_end_with_sound(page: Any) -> None:
     assert page.evaluate("[film.duration, film.videoWidth, film.videoHeight, film.hasSound, film.hasSubtitles]") == [
         4,
@@ -55,6 +56,7 @@ def test_seeks_show_the_frame_of_their_time(page: Any) -> None:
     assert page.evaluate("events.includes('seeking') && events.includes('seeked') && film.paused")
 
 
+@pytest.mark.slow
 def test_a_step_back_finds_a_frame_that_is_not_decoded(page: Any) -> None:
     """Once the first picture is there, and nothing else, the beginning of the second GOP is sought: the frame before
     it has still to come, and the first picture is not that frame."""
@@ -68,6 +70,7 @@ def test_a_step_back_finds_a_frame_that_is_not_decoded(page: Any) -> None:
         assert page.evaluate("film.captureFrame().number") == number
 
 
+@pytest.mark.slow
 def test_a_seek_fetches_its_groups_and_little_else(browser: Any, site: Site, carphone: Path, tmp_path: Path) -> None:
     """Counted from the first visit on: the index, the groups that are decoded, and 64 KiB."""
     path = tmp_path / "film.lvz"
@@ -100,6 +103,7 @@ Object.defineProperty(Worker.prototype, 'onmessage', {
 """
 
 
+@pytest.mark.slow
 def test_seeks_find_pictures_that_are_left_out(browser: Any, site: Site, film: Path) -> None:
     """On a machine too slow to show every picture, a picture that stands is still the one that was asked for."""
     site.files["/film.lvz"] = film
@@ -123,6 +127,7 @@ def test_seeks_find_pictures_that_are_left_out(browser: Any, site: Site, film: P
             assert page.evaluate("film.captureFrame().number") == number
 
 
+@pytest.mark.slow
 def test_the_keyboard_is_enough(page: Any) -> None:
     page.focus("#film")
     states = "[film.muted, film.volume, film.playbackRate]"
@@ -147,6 +152,7 @@ def test_the_keyboard_is_enough(page: Any) -> None:
     until(page, "film.text.textContent === 'Another line'")
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(page: Any) -> None:
     for role, name in (
         ("button", "Play"), ("button", "Sound off"), ("slider", "Volume"), ("slider", "Time"), ("combobox", "Speed"),
@@ -159,6 +165,7 @@ def test_every_control_has_a_name(page: Any) -> None:
     assert page.evaluate("film.playbackRate") == 2
 
 
+@pytest.mark.slow
 def test_the_seek_bar_shows_pictures(page: Any) -> None:
     bar = page.get_by_role("slider", name="Time")
     box = bar.bounding_box()
@@ -167,6 +174,7 @@ def test_the_seek_bar_shows_pictures(page: Any) -> None:
     assert page.evaluate("film.shadowRoot.querySelector('.preview').textContent") == "0:02"
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said(browser: Any, site: Site, film: Path) -> None:
     data = film.read_bytes()
     broken = bytearray(data)

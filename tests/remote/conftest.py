@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from far_site import Site, serving  # noqa: E402
-
-from lvc.remote import retry  # noqa: E402
+from lvc.remote import retry
+from tests.helpers.far_site import Site, serving
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from far_site import Site
-from lvz_files import lvz
 
 from lvc.lvz import LvzReader
 from lvc.remote.cache import DiskCache, shrink
 from lvc.remote.open import open_remote
 from lvc.remote.store import HEAD_BYTES
+from tests.helpers.far_site import Site
+from tests.helpers.lvz_files import lvz
 
 DATA = lvz()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lvz_files import lvz
 
 from lvc.errors import MediaError, OutputExistsError, UnsupportedError, UsageError
 from lvc.lvz import LvzReader
@@ -19,6 +18,7 @@ from lvc.remote.addresses import is_address, is_stored, protocol_of
 from lvc.remote.open import open_remote
 from lvc.remote.store import RangeFile
 from lvc.remote.upload import upload
+from tests.helpers.lvz_files import lvz
 
 fsspec = pytest.importorskip("fsspec")
 DATA = lvz()

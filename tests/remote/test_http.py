@@ -7,14 +7,14 @@ import random
 from typing import Any
 
 import pytest
-from far_site import Site
-from lvz_files import gop_bytes, index_bytes, lvz
 
 from lvc.errors import MediaError
 from lvc.lvz import LvzReader, Record
 from lvc.remote.open import NO_RANGES, open_remote
 from lvc.remote.retry import ATTEMPTS
 from lvc.remote.store import END_BYTES, HEAD_BYTES, RangeFile
+from tests.helpers.far_site import Site
+from tests.helpers.lvz_files import gop_bytes, index_bytes, lvz
 
 DATA = lvz()
 
@@ -59,6 +59,7 @@ def test_the_whole_file_comes_in_growing_requests(site: Site) -> None:
     assert site.asked[1] == f"bytes={HEAD_BYTES}-{(256 << 10) - 1}"
 
 
+@pytest.mark.slow
 def test_an_index_longer_than_what_is_asked_for_at_first(site: Site) -> None:
     data = lvz(30, 20_000, sound=False)
     assert index_bytes(data) > END_BYTES

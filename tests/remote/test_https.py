@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from far_site import Site, serving
-from lvz_files import lvz
 
 from lvc.errors import MediaError
 from lvc.lvz import LvzReader
 from lvc.remote.open import open_remote
+from tests.helpers.far_site import Site, serving
+from tests.helpers.lvz_files import lvz
 
 pytest.importorskip("cryptography")
 from cryptography import x509  # noqa: E402

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av
 import pytest
-from lvz_files import lvz
 
 from lvc.errors import MediaError, OutputExistsError
 from lvc.lvz import LvzReader
@@ -16,8 +15,8 @@ from lvc.output import check_output
 from lvc.remote.open import open_remote
 from lvc.remote.store import RangeFile
 from lvc.remote.upload import upload
-
-from ..cli.conftest import Lvc
+from tests.helpers.command import FAKE, Lvc
+from tests.helpers.lvz_files import lvz
 
 s3fs = pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
@@ -91,7 +90,7 @@ def test_what_is_missing(bucket: str) -> None:
 @pytest.mark.slow
 def test_commands(bucket: str, tmp_path: Path, carphone: Path) -> None:
     """As processes, which know of the store what stands in the environment."""
-    fake = Lvc([str(Path(__file__).parents[1] / "fakecodec.py")], tmp_path)
+    fake = Lvc([str(FAKE)], tmp_path)
     shelf = f"{bucket}/shelf"
     film = f"{shelf}/carphone.lvz"
     done = fake("encode", carphone, "-o", film, "--packing", "zstd", "--gop", "1", "--json")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from far_site import Site
-from lvz_files import lvz
 
 from lvc.remote.addresses import Hiding, hidden, remember, without_secrets
 from lvc.search.database import FILE, Database, Known
 from lvc.search.indexing import index_folders
+from tests.helpers.far_site import Site
+from tests.helpers.lvz_files import lvz
 
 
 @pytest.mark.parametrize(

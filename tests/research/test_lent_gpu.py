@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from torch import nn
 from lvc.training import loop as training
 from lvc.training.footage import Clips
 from lvc.training.stills import ResidentStills, Stills
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "research"))
-import pack_data
+from research import pack_data
 
 
 def cache(path: Path, entries: list[tuple[str, np.ndarray, np.ndarray]], still: bool) -> Path:

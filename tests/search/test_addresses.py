@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,7 @@ from lvc.lvz import Clip, FeatureTrack, Header, LvzWriter, PlaneSpec, VideoDescr
 from lvc.lvz.features import NUMBERS, PICTURE
 from lvc.search import Database, index_folders, moments_of, query
 from lvc.search.indexing import Indexed
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "remote"))
-from far_site import Site, serving  # noqa: E402
+from tests.helpers.far_site import Site, serving
 
 SECONDS = 700
 
@@ -83,6 +80,7 @@ def test_of_a_web_server_little_is_fetched(site: Site, tmp_path: Path) -> None:
     assert (hit.path, hit.start) == (address, pytest.approx(100, abs=0.3)) and hit.score > 0.99
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_says_nothing_of_the_file(site: Site, tmp_path: Path) -> None:
     address, told = site.put(FILM), []
     with Database(tmp_path / "db", create=True) as database:
@@ -93,6 +91,7 @@ def test_a_server_that_fails_says_nothing_of_the_file(site: Site, tmp_path: Path
         assert len(database.load().paths) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_store_is_followed(tmp_path: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     store = fsspec.filesystem("memory")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import CARPHONE, real_clip
 
 from lvc.errors import CorruptError, LvcError, MediaError, UnsupportedError, UsageError
 from lvc.search import Database, Moments, Sounds, index_folders, indexing
 from lvc.search.database import FILE, Known
 from lvc.search.sources import NO_SOUND
+from tests.helpers.clips import CARPHONE, real_clip
 
 
 def moments(seed: int, count: int = 3) -> Moments:

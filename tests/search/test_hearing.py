@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import tune, write_sound
 
 from lvc import SearchIndex
 from lvc.errors import MediaError, UsageError
 from lvc.search.hearing import Sounds, agreement, place_in
 from lvc.search.queries import Hit, query_both
+from tests.helpers.clips import tune, write_sound
 
 RATE = 16_000
 SECONDS = 12
@@ -69,6 +69,7 @@ def test_faster(index: SearchIndex, tmp_path: Path) -> None:
     assert best(hits) == ("2.mp4", pytest.approx(2.0, abs=0.25)) and hits[0].speed == pytest.approx(1.03, abs=0.02)
 
 
+@pytest.mark.slow
 def test_other_picture_and_other_sound(index: SearchIndex, tmp_path: Path) -> None:
     write_sound(tmp_path / "mixed.mp4", excerpt(3, 5.0, 5.0), number=1)  # looks like 1, sounds like 3
     assert best(index.find(tmp_path / "mixed.mp4"))[0] == "1.mp4"
@@ -101,6 +102,7 @@ def test_what_has_no_sound_says_so(index: SearchIndex, archive: Path, tmp_path: 
         index.find(tmp_path / "short.wav", by="both")
 
 
+@pytest.mark.slow
 def test_a_database_without_sound(tmp_path: Path) -> None:
     write_sound(tmp_path / "a.wav", tune(1, 3.0), "pcm_s16le")
     with SearchIndex(tmp_path / "db") as empty, pytest.raises(UsageError, match="no video in the database has sound"):

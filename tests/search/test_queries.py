@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import CARPHONE, real_clip
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import quantise
@@ -20,8 +19,7 @@ from lvc.search.database import Collection
 from lvc.search.export import check_ending, table_of, write_table
 from lvc.search.sheet import sheet, tiles_of, write_png
 from lvc.search.sources import QUERY_SPACING
-
-from .conftest import copied
+from tests.helpers.clips import CARPHONE, excerpt, real_clip
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def test_folders_are_read(collection: Collection) -> None:
 
 
 def test_an_excerpt_and_its_place(collection: Collection, bikes: Path, tmp_path: Path) -> None:
-    part = copied(bikes, tmp_path / "part.mp4", 5.4, 3, crf=36)
+    part = excerpt(bikes, tmp_path / "part.mp4", 5.4, 3, crf=36)
     hits = query(collection, moments_of(part, spacing=QUERY_SPACING), 5)
     assert Path(hits[0].path).name == "bikes.mp4" and hits[0].start == pytest.approx(5.4, abs=0.6)
     assert hits[0].end - hits[0].start == pytest.approx(3, abs=0.3) and hits[0].speed == 1
@@ -49,6 +47,7 @@ def test_an_excerpt_and_its_place(collection: Collection, bikes: Path, tmp_path:
     assert hits[1].score > 0.6 > 0.5 > hits[2].score
 
 
+@pytest.mark.slow
 def test_twice_as_fast(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     target = tmp_path / "fast.mp4"
     with MediaReader(bikes, start=2, duration=6, audio="none") as reader, MediaWriter(target, reader.video) as writer:
@@ -101,6 +100,7 @@ def boxed(source: Path, target: Path, start: float, size: tuple[int, int], durat
     return target
 
 
+@pytest.mark.slow
 def test_bars_neither_make_duplicates_nor_hide_them(bikes: Path, tmp_path: Path) -> None:
     sources = {"bikes": bikes, "carphone": real_clip(CARPHONE)}
     for name, source in sources.items():
@@ -176,6 +176,7 @@ def test_targets_that_make_no_sense(bikes: Path) -> None:
         moments_of(bikes.parent)
 
 
+@pytest.mark.slow
 def test_a_sheet(collection: Collection, bikes: Path, tmp_path: Path) -> None:
     hits = query(collection, moments_of(bikes, start=4.0), 5)
     picture = sheet(tiles_of(str(bikes), 4.0, hits))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import CARPHONE, real_clip
 
 from lvc.engine import safetensors_file
 from lvc.errors import CorruptError, LimitError, LvcError, MediaError, UnsupportedError, UsageError
@@ -30,8 +29,7 @@ from lvc.search.tagging import (
     load_tags,
     regression,
 )
-
-from .conftest import copied
+from tests.helpers.clips import CARPHONE, excerpt, real_clip
 
 
 def moments(vectors: np.ndarray) -> Moments:
@@ -244,18 +242,20 @@ def test_files_that_are_cut_off_or_something_else(model: TagModel, tmp_path: Pat
             load_tags(path)
 
 
+@pytest.mark.slow
 def test_real_clips(bikes: Path, tmp_path: Path) -> None:
     """Which of two clips an excerpt is from: learnt on one half, asked of the other, small and badly coded."""
     carphone = real_clip(CARPHONE)
     rows = [Label(2, str(bikes), "street", 0, 5), Label(3, str(carphone), "talk", 0, 2)]
     parts = {str(bikes): moments_of(bikes).between(0, 5), str(carphone): moments_of(carphone).between(0, 2)}
     model = fit_tags(examples(rows, parts.__getitem__))
-    street = model.tag(moments_of(copied(bikes, tmp_path / "street.mp4", 6, 3, crf=36)))
-    talk = model.tag(moments_of(copied(carphone, tmp_path / "talk.mp4", 2.2, 1.6, crf=36, mirrored=True)))
+    street = model.tag(moments_of(excerpt(bikes, tmp_path / "street.mp4", 6, 3, crf=36)))
+    talk = model.tag(moments_of(excerpt(carphone, tmp_path / "talk.mp4", 2.2, 1.6, crf=36, mirrored=True)))
     assert {t.tag for t in street} == {"street"} and sum(t.end - t.start for t in street) > 2
     assert {t.tag for t in talk} == {"talk"} and sum(t.end - t.start for t in talk) > 1
 
 
+@pytest.mark.slow
 def test_in_the_database(library: Path, tmp_path: Path, model: TagModel) -> None:
     """Tags are kept with their file, replaced by name, gone with the file, and narrow a query."""
     bikes, excerpt = str(library / "bikes.mp4"), str(library / "more" / "excerpt.mkv")

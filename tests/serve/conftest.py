@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-from serve_tools import ODD, SECRET, Server, Starter, encode, start  # noqa: E402
+from tests.helpers.server import ODD, SECRET, Server, Starter, encode, start
 
 
 @pytest.fixture(scope="session")

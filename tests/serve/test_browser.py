@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from serve_tools import ODD, Server, Starter, picture_at, start
+
+from tests.helpers.server import ODD, Server, Starter, picture_at, start
 
 playwright = pytest.importorskip("playwright.sync_api")
 PATIENCE = 240.0  # seconds; a loaded machine draws slowly

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from serve_tools import ODD, Server, Starter, picture_at
+
+from tests.helpers.server import ODD, Server, Starter, picture_at
 
 
 def text_of(server: Server, path: str) -> str:
@@ -108,11 +109,13 @@ def test_browsers_keep_assets_as_long_as_they_are_the_same(server: Server) -> No
     assert older.status == 200 and older.headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.slow
 def test_an_empty_folder_says_so(started: Starter, tmp_path: Path) -> None:
     page = text_of(started(tmp_path), "/")
     assert "There is no .lvz video in this folder yet" in page
 
 
+@pytest.mark.slow
 def test_new_files_appear_and_changed_ones_are_read_again(started: Starter, tmp_path: Path, silent: Path) -> None:
     server = started(tmp_path)
     (tmp_path / "later.lvz").write_bytes(silent.read_bytes())
@@ -126,6 +129,7 @@ def test_new_files_appear_and_changed_ones_are_read_again(started: Starter, tmp_
     assert wait_for(lambda: server.ask("/files/later.lvz").status == 404)
 
 
+@pytest.mark.slow
 def test_two_folders_of_the_same_name(started: Starter, tmp_path: Path, silent: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name / "films").mkdir(parents=True)
@@ -136,6 +140,7 @@ def test_two_folders_of_the_same_name(started: Starter, tmp_path: Path, silent: 
     assert server.ask("/files/films%20%282%29/b.lvz", "HEAD").status == 200
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf8(started: Starter, tmp_path: Path, silent: Path) -> None:
     with open(os.path.join(os.fsencode(tmp_path), b"caf\xe9.lvz"), "wb") as file:
         file.write(silent.read_bytes())

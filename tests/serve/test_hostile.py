@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from serve_tools import SECRET, Server, Starter
+
+from tests.helpers.server import SECRET, Server, Starter
 
 SECURITY = {
     "content-security-policy",
@@ -160,6 +161,7 @@ def test_every_answer_has_the_security_headers(server: Server, path: str) -> Non
         assert "script-src 'self' 'wasm-unsafe-eval'" in policy and "worker-src 'self'" in policy
 
 
+@pytest.mark.slow
 def test_slow_and_silent_connections_leave_room(server: Server, tree: Path) -> None:
     waiting = []
     for number in range(100):
@@ -175,6 +177,7 @@ def test_slow_and_silent_connections_leave_room(server: Server, tree: Path) -> N
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves(server: Server, tree: Path) -> None:
     for _ in range(30):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -183,6 +186,7 @@ def test_a_client_that_leaves(server: Server, tree: Path) -> None:
     assert_alive(server, tree)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_replaced_by_a_link(started: Starter, tmp_path: Path, silent: Path) -> None:
     (tmp_path / "secret.lvz").write_bytes(SECRET)
     folder = tmp_path / "served"

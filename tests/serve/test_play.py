@@ -14,7 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from serve_tools import Server, decoded
+
+from tests.helpers.server import Server, decoded
 
 
 def program(folder: Path, name: str, script: str) -> Path:
@@ -59,6 +60,7 @@ def test_the_very_pictures_and_the_sound(recorded: Path, tmp_path: Path, soundin
     assert (tmp_path / "arguments").read_text().splitlines()[-1] == "-"
 
 
+@pytest.mark.slow
 def test_from_a_time(recorded: Path, tmp_path: Path, silent: Path) -> None:
     assert play(recorded, silent, "--start", "1.5").returncode == 0
     with av.open(str(tmp_path / "got.mkv")) as got:
@@ -67,6 +69,7 @@ def test_from_a_time(recorded: Path, tmp_path: Path, silent: Path) -> None:
     assert aspect is not None and abs(float(aspect[1]) - 176 * 128 / (144 * 117)) < 1e-3
 
 
+@pytest.mark.slow
 def test_of_an_address_and_of_a_pipe(recorded: Path, tmp_path: Path, server: Server, silent: Path) -> None:
     sizes = []
     for source, data in ((f"http://127.0.0.1:{server.port}/files/carphone.lvz", None), ("-", silent.read_bytes())):
@@ -76,18 +79,21 @@ def test_of_an_address_and_of_a_pipe(recorded: Path, tmp_path: Path, server: Ser
     assert sizes[0] == sizes[1] > 75 * 176 * 144
 
 
+@pytest.mark.slow
 def test_a_player_that_is_closed(tmp_path: Path, sounding: Path) -> None:
     program(tmp_path, "mpv", "head -c 200000 > /dev/null")
     done = play(tmp_path, sounding)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_player_that_fails(tmp_path: Path, silent: Path) -> None:
     program(tmp_path, "mpv", "exit 2")
     done = play(tmp_path, silent)
     assert done.returncode == 3 and b"mpv ended with code 2" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_file(recorded: Path, tmp_path: Path, silent: Path) -> None:
     (tmp_path / "cut.lvz").write_bytes(silent.read_bytes()[:-2000])
     done = play(recorded, tmp_path / "cut.lvz")
@@ -96,6 +102,7 @@ def test_a_damaged_file(recorded: Path, tmp_path: Path, silent: Path) -> None:
     assert play(recorded, silent, "--start", "100").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_player_that_is_not_there(tmp_path: Path, silent: Path) -> None:
     done = play(tmp_path, silent, "--player", "mpv", PATH=str(tmp_path))
     assert done.returncode == 3 and b"mpv is not installed" in done.stderr
@@ -103,6 +110,7 @@ def test_a_player_that_is_not_there(tmp_path: Path, silent: Path) -> None:
     assert far.returncode == 3 and b"install mpv or ffplay" in far.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="ffplay is not installed")
 def test_ffplay(silent: Path) -> None:
     dummies = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
@@ -110,6 +118,7 @@ def test_ffplay(silent: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_without_a_player_the_browser(tmp_path: Path, silent: Path) -> None:
     asked = tmp_path / "asked"
     browser = program(tmp_path, "browser", f'/bin/echo "$1" > {asked}')

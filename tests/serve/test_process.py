@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from serve_tools import Server, Starter
+
+from tests.helpers.server import Server, Starter
 
 HIDE = "import sys; sys.modules[{hidden!r}] = None; from lvc.cli import main; main()"
 
@@ -21,6 +22,7 @@ def run(*arguments: object, code: str | None = None) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_it(started: Starter, tree: Path, number: int) -> None:
     server = started(tree)
@@ -29,6 +31,7 @@ def test_an_interrupt_ends_it(started: Starter, tree: Path, number: int) -> None
     assert not [line for line in server.errors if "rror" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/thumbs/carphone.lvz", "/mp4/trips/bunny.lvz.mp4", "/hls/carphone.lvz/0.ts"])
 def test_an_interrupt_during_answers(started: Starter, tree: Path, path: str) -> None:
     server = started(tree)
@@ -38,34 +41,40 @@ def test_an_interrupt_during_answers(started: Starter, tree: Path, path: str) ->
     assert not [line for line in server.errors if "Traceback" in line]
 
 
+@pytest.mark.slow
 def test_a_missing_path() -> None:
     done = run("nowhere.lvz", "--port", "0")
     assert done.returncode == 3 and "nowhere.lvz: no such file or folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_lvz(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     done = run(tmp_path / "notes.txt", "--port", "0")
     assert done.returncode == 4 and "is no .lvz" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_taken_port(server: Server, tree: Path) -> None:
     done = run(tree, "--port", server.port)
     assert done.returncode == 3 and f"port {server.port} is taken" in done.stderr and "--port" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_address_of_another_machine(tree: Path) -> None:
     done = run(tree, "--host", "192.0.2.77", "--port", "0")
     assert done.returncode == 3 and "--host" in done.stderr
     assert run(tree, "--port", "70000").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", ["uvicorn", "starlette"])
 def test_without_the_library(tree: Path, hidden: str) -> None:
     done = run(tree, code=HIDE.format(hidden=hidden))
     assert done.returncode == 5 and f"needs {hidden} — pip install 'lvc[serve]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_people_read(tree: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "lvc", "serve", str(tree), "--port", "0"],
@@ -103,14 +112,17 @@ def test_beyond_loopback_a_token_is_needed(started: Starter, tree: Path) -> None
     assert server.ask(f"/?token={token}", headers={"Host": "192.168.7.7"}).status == 200
 
 
+@pytest.mark.slow
 def test_tokens_differ(started: Starter, tree: Path) -> None:
     assert started(tree, "--host", "0.0.0.0").token != started(tree, "--host", "0.0.0.0").token
 
 
+@pytest.mark.slow
 def test_on_loopback_there_is_none(server: Server) -> None:
     assert server.token is None and server.others == [] and server.address == f"http://127.0.0.1:{server.port}/"
 
 
+@pytest.mark.slow
 def test_no_torch(tree: Path) -> None:
     code = (
         "import sys\nclass No:\n    def find_spec(self, name, path=None, target=None):\n"

@@ -8,10 +8,10 @@ import random
 from pathlib import Path
 
 import pytest
-from serve_tools import Server
 
 from lvc.files import decode_frames
 from lvc.serve.ranges import asked_range
+from tests.helpers.server import Server
 
 PATH = "/files/carphone.lvz"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import write_sound
 from PIL import Image
-from serve_tools import Answer, Server, Starter, picture_at, start
 
 from lvc.media.listen import listen
+from tests.helpers.clips import write_sound
+from tests.helpers.server import Answer, Server, Starter, picture_at, start
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ def test_by_picture(searching: tuple[Server, Path], archive: tuple[Path, Path]) 
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_by_clip(searching: tuple[Server, Path], bunny: Path) -> None:
     server, temporary = searching
     answer = send(server, bunny.read_bytes())
@@ -70,6 +71,7 @@ def test_by_clip(searching: tuple[Server, Path], bunny: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_by_sound(searching: tuple[Server, Path], bunny: Path) -> None:
     server, temporary = searching
     samples = np.concatenate([sound.samples for sound in listen(bunny, 1.0, 4.5)])
@@ -82,6 +84,7 @@ def test_by_sound(searching: tuple[Server, Path], bunny: Path) -> None:
     assert abs(float(found[0].partition("=")[2]) - 1) < 0.3 and list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_by_time(searching: tuple[Server, Path]) -> None:
     server, _ = searching
     found = places(server, "/search?in=carphone.lvz&t=1.2")
@@ -92,6 +95,7 @@ def test_by_time(searching: tuple[Server, Path]) -> None:
     assert server.ask("/search?in=carphone.lvz&t=99999").status in (200, 422)
 
 
+@pytest.mark.slow
 def test_what_is_refused(searching: tuple[Server, Path]) -> None:
     server, temporary = searching
     for data in (
@@ -113,6 +117,7 @@ def test_what_is_refused(searching: tuple[Server, Path]) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_too_much_without_saying_so(searching: tuple[Server, Path]) -> None:
     server, temporary = searching
     piece = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
@@ -122,6 +127,7 @@ def test_too_much_without_saying_so(searching: tuple[Server, Path]) -> None:
     assert send(server, b"x").status == 422 and list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_a_database(server: Server, started: Starter, tree: Path, tmp_path: Path) -> None:
     assert server.ask("/search").status == 404 and server.ask("/api/search", "POST", body=b"x").status == 404
     assert b"Search by picture or sound" not in server.ask("/").body

@@ -16,15 +16,15 @@ import anyio
 import av
 import numpy as np
 import pytest
-from clips import Audio, Clip
 from PIL import Image
-from serve_tools import Server, Starter, decoded, encode, picture_at
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from lvc.serve import converting
 from lvc.serve.converting import Conversions
 from lvc.serve.library import Library
+from tests.helpers.clips import Audio, Clip
+from tests.helpers.server import Server, Starter, decoded, encode, picture_at
 
 BUNNY = "trips/bunny.lvz"
 
@@ -77,6 +77,7 @@ def test_one_mp4(server: Server, tree: Path, name: str) -> None:
     assert kinds == ["h264", "aac"][: len(kinds)] and len(kinds) == (2 if name == BUNNY else 1)
 
 
+@pytest.mark.slow
 def test_from_a_time(server: Server, tree: Path) -> None:
     wanted = [(at, picture) for at, picture in pictures(tree / BUNNY) if at >= 2.5]
     assert_same(read(io.BytesIO(server.ask(f"/mp4/{BUNNY}.mp4?start=2.5").body)), wanted, wanted[0][0])
@@ -98,6 +99,7 @@ def test_lists_play_from_end_to_end(server: Server, tree: Path, name: str) -> No
     assert len(lengths) > 1 and abs(sum(lengths) - 5.28) < 0.001 and listed.endswith("#EXT-X-ENDLIST\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index", "mp4"])
 @pytest.mark.parametrize("at", [4.5, 0.5, 4.08, 3.0])
 def test_seeking_finds_the_right_frame(server: Server, tree: Path, name: str, at: float) -> None:
@@ -109,6 +111,7 @@ def test_seeking_finds_the_right_frame(server: Server, tree: Path, name: str, at
     assert abs(when - frame.time) < 0.002 and at - 0.002 <= when < at + 0.05 and psnr(luma(frame), right) > 33
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_ffmpeg_reads_and_seeks(server: Server, tree: Path) -> None:
     address = f"http://127.0.0.1:{server.port}/hls/{BUNNY}/index.m3u8"
@@ -137,6 +140,7 @@ def test_ffmpeg_reads_and_seeks(server: Server, tree: Path) -> None:
     assert psnr(limited, right) > 30 and done.stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mpv") is None, reason="mpv is not installed")
 @pytest.mark.parametrize("address", [f"/hls/{BUNNY}/index.m3u8", f"/mp4/{BUNNY}.mp4?start=4.2"])
 def test_mpv_reads_and_seeks(server: Server, tree: Path, tmp_path: Path, address: str) -> None:
@@ -153,6 +157,7 @@ def test_mpv_reads_and_seeks(server: Server, tree: Path, tmp_path: Path, address
     assert max(alike, key=lambda at: alike[at]) == right and alike[right] > 28
 
 
+@pytest.mark.slow
 def test_segments_are_made_by_themselves(server: Server, tree: Path) -> None:
     """The last one first, as after a seek; and the same bytes when it is asked for again."""
     listed = server.ask(f"/hls/{BUNNY}/mp4.m3u8").body.decode().splitlines()
@@ -169,6 +174,7 @@ def test_segments_are_made_by_themselves(server: Server, tree: Path) -> None:
     assert server.ask(f"/hls/{BUNNY}/{len(names)}.m4s").status == 404
 
 
+@pytest.mark.slow
 def test_long_groups_are_cut(started: Starter, tmp_path: Path, bunny: Path) -> None:
     """One GOP of five seconds, its sound in MP2, which browsers do not know."""
     source = tmp_path / "source.mkv"
@@ -187,6 +193,7 @@ def test_long_groups_are_cut(started: Starter, tmp_path: Path, bunny: Path) -> N
         assert count > 380 and max(map(abs, gaps)) < 0.001  # whole although each segment was coded by itself
 
 
+@pytest.mark.slow
 def test_turned_pictures_come_upright(started: Starter, tmp_path: Path) -> None:
     source = tmp_path / "phone.mp4"
     Clip((96, 64), 12, rotation=-90).write(source)
@@ -198,6 +205,7 @@ def test_turned_pictures_come_upright(started: Starter, tmp_path: Path) -> None:
     assert shown.shape == right.shape == (96, 64, 3) and psnr(shown, right) > 26
 
 
+@pytest.mark.slow
 def test_times_that_come_irregularly(started: Starter, tmp_path: Path) -> None:
     """A still that lasts longer than a segment."""
     source = tmp_path / "slides.mp4"
@@ -217,6 +225,7 @@ def test_times_that_come_irregularly(started: Starter, tmp_path: Path) -> None:
             assert psnr(seen, right) > 30, (name, at)
 
 
+@pytest.mark.slow
 def test_two_at_a_time(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A third waits, is told so, and has its turn when one of them ends."""
     said: list[str] = []
@@ -246,6 +255,7 @@ def test_two_at_a_time(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(said) == 3 and all(text.startswith("carphone.lvz waits: 2 videos") for text in said)
 
 
+@pytest.mark.slow
 def test_those_that_leave_give_their_turn_back(server: Server) -> None:
     for number in range(6):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -254,6 +264,7 @@ def test_those_that_leave_give_their_turn_back(server: Server) -> None:
     assert wait_for(lambda: server.ask("/api/conversions").body == b'{"free":2}')
 
 
+@pytest.mark.slow
 def test_without_conversion(started: Starter, tree: Path) -> None:
     server = started(tree, "--no-transcode")
     for path in ("/mp4/carphone.lvz.mp4", "/hls/carphone.lvz/index.m3u8", "/hls/carphone.lvz/0.ts"):
@@ -261,6 +272,7 @@ def test_without_conversion(started: Starter, tree: Path) -> None:
     assert b"In another player" not in server.ask("/watch/carphone.lvz").body
 
 
+@pytest.mark.slow
 def test_tokens_stand_in_lists(started: Starter, tree: Path) -> None:
     server = started(tree, "--host", "0.0.0.0")
     listed = server.ask(f"/hls/carphone.lvz/index.m3u8?token={server.token}").body.decode()

@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save
-from small_footage import film
 
 from lvc.errors import LvcError, MediaError, OutputExistsError, UnsupportedError, UsageError
 from lvc.files import encode_file
 from lvc.models.autoencoder import Architecture, AutoEncoder, Prior, about
 from lvc.synthesize import synthesize_file
 from lvc.synthesize.latents import between, drawn
+from tests.helpers.small_footage import film
 
 A = Architecture(channels=6, stride=8, frames=1, width=8, blocks=1)
 
@@ -74,6 +74,7 @@ def test_a_video_of_samples_ends_near_where_it_begins(tmp_path: Path) -> None:
     assert again.bytes_out == result.bytes_out and all(map(np.array_equal, frames, frames_of(tmp_path / "b.mkv")))
 
 
+@pytest.mark.slow
 def test_a_walk_goes_from_one_to_the_other(tmp_path: Path) -> None:
     vae = model(tmp_path)
     clip = film(tmp_path / "c.mkv", frames=10, side=64)
@@ -95,6 +96,7 @@ def test_a_walk_goes_from_one_to_the_other(tmp_path: Path) -> None:
     assert np.abs(played[9].astype(int) - ends[1]).mean() < 6
 
 
+@pytest.mark.slow
 def test_variations_stand_beside_the_clip(tmp_path: Path) -> None:
     vae = model(tmp_path)
     clip = film(tmp_path / "c.mkv", frames=3, side=50)
@@ -109,6 +111,7 @@ def test_variations_stand_beside_the_clip(tmp_path: Path) -> None:
     assert changes[0] < changes[1] < changes[2]
 
 
+@pytest.mark.slow
 def test_frames_that_share_a_latent(tmp_path: Path) -> None:
     vae = model(tmp_path, architecture=Architecture(channels=6, stride=8, frames=3, width=8, blocks=0))
     clip = film(tmp_path / "c.mkv", frames=4, side=48)
@@ -129,6 +132,7 @@ def test_between_keeps_to_the_sphere() -> None:
     assert torch.allclose(between(prior, one, one, 0.3), one, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_are_like_what_the_prior_was_fitted_to() -> None:
     factor = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
     prior = Prior(torch.tensor([3.0, -1.0]), factor, torch.tensor([0.9, 0.0]))
@@ -140,6 +144,7 @@ def test_samples_are_like_what_the_prior_was_fitted_to() -> None:
         assert torch.allclose(moved.mean((1, 2)), prior.correlation, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "sources", "error", "said"),
     [
@@ -161,6 +166,7 @@ def test_what_does_not_fit(
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.slow
 def test_models_and_outputs_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="of the family ae"):
         synthesize_file(model(tmp_path, "ae"), tmp_path / "out.png")

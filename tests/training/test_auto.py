@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_footage import film, photo
 
 from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
 from lvc.facts import info_file, verify_file
@@ -25,6 +24,7 @@ from lvc.training import footage, recipe, stills
 from lvc.training.auto import Crops
 from lvc.training.loss import parse_terms, picture_loss
 from lvc.training.settings import AutoSettings, TrainSettings
+from tests.helpers.small_footage import film, photo
 
 SMALL = {"channels": 8, "width": 8, "blocks": 1}
 FAMILIES = "ae", "vae", "gan"
@@ -178,7 +178,7 @@ def test_settings_that_do_not_fit(
 
 @pytest.mark.slow
 def test_a_model_to_begin_with_is_of_the_right_family(data: Path) -> None:
-    from small_models import model_file
+    from tests.helpers.small_models import model_file
 
     with pytest.raises(UnsupportedError, match="of the family codec"):
         trained(data, "gan", start=model_file())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_models import planes
 
 from lvc.evaluation.metrics import ms_ssim as judged
 from lvc.training.loss import distortion_of, ms_ssim, structural
 from lvc.training.networks import lapped, squared, to_patches
+from tests.helpers.small_models import planes
 
 
 def _pictures(side: int, noise: float) -> tuple[np.ndarray, np.ndarray]:

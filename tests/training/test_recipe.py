@@ -16,8 +16,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from small_footage import film, photo
-from small_models import frame, video
 
 from lvc.codec import EncodeSettings, decode, encode
 from lvc.errors import LvcError, MediaError, UnsupportedError, UsageError
@@ -29,6 +27,8 @@ from lvc.training.loop import small, write
 from lvc.training.networks import Intra
 from lvc.training.settings import TrainSettings, read_recipe
 from lvc.training.watch import Watch, draw
+from tests.helpers.small_footage import film, photo
+from tests.helpers.small_models import frame, video
 
 
 def settings(folder: Path, *data: Path, **more: Any) -> TrainSettings:

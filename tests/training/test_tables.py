@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import frame, video
 
 from lvc.codec import EncodeSettings, decode, encode
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.models import load_model
 from lvc.training import footage, tables
 from lvc.training.export import gaussian_tables
+from tests.helpers.small_models import frame, video
 
 
 @pytest.fixture(scope="module")

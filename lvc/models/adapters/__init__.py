@@ -1,5 +1,5 @@
-"""Models with continuous latents: other people's VAEs, `taesd:PATH` and `diffusers:FOLDER`, and the auto-encoders that
-lvc trains. Naming one needs no torch."""
+"""Models with continuous latents: external VAEs, `taesd:PATH` and `diffusers:FOLDER`, and the auto-encoders that lvc
+trains. Resolving a name does not need torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Adapter", "load_adapter"]
 
 
 def load_adapter(name: str, device: str | None = None) -> Adapter:
-    """`taesd:` a folder, a file, or the common beginning of `…_encoder` and `…_decoder`; `diffusers:` a folder with
-    `config.json`. Raises `UsageError` (not there), `UnsupportedError` (not such a model), `CorruptError`."""
+    """`taesd:` a folder, a file, or the common prefix of `…_encoder` and `…_decoder`; `diffusers:` a folder with
+    `config.json`. Raises `UsageError` (not found), `UnsupportedError` (another kind of model), `CorruptError`."""
     kind, _, path = name.partition(":")
     if not path or kind not in ("taesd", "diffusers"):
         raise UsageError(f"{name} is not a model — use taesd:PATH or diffusers:FOLDER")

@@ -1,4 +1,4 @@
-"""What every foreign VAE looks like from here."""
+"""The interface to external VAEs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Adapter(ABC):
     `[latent frames, channels, rows / stride, columns / stride]`; both float32 on the CPU.
 
     `temporal_stride` and `temporal_lead` as in `Geometry`: n frames have `1 + ⌈(n − lead) / stride⌉` latent frames.
-    `id` and `sha256` go into a file's `HEAD`; a file is decoded with weights of the same hash only. `alone`: every
-    latent frame is decoded without the others. `path`: of a model that lvc trained, its file.
+    `id` and `sha256` go into a file's `HEAD`; a file is decoded only with weights of the same hash. `alone`: latent
+    frames are decoded independently. `path`: the file of a model that lvc trained.
     """
 
     id: str
@@ -35,23 +35,23 @@ class Adapter(ABC):
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Tensor:
-        """The latents of `frames`; their number has to fill the last latent frame."""
+        """Encode `frames`, whose number must fill the last latent frame."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """The frames of `latents`, not clamped. Gradients pass."""
+        """Decode `latents` to frames, not clamped. Differentiable."""
 
     def felt(self, pictures: Tensor) -> Tensor:
-        """Numbers whose squared error is the error of `pictures`, `[frames, 3, rows, columns]`: here that of RGB."""
+        """Map `pictures`, `[frames, 3, rows, columns]`, to the space in which squared error is measured: here RGB."""
         return pictures
 
     def frames_of(self, latent_frames: int) -> int:
-        """How many frames so many latent frames stand for."""
+        """Number of frames of that many latent frames."""
         return self.temporal_lead + (latent_frames - 1) * self.temporal_stride
 
 
 def file_hash(paths: list[Path]) -> bytes:
-    """SHA-256 of the contents of these files, one after the other. Raises `UsageError`."""
+    """SHA-256 of the contents of these files, concatenated. Raises `UsageError`."""
     digest = hashlib.sha256()
     for path in paths:
         try:

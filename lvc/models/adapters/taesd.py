@@ -58,7 +58,7 @@ def _convolution(weights: dict[str, Tensor], name: str, stride: int = 1) -> nn.C
 
 
 def _network(weights: dict[str, Tensor], up: bool) -> nn.Sequential:
-    """The layers in the order of their numbers; a convolution without bias changes the size by 2."""
+    """Layers by number. A convolution without bias changes the resolution by a factor of 2."""
     layers: list[nn.Module] = []
     for number in sorted({int(name.split(".")[0]) for name in weights}):
         prefix = f"{number}."
@@ -77,7 +77,7 @@ def _network(weights: dict[str, Tensor], up: bool) -> nn.Sequential:
 
 
 class Taesd(Adapter):
-    """Both halves of a TAESD, frame by frame."""
+    """Encoder and decoder of a TAESD, applied frame by frame."""
 
     alone = True
 
@@ -101,7 +101,7 @@ class Taesd(Adapter):
 
 
 def load_taesd(path: str, device: str | None) -> Taesd:
-    """Raises `UsageError` (no such files), `UnsupportedError` (weights of something else)."""
+    """Load a TAESD. Raises `UsageError` (no such files), `UnsupportedError` (other weights)."""
     encoder, decoder = _halves(Path(path))
     sha256 = file_hash([decoder])
     try:
@@ -113,7 +113,7 @@ def load_taesd(path: str, device: str | None) -> Taesd:
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    """Only tensors are read: nothing in the file is run."""
+    """Read tensors only; nothing in the file is executed."""
     if path.stat().st_size > _MAX_BYTES:
         raise UnsupportedError(f"{path.name} is larger than any TAESD")
     if path.suffix == ".safetensors":
@@ -121,7 +121,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
     else:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpicklers raise what they like
+        except Exception as error:  # unpickling can raise anything
             raise UnsupportedError(f"{path.name} is not a weights file ({type(error).__name__})") from error
     weights = {name: tensor.float() for name, tensor in found.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
@@ -130,7 +130,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
 
 
 def _halves(path: Path) -> tuple[Path, Path]:
-    """Encoder and decoder: of a folder, of one of the two, or of their common beginning."""
+    """Encoder and decoder, from a folder, one of the two files, or their common prefix."""
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.stem.endswith("_decoder") and p.suffix in ENDINGS)
         if len(found) != 1:

@@ -15,7 +15,7 @@ from .base import Adapter
 
 
 class TrainedAdapter(Adapter):
-    """`prior`: of a variational network. `path`: the model's file, unless a video's file carried it."""
+    """`prior`: that of a variational network. `path`: the model's file, unless a video's file carried it."""
 
     alone = True
 
@@ -32,7 +32,7 @@ class TrainedAdapter(Adapter):
         return self.encode_spread(frames)[0]
 
     def encode_spread(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Latents, and their standard deviations where the network is variational."""
+        """Encode to latents, and their standard deviations if the network is variational."""
         rows, columns = frames.shape[2:]
         means, spreads = [], []
         with torch.inference_mode():
@@ -52,7 +52,7 @@ class TrainedAdapter(Adapter):
 
 
 def load_trained(path: Path, device: str | None = None) -> TrainedAdapter:
-    """Raises `UsageError` (not there), `CorruptError`, `UnsupportedError` (of another family)."""
+    """Load a model. Raises `UsageError` (not found), `CorruptError`, `UnsupportedError` (another family)."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -63,5 +63,5 @@ def load_trained(path: Path, device: str | None = None) -> TrainedAdapter:
 
 
 def trained_of_bytes(data: bytes, called: str, device: str | None = None) -> TrainedAdapter:
-    """Raises as `load_trained`."""
+    """Load a model from bytes. Raises as `load_trained`."""
     return TrainedAdapter(read(data, called), hashlib.sha256(data).digest(), pick_device(device))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from scripts import fuzz_lvz
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"CorruptError", "UnsupportedError", "LimitError", "NetworkError"}
@@ -17,10 +18,6 @@ NAMES = {"CorruptError", "UnsupportedError", "LimitError", "NetworkError"}
 
 def hostile_files(film: bytes, count: int, seed: int = 1) -> Iterator[tuple[str, bytes]]:
     """`count` names and contents, one half vectors (again from the first when there are no more)."""
-    spec = importlib.util.spec_from_file_location("fuzz_lvz", ROOT / "scripts" / "fuzz_lvz.py")
-    assert spec is not None and spec.loader is not None
-    fuzz = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fuzz)
     rng = random.Random(seed)
     vectors = sorted((ROOT / "formats" / "vectors").glob("*.lvz"))
     contents = [path.read_bytes() for path in vectors]
@@ -31,7 +28,7 @@ def hostile_files(film: bytes, count: int, seed: int = 1) -> Iterator[tuple[str,
             path = bad[number // 2 % len(bad)]
             yield path.name, path.read_bytes()
         else:
-            yield f"mutation {number}", fuzz.mutate(film, contents, rng)
+            yield f"mutation {number}", fuzz_lvz.mutate(film, contents, rng)
 
 
 def peak_of_pages() -> int:

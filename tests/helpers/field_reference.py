@@ -9,7 +9,8 @@ import struct
 from typing import Any
 
 import numpy as np
-from ans_reference import Stream, cumulative
+
+from tests.helpers.ans_reference import Stream, cumulative
 
 Place = tuple[int, int]
 

@@ -1,7 +1,7 @@
 """A codec of a few lines that keeps every sample (of 10 bits the upper 8): for tests of all that is around the real
 one, and starts at once.
 
-`python tests/fakecodec.py encode …` is the command line with it.
+`python tests/helpers/fakecodec.py encode …` is the command line with it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from small_models import frame
+
+from tests.helpers.small_models import frame
 
 
 def film(path: Path, frames: int = 18, side: int = 96) -> Path:

@@ -11,7 +11,7 @@ import importlib.metadata
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
+from lvc.media import Frame, MediaReader, MediaWriter
 
 CARPHONE = "carphone_pristine.mp4"  # 176x144, 120 frames, no sound
 BIKES = "bikes.mp4"  # 640x272, 250 frames, no sound
@@ -40,7 +42,7 @@ def real_clip(name: str) -> Path:
 def data_folder() -> Path | None:
     """The folder with training and validation footage, if this machine has it."""
     named = os.environ.get("LVC_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
     return folder if folder.is_dir() else None
 
 
@@ -350,3 +352,16 @@ def write_sound(
                 shown.pts, shown.time_base = step, Fraction(1, 10)
                 out.mux(video.encode(shown.reformat(format="yuv420p")))
             out.mux(video.encode(None))
+
+
+def excerpt(source: Path, target: Path, start: float, duration: float, crf: int = 30, mirrored: bool = False) -> Path:
+    """Writes a part of a clip to `target`, 160 samples wide, as H.264."""
+    with MediaReader(source, start=start, duration=duration, audio="none", resolution="160x") as reader:
+        with MediaWriter(target, reader.video, crf=crf) as writer:
+            for frame in reader:
+                if isinstance(frame, Frame):
+                    if mirrored:
+                        y, u, v = (np.ascontiguousarray(p[:, ::-1]) for p in (frame.y, frame.u, frame.v))
+                        frame = replace(frame, y=y, u=u, v=v)
+                    writer.write(frame)
+    return target
