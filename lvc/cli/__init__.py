@@ -22,6 +22,7 @@ from lvc import __version__
 from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.errors import LvcError
+from lvc.files.memory import share_one_heap
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
@@ -133,6 +134,7 @@ def main() -> None:
         # passwords and signatures must not be printed, not even by a traceback
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     warnings.showwarning = _warned
+    share_one_heap()
     code: object = 0
     try:
         app(prog_name="lvc")
