@@ -903,7 +903,9 @@ def add_detail(planes, q, stream):
                 beside = (flags[row, column - 1] if column else 0) + (flags[row - 1, column] if row else 0)
                 flags[row, column] = stream.flag(contexts, 3 * kind + beside)
                 if flags[row, column]:
-                    c = np.clip(read_levels(stream, contexts, kind, order) * (STEPS[q % 16] >> (q // 16)), -32768, 32767)
+                    c = np.clip(
+                        read_levels(stream, contexts, kind, order) * (STEPS[q % 16] >> (q // 16)), -32768, 32767
+                    )
                     t = np.clip((M.T @ c + 64) >> 7, -32768, 32767)
                     part = planes[plane][8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
                     part[:] = np.clip(part + ((t @ M + 128) >> 8), 0, 4095)

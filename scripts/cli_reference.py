@@ -7,6 +7,7 @@ tests/test_docs.py compares the two.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.testing import CliRunner
@@ -21,17 +22,20 @@ def reference() -> str:
     """The help of every command, as markdown, the same on every terminal."""
     runner = CliRunner(env={"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"})
     parts = []
-    for command in _commands(typer.main.get_command(app)):
+    root: Any = typer.main.get_command(app)
+    for command in _commands(root, root.context_class(root, info_name="lvc")):
         text = runner.invoke(app, [*command.split(), "--help"], prog_name="lvc", terminal_width=110).output
         parts.append(f"## lvc {command}\n\n```text\n{text.strip()}\n```\n")
     return "\n" + "\n".join(parts) + "\n"
 
 
-def _commands(group: object, before: str = "") -> list[str]:
+def _commands(group: Any, context: Any, before: str = "") -> list[str]:
     """The commands of a group; a group among them is replaced by its own."""
     names = []
-    for name, command in getattr(group, "commands", {}).items():
-        names += _commands(command, f"{before}{name} ") or [before + name]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        inner = _commands(command, context, f"{before}{name} ") if hasattr(command, "commands") else []
+        names += inner or [before + name]
     return names
 
 

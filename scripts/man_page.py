@@ -38,7 +38,8 @@ def page() -> str:
 
 
 def _commands(group: Any, context: Any, before: str) -> Iterator[tuple[str, Any, Any]]:
-    for name, command in group.commands.items():
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         inner = command.context_class(command, info_name=name, parent=context)
         yield f"{before} {name}", command, inner
         if hasattr(command, "commands"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,32 @@ def test_a_container_may_have_less_than_the_machine(tmp_path: Path, monkeypatch:
 
 def test_fewer_large_pictures_wait_between_threads() -> None:
     assert memory.frames_ahead(640, 360) == 24 and memory.frames_ahead(8192, 8192) == 2
+
+
+HEAPS = """
+import ctypes, sys, threading
+from lvc.files.memory import share_one_heap
+if sys.argv[1] == "one":
+    share_one_heap()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+all_at_once = threading.Barrier(4)
+def allocate():
+    libc.malloc(100_000)
+    all_at_once.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w")))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have one heap, or cannot be told")
+def test_threads_share_a_heap() -> None:
+    def heaps(which: str) -> int:
+        done = subprocess.run([sys.executable, "-c", HEAPS, which], capture_output=True, text=True, check=True)
+        return done.stdout.count("<heap ")
+
+    assert heaps("one") == 1 < heaps("many")

@@ -71,6 +71,23 @@ def test_a_video_there_and_back(carphone: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+NEEDLESS = "av", "lvc.cli.encode", "lvc.cli.search", "lvc.files.encode", "lvc.media.reader", "lvc.media.writer"
+LOADED = f"""
+import atexit
+atexit.register(lambda: print("loaded:", sorted(sys.modules.keys() & set({NEEDLESS})), file=sys.stderr))
+"""
+
+
+def test_raw_pictures_load_neither_ffmpeg_nor_what_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of a command is its imports: half a second, when all of them are made."""
+    monkeypatch.setenv("LVC_MODELS", str(VECTORS))
+    vector = str(VECTORS / "good-rans-video.lvz")
+    done = python(LOADED + MAIN, "decode", vector, "a.y4m", cwd=tmp_path)
+    assert done.returncode == 0 and "loaded: []" in done.stderr, done.stderr
+    done = python(LOADED + MAIN, "decode", vector, "a.mkv", cwd=tmp_path)
+    assert done.returncode == 0 and "loaded: ['av', 'lvc.media.writer']" in done.stderr, done.stderr
+
+
 OPEN = """
 import lvc
 with lvc.open(sys.argv[1]) as video:

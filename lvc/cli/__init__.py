@@ -1,46 +1,66 @@
-"""The command line. Typer only: one file per command, no logic; torch and PyAV are imported inside commands."""
+"""The command line. Typer only: one file per command, no logic; torch and PyAV are imported inside commands, and a
+command's file when the command is wanted."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
 import sys
 import threading
 import warnings
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
 import typer
+from typer.core import TyperGroup
 
 from lvc import __version__
-from lvc.cli import (
-    decode,
-    encode,
-    eval,
-    features,
-    info,
-    interpolate,
-    pack,
-    play,
-    search,
-    serve,
-    synthesize,
-    tag,
-    train,
-    unpack,
-    verify,
-)
 from lvc.cli.command import Command
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
-from lvc.engine.library import chosen
 from lvc.errors import LvcError
+from lvc.files.memory import share_one_heap
 from lvc.output import discard_unfinished
 from lvc.pipeline import stop_signals
 from lvc.remote.addresses import Hiding, remember
 
+# command -> what its module, lvc/cli/COMMAND.py, calls the function or the group
+_COMMANDS = {
+    "encode": "encode", "decode": "decode", "info": "info", "play": "play", "serve": "serve", "verify": "verify",
+    "train": "train", "eval": "evaluate", "pack": "pack", "unpack": "unpack", "features": "features",
+    "interpolate": "interpolate", "synthesize": "synthesize", "search": "app", "tag": "app",
+}  # fmt: skip
+
+
+class _Commands(TyperGroup):
+    """All commands. Each is loaded when it is wanted, so that none waits for the options of the others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*_COMMANDS, *(name for name in self.commands if name not in _COMMANDS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        known = cmd_name in _COMMANDS or cmd_name in self.commands
+        for name in [cmd_name] if known else _COMMANDS:  # all: the error says which one may be meant
+            if name not in self.commands:
+                self.commands[name] = _loaded(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _loaded(name: str) -> Any:
+    module = import_module(f"lvc.cli.{name}")
+    found = getattr(module, _COMMANDS[name])
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=Command, help=module.HELP)(found)
+    return typer.main.get_command(alone)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="lvc",
     help="A learned video compressor with its own container, .lvz.",
     no_args_is_help=True,
@@ -52,6 +72,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from lvc.engine.library import chosen
+
         try:
             print(f"lvc {__version__} (engine {chosen()})")
         except LvcError as error:
@@ -68,23 +90,6 @@ def lvc(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("encode", cls=Command, help=encode.HELP)(encode.encode)
-app.command("decode", cls=Command, help=decode.HELP)(decode.decode)
-app.command("info", cls=Command, help=info.HELP)(info.info)
-app.command("play", cls=Command, help=play.HELP)(play.play)
-app.command("serve", cls=Command, help=serve.HELP)(serve.serve)
-app.command("verify", cls=Command, help=verify.HELP)(verify.verify)
-app.command("train", cls=Command, help=train.HELP)(train.train)
-app.command("eval", cls=Command, help=eval.HELP)(eval.evaluate)
-app.command("pack", cls=Command, help=pack.HELP)(pack.pack)
-app.command("unpack", cls=Command, help=unpack.HELP)(unpack.unpack)
-app.add_typer(search.app, name="search", help=search.HELP)
-app.add_typer(tag.app, name="tag", help=tag.HELP)
-app.command("features", cls=Command, help=features.HELP)(features.features)
-app.command("interpolate", cls=Command, help=interpolate.HELP)(interpolate.interpolate)
-app.command("synthesize", cls=Command, help=synthesize.HELP)(synthesize.synthesize)
 
 
 HELP = """
@@ -111,7 +116,7 @@ def help_(
         raise RuntimeError("a command without the program")
     command: Any = above.command
     for word in words or []:
-        inner = getattr(command, "commands", {}).get(word)
+        inner = command.get_command(above, word) if isinstance(command, TyperGroup) else None
         if inner is None:
             raise typer.BadParameter(f"no such command: {word!r}; lvc help lists them")
         command, above = inner, command.context_class(inner, info_name=word, parent=above)
@@ -129,6 +134,7 @@ def main() -> None:
         # passwords and signatures must not be printed, not even by a traceback
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     warnings.showwarning = _warned
+    share_one_heap()
     code: object = 0
     try:
         app(prog_name="lvc")
@@ -145,6 +151,7 @@ def main() -> None:
         # a thread blocked in a read would keep the interpreter from exiting, or crash it; and after an interrupted
         # import Python itself may exit with SIGINT instead of the code
         os._exit(code)
+    gc.freeze()  # or the interpreter would look through everything once more, for 50 ms, before the memory goes anyway
     sys.exit(code)
 
 

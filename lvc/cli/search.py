@@ -118,7 +118,7 @@ Tag = Annotated[str | None, typer.Option("--tag", metavar="NAME", help="Only wha
 
 WORDS = {"picture": "seen", "sound": "heard", "both": "seen and heard"}
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(name="search", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.command("index", cls=Command, help=INDEX_HELP)

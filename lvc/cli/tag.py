@@ -81,7 +81,7 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=_Group, name="tag", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.command("fit", cls=Command, help=FIT_HELP)

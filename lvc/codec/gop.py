@@ -21,7 +21,8 @@ from .settings import Effort
 Done = Callable[[int, Coded], None]
 """Is given each frame of a clip as it is coded, and its number there, from 0."""
 Rest = Callable[..., None]
-"""Decodes what is between, with a `Done` and perhaps the numbers of the frames that are wanted."""
+"""Decodes what is between, with a `Done`, perhaps the numbers of the frames that are wanted, and whether the `Done` is
+called late (`Between.run`)."""
 StreamOf = Callable[[Step], motion.Stream | Given]
 Work = tuple[Step, int, References]
 """A frame to be coded: its step, its time and what it is predicted from."""
@@ -39,18 +40,34 @@ class Between:
     order: Sequence[Step]
     known: dict[int, Coded]
 
-    def run(self, code: Code, done: Done, together: int = 1) -> None:
-        """`code` is given up to so many frames at a time, none of which is predicted from another."""
+    def run(self, code: Code, done: Done, together: int = 1, spare: bool = False, late: bool = False) -> None:
+        """`code` is given up to so many frames at a time, none of which is predicted from another. `spare`: of the
+        frames in memory only those that the next ones need have their pictures; others make them again. `late`: `done`
+        is given a frame when no other needs it any more, so that what is made of it takes the frame's place."""
         uses, start, i = last_use(list(self.order)), self.known[0].time, 0
+        made: set[int] = set()
         while i < len(self.order):
             group = [s for s in self.order[i : i + together] if s.place == self.order[i].place]
             work = [(s, start + s.frame, self._references(s)) for s in group]
             for step, coded in zip(group, code(work), strict=True):
                 self.known[step.frame] = coded
-                done(step.frame - 1, coded)
-            i += len(group)
+                made.add(step.frame)
+                if not late:
+                    done(step.frame - 1, coded)
+                i += 1
+                if spare:
+                    self._forget_pictures(self.order[i : i + together])
             for k in [k for k in self.known if uses.get(k, -1) < i]:
-                del self.known[k]
+                coded = self.known.pop(k)
+                if late and k in made:
+                    done(k - 1, coded)
+
+    def _forget_pictures(self, soon: Sequence[Step]) -> None:
+        """Of frames that those that come `soon` are not predicted from."""
+        wanted = {k for step in soon for k in (step.first, step.second)}
+        for k, coded in self.known.items():
+            if k not in wanted:
+                coded.forget_picture()
 
     def _references(self, step: Step) -> References:
         return self.known[step.first], None if step.second is None else self.known[step.second]
@@ -118,10 +135,10 @@ class GopDecoder(_Gop):
         rest = self._clip(head, lambda step: contexts, done)
         contexts.coder.finish()
 
-        def between(done: Done, wanted: Collection[int] | None = None) -> None:
+        def between(done: Done, wanted: Collection[int] | None = None, late: bool = False) -> None:
             if len(parts) > 1:
                 stream = motion.Stream(Coder(parts[1]))
-                if rest(lambda step: stream, done, wanted):
+                if rest(lambda step: stream, done, wanted, late):
                     stream.coder.finish()
 
         return head, between
@@ -131,8 +148,8 @@ class GopDecoder(_Gop):
         by_frame = {s.frame: given for s, given in zip(layout.order_of(head, self.older), frames, strict=True)}
         rest = self._clip(head, lambda step: by_frame[step.frame], done)
 
-        def between(done: Done, wanted: Collection[int] | None = None) -> None:
-            rest(lambda step: by_frame[step.frame], done, wanted)
+        def between(done: Done, wanted: Collection[int] | None = None, late: bool = False) -> None:
+            rest(lambda step: by_frame[step.frame], done, wanted, late)
 
         return between
 
@@ -150,24 +167,27 @@ class GopDecoder(_Gop):
 
         rest = self._anchors(order, coding(stream_of), done)
 
-        def between(stream_of: StreamOf, done: Done, wanted: Collection[int] | None) -> bool:
+        def between(stream_of: StreamOf, done: Done, wanted: Collection[int] | None, late: bool) -> bool:
             """Whether all of it was decoded: of what comes after the last frame that is wanted nothing is."""
             whole = len(rest.order)
             if wanted is not None:
                 last = max((i + 1 for i, s in enumerate(rest.order) if s.frame - 1 in wanted), default=0)
                 rest.order = rest.order[:last]
-            rest.run(coding(stream_of), done)
+            rest.run(coding(stream_of), done, late=late)
             return len(rest.order) == whole
 
         return between
 
 
 class GopEncoder(_Gop):
-    """`effort` may be changed between clips. `each` runs what is independent, as `map` does."""
+    """`effort` may be changed between clips. `each` runs what is independent, as `map` does. `spare`: less memory, for
+    a little more work."""
 
-    def __init__(self, encoder: FrameEncoder, effort: Effort, each: Callable[..., Iterable[Any]] = map) -> None:
+    def __init__(
+        self, encoder: FrameEncoder, effort: Effort, each: Callable[..., Iterable[Any]] = map, spare: bool = False
+    ) -> None:
         super().__init__()
-        self._encoder, self.effort, self._each = encoder, effort, each
+        self._encoder, self.effort, self._each, self._spare = encoder, effort, each, spare
 
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
@@ -205,7 +225,7 @@ class GopEncoder(_Gop):
         def between(done: Done) -> bytes:
             if head.structure != CHAIN and len(sources) > 1:
                 stream = motion.Stream()
-                rest.run(coding(stream), done, TOGETHER)
+                rest.run(coding(stream), done, TOGETHER, self._spare)
                 parts.append(stream.finish())
             return layout.pack(head, parts)
 

@@ -7,7 +7,7 @@ the sample itself differs, measured by the step of quantisation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,21 +35,23 @@ def deviation(level: float) -> float:
     return float(12 * max(parameter - 10, 1.5))
 
 
-def filtered(source: Planes, around: Sequence[tuple[int, Planes]], level: float, strength: float) -> Planes:
-    """`source`, padded planes, with the help of frames `around`: how many frames away each is, and its planes."""
-    if not around:
-        return source
+def filtered(source: Planes, around: Iterable[tuple[int, Planes]], level: float, strength: float) -> Planes:
+    """`source`, padded planes, with the help of frames `around`, gone through once: how many frames away each is, and
+    its planes."""
     luma, chroma = source
     now, weight = motion.Picture(luma, chroma, reference=False), motion.weight_of(level)
-    predicted, missed = [], []
-    for _, other in around:
+    distances, predicted, missed = [], [], []
+    for distance, other in around:
         mode, mv, _ = motion.search(now, (motion.Picture(*other), None), 1, (0, None), weight, effort=0)
         predicted.append(motion.compensate(other, None, mode, mv)[0])
         missed.append(_block_errors(luma, predicted[-1][0]))
+        distances.append(distance)
+    if not distances:
+        return source
     least = np.minimum.reduce(missed)
     blend = [planes.Blend(p) for p in (luma, *chroma)]
     fall_luma, fall_chroma = deviation(level) ** -2 / 2, CHROMA_DEVIATION**-2 / 2
-    for (distance, _), other, error in zip(around, predicted, missed, strict=True):
+    for distance, other, error in zip(distances, predicted, missed, strict=True):
         trust = np.where(error < 50, 1.2, np.where(error > 100, 0.6, 1.0)) * (least + 1) / (error + 1)
         share = (strength * BY_DISTANCE[distance - 1] * trust).astype(np.float32)
         wide = np.where(error < 50, 1.3, np.where(error > 100, 0.8, 1.0)).astype(np.float32)

@@ -38,7 +38,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LARGE = 1_500_000
-"""Luma samples of a frame from which a clip is half as long: all of a clip's frames are in memory."""
+"""Luma samples of a frame from which a clip is half as long, since all of a clip's frames are in memory, and from which
+fewer clips are worked on at a time: four frames of a clip are coded side by side in any case."""
 SHORT, LIVELY = 16, 0.17
 """Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
 blocks' means miss, on the average of those frames (decision 009)."""
@@ -98,7 +99,7 @@ class _Sources(Sequence[Planes]):
         if i not in self._filters:
             return source
         around, level, strength = self._filters[i]
-        return filtered(source, [(k, _padded(f)) for k, f in around], level, strength)
+        return filtered(source, ((k, _padded(f)) for k, f in around), level, strength)
 
 
 def _padded(frame: Frame) -> Planes:
@@ -170,25 +171,27 @@ def encode(
     if not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
-    length = settings.clip_frames if height * width < LARGE else max(1, settings.clip_frames // 2)
+    large = height * width >= LARGE
+    length = max(1, settings.clip_frames // 2) if large else settings.clip_frames
     tick = video.time_base[0] / video.time_base[1]
     control = control_of(settings, video.width * video.height)
     zstd = settings.packing == "zstd"
     geometry = Geometry(video.width, video.height, 16, model.planes)
     workers = settings.threads or usable_cores()
+    clips_at_once = -(-workers // 2) if large else workers
     steered = control.wants_sizes or control.wants_psnr
     reach = 0 if settings.low_delay else REACH[0]
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
     with (
         _workers(workers, "lvc-frames") as side_by_side,
-        _workers(workers, "lvc-clips") as pool,
+        _workers(clips_at_once, "lvc-clips") as pool,
         ReadAhead(source, 1) as groups,
     ):
         if encoder_of is None:
             frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
         else:
             frames_of = encoder_of(model, height, width)
-        encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map)
+        encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map, large)
 
         def submitted(group: _Group) -> Future[EncodedClip]:
             return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
@@ -206,7 +209,7 @@ def encode(
                 yield made
 
         # what is steered by what came of a clip begins the next one afterwards
-        with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), workers) as futures:
+        with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), clips_at_once) as futures:
             for future in futures:
                 clip = future.result()
                 control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
@@ -469,9 +472,13 @@ def _side_by_side(
             for item in clips:
                 yield pool.submit(begun(item))
 
-        with ReadAhead(futures(), ahead or workers) as ready:
+        large = video.geometry.padded_width * video.geometry.padded_height >= LARGE
+        with ReadAhead(futures(), ahead or (1 if large else workers)) as ready:
             for future in ready:
-                yield from future.result()
+                results = future.result()
+                results.reverse()
+                while results:  # each is given up as it is handed over: a clip's pictures take much memory
+                    yield results.pop()
 
 
 def _decoding(
@@ -502,7 +509,7 @@ def _decoding(
         rest = _begun_given(decoder, clip, item.head, item.frames, done)
 
     def work() -> list[Frame]:
-        rest(done, None if wanted is None else numbers)
+        rest(done, None if wanted is None else numbers, late=True)
         return [out[i] for i in sorted(numbers)]
 
     return work
@@ -553,7 +560,7 @@ def _begun_given(decoder: GopDecoder, clip: Clip, head: layout.ClipHead, frames:
     return decoder.anchors_given(head, frames, done)
 
 
-def _nothing_left(done: Done, wanted: Collection[int] | None = None) -> None:
+def _nothing_left(done: Done, wanted: Collection[int] | None = None, late: bool = False) -> None:
     pass
 
 

@@ -286,7 +286,8 @@ def _check_sums(w: Weights, outputs: int, inputs: int, levels: int, largest: int
     _need(_rows_fit(w.bias.shape[0], levels), "biases do not fit the number of levels")
     _need(w.shift.dtype == np.uint8 and w.shift.shape == (outputs,), "shifts have the wrong shape")
     _need(int(w.shift.max()) <= MAX_SHIFT, "a shift is too large")
-    sums = np.abs(w.weight.astype(np.int64)).sum(1) * largest + np.abs(w.bias.astype(np.int64)).max(0)
+    wider = np.int16 if kind is np.int8 else np.int32  # the least numbers have no positive ones of their own type
+    sums = np.abs(w.weight.astype(wider)).sum(1, dtype=np.int64) * largest + np.abs(w.bias.astype(np.int64)).max(0)
     half = np.where(w.shift > 0, 1 << np.maximum(w.shift.astype(np.int64) - 1, 0), 0)
     _need(bool((sums + half < bound).all()), "a sum could overflow")
 

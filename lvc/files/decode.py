@@ -37,16 +37,15 @@ from lvc.media import (
     CopiedPacket,
     CopiedStreamInfo,
     Frame,
-    MediaWriter,
     VideoFormat,
     VideoSide,
-    Y4mWriter,
 )
 from lvc.media.containers import container_for
 from lvc.media.depth import DEPTHS
 from lvc.media.side import TIMECODE
-from lvc.media.sound import sound_coding
+from lvc.media.sound_coding import sound_coding
 from lvc.media.timecode import advanced
+from lvc.media.y4m import Y4mWriter
 from lvc.notices import Loss, Notices
 from lvc.options import DecodeOptions
 from lvc.output import STDOUT, STREAM, about, check_output, workspace
@@ -57,6 +56,7 @@ from lvc.threads import own_threads, with_own_threads
 
 if TYPE_CHECKING:
     from lvc.codec import Change
+    from lvc.media import MediaWriter
     from lvc.models import Model
 
 Y4M = "y4m"
@@ -417,6 +417,8 @@ def opened_writer(
             if attachments:
                 writer.notices.append(Loss("y4m cannot hold covers and attachments: they are left out"))
         else:
+            from lvc.media import MediaWriter
+
             # a path, because FFmpeg opens it again to move an MP4's index to the front
             writer = MediaWriter(
                 path or cast(BinaryIO, stream), video, copied, metadata, chapters,

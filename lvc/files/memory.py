@@ -1,7 +1,9 @@
-"""Estimates the memory that encoding or decoding takes, and checks it before any work is done."""
+"""Estimates the memory that encoding or decoding takes, checks it before any work is done, and keeps it small."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +18,16 @@ BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
 _WORTH_SAYING = 2 << 30
-_AHEAD, _AHEAD_BYTES = 24, 256 << 20
+_AHEAD, _AHEAD_BYTES = 24, 32 << 20
+_M_ARENA_MAX = -8  # malloc.h of glibc
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def share_one_heap() -> None:
+    """Let all threads that begin from now on allocate from one heap, where glibc would give each its own: a picture
+    that one thread frees is then of use to the others, which saves 70 MiB at 1080p. For processes of lvc's own."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, another system
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def frames_ahead(width: int, height: int) -> int:

@@ -15,6 +15,7 @@ from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Self
 
+from lvc.files.memory import share_one_heap
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
 from lvc.pipeline import stop_signals
@@ -123,6 +124,7 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupted)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    share_one_heap()
     worker = Worker(job, threads)
 
     def report(progress: Progress) -> None:

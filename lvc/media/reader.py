@@ -25,7 +25,8 @@ from lvc.media.params import codec_name
 from lvc.media.planes import PlaneMaker, loss_of, native_depth
 from lvc.media.scaling import scaled_sar, target_rate, target_size
 from lvc.media.side import FIELDS, TIMECODE, losses_of, properties_of, side_data_of
-from lvc.media.sound import SoundCoding, SoundEncoder, sound_coding
+from lvc.media.sound import SoundEncoder
+from lvc.media.sound_coding import SoundCoding, sound_coding
 from lvc.media.source import Live, open_source
 from lvc.media.streams import (
     PacketClock,

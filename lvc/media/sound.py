@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 
-from lvc.errors import UnsupportedError, UsageError
+from lvc.errors import UnsupportedError
 from lvc.media.errors import AV_ERRORS, media_errors
 from lvc.media.open import open_output
 from lvc.media.params import pack_params
+from lvc.media.sound_coding import SoundCoding
 from lvc.media.streams import tags_of_stream
 from lvc.media.types import CopiedPacket, CopiedStreamInfo
 
@@ -24,30 +24,6 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: 
 _ENCODERS = {"opus": "libopus", "flac": "flac", "aac": "aac"}
 _RATES = {"opus": (48000,), "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)}
 _BITS_PER_CHANNEL = {"opus": 64_000, "aac": 96_000}
-_COPIED = ("copy", "none")
-
-
-@dataclass(frozen=True)
-class SoundCoding:
-    """`codec` is opus, flac or aac; `bits_per_second` `None`: by the number of channels."""
-
-    codec: str
-    bits_per_second: int | None = None
-
-
-def sound_coding(audio: str) -> SoundCoding | None:
-    """Parse `flac`, `aac` or `opus:48k`; `None` for `copy` and `none`. Raises `UsageError`."""
-    if audio in _COPIED:
-        return None
-    name, _, value = audio.partition(":")
-    if name in _ENCODERS and not value and not audio.endswith(":"):
-        return SoundCoding(name)
-    digits = value.lower().removesuffix("k")
-    if name in _BITS_PER_CHANNEL and digits.isascii() and digits.isdigit() and len(digits) < 8:
-        rate = int(digits) * (1000 if value.lower().endswith("k") else 1)
-        if 6000 <= rate <= 510_000:
-            return SoundCoding(name, rate)
-    raise UsageError(f"audio {audio!r} is not understood — use copy, none, flac, or opus:48k or aac:48k (6k to 510k)")
 
 
 class SoundEncoder:

@@ -34,7 +34,8 @@ from lvc.media.params import open_params
 from lvc.media.planes import PIX_FMT, PlaneMaker, frame_from_planes
 from lvc.media.priority import opening_encoder
 from lvc.media.side import FIELDS, STEREO, TIMECODE
-from lvc.media.sound import SoundEncoder, sound_coding
+from lvc.media.sound import SoundEncoder
+from lvc.media.sound_coding import sound_coding
 from lvc.media.timecode import is_countable
 from lvc.media.types import Attachment, Chapter, CopiedPacket, CopiedStreamInfo, Frame, VideoFormat, VideoSide
 from lvc.notices import Loss

@@ -15,7 +15,7 @@ from ..engine import program as p
 from ..engine.nets import Network
 from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
-from .store import FAMILIES, ModelFile, resolve
+from .store import FAMILIES, ModelFile, path_of, read
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -135,16 +135,16 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
         UnsupportedError: The file holds no model of this lvc, or no default model is installed.
         LimitError: Its programs are larger than the limits allow.
     """
-    return opened(resolve(name))
+    return opened(*read(path_of(name)))
 
 
-def opened(file: ModelFile) -> Model:
-    """Load a model's file. Raises as `load_model` does."""
+def opened(file: ModelFile, data: bytes) -> Model:
+    """Load the model in a file of this content. Raises as `load_model` does."""
     if file.family != FAMILIES[0]:
         raise UnsupportedError(
             f"{file.path.name} is of the family {file.family} — this needs a model of lvc's own codec"
         )
-    programs = p.load(file.path)
+    programs = p.loads(data)
     _check(programs, file.path.name)
     return Model(file.name, file.sha256, programs, file.path)
 

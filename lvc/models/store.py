@@ -52,6 +52,11 @@ def default_model_path() -> Path:
 
 def inspect(path: Path) -> ModelFile:
     """Read a model's name and hash its file. Raises `UsageError` (no such file), `CorruptError`, `UnsupportedError`."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[ModelFile, bytes]:
+    """As `inspect`, with the file's content, which is what was hashed."""
     try:
         size = path.stat().st_size
         if size > _MAX_FILE:
@@ -59,11 +64,16 @@ def inspect(path: Path) -> ModelFile:
         data = path.read_bytes()
     except OSError as e:
         raise UsageError(f"the model {path} cannot be read ({e.strerror}) — check --model") from e
+    return described(path, hashlib.sha256(data).digest(), data), data
+
+
+def described(path: Path, sha256: bytes, data: bytes) -> ModelFile:
+    """What a model's file with this hash and this content says of itself. Raises `CorruptError`, `UnsupportedError`."""
     said, _ = about_model(data, path.name)
     family = said.get("family", FAMILIES[0])
     if family not in FAMILIES:
         raise UnsupportedError(f"{path.name} is a model of the family {family!s:.20} — use a newer lvc")
-    return ModelFile(path, hashlib.sha256(data).digest(), said["name"], family)
+    return ModelFile(path, sha256, said["name"], family)
 
 
 def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -84,15 +94,20 @@ def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any
 
 
 def resolve(name: str | os.PathLike[str] | None) -> ModelFile:
-    """Find a model by path, by the name of an installed one, or the default."""
+    """Find a model by path, by the name of an installed one, or the default. Raises as `inspect`."""
+    return inspect(path_of(name))
+
+
+def path_of(name: str | os.PathLike[str] | None) -> Path:
+    """Find the file that `resolve` describes."""
     if name is None:
-        return inspect(default_model_path())
+        return default_model_path()
     path = Path(name)
     if path.suffix == ".safetensors" or path.exists():
-        return inspect(path)
+        return path
     for folder in folders():
         if path.name == str(name) and (folder / f"{name}.safetensors").is_file():
-            return inspect(folder / f"{name}.safetensors")
+            return folder / f"{name}.safetensors"
     raise UsageError(f"no such model: {name!s} — give a .safetensors file or an installed name")
 
 
@@ -105,11 +120,16 @@ def tuned(name: T | None, tune: str | None) -> T | str | None:
 
 def find_model(model_id: str, sha256: bytes) -> Path:
     """Find the model of a `.lvz`. Raises `UnsupportedError` if it is not installed."""
+    return find(model_id, sha256)[0]
+
+
+def find(model_id: str, sha256: bytes) -> tuple[Path, bytes]:
+    """Find the model of a `.lvz`, as `find_model` does, with the content of its file, which is what was hashed."""
     for folder in folders():
         for path in sorted(folder.glob("*.safetensors")):
             try:
-                if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
-                    return path
+                if path.stat().st_size <= _MAX_FILE and hashlib.sha256(data := path.read_bytes()).digest() == sha256:
+                    return path, data
             except OSError:  # a dangling link, a folder, an unreadable file: not a candidate
                 continue
     raise UnsupportedError(

@@ -29,7 +29,8 @@ from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaWriter, VideoF
 from lvc.media.containers import Streaming
 from lvc.media.open import NOTHING, open_input, open_output
 from lvc.media.params import open_params
-from lvc.media.sound import SoundEncoder, sound_coding
+from lvc.media.sound import SoundEncoder
+from lvc.media.sound_coding import sound_coding
 
 TYPE = "video/mp4"
 CRF = 20

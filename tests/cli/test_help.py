@@ -21,7 +21,7 @@ from lvc.engine.library import chosen
 
 runner = CliRunner()
 COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "eval", "pack", "unpack", "features"]
-COMMANDS += ["interpolate", "synthesize", "help", "search", "tag"]
+COMMANDS += ["interpolate", "synthesize", "search", "tag", "help"]
 NESTED = ["search index", "search query", "search similar", "search duplicates", "search tags"]
 NESTED += ["tag fit", "tag apply"]
 
