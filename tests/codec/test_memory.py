@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_models import clips_of, descriptor, frame, model, written
 
 from lvc.codec import decode
 from lvc.codec import video as module
 from lvc.codec.frames import FrameDecoder
 from lvc.codec.gop import TOGETHER
 from lvc.engine import motion
+from tests.helpers.small_models import clips_of, descriptor, frame, model, written
 
 HEIGHT, WIDTH, CLIP = 96, 128, 16
 FRAMES = [frame(n, HEIGHT, WIDTH, shift=n / 4) for n in range(2 * CLIP + 1)]
