@@ -16,6 +16,7 @@ import typer
 
 from lvc import __version__
 from lvc.cli import (
+    adapt,
     decode,
     encode,
     eval,
@@ -77,6 +78,7 @@ app.command("play", cls=Command, help=play.HELP)(play.play)
 app.command("serve", cls=Command, help=serve.HELP)(serve.serve)
 app.command("verify", cls=Command, help=verify.HELP)(verify.verify)
 app.command("train", cls=Command, help=train.HELP)(train.train)
+app.command("adapt", cls=Command, help=adapt.HELP)(adapt.adapt)
 app.command("eval", cls=Command, help=eval.HELP)(eval.evaluate)
 app.command("pack", cls=Command, help=pack.HELP)(pack.pack)
 app.command("unpack", cls=Command, help=unpack.HELP)(unpack.unpack)

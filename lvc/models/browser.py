@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptError, LimitError, UsageError
+from ..errors import CorruptError, UsageError
+from .store import contents, inspect
 
 PROGRAMS = "key", "predicted"
 """What decoding runs; the others are the encoder's."""
 _TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4"}
-_MAX_FILE = 64 * 1024 * 1024
 
 
 def player_folder() -> Path:
@@ -31,10 +31,9 @@ def decoder_only(path: Path) -> bytes:
     """A model's file as the player takes it, under the name of the whole file's SHA-256: a gzip stream of a safetensors
     file with the programs of decoding alone, the same bytes for the same file. Its metadata say `lvc.packed`: rows of
     biases by level are differences to the row before, modulo 2^32, all lowest bytes first, then the next. Biases change
-    little from level to level, so that a third of the bytes does. Raises `CorruptError`, `LimitError`, or `OSError`."""
-    if (size := path.stat().st_size) > _MAX_FILE:
-        raise LimitError(f"a model's file has {size} bytes — the limit is {_MAX_FILE}")
-    data = path.read_bytes()
+    little from level to level, so that a third of the bytes does. Of a delta, the model that it makes. Raises
+    `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
+    data = contents(inspect(path))
     length = int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8 : 8 + length])

@@ -15,7 +15,7 @@ from ..engine import program as p
 from ..engine.nets import Network
 from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
-from .store import FAMILIES, ModelFile, resolve
+from .store import FAMILIES, ModelFile, contents, resolve
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -24,7 +24,7 @@ ENCODER = "key_analysis", "predicted_analysis"
 @dataclass
 class Model:
     """A loaded model: checked programs (`lvc.engine.program`), compiled for the engine when first asked for. `path`:
-    its file, unless a video's file carried it."""
+    its file or a delta, unless a video's file carried it."""
 
     id: str
     sha256: bytes
@@ -124,7 +124,8 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
     """Load a model, which several jobs can share as their `model`.
 
     Args:
-        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. None takes the default.
+        name: A `.safetensors` file that `lvc train` or `lvc adapt` made, or the name of an installed model. None takes
+            the default.
 
     Returns:
         The model: its name, its hash, and its programs.
@@ -144,7 +145,7 @@ def opened(file: ModelFile) -> Model:
         raise UnsupportedError(
             f"{file.path.name} is of the family {file.family} — this needs a model of lvc's own codec"
         )
-    programs = p.load(file.path)
+    programs = p.loads(contents(file))
     _check(programs, file.path.name)
     return Model(file.name, file.sha256, programs, file.path)
 

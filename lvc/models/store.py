@@ -1,7 +1,8 @@
 """Models on disk: programs of integer layers in safetensors, with what they are called in the metadata.
 
 A model is known by its name and the SHA-256 of its file. What a `.lvz` names is looked for among the installed models
-and in the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file.
+and in the folders of `LVC_MODELS`, by that hash: never by a path or an address taken from the file. A delta (`delta`)
+stands for the file that it makes of its base.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
 from ..installed import checkpoints
+from .delta import MAX_DELTA, about_delta, applied
 
 DEFAULT_NAME = "default"
 T = TypeVar("T")
@@ -27,12 +30,14 @@ FAMILIES = "codec", "ae", "vae", "gan"
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that was found: not yet loaded."""
+    """A model that was found: not yet loaded. `path`: its file, or a delta that makes it of the model with the SHA-256
+    `base`; `sha256` is then what the delta declares."""
 
     path: Path
     sha256: bytes
     name: str
     family: str = FAMILIES[0]
+    base: bytes | None = None
 
 
 def folders() -> list[Path]:
@@ -63,7 +68,28 @@ def inspect(path: Path) -> ModelFile:
     family = said.get("family", FAMILIES[0])
     if family not in FAMILIES:
         raise UnsupportedError(f"{path.name} is a model of the family {family!s:.20} — use a newer lvc")
+    if (delta := about_delta(said, path.name)) is not None:
+        return ModelFile(path, delta.makes, said["name"], family, delta.base)
     return ModelFile(path, hashlib.sha256(data).digest(), said["name"], family)
+
+
+def contents(file: ModelFile) -> bytes:
+    """The bytes of a model's file, which its base and a delta make where it is one. Raises `UnsupportedError` where the
+    base is not installed, `CorruptError`, `LimitError`, `OSError`."""
+    data = file.path.read_bytes()
+    return data if file.base is None else applied(data, base_of(file), file.path.name)
+
+
+def base_of(file: ModelFile) -> bytes:
+    """The bytes of the file that a delta applies to. Raises `UnsupportedError` if it is not here, `OSError`."""
+    assert file.base is not None
+    for path in _files():
+        if _hash(path) == file.base:
+            return path.read_bytes()
+    raise UnsupportedError(
+        f"{file.path.name} is a delta to the model with SHA-256 {file.base.hex()[:16]}…, which is not installed — "
+        "put that model in a folder named by LVC_MODELS"
+    )
 
 
 def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,15 +130,36 @@ def tuned(name: T | None, tune: str | None) -> T | str | None:
 
 
 def find_model(model_id: str, sha256: bytes) -> Path:
-    """The file of the model that a `.lvz` names. Raises `UnsupportedError` if it is not here."""
-    for folder in folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                if path.stat().st_size <= _MAX_FILE and hashlib.sha256(path.read_bytes()).digest() == sha256:
-                    return path
-            except OSError:  # a dangling link, a folder, a file of somebody else: not the one
-                continue
+    """The file of the model that a `.lvz` names, or the delta that makes it. Raises `UnsupportedError` if it is not
+    here."""
+    for path in _files():
+        if sha256 in (_hash(path), _made_by(path)):
+            return path
     raise UnsupportedError(
         f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — "
         "put it in a folder named by LVC_MODELS"
     )
+
+
+def _files() -> Iterator[Path]:
+    for folder in folders():
+        yield from sorted(folder.glob("*.safetensors"))
+
+
+def _hash(path: Path) -> bytes | None:
+    """None: a dangling link, a folder, a file of somebody else: not the one."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest() if path.stat().st_size <= _MAX_FILE else None
+    except OSError:
+        return None
+
+
+def _made_by(path: Path) -> bytes | None:
+    """What a delta makes; None: the file is none."""
+    try:
+        if path.stat().st_size > MAX_DELTA:
+            return None
+        delta = about_delta(about_model(path.read_bytes(), path.name)[0], path.name)
+    except (OSError, CorruptError, UnsupportedError):
+        return None
+    return None if delta is None else delta.makes

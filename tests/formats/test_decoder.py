@@ -25,6 +25,7 @@ from lvc.engine import program as p
 from lvc.files import decode_frames
 from lvc.media.types import Frame
 from lvc.models import default_model_path
+from lvc.models.delta import applied
 
 FORMATS = Path(__file__).resolve().parents[2] / "formats"
 
@@ -237,6 +238,7 @@ def test_the_command(second: Any, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 VECTORS = FORMATS / "vectors"
 OF_MODELS = json.loads((VECTORS / "models.json").read_text("utf-8"))
+OF_DELTAS = json.loads((VECTORS / "deltas.json").read_text("utf-8"))
 
 
 def test_the_frames_of_the_vectors(second: Any) -> None:
@@ -255,3 +257,14 @@ def test_the_frames_of_the_vectors(second: Any) -> None:
 def test_stored_models(second: Any, name: str) -> None:
     data, wanted = (VECTORS / name).read_bytes(), OF_MODELS[name]["error"]
     assert refused(lambda: p.loads(data)) == wanted == refused(lambda: second.read_model(data))
+
+
+@pytest.mark.parametrize("name", OF_DELTAS)
+def test_stored_deltas(second: Any, name: str) -> None:
+    base, data = (VECTORS / "model-good.safetensors").read_bytes(), (VECTORS / name).read_bytes()
+    wanted = OF_DELTAS[name]["error"]
+    assert refused(lambda: applied(data, base, name)) == wanted == refused(lambda: second.apply_delta(data, base))
+    if wanted is None:
+        made = applied(data, base, name)
+        assert made == second.apply_delta(data, base) != base and len(made) == len(base)
+        assert len(second.read_model(made)["programs"]["small"]["layers"]) == 3

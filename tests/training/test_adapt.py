@@ -1,0 +1,119 @@
+"""`lvc adapt` in seconds: a delta from a clip drawn here, what it changes, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_footage import film
+from small_models import descriptor, frame, model, model_file, video, written
+
+from lvc.codec import EncodeSettings, decode, encode
+from lvc.engine import program as p
+from lvc.engine.torch_engine import TorchNetwork
+from lvc.errors import MediaError, UnsupportedError
+from lvc.models import inspect, load_model, store
+from lvc.training import adapt
+from lvc.training.settings import AdaptSettings
+from lvc.training.synthesis import Synthesis
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder in which models are looked for, with the small model."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "small.safetensors").symlink_to(model_file())
+    monkeypatch.setattr(store, "folders", lambda: [folder])
+    return folder
+
+
+def collected(frames: int = 9, side: int = 96) -> list[adapt.Sample]:
+    found: list[tuple[int, adapt.Sample]] = []
+    pictures = (frame(n, side, side, shift=0.7 * n, seed=n // 5) for n in range(frames))
+    for _ in encode(
+        pictures, video(side, side), model(), EncodeSettings(threads=1, quality=50),
+        lambda m, h, w: adapt.Collector(m, h, w, found, (0, 0)),
+    ):  # fmt: skip
+        pass
+    return [sample for _, sample in sorted(found, key=lambda pair: pair[0])]
+
+
+def test_the_synthesis_is_the_engines_to_the_last_bit() -> None:
+    samples = collected()
+    assert samples
+    synthesis = Synthesis(model().programs.programs["predicted"])
+    for sample in samples[:3]:
+        given = [torch.from_numpy(a[None].astype(np.float32)) for a in (sample.prediction, sample.difference)]
+        values = torch.from_numpy(sample.values[None].astype(np.float32))
+        with torch.no_grad():
+            made = synthesis.run(*given, values, [sample.row])[0].numpy()
+        code = TorchNetwork(model().programs, "predicted")
+        flags = np.full((*sample.counts.shape, 1), 127, np.uint8)
+        inputs = [torch.from_numpy(a) for a in (sample.prediction, sample.difference, flags)]
+        layers = model().programs.programs["predicted"].layers
+
+        def given_values(number: int, _: Any, sample: adapt.Sample = sample) -> torch.Tensor:
+            if layers[number].op == p.CODE:
+                return torch.from_numpy(sample.values)
+            rows, columns = (-(-n // 8) for n in sample.prediction.shape[:2])
+            return torch.zeros((rows, columns, layers[number].outputs))
+
+        known = code.run(inputs, sample.prediction.shape[:2], sample.row, code=given_values)[0].numpy()
+        assert np.array_equal(made, known)
+
+
+def adapted(folder: Path, *videos: Path, **more: Any) -> tuple[AdaptSettings, list[tuple[str, dict[str, Any]]]]:
+    usual = {"model": "small", "max_steps": 4, "threads": 1}
+    wanted = AdaptSettings(videos, folder / "camera7.safetensors", **{**usual, **more})
+    said: list[tuple[str, dict[str, Any]]] = []
+    adapt.adapt(wanted, lambda event, **fields: said.append((event, fields)))
+    return wanted, said
+
+
+def test_a_delta_is_a_model(installed: Path, tmp_path: Path) -> None:
+    wanted, said = adapted(tmp_path, film(tmp_path / "a.mkv", frames=30))
+    done = said[-1][1]
+    assert [e for e, _ in said if e != "step"] == ["stage", "stage", "done"] and done["error"] < 0
+    assert done["bytes"] == wanted.out.stat().st_size < 100_000
+    used = load_model(wanted.out)
+    assert (used.id, used.sha256) == ("camera7", inspect(wanted.out).sha256)
+    assert used.sha256 == hashlib.sha256(store.contents(inspect(wanted.out))).digest() != model().sha256
+    # only the layers behind the latents differ, and what they compute stays as much work
+    for name, program in model().programs.programs.items():
+        mine = used.programs.programs[name]
+        assert mine.macs() == program.macs() and mine.tensors == program.tensors
+        changed = [
+            i for i, (a, b) in enumerate(zip(mine.layers, program.layers, strict=True))
+            if any((v.bias != w.bias).any() for v, w in zip(a.parts, b.parts, strict=True))
+        ]  # fmt: skip
+        last = max((i for i, layer in enumerate(program.layers) if layer.op == p.CODE), default=0)
+        assert bool(changed) == (name == "predicted") and all(i > last for i in changed)
+    frames = [frame(n, 64, 80, shift=n) for n in range(5)]
+    clips = written(list(encode(iter(frames), video(64, 80), used, EncodeSettings(threads=1))))
+    assert len(list(decode(iter(clips), descriptor(64, 80, used), used))) == 5
+    # the same again gives the same bytes
+    before = wanted.out.read_bytes()
+    assert adapted(tmp_path, tmp_path / "a.mkv")[0].out.read_bytes() == before
+
+
+def test_what_cannot_be_adapted(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "camera7.safetensors"
+    still = film(tmp_path / "still.mkv", frames=1)
+    with pytest.raises(MediaError, match="too little happens"):
+        adapted(tmp_path, still)
+    with pytest.raises(MediaError, match="no such file"):
+        adapted(tmp_path, tmp_path / "none.mkv")
+    moving = film(tmp_path / "a.mkv", frames=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(adapt, "_judged", lambda *_: 1.0)
+        with pytest.raises(MediaError, match="gains nothing"):
+            adapted(tmp_path, moving)
+    assert not out.exists() and [f.name for f in tmp_path.glob("*.part")] == []
+    adapted(tmp_path, moving)
+    with pytest.raises(UnsupportedError, match="is a delta"):
+        adapted(tmp_path, moving, model=out)
