@@ -5,8 +5,8 @@
 
 Prints one MD5 a frame, of the planes that are shown (the bytes that its checksum covers), and compares the checksums.
 `--model` names the model file of a video that does not carry it, or the one that a model in the file builds on;
-`--delta` a delta that makes the video's model of it. It does not share a line with `lvc`, follows the order of the document, and prefers being easy to compare with it to being
-fast: about a second for a frame of 352x288.
+`--delta` a delta that makes the video's model of it. It does not share a line with `lvc`, follows the order of the
+document, and prefers being easy to compare with it to being fast: about a second for a frame of 352x288.
 
 Exit codes: as lvz_reader.py has them.
 """

@@ -71,8 +71,8 @@ counted in them. Where it lists `features`, a reader that searches finds these t
 vectors. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
 on (`lvz_reader.py --base`), where it has `md5`, these are the sums of the frames that a decoder gives: Y, U and V as
 shown, row by row, with 10 bits as 16-bit little-endian numbers (`lvz_decoder.py` prints them). `models.json` says of
-`model-*.safetensors` what a decoder has to find before it runs any of them (section 8 of `../decoder.md`), `deltas.json`
-the same of `delta-*.safetensors`, all with the base `model-good.safetensors`.
+`model-*.safetensors` what a decoder has to find before it runs any of them (section 8 of `../decoder.md`),
+`deltas.json` the same of `delta-*.safetensors`, all with the base `model-good.safetensors`.
 `SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |

@@ -60,8 +60,8 @@ Tell = Callable[..., object]
 @dataclass(frozen=True)
 class Sample:
     """Of a predicted frame: patches of the prediction, of the difference of both predictions and of what the prediction
-    misses, int16 `[2·rows,2·columns,96]`; the latents' values, int16 `[rows,columns,channels]`; which 16x16 blocks count,
-    bool; the row of the tables; the level."""
+    misses, int16 `[2·rows,2·columns,96]`; the latents' values, int16 `[rows,columns,channels]`; which 16x16 blocks
+    count, bool; the row of the tables; the level."""
 
     prediction: np.ndarray
     difference: np.ndarray

@@ -54,8 +54,9 @@ class Synthesis:
     def __init__(self, program: p.Program) -> None:
         self._program = program
         self._values = next(layer.out for layer in program.layers if layer.op == p.CODE)
-        needed, coded = self._behind([program.outputs[0]]), self._behind(
-            [s.tensor for layer in program.layers if layer.op == p.CODE for s in layer.sources]
+        needed, coded = (
+            self._behind([program.outputs[0]]),
+            self._behind([s.tensor for layer in program.layers if layer.op == p.CODE for s in layer.sources]),
         )
         self.layers = [
             (i, la) for i, la in enumerate(program.layers) if la.out in needed and la.out != self._values

@@ -90,7 +90,9 @@ def test_a_video_needs_its_delta_and_its_base(installed: Path, tmp_path: Path) -
     with pytest.raises(UnsupportedError, match="not with small"):
         list(decode_frames(out, model="small"))
     (installed / "small.safetensors").unlink()
-    with pytest.raises(UnsupportedError, match=r"camera7.safetensors is a delta to the model with SHA-256 [0-9a-f]{16}"):
+    with pytest.raises(
+        UnsupportedError, match=r"camera7.safetensors is a delta to the model with SHA-256 [0-9a-f]{16}"
+    ):
         list(decode_frames(out))
 
 
