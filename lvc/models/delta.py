@@ -1,4 +1,4 @@
-"""Deltas: small files that make an adapted model of another one, the base (`formats/lvz.md`, section 5.10.1).
+"""Deltas: small files that make an adapted model of another one, the base (`formats/decoder.md`, section 8).
 
 A delta changes biases of the base by whole numbers, in place. The file that results is a model like
 any other: its SHA-256, which the delta declares, is the model's in every `.lvz`. Delta and base are untrusted.

@@ -219,7 +219,7 @@ def _tune(synthesis: Synthesis, samples: list[Sample], settings: AdaptSettings, 
         if (now := time.monotonic()) - said > REPORT:
             said = now
             left = (length - spent) / 60 if settings.max_steps is None else None
-            tell("step", step=steps, loss=round(float(loss), 4), minutes_left=left and round(left, 1))
+            tell("step", step=steps, loss=round(float(loss.detach()), 4), minutes_left=left and round(left, 1))
 
 
 def _judged(synthesis: Synthesis, samples: list[Sample]) -> float:
