@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..engine import program as p
+from ..errors import UnsupportedError
 from ..models.delta import QUARTERS
 
 Tensor = torch.Tensor
@@ -54,21 +55,20 @@ class Synthesis:
     def __init__(self, program: p.Program) -> None:
         self._program = program
         self._values = next(layer.out for layer in program.layers if layer.op == p.CODE)
-        needed, coded = (
-            self._behind([program.outputs[0]]),
-            self._behind([s.tensor for layer in program.layers if layer.op == p.CODE for s in layer.sources]),
-        )
-        self.layers = [
-            (i, la) for i, la in enumerate(program.layers) if la.out in needed and la.out != self._values
-        ]  # fmt: skip
+        codes = [layer for layer in program.layers if layer.op == p.CODE]
+        needed = self._behind([program.outputs[0]])
+        self._fixed = self._behind([source.tensor for layer in codes for source in layer.sources])
+        """Tensors that entropy coding sees, too."""
+        self.layers = [(i, la) for i, la in enumerate(program.layers) if la.out in needed - {self._values}]
+        for _, layer in self.layers:
+            if layer.op not in (p.CONV, p.GAIN, p.BLOCK) or layer.mode not in (p.POINT, p.UP2):
+                raise UnsupportedError(
+                    f"the model has a layer {layer.op} {layer.mode} behind latents — adapt another one"
+                )
         self.parameters: dict[str, Tensor] = {}
-        self._of: dict[int, list[Tensor | None]] = {}
         for i, layer in self.layers:
-            free = layer.out not in coded
-            own: list[Tensor | None] = []
-            for j, part in enumerate(layer.parts):
-                own.append(self._parameter(f"predicted/{i}/{j}/bias", part.bias.shape[1]) if free else None)
-            self._of[i] = own
+            for j, part in enumerate(layer.parts if layer.out not in self._fixed else []):
+                self.parameters[f"predicted/{i}/{j}/bias"] = torch.zeros(part.bias.shape[1], requires_grad=True)
         self._arrays = {
             (i, j): (torch.from_numpy(w.weight.astype(np.float32)), torch.from_numpy(w.bias.astype(np.float32)),
                      torch.from_numpy(w.shift.astype(np.float32)))
@@ -88,10 +88,6 @@ class Synthesis:
                 out[name] = whole.numpy().astype(np.int16)
         return out
 
-    def _parameter(self, name: str, channels: int) -> Tensor:
-        self.parameters[name] = torch.zeros(channels, requires_grad=True)
-        return self.parameters[name]
-
     def _behind(self, tensors: list[int]) -> set[int]:
         """Tensors that these are made of, up to the latents' values."""
         found, queue = set(), list(tensors)
@@ -109,8 +105,7 @@ class Synthesis:
         """→ the residual's patches in eighths of a sample. `rows`: each picture's row of tables."""
         known = {self._program.inputs[0]: prediction, self._program.inputs[1]: difference, self._values: values}
         for i, layer in self.layers:
-            fixed = all(q is None for q in self._of[i])
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and layer.out not in self._fixed):
                 known[layer.out] = self._layer(i, layer, known, rows)
         return known[self._program.outputs[0]]
 
@@ -123,14 +118,12 @@ class Synthesis:
             gain = torch.from_numpy(layer.gain[at].astype(np.float32))[:, None, None]
             shift = torch.from_numpy(layer.gain_shift[at].astype(np.float32))[:, None, None, None]
             v = _shifted(known[layer.sources[0].tensor] * gain, shift)
-        elif layer.op == p.CONV:
+        else:
             v = self._conv(i, layer, known, rows)
             if layer.leaky:
                 v = _leaky(v)
             if self._program.tensors[layer.out].kind == p.U7:
                 return (v + layer.zero).clamp(0, layer.high)
-        else:
-            raise AssertionError(f"no layer {layer.op} stands behind latents")
         return _saturated(v + known[layer.add]) if layer.add >= 0 else _saturated(v)
 
     def _read(self, x: Tensor, tensor: int, source: p.Source, layer: p.Layer) -> Tensor:
@@ -142,9 +135,12 @@ class Synthesis:
     def _product(self, x: Tensor, i: int, j: int, rows: list[int]) -> Tensor:
         weight, bias, shift = self._arrays[i, j]
         sums = x @ weight.t() + bias[[r % len(bias) for r in rows]][:, None, None]
-        if (by := self._of[i][j]) is not None:
-            sums = sums + by * 2.0**shift
-        return _saturated(_shifted(sums, shift))
+        return _saturated(_shifted(self._moved(sums, i, j), shift))
+
+    def _moved(self, sums: Tensor, i: int, j: int) -> Tensor:
+        """By what is added to the part's biases."""
+        by = self.parameters.get(f"predicted/{i}/{j}/bias")
+        return sums if by is None else sums + by * 2.0 ** self._arrays[i, j][2]
 
     def _conv(self, i: int, layer: p.Layer, known: dict[int, Tensor], rows: list[int]) -> Tensor:
         x = torch.cat([self._read(known[s.tensor], s.tensor, s, layer) for s in layer.sources], -1)
@@ -163,9 +159,7 @@ class Synthesis:
         weight, bias, shift = self._arrays[i, 1]
         padded = F.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), value=float(layer.zeros[0]))
         sums = F.conv2d(padded, weight.t().reshape(-1, 1, 3, 3), groups=layer.outputs).permute(0, 2, 3, 1) + bias[0]
-        if (by := self._of[i][1]) is not None:
-            sums = sums + by * 2.0**shift
-        x = (_saturated(_shifted(sums, shift)) + layer.zeros[1]).clamp(0, 127)
+        x = (_saturated(_shifted(self._moved(sums, i, 1), shift)) + layer.zeros[1]).clamp(0, 127)
         t = _saturated(t + self._product(x, i, 2, every))
         u, v = self._product(self._read(t, second.tensor, second, layer), i, 3, every).chunk(2, -1)
         gated = _leaky(u).clamp(-128, 127) * v.clamp(-128, 127)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lvc.engine import program as p
 from lvc.engine.torch_engine import TorchNetwork
 from lvc.errors import MediaError, UnsupportedError
 from lvc.models import inspect, load_model, store
+from lvc.models.delta import write_delta
 from lvc.training import adapt
 from lvc.training.settings import AdaptSettings
 from lvc.training.synthesis import Synthesis
@@ -68,6 +71,27 @@ def test_the_synthesis_computes_what_the_engine_does() -> None:
         assert apart.max() <= 1 and (apart > 0).mean() < 0.001
 
 
+def test_gradients_reach_every_bias() -> None:
+    synthesis = Synthesis(model().programs.programs["predicted"])
+    cost, _ = adapt._costs(synthesis, [s for s in collected() if s.counts.any()][:2], soft=True)
+    cost.sum().backward()
+    for name, bias in synthesis.parameters.items():
+        assert bias.grad is not None and bias.grad.isfinite().all() and bias.grad.any(), name
+
+
+def test_tuning_lowers_what_it_is_tuned_for() -> None:
+    samples = collected()
+    synthesis = Synthesis(model().programs.programs["predicted"])
+    before = adapt._judged(synthesis, samples)
+    said: list[str] = []
+    wanted = AdaptSettings((), Path("unused"), max_steps=30, threads=1)
+    adapt._tune(synthesis, samples, wanted, time.monotonic(), lambda event, **_: said.append(event))
+    changes = synthesis.changes()
+    assert said[0] == "stage" and any(c.any() for c in changes.values())
+    # what is rounded for the file is what is judged
+    assert adapt._judged(synthesis, samples) < before
+
+
 def adapted(folder: Path, *videos: Path, **more: Any) -> tuple[AdaptSettings, list[tuple[str, dict[str, Any]]]]:
     usual = {"model": "small", "max_steps": 4, "threads": 1}
     wanted = AdaptSettings(videos, folder / "camera7.safetensors", **{**usual, **more})
@@ -76,10 +100,12 @@ def adapted(folder: Path, *videos: Path, **more: Any) -> tuple[AdaptSettings, li
     return wanted, said
 
 
-def test_a_delta_is_a_model(installed: Path, tmp_path: Path) -> None:
-    wanted, said = adapted(tmp_path, film(tmp_path / "a.mkv", frames=30))
+def test_a_delta_is_a_model(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = itertools.cycle([1.0, 0.9])  # four steps gain nothing
+    monkeypatch.setattr(adapt, "_judged", lambda *_: next(judged))
+    wanted, said = adapted(tmp_path, film(tmp_path / "a.mkv", frames=18))
     done = said[-1][1]
-    assert [e for e, _ in said if e != "step"] == ["stage", "stage", "done"] and done["error"] < 0
+    assert [e for e, _ in said if e != "step"] == ["stage", "stage", "done"] and done["error"] == -10
     assert done["bytes"] == wanted.out.stat().st_size < 100_000
     used = load_model(wanted.out)
     assert (used.id, used.sha256) == ("camera7", inspect(wanted.out).sha256)
@@ -103,18 +129,16 @@ def test_a_delta_is_a_model(installed: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_adapted(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "camera7.safetensors"
     still = film(tmp_path / "still.mkv", frames=1)
     with pytest.raises(MediaError, match="too little happens"):
         adapted(tmp_path, still)
     with pytest.raises(MediaError, match="no such file"):
         adapted(tmp_path, tmp_path / "none.mkv")
-    moving = film(tmp_path / "a.mkv", frames=30)
-    with monkeypatch.context() as patch:
-        patch.setattr(adapt, "_judged", lambda *_: 1.0)
-        with pytest.raises(MediaError, match="gains nothing"):
-            adapted(tmp_path, moving)
-    assert not out.exists() and [f.name for f in tmp_path.glob("*.part")] == []
-    adapted(tmp_path, moving)
+    monkeypatch.setattr(adapt, "_judged", lambda *_: 1.0)
+    with pytest.raises(MediaError, match="gains nothing"):
+        adapted(tmp_path, film(tmp_path / "a.mkv", frames=18))
+    assert {f.suffix for f in tmp_path.iterdir() if f.is_file()} == {".mkv"}
+    delta = tmp_path / "delta.safetensors"
+    write_delta(delta, "d", model_file().read_bytes(), {}, {})
     with pytest.raises(UnsupportedError, match="is a delta"):
-        adapted(tmp_path, moving, model=out)
+        adapted(tmp_path, still, model=delta)
