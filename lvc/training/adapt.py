@@ -92,7 +92,8 @@ class Collector(coding.FrameEncoder):
         time, place, quality, source = self._local.now
         rng = np.random.default_rng((*self._seed, time))
         if rng.random() < SHARE[min(place, len(SHARE) - 1)]:
-            missed = planes.to_patches(*source, coding.OFFSET) - prediction
+            luma, chroma = source
+            missed = planes.to_patches(luma, chroma, coding.OFFSET) - prediction
             ys, xs = np.nonzero(wanted)
             k = int(rng.integers(len(ys)))
             rows, columns = (_around(int(at), whole // 2) for at, whole in zip((ys[k], xs[k]), self.size, strict=True))
@@ -104,8 +105,8 @@ class Collector(coding.FrameEncoder):
                 counts[part.stop - EDGE if part.stop < len(counts) else len(counts) :] = False
                 counts = np.moveaxis(counts, 0, axis)
             sample = Sample(
-                *(a[patches].copy() for a in (prediction, difference, missed)),
-                *(a[blocks].copy() for a in (values, counts)), row, level_of(quality),
+                prediction[patches].copy(), difference[patches].copy(), missed[patches].copy(), values[blocks].copy(),
+                counts[blocks].copy(), row, level_of(quality),
             )  # fmt: skip
             self._kept.append((time, sample))
         return made, values

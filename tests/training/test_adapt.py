@@ -101,8 +101,9 @@ def adapted(folder: Path, *videos: Path, **more: Any) -> tuple[AdaptSettings, li
 
 
 def test_a_delta_is_a_model(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = itertools.cycle([1.0, 0.9])  # four steps gain nothing
+    judged = itertools.cycle([1.0, 0.9])  # four steps gain nothing, and change nothing at the usual rate
     monkeypatch.setattr(adapt, "_judged", lambda *_: next(judged))
+    monkeypatch.setattr(adapt, "RATE", 4.0)
     wanted, said = adapted(tmp_path, film(tmp_path / "a.mkv", frames=18))
     done = said[-1][1]
     assert [e for e, _ in said if e != "step"] == ["stage", "stage", "done"] and done["error"] == -10
