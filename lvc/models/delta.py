@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +48,11 @@ def about_delta(said: Mapping[str, Any], called: str) -> About | None:
         delta = said["delta"]
         if delta["version"] != VERSION:
             raise UnsupportedError(f"{called} is a delta of version {delta['version']!s:.20} — use a newer lvc")
-        base, makes = (bytes.fromhex(delta[name]) for name in ("base", "makes"))
-        if not len(base) == len(makes) == 32:
+        if not all(re.fullmatch("[0-9a-f]{64}", delta[name]) for name in ("base", "makes")):
             raise ValueError("no SHA-256")
     except (KeyError, TypeError, ValueError) as e:
         raise CorruptError(f"{called} is a damaged delta: it does not say what it applies to") from e
-    return About(base, makes)
+    return About(bytes.fromhex(delta["base"]), bytes.fromhex(delta["makes"]))
 
 
 def applied(delta: bytes, base: bytes, called: str) -> bytes:
@@ -86,26 +86,30 @@ def applied(delta: bytes, base: bytes, called: str) -> bytes:
 
 
 def changed(base: bytes, changes: Changes, called: str) -> bytes:
-    """Return a copy of a model's file with changed biases. Raises `CorruptError` where they do not fit."""
-    entries, start = _header(base)
+    """Return a copy of a model's file with changed biases. Raises `CorruptError` where they do not fit, or where the
+    model is damaged."""
     out = np.frombuffer(base, np.uint8).copy()
-
-    def array(name: str, kind: str) -> np.ndarray:
-        entry = entries.get(name)
-        if entry is None or entry["dtype"] != kind:
-            raise CorruptError(f"{called} does not fit its base: there is no array {name!r:.80}")
-        first, last = (start + end for end in entry["data_offsets"])
-        found: np.ndarray = out[first:last].view(_TYPES[kind]).reshape(entry["shape"])
-        return found
-
-    for name, change in changes.items():
-        whole = array(name, "I32")
-        if whole.ndim != 2 or whole.shape[1:] != change.shape:
-            raise CorruptError(f"{called} does not fit its base: {name!r:.80} has another shape")
-        shift = array(name.removesuffix("bias") + "shift", "U8").astype(np.int64)
-        moved = whole + (change.astype(np.int64) << np.clip(shift - QUARTERS, 0, 24))
-        whole[...] = np.clip(moved, -BIAS_MAX, BIAS_MAX)
+    try:
+        entries, start = _header(base)
+        for name, change in changes.items():
+            whole = _of(out, start, entries[name], "I32")
+            shift = _of(out, start, entries[name.removesuffix("bias") + "shift"], "U8").astype(np.int64)
+            if whole.ndim != 2 or not whole.shape[1:] == shift.shape == change.shape:
+                raise ValueError("another shape")
+            moved = whole + (change.astype(np.int64) << np.clip(shift - QUARTERS, 0, 24))
+            whole[...] = np.clip(moved, -BIAS_MAX, BIAS_MAX)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        raise CorruptError(f"{called} does not fit its base: other arrays or shapes") from e
     return out.tobytes()
+
+
+def _of(file: np.ndarray, start: int, entry: Mapping[str, Any], kind: str) -> np.ndarray:
+    """A view of an array of a model's file."""
+    if entry["dtype"] != kind:
+        raise ValueError("another type")
+    first, last = (start + end for end in entry["data_offsets"])
+    found: np.ndarray = file[first:last].view(_TYPES[kind]).reshape(entry["shape"])
+    return found
 
 
 def write_delta(path: Path, name: str, base: bytes, changes: Changes, more: Mapping[str, Any]) -> bytes:

@@ -23,11 +23,11 @@ from ..codec.payload import level_of
 from ..codec.settings import EncodeSettings
 from ..codec.video import encode
 from ..engine import planes
-from ..errors import MediaError, UnsupportedError
+from ..errors import MediaError, UnsupportedError, UsageError
 from ..files.encode import seconds_of
 from ..media import Frame, MediaReader
 from ..models import store
-from ..models.delta import write_delta
+from ..models.delta import changed, write_delta
 from ..models.load import Model, model_of_bytes
 from ..output import about
 from ..threads import own_threads
@@ -128,8 +128,11 @@ def adapt(settings: AdaptSettings, tell: Tell) -> None:
     Raises:
         MediaError: Footage cannot be read, or nothing is gained on it.
         UnsupportedError: The model is an auto-encoder, cannot encode, or is a delta itself.
-        UsageError: There is no such model.
+        UsageError: There is no such model, or the name is too long.
     """
+    name = settings.name or settings.out.stem
+    if len(name) > store.MAX_NAME:
+        raise UsageError(f"the name has {len(name)} letters — give one of at most {store.MAX_NAME}")
     file = store.resolve(settings.model)
     if file.family != store.FAMILIES[0]:
         raise UnsupportedError(f"{file.path.name} is of the family {file.family} — lvc adapt is for lvc's own codec")
@@ -154,8 +157,9 @@ def adapt(settings: AdaptSettings, tell: Tell) -> None:
         after = _judged(synthesis, trial)
     if after >= before:
         raise MediaError("adapting gains nothing on this footage — use the model as it is, or give more footage")
+    model_of_bytes(changed(base, changes, name), name)  # which checks that no sum can overflow
     said = {"made": {"samples": len(samples), "error": round(after / before - 1, 4)}}
-    write_delta(settings.out, settings.name or settings.out.stem, base, changes, said)
+    write_delta(settings.out, name, base, changes, said)
     tell("done", output=str(settings.out), seconds=round(time.monotonic() - began, 1), samples=len(samples),
          error=round(100 * (after / before - 1), 2), bytes=settings.out.stat().st_size)  # fmt: skip
 

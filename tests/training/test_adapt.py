@@ -17,7 +17,7 @@ from small_models import descriptor, frame, model, model_file, video, written
 from lvc.codec import EncodeSettings, decode, encode
 from lvc.engine import program as p
 from lvc.engine.torch_engine import TorchNetwork
-from lvc.errors import MediaError, UnsupportedError
+from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.models import inspect, load_model, store
 from lvc.models.delta import write_delta
 from lvc.training import adapt
@@ -133,6 +133,8 @@ def test_what_cannot_be_adapted(installed: Path, tmp_path: Path, monkeypatch: py
     still = film(tmp_path / "still.mkv", frames=1)
     with pytest.raises(MediaError, match="too little happens"):
         adapted(tmp_path, still)
+    with pytest.raises(UsageError, match="256 letters"):
+        adapted(tmp_path, still, name="x" * 256)
     with pytest.raises(MediaError, match="no such file"):
         adapted(tmp_path, tmp_path / "none.mkv")
     monkeypatch.setattr(adapt, "_judged", lambda *_: 1.0)
