@@ -48,7 +48,7 @@ SHARE = 1.0, 1.0, 0.7, 0.4, 0.25, 0.2
 """Of the frames of each place in the pyramid that give a sample: others are predicted from the first ones."""
 BATCH, TRIAL = 4, 8
 """Samples of a step; every eighth sample is kept for judging."""
-RATE, WARM_UP = 0.04, 10
+RATE, WARM_UP = 0.006, 10
 """Of learning, in units of a layer's outputs; in so many steps it rises to that."""
 FLOOR = 300.0
 """Bits below which a sample's error counts for less."""
