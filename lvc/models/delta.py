@@ -1,7 +1,7 @@
 """Deltas: small files that make an adapted model of another one, the base (`formats/decoder.md`, section 8).
 
-A delta changes biases of the base by whole numbers, in place. The file that results is a model like
-any other: its SHA-256, which the delta declares, is the model's in every `.lvz`. Delta and base are untrusted.
+A delta changes biases of the base by whole numbers, in place. The file that results is a model like any other: its
+SHA-256, which the delta declares, is the model's in every `.lvz`. Delta and base are untrusted.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +17,14 @@ import numpy as np
 
 from ..engine import safetensors_file
 from ..errors import CorruptError, LimitError, UnsupportedError
+from .store import DELTA_VERSION, MAX_DELTA, about_delta
 
-MAX_DELTA = 100_000
-"""Bytes of a delta's file."""
-VERSION = 1
 QUARTERS = 2
 """Biases change by multiples of a quarter of what the layer's output counts, where its shift has room for that."""
 BIAS_MAX = 2**31 - 1
 _TYPES = {"U8": "u1", "I16": "<i2", "I32": "<i4"}
 Changes = Mapping[str, np.ndarray]
 """int16 [outputs], by the name of an array of biases in the base's file."""
-
-
-@dataclass(frozen=True)
-class About:
-    """What a delta's file declares: SHA-256 of the base's file, and of the file that it makes."""
-
-    base: bytes
-    makes: bytes
-
-
-def about_delta(said: Mapping[str, Any], called: str) -> About | None:
-    """Return what a model's file, by its metadata `lvc.model`, declares as a delta. None: it is a whole model. Raises
-    `CorruptError`, `UnsupportedError`."""
-    if "delta" not in said:
-        return None
-    try:
-        delta = said["delta"]
-        if delta["version"] != VERSION:
-            raise UnsupportedError(f"{called} is a delta of version {delta['version']!s:.20} — use a newer lvc")
-        if not all(re.fullmatch("[0-9a-f]{64}", delta[name]) for name in ("base", "makes")):
-            raise ValueError("no SHA-256")
-    except (KeyError, TypeError, ValueError) as e:
-        raise CorruptError(f"{called} is a damaged delta: it does not say what it applies to") from e
-    return About(bytes.fromhex(delta["base"]), bytes.fromhex(delta["makes"]))
 
 
 def applied(delta: bytes, base: bytes, called: str) -> bytes:
@@ -117,7 +89,11 @@ def write_delta(path: Path, name: str, base: bytes, changes: Changes, more: Mapp
     model's file. Raises `ValueError` where the file would be too large."""
     kept = {name: np.ascontiguousarray(a) for name, a in changes.items() if a.any()}
     made = changed(base, kept, name)
-    delta = {"version": VERSION, "base": hashlib.sha256(base).hexdigest(), "makes": hashlib.sha256(made).hexdigest()}
+    delta = {
+        "version": DELTA_VERSION,
+        "base": hashlib.sha256(base).hexdigest(),
+        "makes": hashlib.sha256(made).hexdigest(),
+    }
     said = json.dumps({"name": name, "delta": delta, **more})
     part = path.with_name(path.name + ".part")
     safetensors_file.save(part, {n: (a.dtype.name, a) for n, a in kept.items()}, {"lvc.model": said})

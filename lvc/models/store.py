@@ -10,20 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import CorruptError, UnsupportedError, UsageError
 from ..installed import checkpoints
-from .delta import MAX_DELTA, about_delta, applied
 
 DEFAULT_NAME = "default"
 T = TypeVar("T")
 _MAX_HEADER = 4 * 1024 * 1024
 _MAX_FILE = 64 * 1024 * 1024
 MAX_NAME = 255
+MAX_DELTA = 100_000
+"""Bytes of a delta's file."""
+DELTA_VERSION = 1
 FAMILIES = "codec", "ae", "vae", "gan"
 """Of models: lvc's own codec, whose files name no family, and auto-encoders, which torch runs."""
 
@@ -38,6 +41,30 @@ class ModelFile:
     name: str
     family: str = FAMILIES[0]
     base: bytes | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What a delta's file declares: SHA-256 of the base's file, and of the file that it makes."""
+
+    base: bytes
+    makes: bytes
+
+
+def about_delta(said: Mapping[str, Any], called: str) -> About | None:
+    """Return what a model's file, by its metadata `lvc.model`, declares as a delta. None: it is a whole model. Raises
+    `CorruptError`, `UnsupportedError`."""
+    if "delta" not in said:
+        return None
+    try:
+        delta = said["delta"]
+        if delta["version"] != DELTA_VERSION:
+            raise UnsupportedError(f"{called} is a delta of version {delta['version']!s:.20} — use a newer lvc")
+        if not all(re.fullmatch("[0-9a-f]{64}", delta[name]) for name in ("base", "makes")):
+            raise ValueError("no SHA-256")
+    except (KeyError, TypeError, ValueError) as e:
+        raise CorruptError(f"{called} is a damaged delta: it does not say what it applies to") from e
+    return About(bytes.fromhex(delta["base"]), bytes.fromhex(delta["makes"]))
 
 
 def folders() -> list[Path]:
@@ -77,7 +104,11 @@ def contents(file: ModelFile) -> bytes:
     """The bytes of a model's file, which its base and a delta make where it is one. Raises `UnsupportedError` where the
     base is not installed, `CorruptError`, `LimitError`, `OSError`."""
     data = file.path.read_bytes()
-    return data if file.base is None else applied(data, base_of(file), file.path.name)
+    if file.base is None:
+        return data
+    from .delta import applied  # not without need: numpy
+
+    return applied(data, base_of(file), file.path.name)
 
 
 def base_of(file: ModelFile) -> bytes:

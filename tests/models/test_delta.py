@@ -17,7 +17,8 @@ from lvc.files import decode_file, decode_frames, encode_file
 from lvc.lvz import MODEL_DELTA, LvzReader
 from lvc.models import contents, find_model, inspect, load_model, resolve, store
 from lvc.models.browser import decoder_only
-from lvc.models.delta import MAX_DELTA, applied, changed, write_delta
+from lvc.models.delta import applied, changed, write_delta
+from lvc.models.store import MAX_DELTA
 
 
 @pytest.fixture
