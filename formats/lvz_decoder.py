@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A second decoder of lvc's own codec, written from `formats/decoder.md` alone: standard library, zstandard and numpy.
 
-    python formats/lvz_decoder.py FILE [--model MODEL]
+    python formats/lvz_decoder.py FILE [--model MODEL [--delta DELTA]]
 
 Prints one MD5 a frame, of the planes that are shown (the bytes that its checksum covers), and compares the checksums.
-`--model` names the model file of a video that does not carry it, or the one that a model in the file builds on. It
-does not share a line with `lvc`, follows the order of the document, and prefers being easy to compare with it to being
-fast: about a second for a frame of 352x288.
+`--model` names the model file of a video that does not carry it, or the one that a model in the file builds on;
+`--delta` a delta that makes the video's model of it. It does not share a line with `lvc`, follows the order of the
+document, and prefers being easy to compare with it to being fast: about a second for a frame of 352x288.
 
 Exit codes: as lvz_reader.py has them.
 """
@@ -441,6 +441,36 @@ def read_model(data):
         return checked_model(said, arrays)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptError(f"a model is damaged: {error!r}") from error
+
+
+def apply_delta(delta, base):
+    """The bytes of the model's file that a delta makes of its base."""
+    limit(len(delta), 100_000, "bytes of a delta")
+    try:
+        size = int.from_bytes(delta[:8], "little")
+        header = json.loads(delta[8 : 8 + size])
+        said = json.loads(header.pop("__metadata__")["lvc.model"])["delta"]
+        known(said["version"] == 1, "version of a delta")
+        need(all(re.fullmatch("[0-9a-f]{64}", said[name]) for name in ("base", "makes")), "a delta's hashes")
+        known(hashlib.sha256(base).hexdigest() == said["base"], "the delta's base")
+        start = 8 + int.from_bytes(base[:8], "little")
+        of_base = json.loads(base[8:start])
+        made = bytearray(base)
+        for name, entry in header.items():
+            change = read_array(delta[8 + size :], entry)
+            need(name.endswith("/bias") and name in of_base, "an array of a delta")
+            whole = read_array(base[start:], of_base[name])
+            need(whole.ndim == 2 and change.shape == whole.shape[1:], "an array of a delta does not fit")
+            need(change.dtype == np.int16 and whole.dtype == np.int32, "a delta's biases")
+            shift = read_array(base[start:], of_base[name[:-4] + "shift"])
+            moved = whole + change.astype(np.int64) * 2 ** np.maximum(shift.astype(np.int64) - 2, 0)
+            most = (1 << 31) - 1
+            at = start + of_base[name]["data_offsets"][0]
+            made[at : at + whole.nbytes] = np.clip(moved, -most, most).astype(whole.dtype).tobytes()
+        need(hashlib.sha256(made).hexdigest() == said["makes"], "a delta makes another model than it says")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CorruptError(f"a delta is damaged: {error!r}") from error
+    return bytes(made)
 
 
 def read_array(data, entry):
@@ -1014,15 +1044,18 @@ def md5s(handle, model_data=None):
 
 
 def main(arguments):
-    names, model = list(arguments), None
-    if "--model" in names[:-1]:
-        at = names.index("--model")
-        _, model = names.pop(at), names.pop(at)
-    if len(names) != 1 or names[0].startswith("--"):
+    names, given = list(arguments), {"--model": None, "--delta": None}
+    for option in given:
+        if option in names[:-1]:
+            at = names.index(option)
+            _, given[option] = names.pop(at), names.pop(at)
+    if len(names) != 1 or names[0].startswith("--") or (given["--delta"] and not given["--model"]):
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        data = Path(model).read_bytes() if model is not None else None
+        data, delta = (Path(name).read_bytes() if name is not None else None for name in given.values())
+        if delta is not None:
+            data = apply_delta(delta, data)
         with open(names[0], "rb") as handle:
             for md5 in md5s(handle, data):
                 print(md5, flush=True)

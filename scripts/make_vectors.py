@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lvc.lvz import FeatureTrack, LvzReader
 from scripts.vector_cases import BASE_MODEL, bad_cases, good_cases, other_cases
-from scripts.vector_model import bad_models, model_bytes, rans_video, small_model
+from scripts.vector_model import bad_models, deltas, model_bytes, rans_video, small_model
 
 ROOT = Path(__file__).resolve().parent.parent
 DUMP_HEADING = "## 14 Worked example"
@@ -68,7 +68,8 @@ counted in them. Where it lists `features`, a reader that searches finds these t
 vectors. Where it names a `base_model`, a reader is given that file as the model that the one in the file builds
 on (`lvz_reader.py --base`), where it has `md5`, these are the sums of the frames that a decoder gives: Y, U and V as
 shown, row by row, with 10 bits as 16-bit little-endian numbers (`lvz_decoder.py` prints them). `models.json` says of
-`model-*.safetensors` what a decoder has to find before it runs any of them (section 8 of `../decoder.md`).
+`model-*.safetensors` what a decoder has to find before it runs any of them (section 8 of `../decoder.md`),
+`deltas.json` the same of `delta-*.safetensors`, all with the base `model-good.safetensors`.
 `SHA256SUMS` is for `sha256sum -c`.
 
 | name | meaning |
@@ -128,8 +129,13 @@ def build() -> dict[str, bytes]:
     for name, (data, shows, error) in models.items():
         files[f"model-{name}.safetensors"] = data
         of_models[f"model-{name}.safetensors"] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
+    of_deltas = {}
+    for name, (data, shows, error) in deltas(files["model-good.safetensors"]).items():
+        files[f"delta-{name}.safetensors"] = data
+        of_deltas[f"delta-{name}.safetensors"] = {"shows": shows, "error": error, "exit_code": EXIT_CODES[error]}
+    files["deltas.json"] = (json.dumps(of_deltas, indent=1, ensure_ascii=False) + "\n").encode()
     files["models.json"] = (json.dumps(of_models, indent=1, ensure_ascii=False) + "\n").encode()
-    rows += "".join(f"| `{n}` | {e['shows']} | {e['error'] or 'ok'} |\n" for n, e in of_models.items())
+    rows += "".join(f"| `{n}` | {e['shows']} | {e['error'] or 'ok'} |\n" for n, e in (of_models | of_deltas).items())
     files["expected.json"] = (json.dumps(expected, indent=1, ensure_ascii=False) + "\n").encode()
     files["README.md"] = (README + "| file | shows | result |\n|---|---|---|\n" + rows).encode()
     sums = "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))

@@ -27,6 +27,7 @@ from lvc.engine import program as p
 from lvc.engine.coder import Coder
 from lvc.engine.planes import KEY_SHIFT
 from lvc.lvz import MODEL_WHOLE, Clip, Header, LvzWriter, ModelChunk, VideoDescriptor
+from lvc.models.delta import write_delta
 from lvc.models.load import Model, model_of_bytes
 
 NAME = "tiny"
@@ -309,3 +310,63 @@ def bad_models() -> dict[str, tuple[bytes, str, str]]:
         finally:
             p.check = check
     return made
+
+
+# --- deltas -----------------------------------------------------------------------------------------------------------
+
+
+def delta_of(base: bytes) -> bytes:
+    """Changes every bias of `small_model`."""
+    changes = {
+        "small/0/0/bias": spread((4,), 300, 4).astype(np.int16), "small/1/0/bias": spread((4,), 9, 5).astype(np.int16),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "d")
+        write_delta(path, "adapted", base, changes, {})
+        return path.read_bytes()
+
+
+def _said(delta: bytes, **fields: Any) -> bytes:
+    """A delta that says something else of itself."""
+    header, arrays = _parted(delta)
+    said = json.loads(header["__metadata__"]["lvc.model"])
+    said["delta"] |= fields
+    header["__metadata__"]["lvc.model"] = json.dumps(said)
+    return _joined(header, arrays)
+
+
+def _entry(delta: bytes, name: str, **fields: Any) -> bytes:
+    header, arrays = _parted(delta)
+    header[fields.pop("called", name)] = header.pop(name) | fields
+    return _joined(header, arrays)
+
+
+def _parted(file: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(file[:8], "little")
+    return json.loads(file[8 : 8 + length]), file[8 + length :]
+
+
+def _joined(header: dict[str, Any], arrays: bytes) -> bytes:
+    data = json.dumps(header, separators=(",", ":")).encode()
+    return len(data).to_bytes(8, "little") + data + arrays
+
+
+def deltas(base: bytes) -> dict[str, tuple[bytes, str, str | None]]:
+    """Name → file, what it shows, error class; all of them for the same base."""
+    good, bad = delta_of(base), "CorruptError"
+    other, bias = "small/1/0/bias", "small/0/0/bias"
+    moved = {"data_offsets": [1 << 20, (1 << 20) + 8]}
+    return {
+        "good": (good, "changes of every bias", None),
+        "bad-makes": (_said(good, makes="0" * 64), "a delta that makes another model than it says", bad),
+        "bad-base-text": (_said(good, base="no"), "no SHA-256 of its base", bad),
+        "bad-name": (_entry(good, other, called="small/3/0/bias"), "an array that the base does not have", bad),
+        "bad-part": (_entry(good, other, called="small/0/0/weight"), "weights", bad),
+        "bad-shape": (_entry(good, bias, shape=[2, 2]), "biases with two dimensions", bad),
+        "bad-count": (_entry(good, bias, shape=[3], data_offsets=[0, 6]), "biases for three of four outputs", bad),
+        "bad-type": (_entry(good, bias, dtype="F16"), "biases that are floating-point numbers", bad),
+        "bad-offset": (_entry(good, bias, **moved), "an array outside the file", bad),
+        "bad-header": (good[:8] + b"[" + good[9:], "a header that is no object", bad),
+        "unsupported-base": (_said(good, base="0" * 64), "a delta to another model", "UnsupportedError"),
+        "unsupported-version": (_said(good, version=2), "version 2", "UnsupportedError"),
+    }  # fmt: skip

@@ -30,7 +30,7 @@ from lvc.remote.addresses import Hiding, remember
 # command -> what its module, lvc/cli/COMMAND.py, calls the function or the group
 _COMMANDS = {
     "encode": "encode", "decode": "decode", "info": "info", "play": "play", "serve": "serve", "verify": "verify",
-    "train": "train", "eval": "evaluate", "pack": "pack", "unpack": "unpack", "features": "features",
+    "train": "train", "adapt": "adapt", "eval": "evaluate", "pack": "pack", "unpack": "unpack", "features": "features",
     "interpolate": "interpolate", "synthesize": "synthesize", "search": "app", "tag": "app",
 }  # fmt: skip
 

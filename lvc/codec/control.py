@@ -15,6 +15,8 @@ from .settings import LEVEL_RANGE, EncodeSettings
 OCTAVES_PER_LEVEL = 0.5
 """About how many times 2 the rate grows with a level: the slope that corrections are made with."""
 DECIBELS_PER_LEVEL = 1.5
+AGAIN, FAR = 3, 1.0
+"""How often a clip is coded again that misses the PSNR wanted by so many dB."""
 USUAL_RATE = 2.5
 """Bits per luma sample and second that footage often needs in the middle of the levels."""
 USUAL_LEVEL = 10.5
@@ -142,24 +144,43 @@ class Bitrate(Constant):
 
 
 class Quality(Constant):
-    """Towards a mean PSNR 6:1:1 of `target` dB over the last frames."""
+    """Towards a mean PSNR 6:1:1 of `target` dB over the last frames. A clip that is far from it, as the first one and
+    those after cuts, is coded again."""
 
     wants_psnr = True
 
     def __init__(self, settings: EncodeSettings, target: float) -> None:
         super().__init__(settings)
         self._target, self._sum, self._count = target, 0.0, 0
+        self._above = settings.key_raise * DECIBELS_PER_LEVEL
+        """By how much key frames are better than others."""
         self._tell = settings.told_psnr
+        self._scores: list[float] = []
+        self._again = 0
 
     def measured(self, psnr: float) -> None:
-        if self._tell is not None:
-            self._tell(psnr)
-        self._sum += psnr
-        self._count += 1
-        mean = self._sum / self._count
-        # what is missing so far is made good over the next second or so; this frame's own error is followed gently
-        wanted = self._target + min(max((self._target - mean) * min(self._count, 24) / 24, -1.0), 1.0)
-        self._move(0.25 * (wanted - psnr) / DECIBELS_PER_LEVEL)
+        self._scores.append(psnr)
+
+    def refused(self, bits: int, seconds: float, key: bool) -> bool:
+        missing = self._target + (self._above if key else 0.0) - sum(self._scores) / len(self._scores)
+        low, high = LEVEL_RANGE
+        level = min(max(self.level + missing / DECIBELS_PER_LEVEL, low - 1.0), high)
+        if self._again == AGAIN or abs(missing) < FAR or level == self.level:
+            return False
+        self.level, self._again, self._scores = level, self._again + 1, []
+        return True
+
+    def packed(self, bits: int, seconds: float, key: bool) -> None:
+        for psnr in self._scores:
+            if self._tell is not None:
+                self._tell(psnr)
+            self._sum += psnr
+            self._count += 1
+            mean = self._sum / self._count
+            # what is missing so far is made good over the next second or so; this frame's own error is followed gently
+            wanted = self._target + min(max((self._target - mean) * min(self._count, 24) / 24, -1.0), 1.0)
+            self._move(0.25 * (wanted + (self._above if key else 0.0) - psnr) / DECIBELS_PER_LEVEL)
+        self._scores, self._again = [], 0
 
 
 class Peak:

@@ -203,7 +203,7 @@ def encode(
                 before = encoder.remembered()
                 made = submitted(group)
                 seconds = tick * sum(f.duration for f in group.frames)
-                while control.wants_sizes and control.refused(8 * len(made.result().payload), seconds, group.key):
+                while steered and control.refused(8 * len(made.result().payload), seconds, group.key):
                     encoder.back(before)
                     made = submitted(group)
                 yield made

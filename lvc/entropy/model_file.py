@@ -21,7 +21,11 @@ def model_chunk(model: bytes, base: bytes | None = None) -> ModelChunk:
     """Return the chunk for a model's file: whole, or as a delta to `base`, which a reader then needs."""
     if base is None:
         return ModelChunk(MODEL_WHOLE, model)
-    packed = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_dictionary(base)).compress(model)
+    window = max(10, (2 * len(model)).bit_length() - 1)  # as far as a reader allows: matches lie a file's length back
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL, source_size=len(model), dict_size=len(base), window_log=window
+    )
+    packed = zstandard.ZstdCompressor(compression_params=parameters, dict_data=_dictionary(base)).compress(model)
     return ModelChunk(MODEL_DELTA, packed, hashlib.sha256(base).digest())
 
 

@@ -237,14 +237,16 @@ def video_model(
 
 
 def _embedded(model: VideoModel) -> ModelChunk:
-    """What a file carries to be decoded without the model's own."""
-    path = model.path
-    if path is None:
-        raise UsageError("--embed-model is for models that lvc train made — leave it out")
-    data = path.read_bytes()
+    """What a file carries to be decoded without the model's own: of an adapted model, what makes it of its base."""
+    from lvc import models
+
+    if model.path is None:
+        raise UsageError("--embed-model is for models that lvc train or lvc adapt made — leave it out")
+    file = models.inspect(model.path)
+    data = models.contents(file)
     if hashlib.sha256(data).digest() != model.sha256:
-        raise MediaError(f"the model {path} was changed meanwhile — start again")
-    return model_chunk(data)
+        raise MediaError(f"the model {model.path} was changed meanwhile — start again")
+    return model_chunk(data, None if file.base is None else models.base_of(file))
 
 
 def made_by(settings: EncodeSettings) -> str:

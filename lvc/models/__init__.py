@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .store import default_model_path, find_model, folders, inspect, resolve, tuned
+from .store import base_of, contents, default_model_path, find_model, folders, inspect, resolve, tuned
 
 if TYPE_CHECKING:
     from .inside import model_of_file
     from .load import Model, load_model
 
 __all__ = [
-    "Model", "default_model_path", "find_model", "folders", "inspect", "load_model", "model_of_file",
-    "resolve", "tuned",
+    "Model", "base_of", "contents", "default_model_path", "find_model", "folders", "inspect", "load_model",
+    "model_of_file", "resolve", "tuned",
 ]  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptError, LimitError, UsageError
+from ..errors import CorruptError, UsageError
+from .store import contents, inspect
 
 PROGRAMS = "key", "predicted"
 """Programs of decoding; the others are for encoding."""
 _TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4"}
-_MAX_FILE = 64 * 1024 * 1024
 
 
 def player_folder() -> Path:
@@ -31,11 +31,9 @@ def decoder_only(path: Path) -> bytes:
     """Convert a model's file for the player: a gzip stream of a safetensors file with only the programs of decoding,
     deterministic, to be served under the SHA-256 of the whole file. Its metadata have `lvc.packed`: rows of biases by
     level are stored as differences to the row before, modulo 2^32, in planes of bytes, lowest first. Biases change
-    little from level to level, so this takes a third of the bytes. Raises `CorruptError`, `LimitError`, or `OSError`.
-    """
-    if (size := path.stat().st_size) > _MAX_FILE:
-        raise LimitError(f"a model's file has {size} bytes — the limit is {_MAX_FILE}")
-    data = path.read_bytes()
+    little from level to level, so this takes a third of the bytes. Of a delta, converts the model that it makes. Raises
+    `CorruptError`, `LimitError`, `UnsupportedError`, or `OSError`."""
+    data = contents(inspect(path))
     length = int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8 : 8 + length])

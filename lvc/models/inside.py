@@ -5,15 +5,14 @@ from __future__ import annotations
 from ..entropy.model_file import model_file
 from ..lvz import Header, ModelChunk
 from .load import Model, model_of_bytes, opened
-from .store import described, find
+from .store import find
 
 
 def model_of_file(header: Header, chunk: ModelChunk | None) -> Model:
     """Load the model of a file of lvc's own codec. `chunk`: its `MODL`. Raises `UnsupportedError` if the model, or the
     base of a delta, is not installed, `CorruptError`, `LimitError`."""
     if chunk is None:
-        path, data = find(header.model_id, header.model_sha256)
-        return opened(described(path, header.model_sha256, data), data)
+        return opened(*find(header.model_id, header.model_sha256))
     return model_of_bytes(bytes_of_file(header, chunk), header.model_id)
 
 

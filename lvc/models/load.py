@@ -15,7 +15,7 @@ from ..engine import program as p
 from ..engine.nets import Network
 from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
-from .store import FAMILIES, ModelFile, path_of, read
+from .store import FAMILIES, ModelFile, contents, path_of, read
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -24,7 +24,7 @@ ENCODER = "key_analysis", "predicted_analysis"
 @dataclass
 class Model:
     """A loaded model: validated programs (`lvc.engine.program`), compiled for the engine on first use. `path`: its
-    file, unless a video's file carried it."""
+    file or a delta, unless a video's file carried it."""
 
     id: str
     sha256: bytes
@@ -124,7 +124,8 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
     """Load a model, which several jobs can share as their `model`.
 
     Args:
-        name: A `.safetensors` file that `lvc train` made, or the name of an installed model. `None` means the default.
+        name: A `.safetensors` file that `lvc train` or `lvc adapt` made, or the name of an installed model. `None`
+            means the default.
 
     Returns:
         The model: its name, its hash, and its programs.
@@ -135,7 +136,8 @@ def load_model(name: str | os.PathLike[str] | None = None) -> Model:
         UnsupportedError: The file holds no model of this lvc, or no default model is installed.
         LimitError: Its programs are larger than the limits allow.
     """
-    return opened(*read(path_of(name)))
+    file, data = read(path_of(name))
+    return opened(file, contents(file, data))
 
 
 def opened(file: ModelFile, data: bytes) -> Model:

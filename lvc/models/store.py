@@ -1,7 +1,8 @@
 """Models on disk: programs of integer layers in safetensors, with their names in the metadata.
 
 A model is identified by its name and the SHA-256 of its file. The model of a `.lvz` is found by that hash, among the
-installed models and in the folders of `LVC_MODELS`, and never by a path or an address from the file.
+installed models and in the folders of `LVC_MODELS`, and never by a path or an address from the file. A delta (`delta`)
+stands for the file that it makes of its base.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,18 +24,47 @@ T = TypeVar("T")
 _MAX_HEADER = 4 * 1024 * 1024
 _MAX_FILE = 64 * 1024 * 1024
 MAX_NAME = 255
+MAX_DELTA = 100_000
+"""Bytes of a delta's file."""
+DELTA_VERSION = 1
 FAMILIES = "codec", "ae", "vae", "gan"
 """Families of models: lvc's own codec, whose files name no family, and auto-encoders, which torch runs."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that was found but not loaded."""
+    """A model that was found but not loaded. `path`: its file, or a delta that makes it of the model with the SHA-256
+    `base`; `sha256` is then what the delta declares."""
 
     path: Path
     sha256: bytes
     name: str
     family: str = FAMILIES[0]
+    base: bytes | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What a delta's file declares: SHA-256 of the base's file, and of the file that it makes."""
+
+    base: bytes
+    makes: bytes
+
+
+def about_delta(said: Mapping[str, Any], called: str) -> About | None:
+    """Return what a model's file, by its metadata `lvc.model`, declares as a delta. None: it is a whole model. Raises
+    `CorruptError`, `UnsupportedError`."""
+    if "delta" not in said:
+        return None
+    try:
+        delta = said["delta"]
+        if delta["version"] != DELTA_VERSION:
+            raise UnsupportedError(f"{called} is a delta of version {delta['version']!s:.20} — use a newer lvc")
+        if not all(re.fullmatch("[0-9a-f]{64}", delta[name]) for name in ("base", "makes")):
+            raise ValueError("no SHA-256")
+    except (KeyError, TypeError, ValueError) as e:
+        raise CorruptError(f"{called} is a damaged delta: it does not say what it applies to") from e
+    return About(bytes.fromhex(delta["base"]), bytes.fromhex(delta["makes"]))
 
 
 def folders() -> list[Path]:
@@ -73,7 +105,34 @@ def described(path: Path, sha256: bytes, data: bytes) -> ModelFile:
     family = said.get("family", FAMILIES[0])
     if family not in FAMILIES:
         raise UnsupportedError(f"{path.name} is a model of the family {family!s:.20} — use a newer lvc")
+    if (delta := about_delta(said, path.name)) is not None:
+        return ModelFile(path, delta.makes, said["name"], family, delta.base)
     return ModelFile(path, sha256, said["name"], family)
+
+
+def contents(file: ModelFile, data: bytes | None = None) -> bytes:
+    """Return the bytes of a model's file, or of the one that a delta makes of its base. `data`: those on disk, where
+    they were read already. Raises `UnsupportedError` if the base is not installed, `CorruptError`, `LimitError`,
+    `OSError`."""
+    data = file.path.read_bytes() if data is None else data
+    if file.base is None:
+        return data
+    from .delta import applied  # not without need: numpy
+
+    return applied(data, base_of(file), file.path.name)
+
+
+def base_of(file: ModelFile) -> bytes:
+    """The bytes of the file that a delta applies to. Raises `UnsupportedError` if it is not here, `OSError`."""
+    assert file.base is not None
+    for path in _files():
+        data = _small_enough(path)
+        if data is not None and hashlib.sha256(data).digest() == file.base:
+            return data
+    raise UnsupportedError(
+        f"{file.path.name} is a delta to the model with SHA-256 {file.base.hex()[:16]}…, which is not installed — "
+        "put that model in a folder named by LVC_MODELS"
+    )
 
 
 def about_model(data: bytes, called: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,20 +178,45 @@ def tuned(name: T | None, tune: str | None) -> T | str | None:
 
 
 def find_model(model_id: str, sha256: bytes) -> Path:
-    """Find the model of a `.lvz`. Raises `UnsupportedError` if it is not installed."""
-    return find(model_id, sha256)[0]
+    """Find the file of the model that a `.lvz` names, or the delta that makes it. Raises as `find`."""
+    return find(model_id, sha256)[0].path
 
 
-def find(model_id: str, sha256: bytes) -> tuple[Path, bytes]:
-    """Find the model of a `.lvz`, as `find_model` does, with the content of its file, which is what was hashed."""
-    for folder in folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                if path.stat().st_size <= _MAX_FILE and hashlib.sha256(data := path.read_bytes()).digest() == sha256:
-                    return path, data
-            except OSError:  # a dangling link, a folder, an unreadable file: not a candidate
-                continue
+def find(model_id: str, sha256: bytes) -> tuple[ModelFile, bytes]:
+    """Find the model of a `.lvz`, with its content, which is what was hashed. Raises `UnsupportedError` if it, or the
+    base of the delta that makes it, is not installed, `CorruptError`, `LimitError`."""
+    for path in _files():
+        data = _small_enough(path)
+        if data is None:
+            continue
+        if hashlib.sha256(data).digest() == sha256:
+            return described(path, sha256, data), data
+        if len(data) <= MAX_DELTA and _made_by(data, path.name) == sha256:
+            file = described(path, sha256, data)
+            return file, contents(file, data)
     raise UnsupportedError(
         f"the model {model_id!r} ({sha256.hex()[:16]}) that made this file is not installed — "
         "put it in a folder named by LVC_MODELS"
     )
+
+
+def _files() -> Iterator[Path]:
+    for folder in folders():
+        yield from sorted(folder.glob("*.safetensors"))
+
+
+def _small_enough(path: Path) -> bytes | None:
+    """The content of what might be a model. None: a dangling link, a folder, an unreadable or a large file."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= _MAX_FILE else None
+    except OSError:
+        return None
+
+
+def _made_by(data: bytes, called: str) -> bytes | None:
+    """What a delta makes; None: the file is none."""
+    try:
+        delta = about_delta(about_model(data, called)[0], called)
+    except (CorruptError, UnsupportedError):
+        return None
+    return None if delta is None else delta.makes

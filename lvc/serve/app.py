@@ -363,12 +363,12 @@ class Site:
             from lvc.models.browser import decoder_only
 
             try:
-                path = find_model("", bytes.fromhex(sha256))
+                decoder = decoder_only(find_model("", bytes.fromhex(sha256)))
             except UnsupportedError:
                 return None
             if len(self._decoders) >= 8:
                 self._decoders.clear()
-            self._decoders[sha256] = decoder_only(path)
+            self._decoders[sha256] = decoder
         return self._decoders[sha256]
 
     # ---------------------------------------------------------------- errors

@@ -60,6 +60,22 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class AdaptSettings:
+    """Of a delta to `model` (None: the default one): `videos` of one camera, `out` the file to write. `minutes` of wall
+    time, of which some are for coding footage; `max_steps` instead, for as many excerpts and steps. `name`: the
+    adapted model's; None: that of the file."""
+
+    videos: tuple[Path, ...]
+    out: Path
+    model: str | Path | None = None
+    minutes: float = 10.0
+    max_steps: int | None = None
+    name: str | None = None
+    seed: int = 0
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """One of the four; see recipes/default.toml."""
 

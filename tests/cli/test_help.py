@@ -20,8 +20,8 @@ from lvc.cli.values import seconds
 from lvc.engine.library import chosen
 
 runner = CliRunner()
-COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "eval", "pack", "unpack", "features"]
-COMMANDS += ["interpolate", "synthesize", "search", "tag", "help"]
+COMMANDS = ["encode", "decode", "info", "play", "serve", "verify", "train", "adapt", "eval", "pack", "unpack"]
+COMMANDS += ["features", "interpolate", "synthesize", "search", "tag", "help"]
 NESTED = ["search index", "search query", "search similar", "search duplicates", "search tags"]
 NESTED += ["tag fit", "tag apply"]
 

@@ -22,6 +22,7 @@ from lvc.engine import program as p
 from lvc.files import decode_frames
 from lvc.media.types import Frame
 from lvc.models import default_model_path
+from lvc.models.delta import applied
 from tests.engine.test_program import BAD
 from tests.helpers import programs
 from tests.helpers.small_models import frame, model, model_file, video
@@ -229,6 +230,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 VECTORS = FORMATS / "vectors"
 OF_MODELS = json.loads((VECTORS / "models.json").read_text("utf-8"))
+OF_DELTAS = json.loads((VECTORS / "deltas.json").read_text("utf-8"))
 
 
 def test_the_frames_of_the_vectors() -> None:
@@ -247,3 +249,14 @@ def test_the_frames_of_the_vectors() -> None:
 def test_stored_models(name: str) -> None:
     data, wanted = (VECTORS / name).read_bytes(), OF_MODELS[name]["error"]
     assert refused(lambda: p.loads(data)) == wanted == refused(lambda: second.read_model(data))
+
+
+@pytest.mark.parametrize("name", OF_DELTAS)
+def test_stored_deltas(name: str) -> None:
+    base, data = (VECTORS / "model-good.safetensors").read_bytes(), (VECTORS / name).read_bytes()
+    wanted = OF_DELTAS[name]["error"]
+    assert refused(lambda: applied(data, base, name)) == wanted == refused(lambda: second.apply_delta(data, base))
+    if wanted is None:
+        made = applied(data, base, name)
+        assert made == second.apply_delta(data, base) != base and len(made) == len(base)
+        assert len(second.read_model(made)["programs"]["small"]["layers"]) == 3
