@@ -64,7 +64,39 @@ def test_a_psnr_is_met_on_average() -> None:
     for number in range(300):
         values.append(33 + 1.3 * (control.level - 8) + math.sin(number / 9))
         control.measured(values[-1])
+        control.packed(1000, 0.04, False)
     assert abs(sum(values[24:]) / len(values[24:]) - 38) < 0.1
+
+
+@pytest.mark.parametrize("target", [32.0, 38.0, 45.0])
+def test_a_clip_far_from_its_psnr_is_coded_again(target: float) -> None:
+    """And what was thrown away is not heard of."""
+    heard: list[float] = []
+    control = control_of(EncodeSettings(target_psnr=target, told_psnr=heard.append), 640 * 360)
+
+    def coded(key: bool) -> float:
+        psnr = 36 + 1.8 * (control.level + (1.6 if key else 0.0) - 11)
+        control.measured(psnr)
+        return psnr
+
+    for key in (True, False):
+        times, psnr = 1, coded(key)
+        while control.refused(1000, 1.0, key):
+            times, psnr = times + 1, coded(key)
+        assert times <= 4 and abs(psnr - target - (2.4 if key else 0)) < 1
+        control.packed(1000, 1.0, key)
+        assert heard[-1] == psnr
+    assert len(heard) == 2
+
+
+def test_a_psnr_out_of_reach_does_not_go_on_for_ever() -> None:
+    control = control_of(EncodeSettings(target_psnr=90.0), 640 * 360)
+    tries = 0
+    control.measured(48.0)
+    while control.refused(1000, 1.0, False):
+        control.measured(48.0)
+        tries += 1
+    assert tries == 1, "at the end of the dial there is nothing else to try"
 
 
 def test_without_a_target_the_level_stays() -> None:
@@ -91,6 +123,7 @@ def test_who_asked_for_a_psnr_hears_what_came_of_it() -> None:
     control = control_of(EncodeSettings(target_psnr=38.0, told_psnr=heard.append), 1)
     for psnr in (37.0, 38.5):
         control.measured(psnr)
+    control.packed(1000, 0.08, False)
     assert heard == [37.0, 38.5]
 
 
