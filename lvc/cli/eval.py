@@ -258,7 +258,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
             show(gaps)
         console.print(f"BD-rates need {MIN_POINTS} points of a codec: --qualities 20,40,60,80")
     console.print(f"bpp counts {plan.counted}")
-    console.print(f"{plan.threads} threads, {plan.jobs} at a time; {note}")
+    console.print(f"{counted(plan.threads, 'thread')}, {plan.jobs} at a time; {note}")
     console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 
 
