@@ -4,8 +4,8 @@ Every anchor writes a real file and is charged for all of it: the bare elementar
 `.266`), which has no container at all, or an MP4 where whole files are compared. In its favour, the SEI in which x264
 and x265 write about themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is left out: no decoder
 needs it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
-where it is named, the tune are set, and x264 is kept to what gives the same file each time and on every processor
-(`X264_PARAMS`). How many key frames that gave is counted when the file is decoded.
+where it is named, the tune are set, and x264 is told to write the same file each time and on every processor. How many
+key frames that gave is counted when the file is decoded.
 Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
 cut off again: x264 and x265 refuse them.
 """
