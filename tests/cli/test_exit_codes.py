@@ -143,6 +143,18 @@ def test_130_leaves_nothing_behind(
     assert names(fake.folder) == []
 
 
+@pytest.mark.parametrize("opens", ["publish", "workspace"])
+def test_130_in_the_moment_an_output_is_made_leaves_nothing_behind(tmp_path: Path, opens: str) -> None:
+    code = (
+        "import signal, os, lvc.cli, lvc.output\n"
+        "lvc.output.lock = lambda handle, **_: os.kill(os.getpid(), signal.SIGTERM)\n"  # made, and not yet held
+        f"lvc.cli.app = lambda **_: lvc.output.{opens}({str(tmp_path / 'a.mp4')!r}).__enter__()\n"
+        "lvc.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, names(tmp_path)) == (130, "lvc: error: interrupted\n", [])
+
+
 @pytest.mark.parametrize("target", [[], ["--target-size", "10M"]])
 def test_what_a_killed_run_left_is_removed_by_the_next(fake: Lvc, bunny: Path, turns: Turns, target: list[str]) -> None:
     with fake.start("encode", bunny, "a.lvz", "--packing", "zstd", *target, env=turns.env) as process:
