@@ -157,9 +157,9 @@ def workspace(target: str) -> Iterator[Path]:
     sweep_once(parent)
     while True:
         folder = parent / f".{os.urandom(4).hex()}{_WORKSPACE}"
+        _unfinished.add(folder)  # first, for an interrupt may come at once
         with about(target):
             folder.mkdir()
-        _unfinished.add(folder)
         handle = os.open(folder, os.O_RDONLY) if os.name == "posix" else -1  # elsewhere folders cannot be opened
         if handle < 0 or (lock(handle) and folder.exists()):
             break

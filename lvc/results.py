@@ -86,11 +86,11 @@ class EncodeResult(_Job):
         bytes_out: Size of the `.lvz`.
         seconds: Of wall time, from opening to publishing.
         model: The model's name.
-        video_bytes: Of the pictures alone.
+        video_bytes: Of the clips and what describes the video, framing included, as `lvc info` says.
         verified: Whether it was decoded before it was published.
         vmaf: The mean of all frames, where a VMAF was the target.
         quality: With which that was reached.
-        audio_bytes: Of sound.
+        audio_bytes: Of sound, framing included.
         bytes_taken: Of `bytes_in`, those of the time that was taken; None if that is unknown.
     """
 

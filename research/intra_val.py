@@ -67,6 +67,7 @@ def classical(name: str, y: np.ndarray, uv: np.ndarray, crf: int) -> tuple[float
     c.pix_fmt, c.options = "yuv420p", options | {"crf": str(crf)}
     c.time_base = Fraction(1, 25)
     c.flags |= 0x400000  # global header
+    c.thread_count = 1  # with more, PyAV has x264 cut pictures into slices
     frame = av.VideoFrame.from_ndarray(np.concatenate([y.ravel(), uv.ravel()]).reshape(-1, y.shape[1]), "yuv420p")
     frame.pts = 0
     packets = [p for f in (frame, None) for p in c.encode(f)]

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Fuzzes what reads strangers' bytes, guided by coverage (atheris, if it is installed: `pip install atheris`).
 
-    python scripts/fuzz.py TARGET [--seconds 60] [--corpus FOLDER] [--seed N]
+    python scripts/fuzz.py TARGET [--seconds 60] [--corpus FOLDER] [--seed N] [--blind]
 
 TARGET: container (files, checksums mended), entropy (payloads of clips in all packings), models (weights and their
 configuration), programs (edits of a small model, which then decodes a video), http (answers of a server), addresses. A
 finding is any exception but lvc's own errors, a disagreement of the two readers, or a run of more than 20 s; its input
 is stored in `tests/fuzz/TARGET/`, which the tests replay, and the run goes on: one input is kept of each place that
 raises. All seconds are of the processor, so that other work on the machine neither shortens a run nor makes an input
-look slow. What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris seeds are
-mutated blindly.
+look slow. What covered something new goes to `--corpus` (default: `.work/fuzz/TARGET`). Without atheris, and with
+`--blind`, the corpus is mutated blindly; the memory in use is then printed after every 10,000 inputs, which is all the
+target's own: a fuzzer's grows with what it keeps.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 FINDINGS = ROOT / "tests" / "fuzz"
 
-if __name__ == "__main__" and importlib.util.find_spec("atheris") is not None:
+if __name__ == "__main__" and "--blind" not in sys.argv and importlib.util.find_spec("atheris") is not None:
     import atheris
 
     with atheris.instrument_imports(include=["lvc"]):  # before anything else imports them
@@ -399,6 +400,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 31))
+    parser.add_argument("--blind", action="store_true", help="without atheris; prints the memory in use")
     arguments = parser.parse_args()
     target, findings = arguments.target, FINDINGS / arguments.target
     corpus: Path = arguments.corpus or ROOT / ".work" / "fuzz" / target
@@ -427,8 +429,15 @@ def main() -> int:
     inputs = [path.read_bytes() for path in sorted(corpus.iterdir())]
     while not run.over():
         run.one(fuzz_lvz().mutate(rng.choice(inputs), inputs, rng))
+        if run.tried % 10_000 == 0:
+            print(f"{run.tried} inputs, {memory():.1f} MiB in use", flush=True)
     print(run.summary(arguments.seed))
     return 1 if run.found else 0
+
+
+def memory() -> float:
+    """MiB of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Run:

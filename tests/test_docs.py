@@ -95,6 +95,30 @@ def test_examples_of_help_use_options_that_exist() -> None:
             assert re.search(rf"(?m)^  .*{option}\b", options), f"lvc {command}: {option}"
 
 
+DEFAULT = {"tag": "tag apply"}
+"""What a group of commands does without the name of one."""
+OPTION = r"(?<=\s)--?[a-z][\w-]*"
+
+
+@pytest.mark.parametrize("page", sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]), ids=lambda p: p.name)
+def test_commands_of_every_page_exist_with_their_options(page: Path) -> None:
+    """In blocks of code and in running text; a command is `lvc`, up to two words, and options."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    fenced = r"^```.*\n((?s:.*?))^```"
+    lines = [line for block in re.findall(fenced, text, re.M) for line in block.splitlines()]
+    lines += re.findall(r"^    .*", text, re.M) + re.findall(r"`([^`\n]*)`", re.sub(fenced, "", text, flags=re.M))
+    helps = dict(re.findall(r"^## lvc ([\w ]+)\n\n```text\n(?s:.*?)^Options:((?s:.*?))^```", REFERENCE, re.M))
+    groups = {name.split()[0] for name in helps}
+    for line in lines:
+        for name, second, rest in re.findall(r"(?:^|[\s|$;&])lvc (\w+)( \w+)?((?: [^|;&#`]*)?)", f" {line}"):
+            if not set(re.findall(OPTION, rest)) and name not in groups:
+                continue  # words of a sentence
+            command = name + second if name + second in helps else DEFAULT.get(name, name)
+            for option in re.findall(OPTION, rest):
+                assert command in helps, line
+                assert re.search(rf"(?m)^  .*(?<![\w-]){option}\b", helps[command]), f"{line}: {option}"
+
+
 def test_exit_codes() -> None:
     codes = set(re.findall(r"^\| (\d+) \|", section("Exit codes"), re.M))
     tree = {c.exit_code for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.LvcError)}

@@ -32,6 +32,8 @@ def test_a_limit_is_the_users_or_the_machines(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(LimitError, match=r"8192x8192.*--max-memory"):
             memory.check_memory("encode", (8192, 8192), None, limit)
     memory.check_memory("encode", (8192, 8192), None, 100e9)
+    with pytest.raises(LimitError, match=r"176x144 take about \d+ MB to encode, the limit is 20 MB"):
+        memory.check_memory("encode", (176, 144), None, 20e6)
     monkeypatch.setattr(memory, "machine_has", lambda: None)  # nobody tells
     memory.check_memory("encode", (8192, 8192), None)
 

@@ -145,6 +145,7 @@ def main() -> None:
     except OSError as error:  # the help or version could not be written
         code = cannot_be_written(error)
     if code == INTERRUPTED:
+        discard_unfinished()  # what was made in the moment of the interrupt is nobody's yet
         say_interrupted()
     code = _flushed(code if isinstance(code, int) else int(code is not None))
     if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):

@@ -258,7 +258,7 @@ def _results(points: list[Point], plan: Plan, as_json: bool) -> None:
             show(gaps)
         console.print(f"BD-rates need {MIN_POINTS} points of a codec: --qualities 20,40,60,80")
     console.print(f"bpp counts {plan.counted}")
-    console.print(f"{plan.threads} threads, {plan.jobs} at a time; {note}")
+    console.print(f"{counted(plan.threads, 'thread')}, {plan.jobs} at a time; {note}")
     console.print(", ".join(f"{name} {version}" for name, version in by.items()), highlight=False)
 
 
@@ -290,7 +290,10 @@ class _Progress:
                 "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
             )
             columns = BarColumn(bar_width=10), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-            self._bar = Progress(text, *columns, console=Console(stderr=True), transient=True, expand=True)
+            self._bar = Progress(
+                text, *columns, console=Console(stderr=True), transient=True, expand=True,
+                speed_estimate_period=float("inf"),  # rich forgets after 30 s, and a point can take longer
+            )  # fmt: skip
             self._bar.start()
             self._bar.add_task("starting", total=self._points_per_clip * self._clips)
         return self

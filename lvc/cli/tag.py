@@ -56,7 +56,7 @@ Examples:
   lvc tag apply camera.mp4 --model tags.safetensors --threshold 0.8 --json
 
 A .lvz contains its feature vectors, so nothing is decoded. With --db, files are indexed first, and their tags are kept
-for lvc search --tag; without FILE, everything in the database is tagged.
+for lvc search query --tag; without FILE, everything in the database is tagged.
 """
 
 DB = Annotated[

@@ -22,9 +22,9 @@ from lvc.output import publish
 PACKAGE = Path(__file__).resolve().parent.parent
 CODEC_ROOMS = ("lvz", "entropy", "media", "models", "codec", "files")
 MEASURING = (  # figures depend on these; the other modules here plan and report
-    "evaluation/anchors", "media/ffmpeg", "evaluation/judge", "evaluation/metrics", "evaluation/perceptual",
-    "evaluation/pictures", "evaluation/planes", "evaluation/rawfile", "evaluation/reference", "evaluation/source",
-    "evaluation/timing", "evaluation/vvc", "evaluation/worker",
+    "evaluation/anchors", "media/encoders", "media/ffmpeg", "evaluation/judge", "evaluation/metrics",
+    "evaluation/perceptual", "evaluation/pictures", "evaluation/planes", "evaluation/rawfile", "evaluation/reference",
+    "evaluation/source", "evaluation/timing", "evaluation/vvc", "evaluation/worker",
 )  # fmt: skip
 
 

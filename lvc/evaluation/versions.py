@@ -14,6 +14,7 @@ from lvc.evaluation import perceptual
 from lvc.evaluation.anchors import Anchor
 from lvc.media import ffmpeg
 from lvc.pipeline import usable_cores
+from lvc.results import counted
 
 LIBRARIES = {"libx264": "libx264", "libx265": "libx265", "libsvtav1": "libSvtAv1Enc"}
 
@@ -44,5 +45,5 @@ def versions(anchors: list[Anchor]) -> dict[str, str]:
         **({"static FFmpeg": ffmpeg.version()} if ffmpeg.executable() else {}),
         **{str(anchor): encoder_version(anchor) for anchor in anchors},
         "Python": platform.python_version(),
-        "machine": f"{platform.machine()}, {usable_cores()} cores",
+        "machine": f"{platform.machine()}, {counted(usable_cores(), 'core')}",
     }

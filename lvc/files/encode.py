@@ -119,7 +119,7 @@ def encode_once(
             origin,
             _embedded(net) if options.embed_model else None,
         )
-        count = Count(size_of(source), reader.frame_count_hint, copied, progress)
+        count = Count(size_of(source), reader.frame_count_hint, progress)
         with about(label), opened_for_writing(path) as file:
 
             def each(record: Clip | PacketGroup, written: int) -> None:
@@ -138,7 +138,8 @@ def encode_once(
     return EncodeResult(
         target, count.frames, size[0], size[1], seconds,
         size_of(source), writer.bytes_written, time.monotonic() - started,
-        model=net.id, video_bytes=writer.clip_bytes, verified=options.verify, audio_bytes=count.audio_bytes,
+        model=net.id, video_bytes=writer.video_chunk_bytes, verified=options.verify,
+        audio_bytes=writer.sound_chunk_bytes,
         bytes_taken=_taken(size_of(source), seconds, reader.source_seconds, cut),
     )  # fmt: skip
 
@@ -306,18 +307,13 @@ def seconds_of(reader: MediaReader) -> float | None:
 class Count:
     """Counts what was encoded so far. `clips`, for `verify`: frames and checksum of the payload of each clip."""
 
-    def __init__(
-        self, bytes_in: int | None, frames_hint: int | None, copied: list[CopiedStream], progress: Progress | None
-    ) -> None:
-        self.frames = self.ticks = self.audio_bytes = 0
-        self._audio = {number for number, stream in enumerate(copied) if stream.kind == "audio"}
+    def __init__(self, bytes_in: int | None, frames_hint: int | None, progress: Progress | None) -> None:
+        self.frames = self.ticks = 0
         self.clips: list[tuple[int, int]] = []
         self._bytes_in, self._hint, self._progress = bytes_in, frames_hint, progress
 
     def add(self, record: Clip | PacketGroup, bytes_out: int) -> None:
         if isinstance(record, PacketGroup):
-            if record.stream in self._audio:
-                self.audio_bytes += sum(len(packet.data) for packet in record.packets)
             return
         self.frames += record.n_frames
         self.ticks += sum(record.durations)

@@ -28,23 +28,26 @@ SAMPLES, SECONDS = 3, 2.0
 @dataclass
 class _Seen:
     """Sums over the samples. `first`: the first clip of each group of pictures, with the key frame; `rest`: the
-    others."""
+    others. `framing`: what the picture takes besides their payloads."""
 
     frames: int = 0
     first_bytes: int = 0
     first_frames: int = 0
     firsts: int = 0
     rest_bytes: int = 0
+    framing_bytes: int = 0
     audio_bytes: int = 0
     other_bytes: int = 0
     duration: float = 0.0
     seconds: float = 0.0
 
     def add(self, path: Path, result: EncodeResult) -> None:
+        self.framing_bytes += result.video_bytes
         with path.open("rb") as file:
             for record in LvzReader(file).records():
                 if not isinstance(record, Clip):
                     continue
+                self.framing_bytes -= len(record.payload)
                 if record.key:
                     self.firsts += 1
                     self.first_bytes += len(record.payload)
@@ -105,6 +108,7 @@ def forecast(
     picture = seen.picture(frames, max(1, math.ceil(length / options.gop)))
     if options.target_bitrate:
         picture = options.target_bitrate * length / 8
+    picture += seen.framing_bytes * share
     audio, other = seen.audio_bytes * share, seen.other_bytes * share
     if options.embed_model and (file := getattr(options.model, "path", None)) is not None:
         other += os.path.getsize(file)

@@ -53,6 +53,11 @@ def machine_has() -> int | None:
         return has
 
 
+def _amount(size: int) -> str:
+    """`1.2 GB`, `20 MB`: neither a small picture's need nor a small limit is 0."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def check_memory(
     job: Job,
     size: tuple[int, int],
@@ -64,10 +69,10 @@ def check_memory(
     `notice` if it takes much."""
     needed = estimate(job, *size, frames)
     most = machine_has() if limit is None else int(limit)
-    text = f"pictures of {size[0]}x{size[1]} take about {needed / 1e9:.1f} GB to {job}"
+    text = f"pictures of {size[0]}x{size[1]} take about {_amount(needed)} to {job}"
     if most is not None and needed > most:
         whose = "this machine has" if limit is None else "the limit is"
         advice = "scale them with --resolution" if job == "encode" else "take a machine with more"
-        raise LimitError(f"{text}, {whose} {most / 1e9:.1f} — {advice}, or allow more with --max-memory")
+        raise LimitError(f"{text}, {whose} {_amount(most)} — {advice}, or allow more with --max-memory")
     if notice is not None and needed >= _WORTH_SAYING:
         notice(text)

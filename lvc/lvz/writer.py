@@ -62,8 +62,10 @@ class LvzWriter:
     """Forward-only writer; `close` writes `INDX` and `TAIL`. Leaving a `with` block by an exception does not close.
 
     Small clips of a GOP share a chunk of up to `chunk_bytes` of payload; packets of a copied stream share one for about
-    a second. `fileobj` is not closed. Raises `UsageError` for records that the format forbids, and `LimitError` for
-    what a reader with default limits would refuse.
+    a second. `fileobj` is not closed. `clip_bytes`, `packet_bytes`: of payloads and packets so far;
+    `video_chunk_bytes`, `sound_chunk_bytes`: of the chunks that hold and describe the picture, and of those with sound.
+    Raises `UsageError` for records that the format forbids, and `LimitError` for what a reader with default limits
+    would refuse.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class LvzWriter:
         self.bytes_written = 0
         self.clip_bytes = 0
         self.packet_bytes = 0
+        self.video_chunk_bytes = self.sound_chunk_bytes = 0
         self._file = fileobj
         self._limits = limits
         self._chunk_bytes = chunk_bytes
@@ -125,7 +128,8 @@ class LvzWriter:
                 raise UsageError(f"the model in the file breaks the format's rules — {error}") from error
         self._emit(c.SIGNATURE)
         for chunk_type, payload in chunks:
-            self._emit(c.pack_chunk(chunk_type, payload))
+            size = self._emit(c.pack_chunk(chunk_type, payload))
+            self.video_chunk_bytes += size if chunk_type == c.VSTR else 0
         if metadata is not None:
             self.write_metadata(metadata)
 
@@ -300,7 +304,7 @@ class LvzWriter:
             return
         group = ClipGroup(self._clips, gop_end)
         self._state.add_clips(self.bytes_written, group)
-        self._emit(c.pack_chunk(c.CLIP, pack_clips(group, self.video)))
+        self.video_chunk_bytes += self._emit(c.pack_chunk(c.CLIP, pack_clips(group, self.video)))
         self.clip_bytes += self._clip_payload
         self._clips, self._clip_payload = [], 0
         now = group.end_pts * self.video.seconds_per_tick
@@ -316,7 +320,8 @@ class LvzWriter:
         self._packets[number], self._packet_sizes[number] = [], 0
         group = PacketGroup(number, packets)
         self._state.add_packets(self.bytes_written, group)
-        self._emit(c.pack_chunk(c.PKTS, pack_packets(group)))
+        size = self._emit(c.pack_chunk(c.PKTS, pack_packets(group)))
+        self.sound_chunk_bytes += size if self.copied[number].kind == "audio" else 0
         self.packet_bytes += sum(len(p.data) for p in packets)
 
     def _write_end(self) -> None:
@@ -326,13 +331,15 @@ class LvzWriter:
         self._emit(c.pack_chunk(c.INDX, pack_index(self._state.entries)))
         self._emit(c.pack_chunk(c.TAIL, pack_tail(self._state.tail(index_offset, self._digest.digest()))))
 
-    def _emit(self, data: bytes) -> None:
+    def _emit(self, data: bytes) -> int:
+        """How many bytes that are."""
         view = memoryview(data)
         while view:
             written = self._file.write(view)
             view = view[len(view) if written is None else written :]
         self._digest.update(data)
         self.bytes_written += len(data)
+        return len(data)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -35,6 +35,10 @@ class Encoder:
     params: str = ""  # the option that takes `key=value:key=value`
 
 
+REPRODUCIBLE = "cpu-independent=1"
+"""x264's macroblock tree in plain C. With AVX-512 it reads memory that nobody wrote (x264 165): the same pictures
+become other files from time to time."""
+
 ENCODERS: dict[str, Encoder] = {
     "h264": Encoder(
         "libx264",
@@ -42,6 +46,7 @@ ENCODERS: dict[str, Encoder] = {
         max_crf=51,
         preset="veryfast",
         even=True,
+        options={"x264-params": REPRODUCIBLE},
         says=(FIELDS, MASTERING, LIGHT, STEREO),
         params="x264-params",
     ),

@@ -185,6 +185,8 @@ class MediaWriter:
         context.time_base = self._tick
         stream.time_base = self._tick
         context.thread_count = threads
+        if encoder.library == "libx264" and self._streaming is None:
+            context.thread_type = "FRAME"  # PyAV asks for slices, which cost bits; but no picture waits for another
         colour = known_tags(ColourTags(video.primaries, video.transfer, video.matrix, video.color_range))
         context.color_primaries, context.color_trc = colour.primaries, colour.transfer
         context.colorspace, context.color_range = colour.matrix, colour.color_range

@@ -297,7 +297,7 @@ class Writer:
         named = str(label) if isinstance(label, (str, Path)) else "the file object"
         step = max(1, round(1 / (self._rate * self._tick))) if self._rate else 0
         timed = with_durations(frames, step or 1, lambda: None)
-        count = Count(None, None, [], self._progress)
+        count = Count(None, None, self._progress)
         reached: list[float] = []
         settings = replace(self._settings, told_psnr=reached.append)
         # only models with continuous latents run in torch, whose threads are the program's in the meantime
@@ -321,7 +321,7 @@ class Writer:
     def _resulted(self, named: str, writer: LvzWriter, count: Count, model: str) -> EncodeResult:
         return EncodeResult(
             named, count.frames, self._format.width, self._format.height, float(count.ticks * self._tick), None,
-            writer.bytes_written, clock.monotonic() - self._started, model=model, video_bytes=writer.clip_bytes,
+            writer.bytes_written, clock.monotonic() - self._started, model=model, video_bytes=writer.video_chunk_bytes,
             verified=self._verify,
         )  # fmt: skip
 

@@ -241,6 +241,13 @@ def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     assert "of its part of the source" in said and "picture " in said and "sound " in said and " s (" in said
 
 
+def test_encode_and_info_agree_on_what_is_picture_and_sound(fake: Lvc, bunny: Path) -> None:
+    told = fake("encode", bunny, "a.lvz", "--packing", "zstd", "--resolution", "64x36", "--json").events[-1]
+    facts = fake("info", "a.lvz", "--json").events[-1]
+    for name in ("video_bytes", "audio_bytes"):
+        assert told[name] == facts[name] > 1000, name
+
+
 @pytest.mark.slow
 def test_info_says_how_and_of_what(fake: Lvc, with_sound: Path) -> None:
     facts = fake("info", with_sound, "--json").events[-1]

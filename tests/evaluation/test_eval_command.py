@@ -248,3 +248,12 @@ def test_a_baseline_is_written_of_whole_runs_only(tmp_path: Path) -> None:
 )
 def test_wrong_options_are_usage_errors(wrong: str) -> None:
     assert invoke("a.mp4", *wrong.split()).exit_code == 2
+
+
+def test_the_time_left_is_known_where_points_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("rich.console.monotonic", lambda: now)
+    with command._Progress(points_per_clip=6, clips=1, shown=True) as show:
+        for now in (100.0, 200.0, 300.0):  # noqa: B007 - the clock reads it
+            show.done(Point("a.mp4", "lvc", 50, 50, 96, 64, 25))
+        assert show._bar is not None and show._bar.tasks[0].time_remaining == 300

@@ -132,6 +132,25 @@ def test_tags_and_chapters(tmp_path: Path, container: str) -> None:
     assert got["title"] == "Ein Titel"
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_pictures_are_not_cut_into_slices(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "clip.mp4"
+    Read(Clip(frames=5, size=(96, 288)).bytes()).write(path, threads=threads)  # of few rows they never are
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    assert [slices(packet) for packet in packets] == [1] * 5
+
+
+def slices(packet: bytes) -> int:
+    """How many slices of H.264 are in a packet of an MP4, whose units have their lengths before them."""
+    count = 0
+    while packet:
+        length = int.from_bytes(packet[:4], "big")
+        count += packet[4] & 31 in (1, 5)
+        packet = packet[4 + length :]
+    return count
+
+
 def test_index_in_front_for_files(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     Read(Clip(frames=3).bytes()).write(path)
