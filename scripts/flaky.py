@@ -92,8 +92,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Runs tests again and again on a busy machine.")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--load", type=float, default=8)
+    parser.add_argument("-k", metavar="EXPRESSION")
     parser.add_argument("tests", nargs="*", metavar="TEST")
     arguments, of_pytest = parser.parse_known_args()
+    of_pytest += ["-k", arguments.k] if arguments.k else []
     log = ROOT / ".work" / "flaky.txt"
     log.parent.mkdir(exist_ok=True)
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
