@@ -222,8 +222,10 @@ class GopEncoder(_Gop):
 
                 def one(it: Work) -> tuple[Coded, References | None, Coder]:
                     step, time, refs = it
-                    assert refs is not None
                     source, quality = sources[step.frame - 1], qualities[step]
+                    if refs is None:
+                        coder = Coder()
+                        return self._encoder.key(time, source, quality, coder), None, coder
                     coded, latents = self._encoder.predicted(time, refs, step.place, quality, source, prices, effort)
                     if step.place == 0 and (own := self._by_itself(source, coded, refs, latents, stream)):
                         return own[0], None, own[1]

@@ -112,11 +112,6 @@ def order_of(head: ClipHead, older: bool) -> list[Step]:
     return steps(head.structure, len(head.qualities), older)
 
 
-def keys_in(payload: bytes, key: bool) -> int:
-    """How many frames of a clip are coded as key frames are."""
-    return int(key or payload[:1] == bytes([INTRA]))
-
-
 def checked_quality(value: int) -> int:
     """Raises `CorruptError`."""
     if value >= QUALITIES:

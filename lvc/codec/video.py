@@ -310,9 +310,8 @@ class FrameIntegers:
     """The integers that a file holds for one frame, in arrays `[channels, rows, columns]`.
 
     `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: a group of pictures begins with
-    it. `level`: its place in the pyramid, 0 for a key frame or
-    an anchor. `references`: numbers of the frames that it is predicted from, −1 for none. `planes`: its integers by
-    name (formats/lvz.md 8.3)."""
+    it. `level`: its place in the pyramid, 0 for a key frame or an anchor. `references`: numbers of the frames that it
+    is predicted from, −1 for none. `planes`: its integers by name (formats/lvz.md 8.3)."""
 
     number: int
     pts: int
@@ -454,6 +453,11 @@ def decode_changed(
             yield _Changed(clip, head, [change(frame) for frame in frames])
 
     return decode(changed(), video, model, threads, limits, wanted)
+
+
+def keys_in(clip: Clip, video: VideoDescriptor) -> int:
+    """How many frames of a clip are coded as key frames are: one at most."""
+    return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
 
 
 def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
