@@ -76,7 +76,7 @@ def read_payload(payload, n, older):
     """`older`: there is an anchor -1. Steps in coding order, their qualities, one or two parts."""
     p = lvz_reader.Payload(payload)
     structure, first, fall = p.u8(), p.u8(), p.u8()
-    known(structure < 3, "structure of a clip")
+    known(structure < 4, "structure of a clip")
     known(fall < 130, "qualities of a clip")
     steps = pyramid(structure, n, older)
     places = [place for _, place, _ in steps]
@@ -101,7 +101,7 @@ def pyramid(structure, n, older):
     """[(frame, place, references)] in coding order."""
     if structure == 1:
         return [(k, 0, [k - 1]) for k in range(1, n + 1)]
-    steps = [(n, 0, [0, -1] if structure == 2 and older else [0])]
+    steps = [(n, 0, [] if structure == 3 else [0, -1] if structure == 2 and older else [0])]
     intervals, place = [(0, n)], 1
     while intervals := [(a, b) for a, b in intervals if b - a > 1]:
         steps += [((a + b) // 2, place, [a, b]) for a, b in intervals]
@@ -821,16 +821,14 @@ def lapped(plane, lap):
     return plane
 
 
-def decode_key(model, q, part, rows, columns):
-    stream = Stream(part)
+def decode_key(model, q, stream, rows, columns, time):
     blocks = np.ones((rows // 2, columns // 2), bool)
     patches = Run(model, "key", [], rows, columns, min(q, 96), stream, blocks).first_output()
     luma, chroma = model["laps"]
     planes = [lapped(p, lap) for p, lap in zip(to_planes(patches), (luma, chroma, chroma), strict=False)]
     planes = [np.clip(2040 + ((p + 4) >> 3), 0, 4095) for p in planes]
     add_detail(planes, q, stream)
-    stream.end()
-    return Decoded(planes, 0)
+    return Decoded(planes, time)
 
 
 def decode_predicted(model, q, place, stream, contexts, time, references):
@@ -991,7 +989,9 @@ class Decoder:
         """The bytes shown of each frame, in order of display."""
         if key:
             q, part = read_key_payload(clip["payload"])
-            self.anchors = [decode_key(self.model, q, part, self.rows, self.columns)]
+            stream = Stream(part)
+            self.anchors = [decode_key(self.model, q, stream, self.rows, self.columns, 0)]
+            stream.end()
             self.contexts = start_of_contexts()
             frames = [self.anchors[0]]
         else:
@@ -1012,7 +1012,10 @@ class Decoder:
                 stream.end()
                 stream, contexts = Stream(parts[1]), start_of_contexts()
             named = [frames[r] for r in references]
-            frames[k] = decode_predicted(self.model, q, place, stream, contexts, zero + k, named)
+            if named:
+                frames[k] = decode_predicted(self.model, q, place, stream, contexts, zero + k, named)
+            else:
+                frames[k] = decode_key(self.model, q, stream, self.rows, self.columns, zero + k)
         stream.end()
         self.anchors = [self.anchors[-1], frames[n]]
         return [frames[k] for k in range(1, n + 1)]

@@ -19,7 +19,7 @@ import numpy as np
 from lvc.codec.frames import Coded, Loop, Planes, References, level_row
 from lvc.codec.gop import GopEncoder
 from lvc.codec.payload import DETAIL_FROM, ClipHead
-from lvc.codec.pyramid import CHAIN, OLDER, PYRAMID
+from lvc.codec.pyramid import CHAIN, INTRA, OLDER, PYRAMID
 from lvc.codec.settings import Effort
 from lvc.codec.shown import checksum, shown
 from lvc.engine import detail, motion, planes
@@ -193,7 +193,7 @@ def rans_video(packing: int = 5, depth: int = 8) -> tuple[bytes, list[str]]:
         source_pix_fmt="yuv420p" if depth == 8 else "yuv420p10le", bit_depth=depth, checks=True,
     )  # fmt: skip
     geometry = descriptor.geometry
-    encoder = GopEncoder(Scripted(model, geometry.padded_height, geometry.padded_width), Effort())  # type: ignore[arg-type]
+    encoder = GopEncoder(Scripted(model, geometry.padded_height, geometry.padded_width), Effort(), intra=False)  # type: ignore[arg-type]
     clips: list[Clip] = []
     sums: list[str] = []
 
@@ -228,6 +228,7 @@ def rans_video(packing: int = 5, depth: int = 8) -> tuple[bytes, list[str]]:
     key(60)
     clip(PYRAMID, (40, 33, 27, 27))  # qualities that fall from place to place
     clip(OLDER, (40, 30, 31))  # a quality for each frame
+    clip(INTRA, (44, 34, 31))
     key(104)  # better than the networks know
     clip(CHAIN, (50, 110, 52))
     out = io.BytesIO()

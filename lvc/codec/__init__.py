@@ -13,10 +13,11 @@ from .video import (
     decode_changed,
     encode,
     integers_of,
+    keys_in,
     latents,
 )
 
 __all__ = [
     "Change", "EncodeSettings", "EncodedClip", "FrameIntegers", "Given", "LatentFrame", "decode", "decode_changed",
-    "encode", "integers_of", "latents", "lower_efforts",
+    "encode", "integers_of", "keys_in", "latents", "lower_efforts",
 ]  # fmt: skip

@@ -282,6 +282,11 @@ class FrameEncoder(Loop):
         coded.symbols = kept | {"z": z}
         return coded
 
+    def missed(self, source: Planes, coded: Coded) -> float:
+        """What a coded frame misses of its source, in bits."""
+        error = planes.to_patches(*source, OFFSET) - planes.to_patches(*coded.planes, OFFSET)
+        return float(planes.block_errors(error).sum() * 2.0 ** level_of(coded.quality) / SCALE**2)
+
     def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
         """The detail of a frame that was coded as `made`, if it is to have any."""
         if quality < self._detail_from:

@@ -15,7 +15,7 @@ from ..engine.coder import Coder
 from ..errors import CorruptError
 from . import payload as layout
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, write
-from .pyramid import CHAIN, Step, last_use
+from .pyramid import CHAIN, INTRA, Step, last_use
 from .settings import Effort
 
 Done = Callable[[int, Coded], None]
@@ -24,9 +24,11 @@ Rest = Callable[..., None]
 """Decodes what is between, with a `Done`, perhaps the numbers of the frames that are wanted, and whether the `Done` is
 called late (`Between.run`)."""
 StreamOf = Callable[[Step], motion.Stream | Given]
-Work = tuple[Step, int, References]
-"""A frame to be coded: its step, its time and what it is predicted from."""
+Work = tuple[Step, int, References | None]
+"""A frame to be coded: its step, its time and what it is predicted from, if it is."""
 Code = Callable[[Sequence[Work]], Iterable[Coded]]
+DEAR = 0.7
+"""Share of a key frame's bits from which an anchor's latents may be dearer than none to be predicted from."""
 TOGETHER = 4
 """Frames of one place that are coded side by side: what motion costs is taken from the stream before the first of
 them, whatever the number of threads."""
@@ -69,7 +71,9 @@ class Between:
             if k not in wanted:
                 coded.forget_picture()
 
-    def _references(self, step: Step) -> References:
+    def _references(self, step: Step) -> References | None:
+        if step.first is None:
+            return None
         return self.known[step.first], None if step.second is None else self.known[step.second]
 
 
@@ -160,10 +164,13 @@ class GopDecoder(_Gop):
         qualities = dict(zip(order, head.qualities, strict=True))
 
         def coding(stream_of: StreamOf) -> Code:
-            return lambda work: [
-                self._decoder.predicted(time, refs, step.place, qualities[step], stream_of(step))
-                for step, time, refs in work
-            ]
+            def one(step: Step, time: int, refs: References | None) -> Coded:
+                stream, quality = stream_of(step), qualities[step]
+                if refs is None:
+                    return self._decoder.key(time, quality, stream if isinstance(stream, Given) else stream.coder)
+                return self._decoder.predicted(time, refs, step.place, quality, stream)
+
+            return lambda work: [one(*it) for it in work]
 
         rest = self._anchors(order, coding(stream_of), done)
 
@@ -181,19 +188,26 @@ class GopDecoder(_Gop):
 
 class GopEncoder(_Gop):
     """`effort` may be changed between clips. `each` runs what is independent, as `map` does. `spare`: less memory, for
-    a little more work."""
+    a little more work. `intra`: an anchor may be coded without references, where that is better."""
 
     def __init__(
-        self, encoder: FrameEncoder, effort: Effort, each: Callable[..., Iterable[Any]] = map, spare: bool = False
+        self,
+        encoder: FrameEncoder,
+        effort: Effort,
+        each: Callable[..., Iterable[Any]] = map,
+        spare: bool = False,
+        intra: bool = True,
     ) -> None:
         super().__init__()
-        self._encoder, self.effort, self._each, self._spare = encoder, effort, each, spare
+        self._encoder, self.effort, self._each, self._spare, self._intra = encoder, effort, each, spare, intra
+        self._key_bits = 0.0
 
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
         coder = Coder()
         coded = self._encoder.key(0, source, quality, coder)
         self._started(coded)
+        self._key_bits = coder.bits()
         return layout.pack_key(quality, coder.finish()), coded
 
     def anchors(self, sources: Sequence[Planes], head: layout.ClipHead, done: Done) -> Callable[[Done], bytes]:
@@ -206,27 +220,52 @@ class GopEncoder(_Gop):
             def code(work: Sequence[Work]) -> Iterator[Coded]:
                 prices = motion.Stream(after=stream)
 
-                def one(it: Work) -> tuple[Coded, Coder]:
+                def one(it: Work) -> tuple[Coded, References | None, Coder]:
                     step, time, refs = it
                     source, quality = sources[step.frame - 1], qualities[step]
-                    return self._encoder.predicted(time, refs, step.place, quality, source, prices, effort)
+                    if refs is None:
+                        coder = Coder()
+                        return self._encoder.key(time, source, quality, coder), None, coder
+                    coded, latents = self._encoder.predicted(time, refs, step.place, quality, source, prices, effort)
+                    if step.place == 0 and (own := self._by_itself(source, coded, refs, latents, stream)):
+                        return own[0], None, own[1]
+                    return coded, refs, latents
 
                 run = self._each if len(work) > 1 else map
-                for (_, _, refs), (coded, latents) in zip(work, run(one, work), strict=True):
-                    write(stream, coded, refs, latents)
+                for coded, refs, latents in run(one, work):
+                    if refs is None:
+                        nonlocal head
+                        head = layout.ClipHead(INTRA, head.qualities)
+                        stream.coder.append(latents)
+                    else:
+                        write(stream, coded, refs, latents)
                     yield coded
 
             return code
 
+        chain = head.structure == CHAIN
         self.contexts = motion.Stream(after=self.contexts)
         rest = self._anchors(order, coding(self.contexts), done)
         parts = [self.contexts.coder.finish()]
 
         def between(done: Done) -> bytes:
-            if head.structure != CHAIN and len(sources) > 1:
+            if not chain and len(sources) > 1:
                 stream = motion.Stream()
                 rest.run(coding(stream), done, TOGETHER, self._spare)
                 parts.append(stream.finish())
             return layout.pack(head, parts)
 
         return between
+
+    def _by_itself(
+        self, source: Planes, coded: Coded, refs: References, latents: Coder, stream: motion.Stream
+    ) -> tuple[Coded, Coder] | None:
+        """An anchor coded as a key frame, if that is better than `coded`, which is predicted."""
+        if not self._intra or latents.bits() < DEAR * self._key_bits:
+            return None
+        tried = motion.Stream(after=stream)
+        write(tried, coded, refs, latents)
+        coder = Coder()
+        key = self._encoder.key(coded.time, source, coded.quality, coder)
+        spent, missed = coder.bits() - tried.coder.bits(), self._encoder.missed
+        return (key, coder) if spent + missed(source, key) < missed(source, coded) else None

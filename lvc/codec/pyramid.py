@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PYRAMID, CHAIN, OLDER = 0, 1, 2
+PYRAMID, CHAIN, OLDER, INTRA = 0, 1, 2, 3
 """Structures: the last frame first, then halves of halves; every frame from the one before; as a pyramid, its last
-frame also from the anchor before a."""
+frame also from the anchor before a; as a pyramid, its last frame by itself, as key frames are coded."""
 LONGEST = 32
 """Frames of a clip."""
 PLACES = 6
@@ -18,10 +18,10 @@ PLACES = 6
 
 @dataclass(frozen=True)
 class Step:
-    """A frame: `first` and `second` are its references (0 is a, −1 the anchor before a; None: it has one)."""
+    """A frame: `first` and `second` are its references (0 is a, −1 the anchor before a; None: it has none, or one)."""
 
     frame: int
-    first: int
+    first: int | None
     second: int | None
     place: int
 
@@ -30,7 +30,8 @@ def steps(structure: int, frames: int, older: bool) -> list[Step]:
     """In coding order. `older`: there is an anchor before a."""
     if structure == CHAIN:
         return [Step(k + 1, k, None, 0) for k in range(frames)]
-    out = [Step(frames, 0, -1 if structure == OLDER and older else None, 0)]
+    first, second = None if structure == INTRA else 0, -1 if structure == OLDER and older else None
+    out = [Step(frames, first, second, 0)]
     spans, place = [(0, frames)], 1
     while spans:
         halves = []

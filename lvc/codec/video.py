@@ -29,7 +29,7 @@ from .control import Control, control_of
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, level_row
 from .gop import Done, GopDecoder, GopEncoder, Rest
 from .lookahead import LookAhead
-from .pyramid import CHAIN, OLDER, PYRAMID, Step, steps
+from .pyramid import CHAIN, INTRA, OLDER, PYRAMID, Step, steps
 from .settings import EFFORTS, EncodeSettings
 from .shown import BITS, checksum, padded, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
@@ -191,7 +191,13 @@ def encode(
             frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
         else:
             frames_of = encoder_of(model, height, width)
-        encoder = GopEncoder(frames_of, EFFORTS[settings.effort], side_by_side.map if workers > 1 else map, large)
+        encoder = GopEncoder(
+            frames_of,
+            EFFORTS[settings.effort],
+            side_by_side.map if workers > 1 else map,
+            large,
+            intra=not zstd and not settings.low_delay,
+        )
 
         def submitted(group: _Group) -> Future[EncodedClip]:
             return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
@@ -303,10 +309,9 @@ def _psnr(source: Planes, coded: Planes, depth: int) -> float:
 class FrameIntegers:
     """The integers that a file holds for one frame, in arrays `[channels, rows, columns]`.
 
-    `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: its latents stand for the picture;
-    those of another frame stand for what its prediction lacks. `level`: its place in the pyramid, 0 for a key frame or
-    an anchor. `references`: numbers of the frames that it is predicted from, −1 for none. `planes`: its integers by
-    name (formats/lvz.md 8.3)."""
+    `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: a group of pictures begins with
+    it. `level`: its place in the pyramid, 0 for a key frame or an anchor. `references`: numbers of the frames that it
+    is predicted from, −1 for none. `planes`: its integers by name (formats/lvz.md 8.3)."""
 
     number: int
     pts: int
@@ -317,6 +322,11 @@ class FrameIntegers:
     level: int
     references: tuple[int, int]
     planes: dict[str, np.ndarray]
+
+    @property
+    def coded_as_key(self) -> bool:
+        """Whether its latents stand for the picture: of key frames, and of anchors without references."""
+        return "key_latent" in self.planes
 
 
 @dataclass(frozen=True)
@@ -445,6 +455,11 @@ def decode_changed(
     return decode(changed(), video, model, threads, limits, wanted)
 
 
+def keys_in(clip: Clip, video: VideoDescriptor) -> int:
+    """How many frames of a clip are coded as key frames are: one at most."""
+    return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
+
+
 def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
@@ -550,6 +565,8 @@ def _said(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[layout.Cl
     verify_latents(said, video.geometry, clip.latents_crc, clip.key)
     if any((f.kind == KIND_KEY) != clip.key for f in said):
         raise CorruptError("a clip has a frame of another kind")
+    if structure == INTRA:
+        raise UnsupportedError("a clip with packing zstd has an anchor without references — update lvc")
     return layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in said)), said
 
 

@@ -95,7 +95,7 @@ def rows_of(frame: FrameIntegers) -> Iterator[tuple[str, Array]]:
         ("key", frame.key), ("quality", frame.quality), ("level", frame.level), ("references", frame.references),
     ):  # fmt: skip
         yield name, np.array(value)
-    kind = KEY if frame.key else RESIDUAL
+    kind = KEY if frame.coded_as_key else RESIDUAL
     yield FRAME_OF[kind], np.array(frame.number)
     for name, plane in frame.planes.items():
         yield PLANES[name], plane.reshape(row_shape(name, (len(plane), *plane.shape[1:])))

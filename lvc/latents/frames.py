@@ -108,7 +108,7 @@ def unpack_video(
                 found = latents_of(reader, model, start, end, intra=intra, threads=threads)
             with closing(found):
                 for frame in found:
-                    if (taken := taken + frame.key) > keys or (done := done + 1) > frames:
+                    if (taken := taken + frame.coded_as_key) > keys or (done := done + 1) > frames:
                         raise CorruptError("has more frames than its index says")
                     with about(target):
                         for name, row in rows_of(frame):
@@ -186,10 +186,8 @@ def _clips(reader: LvzReader, start: float | None, end: float | None) -> Iterato
 
 
 def _counts(reader: LvzReader, start: float | None, end: float | None) -> tuple[int, int]:
-    """Key frames and frames in all: from the index, or by reading the part that is wanted once before."""
-    if start is None and end is None and reader.index is not None and reader.tail is not None:
-        return len(reader.index.gops), reader.tail.frame_count
+    """Frames that are coded as key frames, and frames in all, by reading the part that is wanted once before."""
     keys = frames = 0
     for clip in _clips(reader, start, end):
-        keys, frames = keys + clip.key, frames + clip.n_frames
+        keys, frames = keys + codec.keys_in(clip, reader.video), frames + clip.n_frames
     return keys, frames

@@ -39,6 +39,7 @@ def pyramid(a: int, b: int) -> list[Coded]:
     return [
         (a + s.frame, a + s.first, None if s.second is None else a + s.second, s.place)
         for s in steps(PYRAMID, b - a, older=False)
+        if s.first is not None
     ]
 
 

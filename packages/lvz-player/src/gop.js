@@ -8,12 +8,15 @@ import { latentsOf, loadProgram } from "./model.js";
 
 const LONGEST = 32;
 const QUALITIES = 128;
-const [PYRAMID, CHAIN, OLDER] = [0, 1, 2];
+const [PYRAMID, CHAIN, OLDER, INTRA] = [0, 1, 2, 3];
 
-/** [{frame, first, second, place}] in coding order: frames 1 … n, 0 the anchor before the clip, −1 the one before that. */
+/**
+ * [{frame, first, second, place}] in coding order: frames 1 … n, 0 the anchor before the clip, −1 the one before that;
+ * `first` is null of an anchor without references.
+ */
 export function steps(structure, n, older) {
   if (structure === CHAIN) return Array.from({ length: n }, (_, k) => ({ frame: k + 1, first: k, second: null, place: 0 }));
-  const out = [{ frame: n, first: 0, second: structure === OLDER && older ? -1 : null, place: 0 }];
+  const out = [{ frame: n, first: structure === INTRA ? null : 0, second: structure === OLDER && older ? -1 : null, place: 0 }];
   for (let spans = [[0, n]], place = 1; spans.length; place++) {
     const halves = [];
     for (const [low, high] of spans) {
@@ -37,7 +40,7 @@ export function readClip(payload, n, older) {
   need(n >= 1 && n <= LONGEST, `a clip has ${n} frames`);
   need(payload.length >= 3, "a clip's payload ends too early");
   const [structure, first, fall] = payload;
-  known([PYRAMID, CHAIN, OLDER].includes(structure), "a clip of an unknown structure");
+  known([PYRAMID, CHAIN, OLDER, INTRA].includes(structure), "a clip of an unknown structure");
   known(fall < 130, "qualities given in an unknown way");
   const order = steps(structure, n, older);
   let at = 3;
@@ -127,7 +130,14 @@ class Frames {
     if (code === 2) throw new LimitError("the video needs more memory than a player may take");
   }
 
+  key(part, quality, time) {
+    const frame = this.frame();
+    this.checked(this.engine.call("frame_key", this.decoder, part.at, frame, quality, time));
+    return frame;
+  }
+
   predicted(part, step, known, zero) {
+    if (step.first === null) return this.key(part, step.quality, zero + step.frame);
     const frame = this.frame();
     const second = step.second === null ? 0 : known.get(step.second);
     const code = this.engine.call(
@@ -208,8 +218,7 @@ export class Anchors {
       need(payload.length > 0, "a clip's payload ends too early");
       const level = quality(payload[0]);
       const part = this.frames.part(payload.subarray(1));
-      const frame = this.frames.frame();
-      this.frames.checked(this.frames.engine.call("frame_key", this.frames.decoder, part.at, frame, level));
+      const frame = this.frames.key(part, level, 0);
       this.frames.end(part);
       anchor = { name: `${group}/0`, frame, time: 0, contexts: null, older: null, gone: false };
     }

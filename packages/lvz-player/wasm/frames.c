@@ -33,7 +33,7 @@ int lvc_program_run(const Program *p, Workspace *w, const LvcRun *run);
 Workspace *lvc_workspace_new(void);
 
 typedef struct {
-    int32_t references; /* 0 of a key frame */
+    int32_t references; /* 0 of a key frame, and of an anchor without */
     int32_t time, to[2];
     int32_t pad[12];
 } Header;
@@ -139,7 +139,7 @@ static int detailed(const Decoder *d, Part *part, Layout *l, int quality)
     return DONE;
 }
 
-int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality)
+int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality, int32_t time)
 {
     Layout l = layout(d, frame);
     void *const outputs[2] = {d->out, d->latents};
@@ -153,6 +153,7 @@ int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality)
         lvc_lap(l.chroma + c * 16 * (ptrdiff_t)d->rows * d->columns, 4 * d->rows, 4 * d->columns, 4, d->chroma_lap);
     lvc_samples(l.luma, 96 * (int64_t)d->rows * d->columns, RESIDUAL_SHIFT, SAMPLE_OFFSET); /* chroma lies behind it */
     memset(l.head, 0, sizeof *l.head);
+    l.head->time = time;
     return detailed(d, part, &l, quality);
 }
 
