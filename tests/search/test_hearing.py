@@ -90,7 +90,7 @@ def test_a_part_of_a_video(index: SearchIndex, archive: Path) -> None:
 
 
 def test_what_has_no_sound_says_so(index: SearchIndex, archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="one moment"):
+    with pytest.raises(UsageError, match="single moment"):
         index.find(archive / "videos" / "5.mp4", 4.0, by="sound")
     with pytest.raises(MediaError, match="no sound of 2.1 seconds"):
         index.find(archive / "videos" / "5.mp4", 4.0, 5.0, by="sound")
