@@ -1,4 +1,4 @@
-"""What flags of the detail start from: the encoder on training footage → lvc/engine/detail_start.{h,py}.
+"""What flags of the detail start from: the encoder on training footage → lvc/engine/detail_start.h.
 
     python research/detail_start.py MODEL CACHE [--crops 40]
 
@@ -18,6 +18,7 @@ import numpy as np
 from motion_start import footage, rows, starts
 
 from lvc.codec.frames import FrameEncoder, Planes
+from lvc.codec.payload import DETAIL_FROM
 from lvc.codec.settings import EncodeSettings
 from lvc.codec.video import encode
 from lvc.engine import detail_reference
@@ -48,7 +49,7 @@ class Counter(FrameEncoder):
 
     def _detailed(self, source: Planes, made: Planes, quality: int, coder: Any) -> Planes:
         out = super()._detailed(source, made, quality, coder)
-        if (levels := self.levels(source, made, quality)) is not None:
+        if quality >= DETAIL_FROM and (levels := self.levels(source, made, quality)) is not None:
             contexts = {name: Counting() for name in detail_reference.start()}
             detail_reference.code(Writer(), quality, levels, made[0].copy(), made[1].copy(), contexts)
             self.parts.append(np.array([c.counts for c in contexts.values()]))
@@ -62,9 +63,6 @@ def write(table: list[int]) -> None:
         f"/* {said} */\n#ifndef LVC_DETAIL_START_H\n#define LVC_DETAIL_START_H\n\n#include <stdint.h>\n\n"
         f"static const uint16_t LVC_DETAIL_START[{len(table)}] = {{\n{rows(table, 115, ',', '    ')}\n}};\n\n#endif\n",
         encoding="ascii",
-    )
-    (engine / "detail_start.py").write_text(
-        f'"""{said}"""\n\n# fmt: off\nSTART = (\n{rows(table, 115, ",", "    ")}\n)\n', encoding="ascii"
     )
     numbers = rows(table, 118, "", "")
     said = re.sub(r"(?s)(Of the detail.*?```text\n).*?(\n```)", rf"\g<1>{numbers}\2", text.read_text("utf-8"))

@@ -60,3 +60,16 @@ def carphone(clips: Path) -> Path:
 def bunny(clips: Path) -> Path:
     """132 frames, 1280x720, six-channel sound."""
     return clips / "bigbuckbunny.mp4"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder in which models are looked for, with the small model."""
+    from lvc.models import store
+    from tests.helpers.small_models import model_file
+
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "small.safetensors").symlink_to(model_file())
+    monkeypatch.setattr(store, "folders", lambda: [folder])
+    return folder

@@ -167,7 +167,7 @@ class Loop:
     def _key(self, quality: int, coder: Coder | None, **given: Array) -> tuple[Planes, Array]:
         """The planes, and the latents' values."""
         patches, values = self.model.network("key").run(
-            [], self.size, min(quality, NETWORKS_BEST), coder=coder, workspace=self.workspace, **given
+            [], self.size, key_row(quality), coder=coder, workspace=self.workspace, **given
         )  # fmt: skip
         return planes.key_planes(patches, self.model.laps), values
 
@@ -188,6 +188,11 @@ class Loop:
             workspace=self.workspace, **given,
         )  # fmt: skip
         return residual, values
+
+
+def key_row(quality: int) -> int:
+    """The row of the key frames' tables."""
+    return min(quality, NETWORKS_BEST)
 
 
 def level_row(quality: int, place: int) -> int:
@@ -270,7 +275,7 @@ class FrameEncoder(Loop):
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
         y, z = self.model.network("key_analysis").run(
-            [patches], self.size, min(quality, NETWORKS_BEST), workspace=self.workspace
+            [patches], self.size, key_row(quality), workspace=self.workspace
         )  # fmt: skip
         return y, z
 
@@ -288,9 +293,7 @@ class FrameEncoder(Loop):
         return float(planes.block_errors(error).sum() * 2.0 ** level_of(coded.quality) / SCALE**2)
 
     def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
-        """The detail of a frame that was coded as `made`, if it is to have any."""
-        if quality < self._detail_from:
-            return None
+        """The detail of a frame that was coded as `made`, at a quality that has some; `None` where it does not pay."""
         return detail.find(source, made, quality, 2.0 ** level_of(quality) / SCALE**2, DETAIL_ROUNDING)
 
     def _detailed(self, source: Planes, made: Planes, quality: int, coder: Coder) -> Planes:

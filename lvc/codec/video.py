@@ -26,7 +26,7 @@ from ..models.load import Model
 from ..pipeline import ReadAhead, usable_cores
 from . import payload as layout
 from .control import Control, control_of
-from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, level_row
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, key_row, level_row
 from .gop import Done, GopDecoder, GopEncoder, Rest
 from .lookahead import LookAhead
 from .pyramid import CHAIN, INTRA, OLDER, PYRAMID, Step, steps
@@ -617,7 +617,7 @@ def _extracted(
             if analysis is not None:
                 quality = coded.quality if clip.key else of_group
                 intra, _ = analysis.analysed(coded.planes, quality)
-                scale = model.latent_scale("key", min(quality, layout.NETWORKS_BEST))
+                scale = model.latent_scale("key", key_row(quality))
                 frame = replace(frame, intra=_channels_first(intra), intra_scale=scale)
             out.append(frame)
             coded.symbols = {}
@@ -634,7 +634,7 @@ def _extracted(
 
 
 def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:
-    references, scale = (-1, -1), model.latent_scale("key", min(coded.quality, layout.NETWORKS_BEST))
+    references, scale = (-1, -1), model.latent_scale("key", key_row(coded.quality))
     if coded.field is not None:
         key = clip.first_frame + number - coded.time
         first, second = coded.field.to

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .detail_start import START
-from .rans_reference import Coder, Context, Reader
+from .rans_reference import Coder, Context, Reader, starts
 
 Contexts = dict[tuple[Any, ...], Context]
 
@@ -37,7 +36,7 @@ def start() -> Contexts:
     names += [("end", k, c) for k in range(2) for c in range(6)]
     names += [("nonzero", k, d, n) for k in range(2) for d in range(4) for n in range(10)]
     names += [("greater", k, s, n) for k in range(2) for s in range(UNARY) for n in range(10)]
-    return {name: Context(p, p) for name, p in zip(names, START, strict=True)}
+    return dict(zip(names, starts("detail_start.h", len(names)), strict=True))
 
 
 def near_class(total: int) -> int:

@@ -7,14 +7,12 @@ within ±4095; the vector of an unused reference is 0.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import CorruptError
-from .rans_reference import Coder, Context, Reader
+from .rans_reference import Coder, Context, Reader, starts
 
 TOP = LONGEST = 4095
 """The largest sample (12 bits), and the longest component of a vector."""
@@ -376,8 +374,4 @@ CONTEXTS = COPY + 4 * 3 * 3 * 3
 
 def start() -> list[Context]:
     """Return the contexts with which a stream starts."""
-    text = Path(__file__).with_name("motion_start.h").read_text(encoding="ascii")
-    found = [int(n) for n in re.findall(r"\d+(?=,)", text)]
-    if len(found) != CONTEXTS:
-        raise ValueError("motion_start.h has the wrong number of contexts")
-    return [Context(p, p) for p in found]
+    return starts("motion_start.h", CONTEXTS)

@@ -3,7 +3,9 @@ the same stream."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 ONE, LOW = 1 << 16, 1 << 16
 BIT_MIN = 32
@@ -33,6 +35,15 @@ class Context:
         else:
             self.quick -= self.quick >> quick
             self.slow -= self.slow >> slow
+
+
+def starts(header: str, count: int) -> list[Context]:
+    """Return the contexts with which streams start, by the table in a header of the C sources."""
+    text = Path(__file__).with_name(header).read_text(encoding="ascii")
+    found = [int(n) for n in re.findall(r"\d+(?=,)", text)]
+    if len(found) != count:
+        raise ValueError(f"{header} has the wrong number of contexts")
+    return [Context(p, p) for p in found]
 
 
 class Coder:

@@ -13,22 +13,12 @@ from lvc.entropy.model_file import model_file as unpacked
 from lvc.errors import CorruptError, LimitError, UnsupportedError
 from lvc.files import decode_file, decode_frames, encode_file
 from lvc.lvz import MODEL_DELTA, LvzReader
-from lvc.models import contents, find_model, inspect, load_model, resolve, store
+from lvc.models import contents, find_model, inspect, load_model, resolve
 from lvc.models.browser import decoder_only
 from lvc.models.delta import applied, changed, write_delta
 from lvc.models.store import MAX_DELTA
 from tests.helpers.small_footage import film
 from tests.helpers.small_models import model_file
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder in which models are looked for, with the small model."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "small.safetensors").symlink_to(model_file())
-    monkeypatch.setattr(store, "folders", lambda: [folder])
-    return folder
 
 
 def last_layer() -> int:

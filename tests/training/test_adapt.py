@@ -25,16 +25,6 @@ from tests.helpers.small_footage import film
 from tests.helpers.small_models import descriptor, frame, model, model_file, video, written
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder in which models are looked for, with the small model."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "small.safetensors").symlink_to(model_file())
-    monkeypatch.setattr(store, "folders", lambda: [folder])
-    return folder
-
-
 def collected(frames: int = 9, side: int = 96) -> list[adapt.Sample]:
     found: list[tuple[int, adapt.Sample]] = []
     pictures = (frame(n, side, side, shift=0.7 * n, seed=n // 5) for n in range(frames))
