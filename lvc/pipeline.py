@@ -18,6 +18,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -271,6 +272,16 @@ def _acquire(semaphore: threading.Semaphore) -> None:
     while not semaphore.acquire(timeout=_POLL):
         if told_to_stop():
             raise _Stopped
+
+
+@contextlib.contextmanager
+def thread_pool(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads; work that has not begun when the caller leaves is not begun."""
+    pool = ThreadPoolExecutor(count, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def in_background(function: Callable[[], T]) -> T:

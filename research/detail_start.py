@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from motion_start import footage, rows, starts
 
+from lvc.codec import encode
 from lvc.codec.frames import FrameEncoder, Planes
 from lvc.codec.payload import DETAIL_FROM
 from lvc.codec.settings import EncodeSettings
-from lvc.codec.video import encode
 from lvc.engine import detail_reference
 from lvc.engine.rans_reference import Context, Writer
 from lvc.media.types import Frame, VideoFormat

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lvc.codec import decode, encode
 from lvc.codec.settings import EncodeSettings
-from lvc.codec.video import decode, encode
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
 from lvc.models import Model, load_model

@@ -200,6 +200,11 @@ def level_row(quality: int, place: int) -> int:
     return QUALITIES * min(place, PLACES - 1) + min(quality, NETWORKS_BEST)
 
 
+def worth_of(quality: int) -> float:
+    """Bits that a squared error of 1 is worth, in 12-bit samples: λ in the codec's unit."""
+    return float(2.0 ** level_of(quality) / SCALE**2)
+
+
 def _times(refs: References) -> tuple[int, int | None]:
     return refs[0].time, None if refs[1] is None else refs[1].time
 
@@ -290,11 +295,11 @@ class FrameEncoder(Loop):
     def missed(self, source: Planes, coded: Coded) -> float:
         """What a coded frame misses of its source, in bits."""
         error = planes.to_patches(*source, OFFSET) - planes.to_patches(*coded.planes, OFFSET)
-        return float(planes.block_errors(error).sum() * 2.0 ** level_of(coded.quality) / SCALE**2)
+        return float(planes.block_errors(error).sum() * worth_of(coded.quality))
 
     def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
         """The detail of a frame that was coded as `made`, at a quality that has some; `None` where it does not pay."""
-        return detail.find(source, made, quality, 2.0 ** level_of(quality) / SCALE**2, DETAIL_ROUNDING)
+        return detail.find(source, made, quality, worth_of(quality), DETAIL_ROUNDING)
 
     def _detailed(self, source: Planes, made: Planes, quality: int, coder: Coder) -> Planes:
         """A frame with its detail, which is written."""
@@ -332,7 +337,7 @@ class FrameEncoder(Loop):
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
         prediction, difference = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
         residual = planes.to_patches(*source, OFFSET) - prediction
-        worth = np.float32(2.0**level / SCALE**2)
+        worth = np.float32(worth_of(quality))
         missed = planes.block_errors(residual) * worth
         skip = np.ones_like(missed, np.uint8)
         given = {"y": (nothing := self._nothing())["symbols"], "z": nothing["z"]} if self._keep else {}

@@ -30,6 +30,15 @@ def lower_efforts(effort: int) -> list[int]:
     return found
 
 
+LARGE = 1_500_000
+"""Luma samples of a frame from which a clip is half as long, since all of a clip's frames are in memory, and from which
+fewer clips are worked on at a time: four frames of a clip are coded side by side in any case."""
+
+
+def is_large(height: int, width: int) -> bool:
+    return height * width >= LARGE
+
+
 LEVEL_RANGE = (5.5, 17.5)
 STEEP, STEEP_LEVEL = 90.0, 14.5
 """The quality from which levels rise three times as fast, and its level: 100 is nearly lossless."""

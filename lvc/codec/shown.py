@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine.motion import Planes
+from ..media.depth import depth_of
+from ..media.types import Frame
 
 Array = npt.NDArray[Any]
 BITS, ALIGN = 12, 16
@@ -25,6 +27,10 @@ def padded(y: Array, u: Array, v: Array, depth: int) -> Planes:
     if ph or pw:
         luma = np.pad(luma, ((0, ph), (0, pw)), mode="edge")
     return luma, np.pad(chroma, ((0, 0), (0, ch), (0, cw)), mode="edge") if ch or cw else chroma
+
+
+def planes_of(frame: Frame) -> Planes:
+    return padded(frame.y, frame.u, frame.v, depth_of(frame.y))
 
 
 def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, Array, Array]:

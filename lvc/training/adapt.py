@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..codec import encode
 from ..codec import frames as coding
 from ..codec.payload import level_of
 from ..codec.settings import EncodeSettings
-from ..codec.video import encode
 from ..engine import planes
 from ..errors import MediaError, UnsupportedError, UsageError
 from ..files.encode import seconds_of

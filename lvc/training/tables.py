@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
+from ..codec import encode
 from ..codec.frames import FrameEncoder
 from ..codec.settings import EncodeSettings
-from ..codec.video import encode
 from ..engine import program as p
 from ..engine.nets import Network
 from ..engine.reference import quarters

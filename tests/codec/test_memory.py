@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lvc.codec import decode
-from lvc.codec import video as module
+from lvc.codec import decode, decoder, encoder, settings
 from lvc.codec.frames import FrameDecoder
 from lvc.codec.gop import TOGETHER
 from lvc.engine import motion
@@ -50,8 +49,8 @@ def references(monkeypatch: pytest.MonkeyPatch, large: bool) -> tuple[int, list[
 
     with monkeypatch.context() as patch:
         patch.setattr(motion, "Picture", Picture)
-        patch.setattr(module, "REACH", (0, 0, 0))
-        patch.setattr(module, "LARGE", HEIGHT * WIDTH if large else 1 << 40)
+        patch.setattr(encoder, "REACH", (0, 0, 0))
+        patch.setattr(settings, "LARGE", HEIGHT * WIDTH if large else 1 << 40)
         clips = clips_of(FRAMES, clip_frames=2 * CLIP if large else CLIP, threads=2)
     return alive.most, [clip.payload for clip in clips]
 
@@ -66,7 +65,7 @@ def test_large_pictures_keep_few_references(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("large", [False, True])
 def test_decoded_pictures_are_given_up_one_by_one(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGE", HEIGHT * WIDTH if large else 1 << 40)
+    monkeypatch.setattr(settings, "LARGE", HEIGHT * WIDTH if large else 1 << 40)
     clips = written(clips_of(FRAMES, clip_frames=2 * CLIP if large else CLIP))
     last: weakref.ref[Any] | None = None
     for shown in decode(iter(clips), descriptor(HEIGHT, WIDTH, model()), model(), threads=2):
@@ -78,7 +77,7 @@ def test_decoded_pictures_are_given_up_one_by_one(large: bool, monkeypatch: pyte
 def test_a_picture_as_shown_takes_the_place_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a clip that is decoded, frames that others need are not shown before: both would be in memory."""
     events: list[tuple[str, int]] = []
-    shown, predicted = module.shown, FrameDecoder.predicted
+    shown, predicted = decoder.shown, FrameDecoder.predicted
 
     def noted(planes: Any, *arguments: Any) -> Any:
         events.append(("shown", id(planes[0])))
@@ -90,7 +89,7 @@ def test_a_picture_as_shown_takes_the_place_of_the_frame(monkeypatch: pytest.Mon
         return predicted(self, time, refs, *arguments)
 
     kept: list[np.ndarray] = []
-    monkeypatch.setattr(module, "shown", noted)
+    monkeypatch.setattr(decoder, "shown", noted)
     monkeypatch.setattr(FrameDecoder, "predicted", referring)
     clips = written(clips_of(FRAMES[: CLIP + 1], clip_frames=CLIP))
     events.clear()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lvc.codec.groups import group_frames, look_ahead
 from lvc.codec.settings import EncodeSettings
 from lvc.codec.temporal_filter import STRENGTHS, filtered
-from lvc.codec.video import _grouped, _seen
 from lvc.media.types import Frame
 
 LEVEL = 10.0
@@ -70,7 +70,7 @@ def frames_of(scenes: list[int]) -> list[Frame]:
 @pytest.mark.parametrize("reach", [0, 1, 4])
 def test_frames_around_are_of_the_same_scene_and_within_reach(reach: int) -> None:
     scenes = [1] * 7 + [2] * 3
-    seen = list(_seen(iter(frames_of(scenes)), reach))
+    seen = list(look_ahead(iter(frames_of(scenes)), reach))
     assert [s.frame.pts for s in seen] == list(range(10))
     assert [s.cut for s in seen[1:]] == [i == 7 for i in range(1, 10)]
     for i, s in enumerate(seen):
@@ -80,6 +80,6 @@ def test_frames_around_are_of_the_same_scene_and_within_reach(reach: int) -> Non
 
 def test_a_group_is_known_by_what_is_around_its_last_frame() -> None:
     settings = EncodeSettings(clip_frames=4)
-    groups = list(_grouped(iter(frames_of([1] * 7)), settings, 4, 100, 2))
+    groups = list(group_frames(iter(frames_of([1] * 7)), settings, 4, 100, 2))
     assert [[f.pts for f in g.frames] for g in groups] == [[0], [1, 2, 3, 4], [5, 6]]
     assert [sorted(f.pts for _, f in g.around) for g in groups] == [[1, 2], [2, 3, 5, 6], [4, 5]]

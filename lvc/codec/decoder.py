@@ -1,0 +1,179 @@
+"""Clips → frames, as a generator in memory that does not grow.
+
+clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from ..entropy.clip import KIND_KEY, FrameLatents, unpack_structured, verify_latents
+from ..errors import CorruptError, UnsupportedError
+from ..limits import DEFAULT, Limits
+from ..lvz import PACKING_NAMES, Clip, VideoDescriptor, fold
+from ..media.depth import DEPTHS
+from ..media.types import Frame
+from ..models.load import Model
+from ..pipeline import ReadAhead, thread_pool, usable_cores
+from . import payload as layout
+from .frames import Coded, FrameDecoder, Given
+from .gop import Done, GopDecoder, Rest
+from .pyramid import INTRA, PYRAMID
+from .settings import is_large
+from .shown import checksum, shown
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ChangedClip:
+    """A clip, and what its frames are decoded from instead, in coding order."""
+
+    clip: Clip
+    head: layout.ClipHead
+    frames: list[Given]
+
+
+def decode(
+    clips: Iterable[Clip | ChangedClip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    wanted: Callable[[int, int], bool] | None = None,
+) -> Iterator[Frame]:
+    """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
+    only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
+    checksum, `UnsupportedError` for planes that are not the model's."""
+    decoder = decoder_of(video, model)
+
+    def begun(item: Clip | ChangedClip) -> Callable[[], list[Frame]]:
+        return _decoding(decoder, item, video, limits, wanted)
+
+    return decode_side_by_side(clips, begun, video, threads)
+
+
+def decoder_of(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
+    geometry = video.geometry
+    if tuple(geometry.planes) != model.planes or geometry.align != 16:
+        raise UnsupportedError("the file's planes do not match its model — update lvc")
+    if video.bit_depth not in DEPTHS or video.chroma != 420:
+        raise UnsupportedError(f"pictures of {video.bit_depth} bits and chroma {video.chroma} — update lvc")
+    if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
+        raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
+    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep))
+
+
+def decode_side_by_side(
+    clips: Iterable[T],
+    begun: Callable[[T], Callable[[], list[R]]],
+    video: VideoDescriptor,
+    threads: int | None,
+    ahead: int | None = None,
+) -> Iterator[R]:
+    """Decodes the anchors of one clip after the other, and the rest of them on threads."""
+    workers = threads or usable_cores()
+    with thread_pool(workers, "lvc-decode") as pool:
+
+        def futures() -> Iterator[Future[list[R]]]:
+            for item in clips:
+                yield pool.submit(begun(item))
+
+        large = is_large(video.geometry.padded_height, video.geometry.padded_width)
+        with ReadAhead(futures(), ahead or (1 if large else workers)) as ready:
+            for future in ready:
+                results = future.result()
+                results.reverse()
+                while results:  # each is given up as it is handed over: a clip's pictures take much memory
+                    yield results.pop()
+
+
+def _decoding(
+    decoder: GopDecoder,
+    item: Clip | ChangedClip,
+    video: VideoDescriptor,
+    limits: Limits,
+    wanted: Callable[[int, int], bool] | None,
+) -> Callable[[], list[Frame]]:
+    """Decodes a clip's anchors at once, and gives the work that is left."""
+    clip = item if isinstance(item, Clip) else item.clip
+    numbers = set(range(len(clip.pts)))
+    if wanted is not None:
+        numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
+    out: dict[int, Frame] = {}
+
+    def done(number: int, coded: Coded) -> None:
+        if number not in numbers:
+            return
+        planes = shown(coded.planes, video.height, video.width, video.bit_depth)
+        if item is clip:
+            check_shown(clip, number, planes)
+        out[number] = Frame(*planes, clip.pts[number], clip.durations[number])
+
+    if isinstance(item, Clip):
+        _, rest = begin_clip(decoder, clip, video, limits, done)
+    else:
+        rest = _begin_given(decoder, clip, item.head, item.frames, done)
+
+    def work() -> list[Frame]:
+        rest(done, None if wanted is None else numbers, late=True)
+        return [out[i] for i in sorted(numbers)]
+
+    return work
+
+
+def check_shown(clip: Clip, number: int, planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Raises `CorruptError`."""
+    if clip.checks is not None and fold(checksum(planes), clip.check_bits) != clip.checks[number]:
+        raise CorruptError(f"frame {clip.first_frame + number} does not match its checksum")
+
+
+def begin_clip(
+    decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits, done: Done
+) -> tuple[layout.ClipHead, Rest]:
+    """Decodes a clip's anchors as the file says them. → its structure and qualities, and the rest of the work."""
+    if PACKING_NAMES[video.packing] == "zstd":
+        head, said = read_integers(clip, video, limits)
+        return head, _begin_given(decoder, clip, head, [Given(f.planes) for f in said], done)
+    _check_frames(clip, video, limits)
+    if clip.key:
+        coded = decoder.key(clip.payload)
+        done(0, coded)
+        return layout.ClipHead(PYRAMID, (coded.quality,)), _nothing_left
+    return decoder.anchors(clip.payload, len(clip.pts), done)
+
+
+def _check_frames(clip: Clip, video: VideoDescriptor, limits: Limits) -> None:
+    """Raises `CorruptError`, `LimitError`."""
+    video.geometry.check_clip(len(clip.pts), limits)
+    if clip.key and len(clip.pts) != 1:
+        raise CorruptError(f"a key clip has {len(clip.pts)} frames")
+
+
+def read_integers(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[layout.ClipHead, list[FrameLatents]]:
+    """What a clip with packing `zstd` holds."""
+    _check_frames(clip, video, limits)
+    structure, said = unpack_structured(clip.payload, video.geometry, len(clip.pts), limits)
+    verify_latents(said, video.geometry, clip.latents_crc, clip.key)
+    if any((f.kind == KIND_KEY) != clip.key for f in said):
+        raise CorruptError("a clip has a frame of another kind")
+    if structure == INTRA:
+        raise UnsupportedError("a clip with packing zstd has an anchor without references — update lvc")
+    return layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in said)), said
+
+
+def _begin_given(decoder: GopDecoder, clip: Clip, head: layout.ClipHead, frames: Sequence[Given], done: Done) -> Rest:
+    if clip.key:
+        done(0, decoder.key_given(head.qualities[0], frames[0]))
+        return _nothing_left
+    return decoder.anchors_given(head, frames, done)
+
+
+def _nothing_left(done: Done, wanted: Collection[int] | None = None, late: bool = False) -> None:
+    pass

@@ -1,0 +1,202 @@
+"""Frames → clips, as a generator in memory that does not grow.
+
+frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ what is between (threads) ─▶ clips
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..entropy.clip import FrameLatents, latents_crc, pack_zstd
+from ..errors import UnsupportedError
+from ..lvz import Geometry
+from ..media.types import Frame, VideoFormat
+from ..models.load import Model
+from ..pipeline import ReadAhead, thread_pool, usable_cores
+from . import payload as layout
+from .control import Control, control_of
+from .frames import Coded, FrameEncoder, Planes, integers
+from .gop import GopEncoder
+from .groups import Around, Group, group_frames
+from .pyramid import CHAIN, OLDER, PYRAMID, steps
+from .settings import EFFORTS, EncodeSettings, is_large
+from .shown import BITS, checksum, planes_of, shown
+from .temporal_filter import REACH, STRENGTHS, filtered
+
+FALL = 50
+"""Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
+ANCHOR_RAISE = 1.0
+"""Levels of anchors above the mean."""
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip ready for the container: `pts`, `durations` and `checks` (CRC-32 of what is shown) per frame."""
+
+    key: bool
+    pts: list[int]
+    durations: list[int]
+    latents_crc: int | None
+    payload: bytes
+    checks: tuple[int, ...] | None = None
+
+
+class _Sources(Sequence[Planes]):
+    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory. Those in
+    `filters`, which have what is around them, a level and a strength, go through the temporal filter."""
+
+    def __init__(self, frames: list[Frame], filters: dict[int, tuple[Around, float, float]]) -> None:
+        self._frames, self._filters = frames, filters
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, i: Any) -> Any:
+        source = planes_of(self._frames[i])
+        if i not in self._filters:
+            return source
+        around, level, strength = self._filters[i]
+        return filtered(source, ((k, planes_of(f)) for k, f in around), level, strength)
+
+
+def encode(
+    frames: Iterable[Frame],
+    video: VideoFormat,
+    model: Model,
+    settings: EncodeSettings,
+    encoder_of: Callable[[Model, int, int], FrameEncoder] | None = None,
+) -> Iterator[EncodedClip]:
+    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
+    a key frame is a clip. `encoder_of` a model, height and width: who wants to look on while frames are coded."""
+    if not model.can_encode:
+        raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
+    height, width = video.height + -video.height % 16, video.width + -video.width % 16
+    large = is_large(height, width)
+    length = max(1, settings.clip_frames // 2) if large else settings.clip_frames
+    tick = video.time_base[0] / video.time_base[1]
+    control = control_of(settings, video.width * video.height)
+    zstd = settings.packing == "zstd"
+    geometry = Geometry(video.width, video.height, 16, model.planes)
+    workers = settings.threads or usable_cores()
+    clips_at_once = -(-workers // 2) if large else workers
+    steered = control.wants_sizes or control.wants_psnr
+    reach = 0 if settings.low_delay else REACH[0]
+    source = group_frames(frames, settings, length, settings.gop / tick, reach)
+    with (
+        thread_pool(workers, "lvc-frames") as side_by_side,
+        thread_pool(clips_at_once, "lvc-clips") as pool,
+        ReadAhead(source, 1) as groups,
+    ):
+        if encoder_of is None:
+            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
+        else:
+            frames_of = encoder_of(model, height, width)
+        encoder = GopEncoder(
+            frames_of,
+            EFFORTS[settings.effort],
+            side_by_side.map if workers > 1 else map,
+            large,
+            intra=not zstd and not settings.low_delay,
+        )
+
+        def submitted(group: Group) -> Future[EncodedClip]:
+            return pool.submit(_begun(encoder, group, control, settings, video, geometry if zstd else None))
+
+        def begun() -> Iterator[Future[EncodedClip]]:
+            for group in groups:
+                if settings.pace is not None:
+                    encoder.effort = EFFORTS[settings.pace()]
+                before = encoder.remembered()
+                made = submitted(group)
+                seconds = tick * sum(f.duration for f in group.frames)
+                while steered and control.refused(8 * len(made.result().payload), seconds, group.key):
+                    encoder.back(before)
+                    made = submitted(group)
+                yield made
+
+        # what is steered by what came of a clip begins the next one afterwards
+        with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), clips_at_once) as futures:
+            for future in futures:
+                clip = future.result()
+                control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
+                yield clip
+
+
+def _begun(
+    encoder: GopEncoder,
+    group: Group,
+    control: Control,
+    settings: EncodeSettings,
+    video: VideoFormat,
+    geometry: Geometry | None,
+) -> Callable[[], EncodedClip]:
+    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
+    checks: dict[int, int] = {}
+    kept: list[dict[str, np.ndarray]] = []
+    head: layout.ClipHead | None = None
+    filters: dict[int, tuple[Around, float, float]] = {}
+    sources = _Sources(group.frames, filters)
+
+    def done(number: int, coded: Coded) -> None:
+        if control.wants_psnr:
+            control.measured(_psnr(planes_of(group.frames[number]), coded.planes, video.bit_depth))
+        checks[number] = checksum(shown(coded.planes, video.height, video.width, video.bit_depth))
+        if geometry is not None:
+            kept.append(integers(coded))
+
+    between: Callable[[], bytes]
+    if group.key:
+        quality = layout.quality_of(control.level + settings.key_raise)
+        filters[0] = group.around, layout.level_of(quality), STRENGTHS[0]
+        payload, coded = encoder.key(sources[0], quality)
+        done(0, coded)
+        between = lambda: payload  # noqa: E731
+    else:
+        structure = CHAIN if settings.low_delay else OLDER if encoder.older else PYRAMID
+        first = layout.quality_of(control.level + (0.0 if settings.low_delay else ANCHOR_RAISE))
+        order = steps(structure, len(sources), encoder.older)
+        qualities = [layout.falling(first, FALL, s.place) for s in order]
+        filters[len(sources) - 1] = group.around, layout.level_of(first), STRENGTHS[0]
+        for step, q in zip(order, qualities, strict=True):
+            if 1 <= step.place < len(STRENGTHS):
+                filters[step.frame - 1] = (
+                    _near(group.frames, step.frame - 1, REACH[step.place]),
+                    layout.level_of(q),
+                    STRENGTHS[step.place],
+                )
+        head = layout.ClipHead(structure, tuple(qualities))
+        rest = encoder.anchors(sources, head, done)
+        between = lambda: rest(done)  # noqa: E731
+    times = [(f.pts, f.duration) for f in group.frames]
+
+    def work() -> EncodedClip:
+        payload, crc = between(), None
+        if geometry is not None:
+            kind, structure, qualities = (0, 0, (quality,)) if head is None else (1, head.structure, head.qualities)
+            frames = [FrameLatents(kind, q, k) for q, k in zip(qualities, kept, strict=True)]
+            payload, crc = pack_zstd(frames, geometry, structure=structure), latents_crc(frames, geometry)
+        pts, durations = [t for t, _ in times], [d for _, d in times]
+        return EncodedClip(group.key, pts, durations, crc, payload, tuple(checks[i] for i in range(len(times))))
+
+    return work
+
+
+def _near(frames: list[Frame], i: int, reach: int) -> Around:
+    """Frames of a group around one of them."""
+    return [(abs(k - i), frames[k]) for k in range(max(0, i - reach), min(len(frames), i + reach + 1)) if k != i]
+
+
+def _psnr(source: Planes, coded: Planes, depth: int) -> float:
+    """PSNR 6:1:1 of padded planes in dB, at most 60 per plane."""
+    top = ((1 << depth) - 1) << (BITS - depth)
+    pairs = [(source[0], coded[0]), *zip(source[1], coded[1], strict=True)]
+    errors = [float(((a.astype(np.float32) - b) ** 2).mean()) for a, b in pairs]
+    y, u, v = (min(60.0, 10 * math.log10(top**2 / max(e, 1e-3))) for e in errors)
+    return (6 * y + u + v) / 8

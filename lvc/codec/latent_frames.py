@@ -1,0 +1,216 @@
+"""Clips → what they say of each frame: its integers, its latents, and frames decoded from latents that were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import CorruptError, UnsupportedError
+from ..limits import DEFAULT, Limits
+from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
+from ..media.types import Frame
+from ..models.load import Model
+from . import payload as layout
+from .decoder import ChangedClip, begin_clip, check_shown, decode, decode_side_by_side, decoder_of, read_integers
+from .frames import Coded, FrameEncoder, Given, integers, key_row, level_row
+from .pyramid import INTRA, Step
+from .shown import shown
+
+
+@dataclass(frozen=True)
+class FrameIntegers:
+    """The integers that a file holds for one frame, in arrays `[channels, rows, columns]`.
+
+    `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: a group of pictures begins with
+    it. `level`: its place in the pyramid, 0 for a key frame or an anchor. `references`: numbers of the frames that it
+    is predicted from, −1 for none. `planes`: its integers by name (formats/lvz.md 8.3)."""
+
+    number: int
+    pts: int
+    duration: int
+    time: float
+    key: bool
+    quality: int
+    level: int
+    references: tuple[int, int]
+    planes: dict[str, np.ndarray]
+
+    @property
+    def coded_as_key(self) -> bool:
+        """Whether its latents stand for the picture: of key frames, and of anchors without references."""
+        return "key_latent" in self.planes
+
+
+@dataclass(frozen=True)
+class LatentFrame(FrameIntegers):
+    """The same with what a decoder makes of them.
+
+    `values` int16: the dequantised latents in sixteenths of a step; `scale` float32 `[channels]`: by what the decoder
+    multiplies a step at this quality and level. `intra` int16, where it was asked for: the latents in sixteenths of a
+    step, before rounding, that the picture would have as a key frame of the same quality as its group's; `intra_scale`
+    belongs to them. `detail` int16 `[rows/16, columns/16, 6, 64]`: the levels of its detail, if it has any
+    (formats/decoder.md, section 10)."""
+
+    values: np.ndarray
+    scale: np.ndarray
+    intra: np.ndarray | None = None
+    intra_scale: np.ndarray | None = None
+    detail: np.ndarray | None = None
+
+    @property
+    def dequantised(self) -> np.ndarray:
+        """float32 `[channels, rows, columns]`: the latents as the decoder's first layer takes them."""
+        return _dequantised(self.values, self.scale)
+
+    @property
+    def dequantised_intra(self) -> np.ndarray | None:
+        """The same of `intra`."""
+        return None if self.intra is None or self.intra_scale is None else _dequantised(self.intra, self.intra_scale)
+
+
+def _dequantised(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) * (scale / 16)[:, None, None]
+
+
+Change = Callable[[LatentFrame], Given]
+"""What a frame is to be decoded from."""
+
+
+def latents(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    intra: bool = False,
+    origin: int = 0,
+) -> Generator[LatentFrame]:
+    """Clips in order, starting with a key clip → what they say of each frame, in order of display. Frames are decoded
+    on the way: only then it is known what a symbol stands for. Raises as `decode` does."""
+    for _, _, frames in _extracted(clips, video, model, threads, limits, intra, origin):
+        yield from sorted(frames, key=lambda frame: frame.number)
+
+
+def integers_of(
+    clips: Iterable[Clip], video: VideoDescriptor, limits: Limits = DEFAULT, origin: int = 0
+) -> Generator[FrameIntegers]:
+    """What clips with packing `zstd` hold, in order of display: no model is needed, and nothing is decoded. Raises
+    `CorruptError`, `LimitError`, `UnsupportedError`."""
+    anchors: list[int] = []  # numbers: the one before the last, if there is one, and the last
+    for clip in clips:
+        head, said = read_integers(clip, video, limits)
+        steps = [Step(1, 0, None, 0)] if clip.key else layout.order_of(head, len(anchors) == 2)
+        if not clip.key and not anchors:
+            raise CorruptError("the video starts with a predicted frame")
+        before = {} if clip.key else {-k: number for k, number in enumerate(reversed(anchors))}
+        numbers = before | {s.frame: clip.first_frame + s.frame - 1 for s in steps}
+        frames = []
+        for step, frame in zip(steps, said, strict=True):
+            at = step.frame - 1
+            references = [-1 if clip.key or r is None else numbers[r] for r in (step.first, step.second)]
+            frames.append(
+                FrameIntegers(
+                    clip.first_frame + at, clip.pts[at], clip.durations[at],
+                    float((clip.pts[at] - origin) * video.seconds_per_tick), clip.key, frame.quality, step.place,
+                    (references[0], references[1]), frame.planes,
+                )
+            )  # fmt: skip
+        kept = [numbers[s.frame] for s in steps if s.place == 0]
+        anchors = kept if clip.key else [*anchors, *kept][-2:]
+        yield from sorted(frames, key=lambda frame: frame.number)
+
+
+def decode_changed(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    change: Change,
+    threads: int | None = None,
+    limits: Limits = DEFAULT,
+    wanted: Callable[[int, int], bool] | None = None,
+) -> Iterator[Frame]:
+    """`decode`, but of what `change` makes of each frame's latents: checksums count for what the file says, not for
+    what comes out."""
+
+    def changed() -> Iterator[ChangedClip]:
+        for clip, head, frames in _extracted(clips, video, model, threads, limits):
+            yield ChangedClip(clip, head, [change(frame) for frame in frames])
+
+    return decode(changed(), video, model, threads, limits, wanted)
+
+
+def keys_in(clip: Clip, video: VideoDescriptor) -> int:
+    """How many frames of a clip are coded as key frames are: one at most."""
+    return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
+
+
+_Extracted = tuple[Clip, layout.ClipHead, list[LatentFrame]]
+
+
+def _extracted(
+    clips: Iterable[Clip],
+    video: VideoDescriptor,
+    model: Model,
+    threads: int | None,
+    limits: Limits,
+    intra: bool = False,
+    origin: int = 0,
+) -> Iterator[_Extracted]:
+    """Clips with what they say of their frames, in coding order."""
+    decoder = decoder_of(video, model, keep=True)
+    if intra and not model.can_encode:
+        raise UnsupportedError(f"the model {model.id} can decode only, so that it gives no intra latents")
+    geometry = video.geometry
+    analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
+    of_key = 0
+
+    def begun(clip: Clip) -> Callable[[], list[_Extracted]]:
+        out: list[LatentFrame] = []
+        of_group = of_key
+
+        def done(number: int, coded: Coded) -> None:
+            nonlocal of_key
+            if clip.checks is not None:
+                check_shown(clip, number, shown(coded.planes, video.height, video.width, video.bit_depth))
+            if clip.key:
+                of_key = coded.quality
+            frame = _latent_frame(
+                clip, number, coded, model, float((clip.pts[number] - origin) * video.seconds_per_tick)
+            )
+            if analysis is not None:
+                quality = coded.quality if clip.key else of_group
+                intra, _ = analysis.analysed(coded.planes, quality)
+                scale = model.latent_scale("key", key_row(quality))
+                frame = replace(frame, intra=_channels_first(intra), intra_scale=scale)
+            out.append(frame)
+            coded.symbols = {}
+
+        head, rest = begin_clip(decoder, clip, video, limits, done)
+
+        def work() -> list[_Extracted]:
+            rest(done)
+            return [(clip, head, out)]
+
+        return work
+
+    return decode_side_by_side(clips, begun, video, threads, ahead=1)
+
+
+def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:
+    references, scale = (-1, -1), model.latent_scale("key", key_row(coded.quality))
+    if coded.field is not None:
+        key = clip.first_frame + number - coded.time
+        first, second = coded.field.to
+        references = key + first, -1 if second is None else key + second
+        scale = model.latent_scale("predicted", level_row(coded.quality, coded.place))
+    return LatentFrame(
+        clip.first_frame + number, clip.pts[number], clip.durations[number], time, clip.key, coded.quality, coded.place,
+        references, integers(coded), _channels_first(coded.symbols["value"]), scale,
+        detail=coded.symbols.get("detail"),
+    )  # fmt: skip
+
+
+def _channels_first(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(a.transpose(2, 0, 1))
