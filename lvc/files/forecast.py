@@ -28,7 +28,7 @@ SAMPLES, SECONDS = 3, 2.0
 @dataclass
 class _Seen:
     """Sums over the samples. `first`: the first clip of each group of pictures, with the key frame; `rest`: the
-    others. `framing`: what the picture takes besides their payloads."""
+    others. `framing`: what the picture takes besides their payloads. `model`: an embedded model; one sample has it."""
 
     frames: int = 0
     first_bytes: int = 0
@@ -38,13 +38,15 @@ class _Seen:
     framing_bytes: int = 0
     audio_bytes: int = 0
     other_bytes: int = 0
+    model_bytes: int = 0
     duration: float = 0.0
     seconds: float = 0.0
 
     def add(self, path: Path, result: EncodeResult) -> None:
         self.framing_bytes += result.video_bytes
         with path.open("rb") as file:
-            for record in LvzReader(file).records():
+            reader = LvzReader(file)
+            for record in reader.records():
                 if not isinstance(record, Clip):
                     continue
                 self.framing_bytes -= len(record.payload)
@@ -54,9 +56,11 @@ class _Seen:
                     self.first_frames += record.n_frames
                 else:
                     self.rest_bytes += len(record.payload)
+        model = 0 if reader.model_chunk is None else len(reader.model_chunk.data)
+        self.model_bytes += model
         self.frames += result.frames
         self.audio_bytes += result.audio_bytes
-        self.other_bytes += result.bytes_out - result.video_bytes - result.audio_bytes
+        self.other_bytes += result.bytes_out - result.video_bytes - result.audio_bytes - model
         self.duration += result.duration
         self.seconds += result.seconds
 
@@ -100,7 +104,7 @@ def forecast(
     with tempfile.TemporaryDirectory(prefix="lvc-") as folder:
         for number, cut in enumerate(cuts):
             path = Path(folder, f"{number}.lvz")
-            part = replace(options, verify=False, embed_model=False)
+            part = replace(options, verify=False, embed_model=options.embed_model and number == 0)
             if not whole:
                 part = replace(part, start=(options.start or 0.0) + cut, duration=SECONDS)
             seen.add(path, encode_once(source, str(path), part, notice=notice if number == 0 else None))
@@ -109,9 +113,7 @@ def forecast(
     if options.target_bitrate:
         picture = options.target_bitrate * length / 8
     picture += seen.framing_bytes * share
-    audio, other = seen.audio_bytes * share, seen.other_bytes * share
-    if options.embed_model and (file := getattr(options.model, "path", None)) is not None:
-        other += os.path.getsize(file)
+    audio, other = seen.audio_bytes * share, seen.other_bytes * share + seen.model_bytes
     seconds = preparing + seen.seconds * frames / seen.frames
     values: dict[str, Any] = {
         "output": target, "frames": frames, "duration": round(length, 3), "bytes_out": round(picture + audio + other),

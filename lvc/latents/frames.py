@@ -186,7 +186,10 @@ def _clips(reader: LvzReader, start: float | None, end: float | None) -> Iterato
 
 
 def _counts(reader: LvzReader, start: float | None, end: float | None) -> tuple[int, int]:
-    """Frames that are coded as key frames, and frames in all, by reading the part that is wanted once before."""
+    """Frames that are coded as key frames, and frames in all. The index tells, where the whole file is wanted and only
+    groups begin with such a frame; otherwise the part that is wanted is read once before."""
+    if reader.video.packing == PACKING_ZSTD and start is end is None and reader.index and reader.tail:
+        return len(reader.index.gops), reader.tail.frame_count
     keys = frames = 0
     for clip in _clips(reader, start, end):
         keys, frames = keys + codec.keys_in(clip, reader.video), frames + clip.n_frames

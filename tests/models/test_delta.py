@@ -12,11 +12,13 @@ from lvc.engine import program as p
 from lvc.entropy.model_file import model_file as unpacked
 from lvc.errors import CorruptError, LimitError, UnsupportedError
 from lvc.files import decode_file, decode_frames, encode_file
+from lvc.files.forecast import forecast
 from lvc.lvz import MODEL_DELTA, LvzReader
 from lvc.models import contents, find_model, inspect, load_model, resolve
 from lvc.models.browser import decoder_only
 from lvc.models.delta import applied, changed, write_delta
 from lvc.models.store import MAX_DELTA
+from lvc.options import EncodeOptions
 from tests.helpers.small_footage import film
 from tests.helpers.small_models import model_file
 
@@ -96,6 +98,8 @@ def test_inside_a_video_it_is_what_makes_it_of_its_base(installed: Path, tmp_pat
     assert chunk is not None and chunk.kind == MODEL_DELTA
     assert len(chunk.data) < 12_000  # of 11 MB: the delta and the size of zstd's blocks
     assert unpacked(chunk, header.model_sha256, model_file().read_bytes()) == contents(inspect(path))
+    told = forecast(str(clip), str(tmp_path / "b.lvz"), EncodeOptions(model=path, features=False, embed_model=True))
+    assert told.values["bytes_out"] == pytest.approx(out.stat().st_size, abs=2)
     path.unlink()
     assert len(list(decode_frames(out))) == 3
 
