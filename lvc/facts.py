@@ -18,8 +18,8 @@ from lvc.lvz.chunks import VSTR, chunk_sizes
 from lvc.lvz.features import PICTURE, SOUND
 from lvc.lvz.records import GopEntry, PacketsEntry
 from lvc.options import VerifyOptions
-from lvc.output import STREAM, about, opened_input
-from lvc.remote.addresses import is_address
+from lvc.output import about, opened_input
+from lvc.place import STREAM, Place
 from lvc.results import Facts, counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def info_file(
         header, video, tail, index = reader.header, reader.video, reader.tail, reader.index
         metadata, side, attachments = reader.metadata, reader.side, reader.attachments
         size = None if path == STREAM else reader.size
-        local = path != STREAM and not is_address(path)
+        local = Place(path).is_local
         parts = _sizes(path, reader) if local and tail is not None else None
         counted = _Counted.so_far(reader) if tail is None and local else _Counted.of(tail, index)
         searchable = {track.kind: len(track.pts) for track in reader.features} if local and tail is not None else None

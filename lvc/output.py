@@ -23,10 +23,7 @@ from typing import Any, BinaryIO, cast
 from lvc.errors import LvcError, OutputExistsError, UsageError
 from lvc.kinds import HEAD_BYTES, called, endings, kind_by_name, refuse_foreign
 from lvc.pipeline import told_to_stop
-from lvc.remote.addresses import is_address
-
-STREAM = "-"
-STDOUT = "standard output"  # what messages call it
+from lvc.place import STDOUT, STREAM, Place
 
 fcntl: Any
 try:
@@ -56,7 +53,7 @@ def check_output(
         raise _about(
             target, UsageError(f"has the name of {called(by_name)} — an output of this command ends in {wanted}")
         )
-    if is_address(target):
+    if Place(target).is_url:
         from lvc.remote.upload import check_target
 
         with about(target):
@@ -298,7 +295,7 @@ def opened_input(
     `whole`: all of it will be read, so that an address is asked for much at a time."""
     if source == STREAM:
         opened = binary_stdin()
-    elif is_address(source):
+    elif Place(source).is_url:
         from lvc.remote.open import open_remote
 
         opened = open_remote(source, notice, whole=whole)

@@ -24,6 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "pipeline": set(),
     "threads": set(),
     "remote": {"fsspec", "urllib3"},
+    "place": set(),
     "output": set(),
     "results": set(),
     "lvz": set(),

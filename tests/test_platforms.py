@@ -13,7 +13,7 @@ import lvc
 from lvc.errors import CorruptError
 from lvc.jobs import tree
 from lvc.latents.unpack import _parts
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 
 PACKAGE = Path(lvc.__file__).parent
 
@@ -56,6 +56,6 @@ def test_names_that_differ_in_case_alone_get_outputs_of_their_own(tmp_path: Path
 
 @pytest.mark.parametrize("name", [r"C:\videos\a.mp4", r"..\a.mp4", r"\\server\share\a.mp4", "C:/videos/a.mp4"])
 def test_paths_of_windows_are_no_addresses_and_no_names_of_tensors(name: str) -> None:
-    assert not is_address(name)
+    assert Place(name).is_local
     with pytest.raises(CorruptError):
         _parts(name)

@@ -26,7 +26,8 @@ from lvc.cli.values import MaxMemory
 from lvc.errors import UsageError
 from lvc.kinds import VIDEOS
 from lvc.options import DecodeOptions
-from lvc.output import STREAM, check_output
+from lvc.output import check_output
+from lvc.place import STREAM
 
 HELP = """
 Decompress a .lvz to a video.

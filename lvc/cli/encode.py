@@ -28,7 +28,8 @@ from lvc.errors import UsageError
 from lvc.kinds import LVZ
 from lvc.live import is_live
 from lvc.options import EncodeOptions, RecordOptions
-from lvc.output import STREAM, check_output
+from lvc.output import check_output
+from lvc.place import STREAM
 
 HELP = """
 Compress a video to .lvz.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
@@ -16,8 +17,7 @@ from lvc.cli.report import Report
 from lvc.cli.table import Board
 from lvc.errors import LvcError, MediaError, UsageError
 from lvc.jobs.task import Job, Options, Outcome, Progress, Status, Task
-from lvc.output import STREAM
-from lvc.remote.addresses import is_address
+from lvc.place import STREAM, Place
 from lvc.results import counted
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ Watch = Annotated[bool, typer.Option("--watch", help="Folder: keep processing fi
 
 def is_folder(source: str, output_dir: str | None = None) -> bool:
     """Whether `source` is a folder. A URL is checked only if an output folder is given."""
-    if os.path.isdir(source):
-        return True
-    if output_dir is None or not is_address(source):
-        return False
-    from lvc.jobs import places
-
     with contextlib.suppress(LvcError):  # the error is reported when it is opened
-        return places.is_folder(source)
+        return (output_dir is not None or Place(source).is_local) and Place(source).is_folder()
     return False
 
 
@@ -86,10 +80,9 @@ class HowToRun:
 
     def place(self, name: str) -> str:
         """The path by which workers find it: on other nodes the working directory differs."""
-        from lvc.jobs import places
-
-        name = places.local(name)
-        return os.path.abspath(name) if self.engine == "ray" and not is_address(name) else name
+        if name.startswith("file://"):
+            name = unquote(name.removeprefix("file://"))
+        return Place(name).absolute() if self.engine == "ray" else name
 
     def refuse_for_a_file(self, output_dir: str | None = None, *, dry_run: bool = False) -> None:
         """Raises `UsageError` for options that make no sense for a single file; `dry_run`: it is allowed."""
@@ -153,8 +146,6 @@ def run_files(
     how: HowToRun,
 ) -> None:
     """Run what `options` are for on each of `sources`, as for a folder."""
-    from lvc.jobs import places
-
     how.check()
     if how.watch:
         raise UsageError("--watch is for a folder — leave it out, or name one")
@@ -162,7 +153,7 @@ def run_files(
     if job.command != "verify" and STREAM in targets:
         raise UsageError("standard output can take only one file — leave out -")
     sources, targets = [how.place(name) for name in sources], [how.place(name) for name in targets]
-    tasks = [Task(source, target, places.stamp(target)) for source, target in zip(sources, targets, strict=True)]
+    tasks = [Task(source, target, Place(target).stamp()) for source, target in zip(sources, targets, strict=True)]
     _run(report, counted(len(tasks), "file"), job, how, tasks)
 
 

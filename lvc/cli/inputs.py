@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from lvc.cli.report import default_output
 from lvc.errors import OutputExistsError, UsageError
 from lvc.kinds import LVZ, endings, kind_by_name, kind_of_file
-from lvc.output import STREAM, about, check_output
-from lvc.remote.addresses import is_address, is_stored, protocol_of
+from lvc.output import about, check_output
+from lvc.place import STREAM, Place
+from lvc.remote.addresses import is_stored, protocol_of
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _PATTERN = re.compile(r"%0?\d*d")
@@ -44,7 +45,7 @@ def split_required(words: Sequence[str], named: str | None, writes: Sequence[str
 def _is_output(word: str, writes: Sequence[str]) -> bool:
     if word == STREAM:
         return True
-    if is_address(word):
+    if Place(word).is_url:
         allowed = (None, *writes) if is_stored(word) else tuple(writes) if protocol_of(word) == "file" else ()
         return kind_by_name(word) in allowed
     return word.lower().endswith(endings(writes)) or _is_sink(word)
@@ -65,7 +66,7 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
         folders: whether folders are allowed beside other inputs.
     """
     for name in inputs:
-        if name == STREAM or is_address(name) or os.path.exists(name):
+        if not Place(name).is_local or os.path.exists(name):
             continue
         with about(name):
             if _NUMBER.fullmatch(name):
@@ -87,7 +88,7 @@ def check(inputs: Sequence[str], writes: Sequence[str], number_is: str = "", *, 
                 raise UsageError("standard input cannot be combined with other inputs — give it alone")
             if os.path.isdir(name) and not folders:
                 raise UsageError("a folder cannot be combined with other inputs — give it alone, with --output-dir")
-            if is_address(name) and kind_by_name(name) in writes:
+            if Place(name).is_url and kind_by_name(name) in writes:
                 raise UsageError("this URL cannot be written to — give a file, or a URL such as s3://…")
             if LVZ in writes and kind_of_file(name) == LVZ:
                 raise UsageError("is a .lvz already — it cannot be the output of several inputs")
@@ -103,7 +104,7 @@ def outputs(
         )
     targets = [default_output(name, suffix) for name in inputs]
     if output_dir is not None:
-        targets = [_below(output_dir, target) for target in targets]
+        targets = [Place(output_dir).joined(os.path.basename(target)) for target in targets]
     counted = Counter(os.path.realpath(target) for target in targets)
     for target in targets:
         if counted[os.path.realpath(target)] > 1:
@@ -113,11 +114,6 @@ def outputs(
         if output_dir is None or os.path.isdir(output_dir):
             check_output(inputs, target, force=True, writes=writes)
     return targets
-
-
-def _below(folder: str, target: str) -> str:
-    name = os.path.basename(target)
-    return f"{folder.rstrip('/')}/{name}" if is_address(folder) else os.path.join(folder, name)
 
 
 def check_unnamed(source: str, target: str, force: bool) -> None:

@@ -13,7 +13,8 @@ from lvc.cli.decode import Codec, Crf, End, Kind, Start
 from lvc.cli.report import Device, Force, Json, NoProgress, OnlyOutput, Quiet, Report, Strict, Threads, Verbose
 from lvc.errors import OutputExistsError
 from lvc.kinds import VIDEOS
-from lvc.output import STREAM, about, check_output
+from lvc.output import about, check_output
+from lvc.place import STREAM
 
 HELP = """
 Raise the frame rate of a video with new frames.

@@ -58,11 +58,10 @@ def play(
 
 def _in_browser(report: Report, file: str, start: float | None, threads: int | None) -> None:
     from lvc.errors import MediaError
-    from lvc.output import STREAM
-    from lvc.remote.addresses import is_address
+    from lvc.place import Place
     from lvc.serve.needed import check_installed
 
-    if file == STREAM or is_address(file):
+    if not Place(file).is_local:
         raise MediaError("the browser plays files of this machine only — install mpv or ffplay, or download it first")
     check_installed()
     from lvc.serve.run import serve

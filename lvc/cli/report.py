@@ -21,7 +21,8 @@ import typer
 from lvc.cli.progress import Pace, ProgressLine, short_name
 from lvc.errors import CorruptError, explained
 from lvc.notices import Loss
-from lvc.output import STDOUT, STREAM, about, subject
+from lvc.output import about, subject
+from lvc.place import STDIN, STDOUT, STREAM, Place
 from lvc.remote.addresses import without_secrets
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Report:
         try:
             try:
                 if show and self.shows_progress:
-                    self._display = ProgressLine({STREAM: "standard input"}.get(file, short_name(file)), self._pace)
+                    self._display = ProgressLine(short_name(Place(file).called(STDIN)), self._pace)
                     self._display.__enter__()
                 yield
             finally:
@@ -144,8 +145,7 @@ class Report:
         if self.as_json:
             with contextlib.suppress(OSError):  # reported below, and by the exit code
                 self._json("error", file=file, exit_code=code, kind=kind, message=message)
-        shown = {STREAM: "standard input"}.get(file, file)
-        self._line(f"lvc: error: {_one_line(shown)}: {message}")
+        self._line(f"lvc: error: {_one_line(Place(file).called(STDIN))}: {message}")
 
     def file_done(self, file: str, fields: dict[str, Any], number: str, text: str) -> None:
         """Report one finished file of several; `number` is its text prefix."""
@@ -317,7 +317,7 @@ def default_output(source: str, suffix: str) -> str:
     """
     if source == STREAM:
         return STREAM
-    if "://" in source:
+    if Place(source).is_url:
         source = os.path.basename(without_secrets(source).rstrip("/")) or "video"
     stem, old = os.path.splitext(source)
     return f"{source}{suffix}" if old == suffix else f"{stem}{suffix}"

@@ -13,8 +13,8 @@ from typing import BinaryIO, TypeVar, cast
 from lvc.lvz import CopiedStream, LvzReader
 from lvc.lvz.follow import FollowedFile
 from lvc.media import CopiedPacket
-from lvc.output import STDOUT, STREAM, about, binary_stdout, opened_input, publish
-from lvc.remote.addresses import is_address
+from lvc.output import about, binary_stdout, opened_input, publish
+from lvc.place import STDOUT, STREAM, Place
 
 Progress = Callable[[int, int, int, int | None], object]
 """Called with frames done, bytes in, bytes out and the expected number of frames (None: unknown)."""
@@ -31,7 +31,7 @@ def destination(target: str, force: bool) -> Iterator[Path | BinaryIO]:
     if target == STREAM:
         with about(STDOUT), binary_stdout() as stream:
             yield stream
-    elif is_address(target):
+    elif Place(target).is_url:
         from lvc.remote.upload import upload
 
         with about(target), upload(target, force=force) as stream:

@@ -48,9 +48,9 @@ from lvc.media.timecode import advanced
 from lvc.media.y4m import Y4mWriter
 from lvc.notices import Loss, Notices
 from lvc.options import DecodeOptions
-from lvc.output import STDOUT, STREAM, about, check_output, workspace
+from lvc.output import about, check_output, workspace
 from lvc.pipeline import ReadAhead, WriteBehind
-from lvc.remote.addresses import is_address
+from lvc.place import STDOUT, STREAM, Place
 from lvc.results import DecodeResult
 from lvc.threads import own_threads, with_own_threads
 
@@ -73,7 +73,7 @@ def decode_video(
 ) -> DecodeResult:
     """Decompress the `.lvz` `source` to a video. A range starts at time 0 in the output; only the GOPs that it touches
     are read. Raises as `decode_file`."""
-    label = STDOUT if target == STREAM else target
+    label = Place(target).called(STDOUT)
     changes = None if options.latents is None else os.fspath(options.latents)
     check_output([source, *([] if changes is None else [changes])], target, force=force, writes=VIDEOS)
     sound_coding(options.audio)  # raises early if it is not valid
@@ -333,8 +333,7 @@ def _changes(path: str, reader: LvzReader, model: VideoModel, target: str) -> It
         raise UsageError("was made with somebody else's VAE, whose latents lvc pack takes — leave --latents out")
     from lvc.latents.changes import opened as opened_changes
 
-    streamed = target == STREAM or is_address(target)
-    with tempfile.TemporaryDirectory(prefix="lvc-") if streamed else workspace(target) as scratch:
+    with workspace(target) if Place(target).is_local else tempfile.TemporaryDirectory(prefix="lvc-") as scratch:
         geometry, sha256 = reader.video.geometry, reader.header.model_sha256
         with opened_changes(path, geometry, sha256, reader.frame_count, Path(scratch)) as changes:
             yield changes

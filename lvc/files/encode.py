@@ -53,9 +53,9 @@ from lvc.media import CopiedPacket, CopiedStreamInfo, Frame, MediaReader, VideoF
 from lvc.media.fitting import way_out
 from lvc.notices import Notices
 from lvc.options import CodingOptions, EncodeOptions
-from lvc.output import STDOUT, STREAM, about, check_output, opened_input
+from lvc.output import about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
-from lvc.remote.addresses import is_address, is_stored
+from lvc.place import STDOUT, Place
 from lvc.results import EncodeResult
 from lvc.threads import own_threads
 
@@ -80,9 +80,9 @@ def encode_once(
     notice: Notice | None = None,
 ) -> EncodeResult:
     """Encode `source` in one pass; ignores the targets that take several. Raises as `encode_file`."""
-    label = STDOUT if target == STREAM else target
+    label = Place(target).called(STDOUT)
     check_output(source, target, force=force, writes=[LVZ])
-    if options.verify and (target == STREAM or is_address(target)):
+    if options.verify and not Place(target).is_local:
         raise UsageError("--verify cannot read back what was written to a pipe or URL — write a file")
     if not is_continuous(options.model):
         library()  # without it nothing can be encoded: said before anything is read
@@ -92,10 +92,9 @@ def encode_once(
     with contextlib.ExitStack() as stack:
         stack.enter_context(about(source))
         refuse_lvz(source)
-        fetched = source == STREAM or is_stored(source)
         reader = in_background(
             lambda: MediaReader(
-                stack.enter_context(opened_input(source, whole=True)) if fetched else source,
+                stack.enter_context(opened_input(source, whole=True)) if Place(source).is_fetched else source,
                 resolution=options.resolution, fps=options.fps, start=options.start, duration=options.duration,
                 audio=options.audio, subtitles=options.subtitles, threads=options.threads or 0,
                 allow_playlists=options.allow_playlists, close_gaps=options.close_gaps,

@@ -18,7 +18,8 @@ from lvc.latents.foreign import is_continuous
 from lvc.lvz import Clip, LvzReader
 from lvc.media import MediaReader
 from lvc.options import EncodeOptions
-from lvc.output import STREAM, about, check_output
+from lvc.output import about, check_output
+from lvc.place import STREAM
 from lvc.results import EncodeResult, Facts, clock
 
 SAMPLES, SECONDS = 3, 2.0

@@ -14,8 +14,8 @@ from lvc.kinds import LVZ
 from lvc.lvz import Origin
 from lvc.notices import each_once
 from lvc.options import EncodeOptions
-from lvc.output import STREAM, check_output, publish_file, workspace
-from lvc.remote.addresses import is_address
+from lvc.output import check_output, publish_file, workspace
+from lvc.place import STREAM, Place
 from lvc.results import EncodeResult
 
 LEAST = 0.97
@@ -42,7 +42,7 @@ def encode_to_size(
     if options.target_size is None:
         raise ValueError("target_size is not set")
     size, options = int(options.target_size), replace(options, target_size=None)
-    if STREAM in (source, target) or is_address(target):
+    if source == STREAM or not Place(target).is_local:
         raise UsageError(
             "--target-size needs several passes, and standard input can be read only once — use --target-bitrate"
         )

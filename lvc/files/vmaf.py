@@ -27,8 +27,8 @@ from lvc.lvz import Origin
 from lvc.media import Frame, MediaReader, VideoFormat, ffmpeg
 from lvc.notices import each_once
 from lvc.options import EncodeOptions
-from lvc.output import STREAM, about, check_output, publish_file, workspace
-from lvc.remote.addresses import is_address
+from lvc.output import about, check_output, publish_file, workspace
+from lvc.place import STREAM, Place
 from lvc.results import EncodeResult
 
 SAMPLES, SECONDS = 5, 2.0
@@ -61,7 +61,7 @@ def encode_to_vmaf(
     vmaf, options = options.target_vmaf, replace(options, target_vmaf=None)
     if missing := ffmpeg.why_not("filter", "libvmaf"):
         raise UnsupportedError(f"VMAF cannot be measured: {missing}")
-    if STREAM in (source, target) or is_address(target):
+    if source == STREAM or not Place(target).is_local:
         raise UsageError(
             "--target-vmaf needs several passes, and standard input can be read only once — use --target-psnr"
         )

@@ -25,9 +25,9 @@ from lvc.media.side import FIELDS, TIMECODE
 from lvc.media.streams import ratio
 from lvc.media.timecode import advanced
 from lvc.notices import Notices
-from lvc.output import STDOUT, STREAM, about, check_output, opened_input
+from lvc.output import about, check_output, opened_input
 from lvc.pipeline import ReadAhead, WriteBehind, in_background
-from lvc.remote.addresses import is_address, is_stored
+from lvc.place import STDOUT, Place
 from lvc.results import Facts, InterpolateResult
 from lvc.threads import own_threads
 
@@ -110,7 +110,7 @@ def interpolate_file(
     Whatever is raised, nothing is left behind.
     """
     source, target = os.fspath(source), os.fspath(target)
-    label = STDOUT if target == STREAM else target
+    label = Place(target).called(STDOUT)
     rate = _wanted(factor, fps)
     check_output(source, target, force=force, writes=VIDEOS)
     kind = _checked(target, container, codec)
@@ -281,10 +281,9 @@ def _opened(
     if duration is not None and duration <= 0:
         raise UsageError("the time range is empty — its end has to be after its start")
     with contextlib.ExitStack() as stack:
-        fetched = source == STREAM or is_stored(source)
         media = in_background(
             lambda: MediaReader(
-                stack.enter_context(opened_input(source, whole=True)) if fetched else source,
+                stack.enter_context(opened_input(source, whole=True)) if Place(source).is_fetched else source,
                 start=start, duration=duration, threads=threads or 0, allow_playlists=allow_playlists,
             )
         )  # fmt: skip
@@ -297,7 +296,7 @@ def _opened(
 
 def _is_lvz(source: str) -> bool:
     """What comes through a pipe is taken for a video; so is what only FFmpeg can open."""
-    if source == STREAM or (is_address(source) and not source.split("?")[0].endswith(".lvz")):
+    if not (Place(source).is_local or source.split("?")[0].endswith(".lvz")):
         return False
     with opened_input(source) as file:
         return file.read(4) == SIGNATURE[:4]

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvc.output import CLAIM, lock, sweep
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 
 
 @contextlib.contextmanager
 def claim(target: str) -> Iterator[bool]:
     """Claim `target` for this process within the block. Yields whether that succeeded: always for URLs, which have no
     locks."""
-    if is_address(target):
+    if Place(target).is_url:
         yield True
         return
     folder, name = os.path.split(os.path.realpath(target))
@@ -45,4 +45,4 @@ def claim(target: str) -> Iterator[bool]:
 
 def sweep_all(folders: Iterable[str]) -> int:
     """Remove what killed runs left in these folders: unfinished outputs and claims. Returns how many."""
-    return sum(sweep(Path(folder)) for folder in {os.path.realpath(f) for f in folders if not is_address(f)})
+    return sum(sweep(Path(folder)) for folder in {os.path.realpath(f) for f in folders if not Place(f).is_url})

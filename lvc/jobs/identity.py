@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from lvc.errors import LvcError
-from lvc.jobs import places
 from lvc.lvz import LvzReader, Origin
 from lvc.options import EncodeOptions
 from lvc.output import opened_input
+from lvc.place import Place
 
 # Options that do not change the output. The model is recorded in the file's head.
 NEUTRAL = {"threads", "device", "verify", "model", "strict", "max_memory"}
@@ -49,7 +49,7 @@ def why_stale(target: str, source: str, options: EncodeOptions, model_sha256: by
                 return "was made with another model"
             if origin.settings != settings_of(options):
                 return "was made with other settings"
-            if origin.source_bytes != places.size(source):
+            if origin.source_bytes != Place(source).size():
                 return "was made from another source"
             reader.verify()
     except LvcError as error:

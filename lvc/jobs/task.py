@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from lvc.options import DecodeOptions, EncodeOptions, VerifyOptions
+from lvc.place import Stamp
 
-Stamp = tuple[Any, ...]
 Command = Literal["encode", "decode", "verify"]
 Options = EncodeOptions | DecodeOptions | VerifyOptions
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvc.errors import LvcError, UsageError
-from lvc.jobs import places
 from lvc.jobs.task import Command, Task
 from lvc.kinds import VIDEO_ENDINGS
 from lvc.lvz.chunks import SIGNATURE
 from lvc.output import opened_input
-from lvc.remote.addresses import is_address
+from lvc.place import Place
+from lvc.remote.filesystems import listed
 
 _MAX_NAME = 255  # bytes, in all common file systems
 
@@ -45,8 +45,8 @@ def find(root: str, command: Command, without: str | None = None) -> Tree:
 
 def walk(root: str, without: str | None = None) -> Iterator[str]:
     """Yield every visible regular file below `root`, sorted by name."""
-    if is_address(root):
-        yield from places.walk(root)
+    if Place(root).is_url:
+        yield from listed(root)
         return
     if not os.path.isdir(root):
         raise UsageError("is not a folder — give one")
@@ -118,9 +118,9 @@ def tasks(root: str, output_dir: str, files: Iterable[str], suffix: str) -> list
     result = []
     for path in files:
         target = plain[path] if count[plain[path].casefold()] == 1 else path + suffix
-        inside = target.removeprefix(root.rstrip("/") + "/") if is_address(root) else os.path.relpath(target, root)
+        inside = target.removeprefix(root.rstrip("/") + "/") if Place(root).is_url else os.path.relpath(target, root)
         target = _short_enough(os.path.join(output_dir, inside), suffix)
-        result.append(Task(path, target, places.stamp(target)))
+        result.append(Task(path, target, Place(target).stamp()))
     return result
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from lvc.jobs import tree
-from lvc.jobs.places import stamp
-from lvc.jobs.task import Command, Stamp, Task
+from lvc.jobs.task import Command, Task
+from lvc.place import Place, Stamp
 
 
 class Watcher:
@@ -42,7 +42,7 @@ class Watcher:
         ready = []
         here = set()
         for path in tree.walk(self._root, self._output_dir):
-            found = stamp(path)
+            found = Place(path).stamp()
             if found is None:
                 continue
             here.add(path)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from lvc.errors import MediaError, OutputExistsError, explained
 from lvc.jobs.claims import claim
 from lvc.jobs.identity import origin_of, why_stale
-from lvc.jobs.places import make_folder_of, remove, stamp
 from lvc.jobs.task import Job, Outcome, Progress, Status, Task
 from lvc.kinds import LVZ, VIDEOS
 from lvc.latents.foreign import is_continuous
 from lvc.lvz import LvzReader
 from lvc.options import DecodeOptions, EncodeOptions, ModelName, VerifyOptions
 from lvc.output import about, check_output, opened_input, subject
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 
 if TYPE_CHECKING:
     from lvc.models import Model
@@ -60,7 +59,7 @@ class Worker:
             reason = self._reason_to_skip(task)
             return (Status.skipped, reason, {}) if reason else (Status.planned, f"→ {task.target}", {})
         with about(task.target):
-            make_folder_of(task.target)
+            Place(task.target).make_parent()
         with claim(task.target) as mine:
             if not mine:
                 return Status.busy, "another run is processing it", {}
@@ -71,10 +70,10 @@ class Worker:
 
     def _reason_to_skip(self, task: Task) -> str:
         """Return why the output needs no work, or "". Raises `OutputExistsError` for one that must stay."""
-        now = stamp(task.target)
+        now = Place(task.target).stamp()
         if now is None:
             return ""
-        paths = not (is_address(task.source) or is_address(task.target))
+        paths = Place(task.source).is_local and Place(task.target).is_local
         if paths and os.path.samefile(task.source, task.target):
             raise OutputExistsError("would overwrite itself — choose another --output-dir")
         if now != task.before and self._why_stale(task) is None:
@@ -102,14 +101,14 @@ class Worker:
         from lvc.files import decode_video, encode_video
 
         if isinstance(self._options, EncodeOptions):
-            before = stamp(task.source)
+            before = Place(task.source).stamp()
             origin = origin_of(task.source, self._options)
             options = replace(self._options, model=self._model(self._options))
             encoded = encode_video(
                 task.source, task.target, options, force=True, origin=origin, progress=progress, notice=notice
             )
-            if stamp(task.source) != before:
-                remove(task.target)
+            if Place(task.source).stamp() != before:
+                Place(task.target).remove()
                 raise MediaError("changed while it was read — try again when it is no longer being written")
             return Status.done, str(encoded), encoded.fields()
         if not isinstance(self._options, DecodeOptions):

@@ -23,7 +23,8 @@ from lvc.latents.quantise import Statistics, rotation
 from lvc.latents.sources import Source, find
 from lvc.lvz import Clip, Header, LvzWriter, PlaneSpec, TensorSet, VideoDescriptor
 from lvc.lvz.tensors import MAX_FIELD_CHANNELS
-from lvc.output import STREAM, about, check_output, publish
+from lvc.output import about, check_output, publish
+from lvc.place import STREAM
 from lvc.results import PackResult
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from lvc.kinds import NPZ, SAFETENSORS
 from lvc.latents.elements import Tensor, save_tensors
 from lvc.latents.file import DTYPE, KEY, LatentFile
 from lvc.latents.frames import is_video, unpack_video
-from lvc.output import STREAM, check_output, publish
-from lvc.remote.addresses import is_address
+from lvc.output import check_output, publish
+from lvc.place import STREAM, Place
 from lvc.results import UnpackResult
 
 Progress = Callable[[int, int, int, int | None], object]
@@ -61,7 +61,7 @@ def unpack_latents(
         raise UsageError("latents are unpacked from a file to files, not through a pipe")
     own = is_video(source)
     if target is None:
-        if is_address(source):
+        if Place(source).is_url:
             raise UsageError("is an address — name OUT")
         target = os.path.splitext(source)[0] + (SUFFIX if own else "")
         if target == source:

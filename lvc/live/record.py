@@ -26,8 +26,9 @@ from lvc.live.source import Counts, Item, LiveSource
 from lvc.lvz import Clip, CopiedStream, Header, LvzWriter, Metadata, PacketGroup, Side
 from lvc.media import CopiedPacket, Frame
 from lvc.options import RecordOptions
-from lvc.output import STREAM, about, binary_stdout, check_output, lock
+from lvc.output import about, binary_stdout, check_output, lock
 from lvc.pipeline import WriteBehind, stop_signals
+from lvc.place import STREAM
 from lvc.results import counted
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import Any, Self
 from lvc.errors import LvcError
 from lvc.media import CopiedPacket, Frame, MediaReader
 from lvc.media.source import Live
-from lvc.output import STREAM, binary_stdin
+from lvc.output import binary_stdin
 from lvc.pipeline import in_background
+from lvc.place import STREAM
 
 _FRAMES_AHEAD = 24
 _QUEUE_BYTES = 256 << 20

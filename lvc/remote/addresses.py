@@ -24,10 +24,6 @@ def protocol_of(name: str) -> str | None:
     return None if match is None else match.group(0)[:-3].lower()
 
 
-def is_address(name: str) -> bool:
-    return _ADDRESS.match(name) is not None
-
-
 def is_http(name: str) -> bool:
     return protocol_of(name) in _HTTP
 

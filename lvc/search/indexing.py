@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lvc.errors import LvcError, MediaError, UsageError
 from lvc.output import about, opened_input
-from lvc.remote.addresses import hidden, is_address, is_http, without_secrets
+from lvc.place import Place
+from lvc.remote.addresses import hidden, is_http, without_secrets
 from lvc.remote.filesystems import listed
 from lvc.remote.store import RangeFile
 from lvc.search.database import Database, Known
@@ -65,7 +66,7 @@ def index_folders(
         named = os.fspath(path)
         roots.append(name_of(named))
         with about(named):
-            found = _files_of(named if is_address(named) else roots[-1])
+            found = _files_of(Place(named).absolute())
             if found is None and not any(is_under(path, roots[-1:]) for path in known):
                 raise MediaError("no such file or folder — check the name")
             for place, state in (found or {}).items():
@@ -86,15 +87,14 @@ def index_folders(
 def name_of(path: str | os.PathLike[str]) -> str:
     """The name of a file in the database: an absolute path, or an address without user, password, query and fragment,
     which may be secret."""
-    name = os.fspath(path)
-    return without_secrets(name) if is_address(name) else os.path.abspath(name)
+    return without_secrets(Place(os.fspath(path)).absolute())
 
 
 def _files_of(root: str) -> dict[str, Known | None] | None:
     """Files to index below a name, with their state where that costs no request; `None` if nothing is there."""
     if is_http(root):  # web servers do not list folders
         return {root: None}
-    if is_address(root):
+    if Place(root).is_url:
         states = {path: _state(version) for path, version in listed(root).items()}
         return {path: state for path, state in states.items() if path == root or is_video_name(path)} or None
     if os.path.isdir(root):
@@ -122,7 +122,7 @@ def _bring(
     with ExitStack() as files:
         opened = None
         try:
-            if state is None and is_address(path):
+            if state is None and Place(path).is_url:
                 opened = files.enter_context(opened_input(path))
                 state = _state(opened.shared.store.identity if isinstance(opened, RangeFile) else None)
             elif state is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvc.errors import LimitError, MediaError, UsageError
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 
 COLUMNS = ("file", "label", "start", "end")
 MOST_BYTES = 64 * 1024 * 1024
@@ -92,7 +92,7 @@ def _label(line: int, row: list[str], columns: list[str], folder: Path) -> Label
         raise UsageError(f"line {line}: the range is empty — its end has to be after its start")
     if not tag and (start is not None or end is not None):
         raise UsageError(f"line {line}: a range needs a label — leave out the times, or name what is shown")
-    return Label(line, name if is_address(name) else str(folder / name), tag, start or 0.0, end)
+    return Label(line, name if Place(name).is_url else str(folder / name), tag, start or 0.0, end)
 
 
 def _time(line: int, text: str) -> float | None:

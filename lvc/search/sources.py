@@ -23,7 +23,7 @@ from lvc.lvz.chunks import SIGNATURE
 from lvc.lvz.features import PICTURE, SOUND
 from lvc.media.types import Frame, Sound, VideoFormat
 from lvc.output import about, opened_input
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 from lvc.search.hearing import QUERY_SPACING as SOUND_SPACING
 from lvc.search.hearing import Sounds
 
@@ -88,7 +88,7 @@ def moments_of(
     """
     name = os.fspath(path)
     with about(name):
-        if not is_address(name) and not os.path.exists(name):
+        if not Place(name).is_url and not os.path.exists(name):
             raise MediaError("no such file — check the name")
         if os.path.isdir(name):
             raise MediaError("is a folder — give a video or a picture")
@@ -202,7 +202,7 @@ def described(
 
 def only_sounds(name: str) -> bool:
     """Whether a file has sound and no video; cover art does not count."""
-    if not is_address(name) and not os.path.isfile(name):
+    if not Place(name).is_url and not os.path.isfile(name):
         return False
     with about(name):
         if is_lvz(name):
@@ -225,7 +225,7 @@ def sounds_of(
     """
     name = os.fspath(path)
     with about(name):
-        if not is_address(name) and not os.path.exists(name):
+        if not Place(name).is_url and not os.path.exists(name):
             raise MediaError("no such file — check the name")
         if os.path.isdir(name):
             raise MediaError("is a folder — give a video or a sound file")

@@ -25,7 +25,8 @@ from lvc.media.types import RANGE_LIMITED
 from lvc.models import store
 from lvc.models.adapters.trained import TrainedAdapter, load_trained
 from lvc.models.autoencoder import Prior
-from lvc.output import STREAM, about, check_output, publish
+from lvc.output import about, check_output, publish
+from lvc.place import STREAM
 from lvc.results import SynthesizeResult
 from lvc.synthesize.inputs import Input, groups
 from lvc.synthesize.latents import between, drawn

@@ -20,7 +20,8 @@ from lvc.errors import MediaError, NoFrameError, UsageError
 from lvc.files.decode import format_of
 from lvc.lvz import Clip, GopEntry, LvzReader, Tail, VideoDescriptor
 from lvc.media.types import Frame, VideoFormat
-from lvc.remote.addresses import is_address, without_secrets
+from lvc.place import Place
+from lvc.remote.addresses import without_secrets
 
 if TYPE_CHECKING:
     from lvc.files.coding import VideoModel
@@ -86,7 +87,7 @@ class Opened:
         self._shared: Any = None
         self._lock = threading.Lock()
         if isinstance(self._source, str):
-            if is_address(self._source):
+            if Place(self._source).is_url:
                 self._open_remote(self._source, options)
         elif not isinstance(self._source, (bytes, bytearray, memoryview)) and not self._source.seekable():
             raise UsageError("a pipe can be read only once — lvc.decode gives its frames as they come")

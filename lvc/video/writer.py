@@ -39,9 +39,9 @@ from lvc.media.timing import with_durations
 from lvc.media.types import Frame as CodedFrame
 from lvc.media.types import VideoFormat
 from lvc.options import EncodeOptions
-from lvc.output import STREAM, about, check_output
+from lvc.output import about, check_output
 from lvc.pipeline import Consumer
-from lvc.remote.addresses import is_address
+from lvc.place import Place
 from lvc.results import EncodeResult
 from lvc.threads import own_threads
 from lvc.video.frame import Frame
@@ -192,7 +192,7 @@ class Writer:
         self._tags = dict(tags or {})
         if isinstance(self._target, str):
             check_output(_GIVEN, self._target, force=force, writes=[LVZ])
-        if verify and (not isinstance(self._target, str) or self._target == STREAM or is_address(self._target)):
+        if verify and (not isinstance(self._target, str) or not Place(self._target).is_local):
             raise UsageError("verify cannot read back what was written to a stream — write a file")
         self._planes: PlanesOf | None = None  # from the first frame on
         self._rgb, self._depth = False, 8

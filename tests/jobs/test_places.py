@@ -18,10 +18,12 @@ PROGRAM = """
 import fsspec
 from tests.helpers import fakecodec
 fakecodec.install()
-from lvc.jobs import places, tree
+from lvc.cli.folders import HowToRun
+from lvc.jobs import tree
 from lvc.jobs.task import Job, Status
 from lvc.jobs.work import Worker
 from lvc.options import DecodeOptions, EncodeOptions, VerifyOptions
+from lvc.place import Place
 
 store = fsspec.filesystem("memory")
 data = open({clip!r}, "rb").read()
@@ -53,8 +55,8 @@ _, outcomes = run("decode", "memory://out", {back!r}, ".mkv")
 assert [o.status for o in outcomes] == [Status.done] * 2, outcomes
 _, outcomes = run("encode", {folder!r}, "memory://there", ".lvz")
 assert [o.status for o in outcomes] == [Status.done], outcomes
-assert places.is_folder("memory://there") and not places.is_folder("memory://there/clip.lvz")
-assert places.local("file:///a/b%20c") == "/a/b c"
+assert Place("memory://there").is_folder() and not Place("memory://there/clip.lvz").is_folder()
+assert HowToRun().place("file:///a/b%20c") == "/a/b c"
 """
 
 

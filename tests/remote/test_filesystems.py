@@ -13,8 +13,9 @@ import pytest
 from lvc.errors import MediaError, OutputExistsError, UnsupportedError, UsageError
 from lvc.lvz import LvzReader
 from lvc.output import check_output, opened_input
+from lvc.place import Place
 from lvc.remote import filesystems
-from lvc.remote.addresses import is_address, is_stored, protocol_of
+from lvc.remote.addresses import is_stored, protocol_of
 from lvc.remote.open import open_remote
 from lvc.remote.store import RangeFile
 from lvc.remote.upload import upload
@@ -153,9 +154,9 @@ def test_a_web_server_takes_nothing() -> None:
 
 def test_what_is_an_address() -> None:
     for name in ("s3://b/k", "https://h/a", "simplecache::s3://b/k", "zip://a.lvz::file:///b.zip", "HTTP://h/a"):
-        assert is_address(name), name
+        assert Place(name).is_url, name
     for name in ("a.lvz", "/a/b.lvz", "c:\\a.lvz", "c:/a.lvz", "a::b.lvz", "-", "https:a", "a b://c", "://x"):
-        assert not is_address(name), name
+        assert not Place(name).is_url, name
     assert protocol_of("simplecache::S3://b/k") == "simplecache::s3"
     assert is_stored("s3://b/k") and is_stored("memory://a")
     assert not is_stored("rtsp://camera") and not is_stored("https://h/a.mp4") and not is_stored("a.mp4")
