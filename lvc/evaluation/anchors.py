@@ -3,9 +3,9 @@
 Every anchor writes a real file and is charged for all of it: the bare elementary stream (`.h264`, `.hevc`, `.obu`,
 `.266`), without a container, or an MP4 where whole files are compared. In its favour, the SEI in which x264
 and x265 describe themselves (0.7 and 2 kB, up to a tenth of a short clip at a low rate) is removed: no decoder needs
-it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the number of threads and,
-where it is named, the tune are set, and x264 is told to write the same file each time and on every processor. The
-number of key frames is counted when the file is decoded.
+it. GOP length, B-frames and look-ahead are the encoder's defaults; only preset, CRF, the source's bit depth, the
+number of threads and, where it is named, the tune are set, and x264 is told to write the same file each time and on
+every processor. The number of key frames is counted when the file is decoded.
 Decoding goes through the same file, with FFmpeg's decoder. Odd sides are padded to even ones by repeating the edge, and
 cropped again, because x264 and x265 refuse them.
 """
@@ -26,11 +26,12 @@ from av.video.stream import VideoStream
 
 from lvc.errors import MediaError, UnsupportedError, UsageError
 from lvc.evaluation import vvc
-from lvc.evaluation.planes import Picture, Planes, cropped, from_frame, padded_to_even, to_frame
+from lvc.evaluation.planes import Picture, Planes, at_depth, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
 from lvc.media import ffmpeg
 from lvc.media.encoders import REPRODUCIBLE
 from lvc.media.open import open_output
+from lvc.media.planes import PIX_FMT
 from lvc.media.priority import opening_encoder
 from lvc.media.source import open_file
 
@@ -174,8 +175,7 @@ def decode_marked(path: Path, anchor: Anchor, video: ClipFormat) -> Iterator[tup
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = anchor.threads
         for index, frame in enumerate(container.decode(stream)):
-            ten_bits = frame.format.name == "yuv420p10le"
-            picture = vvc.from_frame10(frame, index) if ten_bits else from_frame(frame, index)
+            picture = at_depth(from_frame(frame, index), video.bit_depth)
             yield cropped(picture, video.width, video.height), frame.key_frame
 
 
@@ -239,7 +239,7 @@ def _stream(container: av.container.OutputContainer, video: ClipFormat, anchor: 
             options = {"preset": anchor.preset, "svtav1-params": f"crf={crf:g}:lp={anchor.threads}"}
     stream = cast(VideoStream, container.add_stream(anchor.family.encoder, rate=video.rate, options=options))
     stream.width, stream.height = video.width + video.width % 2, video.height + video.height % 2
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = PIX_FMT[video.bit_depth]
     stream.codec_context.time_base = video.time_base
     stream.codec_context.thread_count = anchor.threads
     # PyAV asks for threads within a picture: x264 would cut each into slices, which takes it 3 to 8 % more bits

@@ -35,7 +35,11 @@ def judge(job: dict[str, Any]) -> dict[str, Any]:
         raise MediaError(
             f"{job['codec']} gave back {width}x{height} instead of {video.width}x{video.height} — a bug, report it"
         )
-    shown = pictures.shown_frames(raw.stat().st_size // picture_bytes(width, height)) if job["pictures"] else []
+    shown = (
+        pictures.shown_frames(raw.stat().st_size // picture_bytes(width, height, video.bit_depth))
+        if job["pictures"]
+        else []
+    )
     written: list[int] = []
     perceptual = None
     if SLOW in metrics and min(width, height) >= MIN_SIDE:
@@ -47,8 +51,9 @@ def judge(job: dict[str, Any]) -> dict[str, Any]:
         vmaf = None
         figures = [name for name in VMAF_MODELS if name.replace("_", "-") in metrics]
         if figures and min(width, height) >= VMAF_MIN_SIDE:
-            vmaf = stack.enter_context(Vmaf(raw, width, height, raw.parent, job["threads"], figures))
-        for index, (mine, other) in enumerate(zip_longest(source, read_pictures(raw, width, height))):
+            vmaf = stack.enter_context(Vmaf(raw, width, height, raw.parent, job["threads"], figures, video.bit_depth))
+        decoded = read_pictures(raw, width, height, video.bit_depth)
+        for index, (mine, other) in enumerate(zip_longest(source, decoded)):
             if mine is None or other is None:
                 what = f"only {index} frames" if other is None else f"more than {index} frames"
                 raise MediaError(f"{job['codec']} gave back {what} — a bug, report it")

@@ -2,7 +2,7 @@
 
 | metric | definition |
 |---|---|
-| PSNR of a plane | 10·log10(255²/MSE); identical planes count as `IDENTICAL` dB, so that means stay finite |
+| PSNR of a plane | 10·log10(peak²/MSE), peak 255, or 1023 of 10 bits; identical planes count as `IDENTICAL` dB |
 | PSNR of a clip | from the MSE pooled over all samples of all frames (FFmpeg's "average"), not a mean of PSNRs |
 | PSNR 6:1:1 | (6·Y + U + V)/8 of the three plane PSNRs: of the clip's for a clip, of the frame's for a frame |
 | SSIM | FFmpeg's filter `ssim`: unweighted 8×8 windows at stride 4, unbiased variance; a clip's: mean of the frames' |
@@ -11,8 +11,9 @@
 | ST-LPIPS | `lvc.evaluation.perceptual`, of RGB; less is better; a clip's: mean of every eighth frame's |
 | VMAF, -NEG | libvmaf's, models vmaf_v0.6.1 and vmaf_v0.6.1neg, by `lvc.media.ffmpeg`; a clip's: mean of the frames' |
 
-Sums of squares are exact: float64 holds every integer below 2**53 (float32 would round them). SSIM's window sums are
-int32 as in FFmpeg, its quotients float64. MS-SSIM filters in float32, which moves it by less than 1e-5.
+Both pictures have the depth of the source: 8 bits in uint8, or 10 in uint16. Sums of squares are exact: float64 holds
+every integer below 2**53 (float32 would round them). SSIM's window sums are int32 (int64 for 10 bits) as in FFmpeg, its
+quotients float64. MS-SSIM filters in float32, which moves it by less than 1e-5.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lvc.evaluation.planes import Plane, Planes
+from lvc.media.depth import depth_of
 
 IDENTICAL = 100.0
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MS_SSIM_MIN_SIDE = 11 * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
-SSIM_C1 = int(0.01**2 * 255**2 * 64 + 0.5)
-SSIM_C2 = int(0.03**2 * 255**2 * 64 * 63 + 0.5)
 F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
+Integers = npt.NDArray[Any]
 
 
 def squared_error(a: Plane, b: Plane) -> int:
-    """Sum of squared differences of two uint8 planes, exact."""
+    """Sum of squared differences of two planes, exact."""
     if a.shape != b.shape:
         raise ValueError(f"planes of {a.shape} and {b.shape} cannot be compared")
     total = 0
@@ -46,9 +47,14 @@ def squared_error(a: Plane, b: Plane) -> int:
     return total
 
 
-def psnr(mse: float) -> float:
-    """dB for a mean squared error of 8-bit samples."""
-    return min(IDENTICAL, 10 * math.log10(255**2 / mse)) if mse > 0 else IDENTICAL
+def peak_of(plane: Plane) -> int:
+    """The largest value of its samples."""
+    return (1 << depth_of(plane)) - 1
+
+
+def psnr(mse: float, peak: int = 255) -> float:
+    """dB for a mean squared error."""
+    return min(IDENTICAL, 10 * math.log10(peak**2 / mse)) if mse > 0 else IDENTICAL
 
 
 def weighted_611(y: float, u: float, v: float) -> float:
@@ -62,24 +68,27 @@ def ssim(a: Plane, b: Plane) -> float:
     rows, columns = a.shape[0] // 4 * 4, a.shape[1] // 4 * 4
     if rows < 8 or columns < 8:
         return float(np.array_equal(a, b))
-    # every sum stays below 2**31: 64 times 8 * 8 * 2 * 255**2 is the largest
-    x, y = a[:rows, :columns].astype(np.int32), b[:rows, :columns].astype(np.int32)
+    peak = peak_of(a)
+    c1, c2 = int(0.01**2 * peak**2 * 64 + 0.5), int(0.03**2 * peak**2 * 64 * 63 + 0.5)
+    # the largest sum is 64 times 8 * 8 * 2 * peak**2: below 2**31 for 8 bits
+    kind: Any = np.int32 if peak == 255 else np.int64
+    x, y = a[:rows, :columns].astype(kind), b[:rows, :columns].astype(kind)
     s1, s2 = _windows(x), _windows(y)
     squares, cross = _windows(x * x + y * y), _windows(x * y)
     means = s1 * s2
     energy = s1 * s1 + s2 * s2
     variances = squares * 64 - energy
     covariance = cross * 64 - means
-    top = (2.0 * means + SSIM_C1) * (2.0 * covariance + SSIM_C2)
-    return float(np.mean(top / ((energy + float(SSIM_C1)) * (variances + float(SSIM_C2)))))
+    top = (2.0 * means + c1) * (2.0 * covariance + c2)
+    return float(np.mean(top / ((energy + float(c1)) * (variances + float(c2)))))
 
 
-def _windows(x: I32) -> I32:
+def _windows(x: Integers) -> Integers:
     """Sums over all 8×8 windows at stride 4 of an array whose sides are multiples of 4."""
     columns = x[:, 0::4] + x[:, 1::4] + x[:, 2::4] + x[:, 3::4]
     blocks = columns[0::4] + columns[1::4] + columns[2::4] + columns[3::4]
-    pairs: I32 = blocks[:-1] + blocks[1:]
-    windows: I32 = pairs[:, :-1] + pairs[:, 1:]
+    pairs: Integers = blocks[:-1] + blocks[1:]
+    windows: Integers = pairs[:, :-1] + pairs[:, 1:]
     return windows
 
 
@@ -94,17 +103,17 @@ def ms_ssim(a: Plane, b: Plane) -> float | None:
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         if scale:
             x, y = _halve(x), _halve(y)
-        luminance, contrast = _ssim_terms(x, y)
+        luminance, contrast = _ssim_terms(x, y, peak_of(a))
         last = scale == len(MS_SSIM_WEIGHTS) - 1
         product *= max(0.0, float(np.mean(luminance * contrast if last else contrast))) ** weight
     return product
 
 
-def _ssim_terms(x: F32, y: F32) -> tuple[F32, F32]:
+def _ssim_terms(x: F32, y: F32, peak: int) -> tuple[F32, F32]:
     """The luminance and the contrast-structure term of SSIM at every full 11×11 window."""
-    c1, c2 = np.array([0.01, 0.03], np.float32) ** 2 * np.float32(255**2)
+    c1, c2 = np.array([0.01, 0.03], np.float32) ** 2 * np.float32(peak**2)
     # Around the mean of the picture, float32 keeps the variances; the means are put back below.
-    offset = np.float32(128)
+    offset = np.float32((peak + 1) // 2)
     x, y = np.subtract(x, offset), np.subtract(y, offset)
     mx, my = _blur(x), _blur(y)
     variances = _blur(x * x + y * y) - mx * mx - my * my
@@ -172,15 +181,17 @@ class ClipQuality:
     frames: list[FrameQuality] = field(default_factory=list)
     _errors: list[int] = field(default_factory=lambda: [0, 0, 0])
     _samples: list[int] = field(default_factory=lambda: [0, 0, 0])
+    _peak: int = 255
 
     def add(self, reference: Planes, decoded: Planes) -> FrameQuality:
         pairs = ((reference.y, decoded.y), (reference.u, decoded.u), (reference.v, decoded.v))
         decibels: list[float] = []
+        self._peak = peak_of(reference.y)
         for i, (a, b) in enumerate(pairs):
             error = squared_error(a, b)
             self._errors[i] += error
             self._samples[i] += a.size
-            decibels.append(psnr(error / a.size))
+            decibels.append(psnr(error / a.size, self._peak))
         structure = [ssim(a, b) for a, b in pairs] if self.ssim else []
         areas = [a.size for a, _ in pairs]
         y, u, v = decibels
@@ -209,7 +220,7 @@ class ClipQuality:
         """The figures of the whole clip, pooled as in the table above."""
         if not self.frames:
             raise ValueError("no frames to pool")
-        y, u, v = (psnr(e / n) for e, n in zip(self._errors, self._samples, strict=True))
+        y, u, v = (psnr(e / n, self._peak) for e, n in zip(self._errors, self._samples, strict=True))
         names = ("ssim_y", "ssim_all", "ms_ssim_y", "vmaf", "vmaf_neg", "st_lpips")
         means = (self._mean(name) for name in names)
         return FrameQuality(y, u, v, weighted_611(y, u, v), *means)

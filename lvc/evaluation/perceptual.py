@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from lvc.errors import UnsupportedError
 from lvc.evaluation.planes import Planes
 from lvc.latents.colour import to_rgb
+from lvc.media.depth import in_eight_bits
 from lvc.media.types import RANGE_FULL, RANGE_LIMITED, Frame
 
 PACKAGE = "stlpips-pytorch"
@@ -44,7 +45,7 @@ def version() -> str:
 
 
 class StLpips:
-    """Compares pictures of one video, assumed to be BT.601."""
+    """Compares pictures of one video, assumed to be BT.601; 10 bits are rounded to 8."""
 
     def __init__(self, full_range: bool, threads: int) -> None:
         self._weights, self._range = _loaded(), RANGE_FULL if full_range else RANGE_LIMITED
@@ -56,7 +57,8 @@ class StLpips:
             return float(distance(self._weights, 2 * both - 1))
 
     def _rgb(self, p: Planes) -> Tensor:
-        return to_rgb(Frame(p.y.copy(), p.u.copy(), p.v.copy(), 0, 1), _BT601, self._range)
+        y, u, v = (in_eight_bits(plane).copy() for plane in (p.y, p.u, p.v))
+        return to_rgb(Frame(y, u, v, 0, 1), _BT601, self._range)
 
 
 def distance(weights: dict[str, Tensor], pictures: Tensor) -> Tensor:

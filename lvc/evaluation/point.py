@@ -18,9 +18,9 @@ class Point:
     `Plan.whole_files`. `file_bytes`: the file on disk. `target_bytes`: the size to match.
 
     `at`: the quality of lvc that the point belongs to; None for an anchor's at a CRF of its own. `model`: id and start
-    of the hash of lvc's model. `rate`: frames per second. `jobs`: the number of points measured at the same time, which
-    slows each of them. `pictures`: names of files in the run's store, by frame. `original`: the name of those of the
-    source.
+    of the hash of lvc's model. `rate`: frames per second. `bit_depth`: of the source, and of the comparison. `jobs`:
+    the number of points measured at the same time, which slows each of them. `pictures`: names of files in the run's
+    store, by frame. `original`: the name of those of the source.
     """
 
     clip: str
@@ -39,6 +39,7 @@ class Point:
     per_frame: list[FrameQuality] = field(default_factory=list, repr=False)
     encode: Measured | None = None
     decode: Measured | None = None
+    bit_depth: int = 8
     jobs: int = 1
     pictures: dict[str, str] = field(default_factory=dict, repr=False)
     original: str = ""
@@ -76,7 +77,8 @@ class Point:
         out: dict[str, Any] = {"clip": self.clip, "codec": self.codec, "setting": self.setting, "at": self.at}
         if self.error:
             return out | {"error": self.error, "exit_code": self.exit_code}
-        out |= {"width": self.width, "height": self.height, "frames": self.frames, "bytes": self.bytes}
+        out |= {"width": self.width, "height": self.height, "bit_depth": self.bit_depth}
+        out |= {"frames": self.frames, "bytes": self.bytes}
         out |= {"bpp": round(self.bpp, 6), "file_bytes": self.file_bytes, "target_bytes": self.target_bytes}
         out |= {"model": self.model or None, "jobs": self.jobs}
         if self.quality:
@@ -117,7 +119,7 @@ class Point:
 
 
 FIELDS = (
-    "clip codec setting at width height frames bytes bpp file_bytes target_bytes model jobs "
+    "clip codec setting at width height bit_depth frames bytes bpp file_bytes target_bytes model jobs "
     "psnr_y vmaf vmaf_neg ssim_y ms_ssim_y st_lpips psnr_yuv psnr_611 psnr_u psnr_v ssim_all "
     "encode_fps encode_fps_process encode_rss encode_cpu_seconds encode_gmac_per_frame encode_kmac_per_pixel "
     "decode_fps decode_fps_process decode_rss decode_cpu_seconds decode_gmac_per_frame decode_kmac_per_pixel "

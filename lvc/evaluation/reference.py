@@ -11,6 +11,7 @@ from pathlib import Path
 from lvc.evaluation.planes import NATIVE, to_frame
 from lvc.evaluation.source import Source
 from lvc.media.open import open_output
+from lvc.media.planes import PIX_FMT
 
 
 def make_reference(clip: Path, work: Path, *, frames: int | None = None, max_height: int | None = None) -> Source:
@@ -22,7 +23,7 @@ def make_reference(clip: Path, work: Path, *, frames: int | None = None, max_hei
     video = source.format
     with open_output(f"file:{path}", "nut") as container:
         stream = container.add_stream("rawvideo", rate=video.rate)
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, PIX_FMT[video.bit_depth]
         stream.codec_context.time_base = video.time_base
         for picture in source:
             frame = to_frame(picture, video.full_range)

@@ -99,6 +99,7 @@ def _clip(name: str, points: Sequence[Point], plan: Plan, store: Store) -> dict[
         "name": name,
         "width": first.width,
         "height": first.height,
+        "bit_depth": first.bit_depth,
         "frames": first.frames,
         "rate": first.rate,
         "points": [_point(p) for p in points],

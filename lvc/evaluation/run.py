@@ -173,8 +173,9 @@ class _Clip:
     def _blank(self, codec: str, setting: float, at: float | None) -> Point:
         video = self.source.format
         return Point(
-            self.name, codec, setting, at, video.width, video.height, round(float(video.rate), 3), jobs=self.plan.jobs
-        )
+            self.name, codec, setting, at, video.width, video.height, round(float(video.rate), 3),
+            bit_depth=video.bit_depth, jobs=self.plan.jobs,
+        )  # fmt: skip
 
     def _lvc_point(self, codec: Codec, quality: float, folder: Path) -> Point:
         settings = {**self.plan.settings, "model": codec.name, "quality": quality}
@@ -188,7 +189,9 @@ class _Clip:
             encoded = self.workers.measure("encode", "lvc", self.source.path, path, threads=threads, settings=settings)
             raw = folder / "decoded.raw"
             self.say(f"{blank.told}: decoding")
-            decoded = self.workers.measure("decode", "lvc", path, raw, threads=threads, settings=settings)
+            decoded = self.workers.measure(
+                "decode", "lvc", path, raw, threads=threads, settings=settings, reference=self.source.path
+            )
             size = path.stat().st_size if self.plan.whole_files else info_file(path).values["video_bytes"]
             return self._judged(blank, key, path, size, raw, encoded, decoded)
         except EXPECTED as error:

@@ -1,6 +1,7 @@
 """The frames for all codecs of one comparison: native planes, cut and scaled once, before encoding.
 
-Formats other than 8-bit 4:2:0 are converted by swscale here: the loss is the same for every codec, and not counted.
+Formats other than 4:2:0 of 8 or 10 bits are converted by swscale here: the loss is the same for every codec, and not
+counted. Of more than 8 bits 10 remain, as in a `.lvz`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from av.video.stream import VideoStream
 
 from lvc.errors import MediaError
 from lvc.evaluation.planes import NATIVE, Picture, from_frame
+from lvc.media.planes import PIX_FMT, native_depth
 from lvc.media.source import open_file
 
 RAW_NAME = re.compile(r"(\d+)x(\d+)(?:[_@p-]?(\d+))?")
@@ -25,13 +27,14 @@ RAW_NAME = re.compile(r"(\d+)x(\d+)(?:[_@p-]?(\d+))?")
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """The format of the frames. `time_base` in seconds, `rate` in frames per second."""
+    """The format of the frames. `time_base` in seconds, `rate` in frames per second, `bit_depth` 8 or 10."""
 
     width: int
     height: int
     time_base: Fraction
     rate: Fraction
     full_range: bool = False
+    bit_depth: int = 8
 
 
 class Source:
@@ -58,10 +61,10 @@ class Source:
                 cast(Fraction, stream.time_base),
                 Fraction(rate),
                 self.pix_fmt.startswith("yuvj") or stream.codec_context.color_range == 2,
+                native_depth(stream.codec_context.format),
             )
 
     def __iter__(self) -> Iterator[Picture]:
-        size = self.format.width, self.format.height
         try:
             with _open(self.path) as container:
                 stream = _video(container, self.path)
@@ -70,16 +73,17 @@ class Source:
                     if self._frames is not None and index >= self._frames:
                         return
                     pts = index if frame.pts is None else frame.pts
-                    yield from_frame(_convert(frame, size), pts)
+                    yield from_frame(_convert(frame, self.format), pts)
         except av.error.FFmpegError as e:
             raise MediaError(f"cannot be decoded: {e.strerror} — check the file with ffprobe") from e
 
 
-def _convert(frame: av.VideoFrame, size: tuple[int, int]) -> av.VideoFrame:
-    if frame.format.name in NATIVE and (frame.width, frame.height) == size:
+def _convert(frame: av.VideoFrame, video: ClipFormat) -> av.VideoFrame:
+    native, size = NATIVE.get(frame.format.name) == video.bit_depth, (video.width, video.height)
+    if native and (frame.width, frame.height) == size:
         return frame
     # Same format in and out where it is native: swscale would otherwise change the range of yuvj420p.
-    target = frame.format.name if frame.format.name in NATIVE else "yuv420p"
+    target = frame.format.name if native else PIX_FMT[video.bit_depth]
     return frame.reformat(*size, target, interpolation="AREA" if frame.height > size[1] else "BICUBIC")
 
 

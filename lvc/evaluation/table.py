@@ -78,7 +78,7 @@ def point_table(points: Sequence[Point]) -> Grid:
     for p in points:
         if p.clip != before:
             before = p.clip
-            grid.add(p.clip, style="underline")
+            grid.add(p.clip if p.bit_depth == 8 else f"{p.clip} ({p.bit_depth} bits)", style="underline")
         q = p.quality
         if p.error or q is None:
             grid.add(p.codec, NOTHING, "error", *[""] * (len(grid.names) - 3), style="red")

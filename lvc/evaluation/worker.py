@@ -4,7 +4,7 @@
 
 The parent is `measure.Workers`. The last line on stdout is the answer as JSON: `frames`, `fps` (steady), `rss` (peak,
 bytes), `cpu` (seconds of processor time), or `error` and `exit_code`. Decoded pictures are written to `dst` as bare
-planes, which `judge` then compares.
+planes of the reference's depth, which `judge` then compares.
 """
 
 from __future__ import annotations
@@ -55,18 +55,20 @@ def lvc_encode(job: Answer) -> Answer:
 
 def lvc_decode(job: Answer) -> Answer:
     from lvc.evaluation.macs import Macs
+    from lvc.evaluation.planes import Picture, at_depth
+    from lvc.evaluation.source import Source
     from lvc.evaluation.timing import Arrivals
     from lvc.files import decode_frames
     from lvc.media.ffmpeg import write_picture
 
-    arrivals, macs = Arrivals(), Macs()
+    arrivals, macs, depth = Arrivals(), Macs(), Source(job["reference"]).format.bit_depth
     macs.count()
     size = None
     with open(job["dst"], "wb") as out:
         for frame in decode_frames(job["src"], model=job["settings"].get("model"), threads=job["threads"]):
             arrivals()
             size = size or frame.y.shape
-            write_picture(out, frame)
+            write_picture(out, at_depth(Picture(frame.y, frame.u, frame.v), depth))
     return {"frames": len(arrivals.times), "fps": arrivals.steady_fps(), "size": size, "macs": macs.total}
 
 

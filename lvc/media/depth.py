@@ -15,6 +15,10 @@ def depth_of(plane: Plane) -> int:
     return 8 if plane.dtype == np.uint8 else 10
 
 
+def in_depth(plane: Plane, depth: int) -> Plane:
+    return in_eight_bits(plane) if depth == 8 else in_ten_bits(plane)
+
+
 def in_eight_bits(plane: Plane) -> npt.NDArray[np.uint8]:
     """Round to 8 bits without dither; a plane of 8 bits is returned unchanged."""
     if depth_of(plane) == 8:

@@ -46,7 +46,7 @@ def empty_planes(width: int, height: int, depth: int = 8) -> tuple[Plane, Plane,
     )
 
 
-def _rows(plane: Any, depth: int) -> Plane:
+def samples_of(plane: Any, depth: int) -> Plane:
     """A decoded plane in place, lines padded: uint8 or uint16 `[rows, samples of a line]`."""
     kind = np.dtype(_TYPES[depth])
     view: Plane = np.frombuffer(plane, dtype=kind).reshape(-1, abs(plane.line_size) // kind.itemsize)
@@ -79,7 +79,7 @@ class PlaneMaker:
             return self._split(frame, swapped=name == "nv21")
         if same_size and name in _GREY[self.depth]:
             y, u, v = empty_planes(self.width, self.height, self.depth)
-            y[:] = _rows(frame.planes[0], self.depth)[: self.height, : self.width]
+            y[:] = samples_of(frame.planes[0], self.depth)[: self.height, : self.width]
             u[:] = v[:] = 1 << (self.depth - 1)
             return y, u, v
         return self._copy(self._convert(frame, same_size))
@@ -88,15 +88,15 @@ class PlaneMaker:
         result = empty_planes(self.width, self.height, self.depth)
         for target, plane in zip(result, frame.planes, strict=True):
             height, width = target.shape
-            target[:] = _rows(plane, self.depth)[:height, :width]
+            target[:] = samples_of(plane, self.depth)[:height, :width]
         return result
 
     def _split(self, frame: Any, swapped: bool) -> tuple[Plane, Plane, Plane]:
         y, u, v = empty_planes(self.width, self.height, self.depth)
         below = 16 - self.depth if self.depth > 8 else 0  # P010 has its samples in the upper bits
-        y[:] = _rows(frame.planes[0], self.depth)[: self.height, : self.width] >> below
+        y[:] = samples_of(frame.planes[0], self.depth)[: self.height, : self.width] >> below
         height, width = u.shape
-        chroma = _rows(frame.planes[1], self.depth)[:height, : 2 * width] >> below
+        chroma = samples_of(frame.planes[1], self.depth)[:height, : 2 * width] >> below
         first, second = (v, u) if swapped else (u, v)
         first[:] = chroma[:, 0::2]
         second[:] = chroma[:, 1::2]
@@ -139,7 +139,7 @@ def frame_from_planes(y: Plane, u: Plane, v: Plane, width: int, height: int) -> 
     depth = depth_of(y)
     frame = av.VideoFrame(width, height, PIX_FMT[depth])
     for plane, source in zip(frame.planes, (y, u, v), strict=True):
-        target = _rows(plane, depth)
+        target = samples_of(plane, depth)
         rows, columns = source.shape
         target[:rows, :columns] = source
         if columns < plane.width:

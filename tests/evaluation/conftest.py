@@ -15,10 +15,11 @@ from lvc.errors import CorruptError
 from lvc.evaluation import run, worker
 from lvc.evaluation.measure import Workers
 from lvc.evaluation.planes import Picture, to_frame
+from lvc.media.planes import PIX_FMT
 from lvc.results import Facts
 
 
-def moving(count: int = 12, width: int = 96, height: int = 64) -> list[Picture]:
+def moving(count: int = 12, width: int = 96, height: int = 64, depth: int = 8) -> list[Picture]:
     """A textured ground that moves, with noise."""
     rng = np.random.default_rng(7)
     half = (height + 1) // 2, (width + 1) // 2
@@ -27,7 +28,9 @@ def moving(count: int = 12, width: int = 96, height: int = 64) -> list[Picture]:
     out = []
     for i in range(count):
         y = ground[i : i + height, 2 * i : 2 * i + width] + rng.normal(0, 2, (height, width))
-        out.append(Picture(y.clip(0, 255).astype(np.uint8), *(np.full(half, v, np.uint8) for v in (110, 140)), pts=i))
+        planes = (y.clip(0, 255), *(np.full(half, v) for v in (110, 140)))
+        kind, more = (np.uint8, 1) if depth == 8 else (np.uint16, 4)
+        out.append(Picture(*((plane * more).astype(kind) for plane in planes), pts=i))
     return out
 
 
@@ -38,11 +41,20 @@ def pictures() -> Callable[..., list[Picture]]:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "moving.mkv"
+    return lossless(tmp_path / "moving.mkv", 8)
+
+
+@pytest.fixture
+def deep_clip(tmp_path: Path) -> Path:
+    """The same in 10 bits."""
+    return lossless(tmp_path / "deep.mkv", 10)
+
+
+def lossless(path: Path, depth: int) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for p in moving():
+        stream.width, stream.height, stream.pix_fmt = 96, 64, PIX_FMT[depth]
+        for p in moving(depth=depth):
             frame = to_frame(p)
             frame.pts, frame.time_base = p.pts, Fraction(1, 25)
             container.mux(stream.encode(frame))

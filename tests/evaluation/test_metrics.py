@@ -23,37 +23,42 @@ from lvc.evaluation.metrics import (
     ssim,
     weighted_611,
 )
-from lvc.evaluation.planes import Picture, from_frame, to_frame
+from lvc.evaluation.planes import Picture, at_depth, from_frame, to_frame
+from lvc.media.depth import depth_of
+from lvc.media.planes import PIX_FMT
 
 PSNR_TOLERANCE = 0.006  # dB: FFmpeg prints two decimals
 SSIM_TOLERANCE = 2e-6  # FFmpeg sums in float32 and prints six decimals
 
 
-def picture(rng: np.random.Generator, width: int, height: int, pts: int = 0) -> Picture:
+def samples(values: np.ndarray, depth: int) -> np.ndarray:
+    """Samples of these values, which are given in 8 bits."""
+    return np.clip(values * 2 ** (depth - 8), 0, 2**depth - 1).astype(np.uint8 if depth == 8 else np.uint16)
+
+
+def picture(rng: np.random.Generator, width: int, height: int, pts: int = 0, depth: int = 8) -> Picture:
     """Smooth ground with an edge and some noise: every term of SSIM matters."""
 
     def plane(w: int, h: int) -> np.ndarray:
         ramp = np.add.outer(np.linspace(20, 120, h), np.linspace(0, 80, w))
         ramp[h // 3 :, w // 2 :] += 50
-        return np.clip(ramp + rng.normal(0, 6, (h, w)), 0, 255).astype(np.uint8)
+        return samples(ramp + rng.normal(0, 6, (h, w)), depth)
 
     half = (width + 1) // 2, (height + 1) // 2
     return Picture(plane(width, height), plane(*half), plane(*half), pts)
 
 
 def damaged(rng: np.random.Generator, p: Picture, strength: float) -> Picture:
-    planes = [np.clip(x + rng.normal(1, strength, x.shape), 0, 255).astype(np.uint8) for x in (p.y, p.u, p.v)]
+    depth = depth_of(p.y)
+    planes = [samples(x / 2 ** (depth - 8) + rng.normal(1, strength, x.shape), depth) for x in (p.y, p.u, p.v)]
     return Picture(*planes, pts=p.pts)
 
 
 def ffmpeg_metric(name: str, reference: list[Picture], decoded: list[Picture]) -> list[dict[str, str]]:
     """The metadata that FFmpeg's filter `name` hangs on each frame."""
     height, width = reference[0].y.shape
-    graph = av.filter.Graph()
-    inputs = [
-        graph.add_buffer(width=width, height=height, format=av.VideoFormat("yuv420p"), time_base=Fraction(1, 25))
-        for _ in range(2)
-    ]
+    graph, form = av.filter.Graph(), av.VideoFormat(PIX_FMT[depth_of(reference[0].y)])
+    inputs = [graph.add_buffer(width=width, height=height, format=form, time_base=Fraction(1, 25)) for _ in range(2)]
     metric, sink = graph.add(name), graph.add("buffersink")
     for i, source in enumerate(inputs):
         source.link_to(metric, 0, i)
@@ -72,12 +77,13 @@ def ffmpeg_metric(name: str, reference: list[Picture], decoded: list[Picture]) -
     return found
 
 
+@pytest.mark.parametrize("depth", [8, 10])
 @pytest.mark.parametrize("size", [(96, 64), (75, 53)])
-def test_psnr_and_ssim_agree_with_ffmpeg(size: tuple[int, int]) -> None:
+def test_psnr_and_ssim_agree_with_ffmpeg(size: tuple[int, int], depth: int) -> None:
     if not {"psnr", "ssim"} <= set(av.filter.filters_available):
         pytest.skip("this FFmpeg has no psnr and ssim filters")
     rng = np.random.default_rng(1)
-    reference = [picture(rng, *size, pts=i) for i in range(3)]
+    reference = [picture(rng, *size, pts=i, depth=depth) for i in range(3)]
     decoded = [damaged(rng, p, s) for p, s in zip(reference, (2, 6, 15), strict=True)]
     ours = compare(reference, decoded).frames
     psnrs, ssims = (ffmpeg_metric(name, reference, decoded) for name in ("psnr", "ssim"))
@@ -90,6 +96,19 @@ def test_psnr_and_ssim_agree_with_ffmpeg(size: tuple[int, int]) -> None:
         assert mine.psnr_yuv == pytest.approx(float(p["lavfi.psnr.psnr_avg"]), abs=PSNR_TOLERANCE)
         assert mine.ssim_y == pytest.approx(float(s["lavfi.ssim.Y"]), abs=SSIM_TOLERANCE)
         assert mine.ssim_all == pytest.approx(float(s["lavfi.ssim.All"]), abs=SSIM_TOLERANCE)
+
+
+def test_ten_bits_are_compared_with_a_peak_of_1023() -> None:
+    rng = np.random.default_rng(2)
+    a, b = (picture(rng, 192, 180) for _ in range(2))
+    fine, coarse = (
+        compare([one], [other], ClipQuality(multi_scale=True)).clip()
+        for one, other in ((at_depth(a, 10), at_depth(b, 10)), (a, b))
+    )
+    assert fine.psnr_y == pytest.approx(coarse.psnr_y + 20 * math.log10(1023 / 1020))
+    assert fine.psnr_yuv == pytest.approx(coarse.psnr_yuv + 20 * math.log10(1023 / 1020))
+    assert fine.ssim_y == pytest.approx(coarse.ssim_y, abs=2e-3)
+    assert fine.ms_ssim_y == pytest.approx(coarse.ms_ssim_y, abs=2e-3)
 
 
 def test_clip_psnr_is_pooled_over_squared_errors_not_over_decibels() -> None:
@@ -159,8 +178,9 @@ def test_ms_ssim_agrees_with_a_slow_float64_version() -> None:
     assert ms_ssim(a.y, b.y) == pytest.approx(value, abs=1e-5)
 
 
-def test_planes_go_through_av_frames_unchanged_even_with_odd_sides() -> None:
-    p = picture(np.random.default_rng(4), 75, 53)
+@pytest.mark.parametrize("depth", [8, 10])
+def test_planes_go_through_av_frames_unchanged_even_with_odd_sides(depth: int) -> None:
+    p = picture(np.random.default_rng(4), 75, 53, depth=depth)
     back = from_frame(to_frame(p), 7)
     assert back.pts == 7
     for name in "yuv":

@@ -30,17 +30,19 @@ Make = Callable[..., list[Picture]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["", ".mp4"])
-@pytest.mark.parametrize("size", [(96, 64), (75, 53)])
+@pytest.mark.parametrize(
+    ("suffix", "size", "depth"),
+    [("", (96, 64), 8), ("", (75, 53), 8), (".mp4", (96, 64), 8), (".mp4", (75, 53), 8), ("", (75, 53), 10)],
+)
 @pytest.mark.parametrize("name", ["x264:veryfast", "x265:ultrafast", "svtav1:12", "vvc:faster"])
 def test_anchors_write_files_and_read_them_back(
-    pictures: Make, name: str, size: tuple[int, int], suffix: str, tmp_path: Path
+    pictures: Make, name: str, suffix: str, size: tuple[int, int], depth: int, tmp_path: Path
 ) -> None:
     anchor = anchors.Anchor.parse(name, 1)
     if missing := anchors.why_not(anchor):
         pytest.skip(missing)
-    frames = pictures(3, *size)
-    video = ClipFormat(*size, Fraction(1, 25), Fraction(25))
+    frames = pictures(3, *size, depth=depth)
+    video = ClipFormat(*size, Fraction(1, 25), Fraction(25), bit_depth=depth)
     done = anchors.encode(frames, video, anchor, 20, tmp_path / f"a{suffix or anchor.family.suffix}")
     assert done.bytes == done.path.stat().st_size > 0 and done.frames == 3
     if hasattr(os, "sched_getscheduler"):  # SVT-AV1 would have made this thread real-time, if root runs the tests
@@ -49,7 +51,8 @@ def test_anchors_write_files_and_read_them_back(
     assert (b"ftyp" in done.path.read_bytes()[:8]) == (suffix == ".mp4")
     assert len(decoded) == 3 and sum(key_frames) == 1
     assert decoded[0].y.shape == size[::-1] and decoded[0].u.shape == frames[0].u.shape
-    assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12
+    assert abs(decoded[2].y.astype(int) - frames[2].y).mean() < 12 * 2 ** (depth - 8)
+    assert decoded[0].y.dtype == frames[0].y.dtype and (depth == 8 or (decoded[0].y & 3).any())
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -140,6 +143,17 @@ def test_reference_is_the_source_unless_it_is_cut_or_scaled(pictures: Make, clip
     assert next(iter(small)).y.shape == (32, 48)
 
 
+def test_a_source_keeps_its_ten_bits(pictures: Make, deep_clip: Path, tmp_path: Path) -> None:
+    assert make_reference(deep_clip, tmp_path).path == deep_clip
+    cut = make_reference(deep_clip, tmp_path, frames=5)
+    assert cut.path != deep_clip and cut.format.bit_depth == 10
+    for a, b in zip(cut, pictures(5, depth=10), strict=True):
+        np.testing.assert_array_equal(a.y, b.y)
+        np.testing.assert_array_equal(a.v, b.v)
+    small = next(iter(make_reference(deep_clip, tmp_path, max_height=32)))
+    assert small.y.shape == (32, 48) and small.y.dtype == np.uint16 and small.y.max() > 255
+
+
 def test_raw_yuv_gets_its_size_from_its_name(pictures: Make, tmp_path: Path) -> None:
     path = tmp_path / "bare_96x64_30.yuv"
     with path.open("wb") as file:
@@ -154,17 +168,18 @@ def test_raw_yuv_gets_its_size_from_its_name(pictures: Make, tmp_path: Path) -> 
         Source(tmp_path / "bare.yuv")
 
 
-def test_rawfile_round_trip_and_short_file(pictures: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [8, 10])
+def test_rawfile_round_trip_and_short_file(pictures: Make, depth: int, tmp_path: Path) -> None:
     path = tmp_path / "x.raw"
     with path.open("wb") as file:
-        for p in pictures(2, 75, 53):
+        for p in pictures(2, 75, 53, depth=depth):
             write_picture(file, p)
-    for a, b in zip(read_pictures(path, 75, 53), pictures(2, 75, 53), strict=True):
+    for a, b in zip(read_pictures(path, 75, 53, depth), pictures(2, 75, 53, depth=depth), strict=True):
         np.testing.assert_array_equal(a.y, b.y)
         np.testing.assert_array_equal(a.v, b.v)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="within picture 1"):
-        list(read_pictures(path, 75, 53))
+        list(read_pictures(path, 75, 53, depth))
 
 
 def test_steady_fps_ignores_the_start_and_bursts() -> None:

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 
 from lvc.errors import CorruptError, MediaError, UsageError
-from lvc.evaluation import anchors, judge, run
+from lvc.evaluation import anchors, judge, run, worker
 from lvc.evaluation.measure import Measured, Workers
-from lvc.evaluation.metrics import FrameQuality
+from lvc.evaluation.metrics import FrameQuality, compare
 from lvc.evaluation.plan import Plan, codecs
 from lvc.evaluation.planes import Picture
 from lvc.evaluation.point import FIELDS, Point
 from lvc.evaluation.rawfile import read_pictures
+from lvc.evaluation.source import Source
 from lvc.evaluation.store import CODEC_ROOMS, PACKAGE, Store, hash_of_codec, hash_of_measuring
 from lvc.evaluation.table import means_table, point_table, verdict_table, write_csv
 from lvc.evaluation.verdicts import dataset_means, verdicts
 from lvc.models.store import default_model_path
+from tests.helpers.small_models import model_file
 
 
 def all_points(clip: Path, plan: Plan, folder: Path) -> list[Point]:
@@ -68,6 +70,25 @@ def test_points_sizes_and_verdicts(clip: Path, disguised: list[str], tmp_path: P
         assert len(file.readlines()) == 7
     text = "".join(grid.text(160).plain for grid in (point_table(points), verdict_table(found), means_table(points)))
     assert "x264:medium" in text and f"{points[0].bpp:.4f}" in text
+
+
+def test_ten_bits_are_compared_in_ten_bits(deep_clip: Path, disguised: list[str], tmp_path: Path) -> None:
+    plan = Plan([50], [anchors.Anchor("x264", "ultrafast", 1)], frames=4, threads=1)
+    points = all_points(deep_clip, plan, tmp_path)
+    assert not [p.error for p in points if p.error]
+    assert {p.record()["bit_depth"] for p in points} == {10}
+    assert "deep.mkv (10 bits)" in point_table(points).text(160).plain
+
+
+@pytest.mark.slow
+def test_lvc_codes_and_decodes_at_the_sources_depth(clip: Path, deep_clip: Path, tmp_path: Path) -> None:
+    for source, depth in ((clip, 8), (deep_clip, 10)):
+        job = {"threads": 1, "settings": {"model": str(model_file()), "quality": 60, "features": False}}
+        coded, raw = tmp_path / f"{depth}.lvz", tmp_path / f"{depth}.raw"
+        worker.lvc_encode(job | {"src": str(source), "dst": str(coded)})
+        told = worker.lvc_decode(job | {"src": str(coded), "dst": str(raw), "reference": str(source)})
+        decoded = read_pictures(raw, 96, 64, depth)
+        assert told["size"] == (64, 96) and compare(Source(source), decoded).clip().psnr_y > 20
 
 
 @pytest.mark.slow

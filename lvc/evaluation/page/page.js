@@ -196,7 +196,7 @@ function drawTables() {
   for (const clip of DATA.clips) {
     const details = document.createElement("details"), summary = document.createElement("summary");
     const scroll = document.createElement("div"), target = document.createElement("table");
-    summary.textContent = `${clip.name}: ${clip.frames} frames ${clip.width}×${clip.height}, ${clip.rate} fps`;
+    summary.textContent = `${clip.name}: ${clip.frames} frames ${clip.width}×${clip.height}, ${clip.rate} fps, ${clip.bit_depth} bits`;
     scroll.className = "scroll";
     scroll.append(target);
     details.append(summary, scroll);
