@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from ..engine import detail, motion, planes
 from ..engine.coder import Coder
-from ..engine.motion_reference import LONGEST
+from ..engine.motion_reference import LONGEST, Exposure, expected_exposure
 from ..engine.nets import Workspace
 from ..engine.planes import KEY_OFFSET, KEY_SHIFT
 from ..engine.program import Tables
 from ..errors import CorruptError
 from ..models.load import Model
+from .exposure import block_means, fit_exposure
 from .payload import DETAIL_FROM, NETWORKS_BEST, QUALITIES, level_of
 from .pyramid import PLACES
 from .settings import Effort
@@ -62,7 +63,9 @@ class Coded:
     symbols: dict[str, Array] = dataclasses.field(default_factory=dict)
     """`symbols` of latents, hyper-latents `z`, and of a decoder the latents' values `value` in sixteenths of a step,
     int16, channels last, where they were asked for; of a frame with detail its levels, `detail`."""
+    exposure: Exposure = Exposure()
     _picture: list[motion.Picture] = dataclasses.field(default_factory=list)
+    _means: list[Array] = dataclasses.field(default_factory=list)
     _one: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def picture(self) -> motion.Picture:
@@ -71,6 +74,13 @@ class Coded:
             if not self._picture:
                 self._picture.append(motion.Picture(*self.planes))
             return self._picture[0]
+
+    def means(self) -> Array:
+        """Of its blocks (`block_means`)."""
+        with self._one:
+            if not self._means:
+                self._means.append(block_means(self.planes[0]))
+            return self._means[0]
 
     def forget_picture(self) -> None:
         """Gives its memory back, which is six times that of the planes; it can be made again."""
@@ -84,10 +94,17 @@ References = tuple[Coded, Coded | None]
 class Given:
     """A frame's integers in the place of a stream that says them: as its planes have them (formats/lvz.md), from a file
     with packing `zstd`. `values` int16, of the latents' shape, in sixteenths of a step: latents are made of these, as
-    near as whole steps allow, and not of their plane. `detail`: its levels (`lvc.engine.detail`), if it has any."""
+    near as whole steps allow, and not of their plane. `detail`: its levels (`lvc.engine.detail`), if it has any.
+    `exposure`: its exposure, if it is not the key frame's."""
 
-    def __init__(self, planes: dict[str, Array], values: Array | None = None, detail: Array | None = None) -> None:
-        self._planes, self._values, self.detail = planes, values, detail
+    def __init__(
+        self,
+        planes: dict[str, Array],
+        values: Array | None = None,
+        detail: Array | None = None,
+        exposure: Exposure = Exposure(),  # noqa: B008  # a constant
+    ) -> None:
+        self._planes, self._values, self.detail, self._exposure = planes, values, detail, exposure
 
     @property
     def coder(self) -> Coder | None:
@@ -100,6 +117,9 @@ class Given:
         given = {"symbols": self._planes[latent]} if self._values is None else {"y": self._values}
         given["z"] = self._planes[hyper]
         return {name: np.array(a.transpose(1, 2, 0), np.int16, order="C") for name, a in given.items()}
+
+    def exposure(self, expected: Exposure) -> Exposure:
+        return self._exposure
 
     def field(
         self, shape: tuple[int, int], time: int, to: tuple[int, int | None], fields: Any, level: int
@@ -217,10 +237,28 @@ def _flags(refs: References) -> tuple[tuple[Array, Array] | None, tuple[Array, A
     return refs[0].flags, None if refs[1] is None else refs[1].flags
 
 
+def expected(refs: References, place: int) -> Exposure:
+    """The exposure of a frame that says nothing of it: an anchor has its first reference's."""
+    second = refs[1]
+    return expected_exposure(refs[0].exposure, None if second is None or place == 0 else second.exposure)
+
+
+def _exposed(refs: References, to: Exposure) -> References:
+    """References as they are at another exposure."""
+
+    def one(coded: Coded) -> Coded:
+        made = motion.exposed(coded.planes, coded.exposure, to)
+        same = made is coded.planes
+        return coded if same else Coded(coded.time, made, coded.quality, coded.place, coded.field, coded.flags)
+
+    return one(refs[0]), None if refs[1] is None else one(refs[1])
+
+
 def write(stream: motion.Stream, coded: Coded, refs: References, latents: Coder) -> None:
-    """A predicted frame: its motion, its flags, its latents."""
+    """A predicted frame: its exposure, its motion, its flags, its latents."""
     field = coded.field
     assert field is not None
+    stream.exposure(expected(refs, coded.place), coded.exposure)
     stream.field(field.mode.shape, coded.time, field.to, _fields(refs), coded.place, (field.mode, field.mv))
     stream.flags(coded.place, coded.flags, _flags(refs))
     stream.coder.append(latents)
@@ -248,6 +286,8 @@ class FrameDecoder(Loop):
 
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
+        exposure = stream.exposure(expected(refs, place))
+        refs = _exposed(refs, exposure)
         mode, mv = stream.field(self.size, time, to, _fields(refs), place)
         skip, copy = stream.flags(place, None, _flags(refs))
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
@@ -262,15 +302,15 @@ class FrameDecoder(Loop):
             values = np.zeros_like(given["symbols"])
         made, levels = self._detailed(made, quality, stream if isinstance(stream, Given) else stream.coder)
         kept = given | {"value": values} | levels if self._keep else {}
-        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), kept)
+        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), kept, exposure)
 
 
 class FrameEncoder(Loop):
-    """`detail`: frames have it where it pays; no file with packing `zstd` can say it."""
+    """`detail`: frames have it where it pays, and exposures; no file with packing `zstd` can say them."""
 
     def __init__(self, model: Model, height: int, width: int, keep: bool = False, detail: bool = True) -> None:
         super().__init__(model, height, width, keep)
-        self._detail_from = DETAIL_FROM if detail else QUALITIES
+        self._detail_from, self._exposures = DETAIL_FROM if detail else QUALITIES, detail
         assert model.programs.tables is not None  # `load_model` has seen to it
         self._rounding = rounding_of(model.programs.tables)
 
@@ -326,6 +366,8 @@ class FrameEncoder(Loop):
     ) -> tuple[Coded, Coder]:
         """The frame, and its latents for `write`. `prices`: a stream that says what motion costs."""
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
+        exposure = self.exposure(source, refs, place) if self._exposures else Exposure()
+        refs = _exposed(refs, exposure)
         now, pictures = (
             motion.Picture(*source, reference=False),
             tuple(None if r is None else r.picture() for r in refs),
@@ -358,7 +400,14 @@ class FrameEncoder(Loop):
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
         made = self._detailed(source, made, quality, coder)
         symbols = {"symbols": given.get("symbols", np.zeros_like(given["y"])), "z": given["z"]} if self._keep else {}
-        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols), coder
+        return Coded(
+            time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copy), symbols, exposure
+        ), coder  # fmt: skip
+
+    def exposure(self, source: Planes, refs: References, place: int) -> Exposure:
+        """That of a frame to be predicted."""
+        known = [(r.means(), r.exposure) for r in refs if r is not None]
+        return fit_exposure(block_means(source[0]), known, expected(refs, place))
 
     def _promising(self, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
         """Blocks that might get symbols, by the linear path alone."""

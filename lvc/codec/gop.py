@@ -14,8 +14,9 @@ from ..engine import motion
 from ..engine.coder import Coder
 from ..errors import CorruptError
 from . import payload as layout
-from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, write
-from .pyramid import CHAIN, INTRA, Step, last_use
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, expected, write
+from .lookahead import missed_by_prediction, smaller
+from .pyramid import CHAIN, INTRA, KEY, LONG_REACH, LONG_TERM, OLDER, Step, last_use
 from .settings import Effort
 
 Done = Callable[[int, Coded], None]
@@ -29,6 +30,9 @@ Work = tuple[Step, int, References | None]
 Code = Callable[[Sequence[Work]], Iterable[Coded]]
 DEAR = 0.7
 """Share of a key frame's bits from which an anchor's latents may be dearer than none to be predicted from."""
+LONG_TERM_SHARE = 0.95
+"""Of what is missed with the anchor before the last as second reference: the key frame takes its place where less is
+missed with it."""
 TOGETHER = 4
 """Frames of one place that are coded side by side: what motion costs is taken from the stream before the first of
 them, whatever the number of threads."""
@@ -37,7 +41,7 @@ them, whatever the number of threads."""
 @dataclass
 class Between:
     """Frames of a clip that are still to be coded, and those they need: by their number in the clip from 1, 0 the
-    anchor before it, −1 the anchor before that."""
+    anchor before it, −1 the anchor before that, `KEY` the group's key frame."""
 
     order: Sequence[Step]
     known: dict[int, Coded]
@@ -82,10 +86,11 @@ class _Gop:
 
     def __init__(self) -> None:
         self._last: list[Coded] = []  # the one before the last, if there is one, and the last
+        self._key: Coded | None = None
         self.contexts: motion.Stream | None = None  # those of anchors
 
     def _started(self, key: Coded) -> None:
-        self._last, self.contexts = [key], None
+        self._key, self._last, self.contexts = key, [key], None
 
     @property
     def older(self) -> bool:
@@ -101,6 +106,8 @@ class _Gop:
     def _anchors(self, order: Sequence[Step], code: Code, done: Done) -> Between:
         """Codes a clip's anchor (all frames of a chain, which has no others)."""
         known = {-k: c for k, c in enumerate(reversed(self._last))}
+        if self._key is not None:
+            known[KEY] = self._key
         mine = [s for s in order if s.place == 0]
 
         def kept(number: int, coded: Coded) -> None:
@@ -161,13 +168,18 @@ class GopDecoder(_Gop):
         if not self._last:
             raise CorruptError("the video starts with a predicted frame")
         order = layout.order_of(head, self.older)
+        if head.structure == LONG_TERM and self._last[-1].time + len(order) > LONG_REACH:
+            raise CorruptError("an anchor is too far from its group's key frame to be predicted from it")
         qualities = dict(zip(order, head.qualities, strict=True))
 
         def coding(stream_of: StreamOf) -> Code:
             def one(step: Step, time: int, refs: References | None) -> Coded:
                 stream, quality = stream_of(step), qualities[step]
                 if refs is None:
-                    return self._decoder.key(time, quality, stream if isinstance(stream, Given) else stream.coder)
+                    exposure = stream.exposure(self._last[-1].exposure)
+                    coded = self._decoder.key(time, quality, stream if isinstance(stream, Given) else stream.coder)
+                    coded.exposure = exposure
+                    return coded
                 return self._decoder.predicted(time, refs, step.place, quality, stream)
 
             return lambda work: [one(*it) for it in work]
@@ -213,6 +225,9 @@ class GopEncoder(_Gop):
     def anchors(self, sources: Sequence[Planes], head: layout.ClipHead, done: Done) -> Callable[[Done], bytes]:
         """Codes the anchors of a clip of `sources`, in order of display. → the rest of the work, for any thread: codes
         what is between and gives the clip's payload."""
+        held = {len(sources): sources[len(sources) - 1]}
+        if head.structure == OLDER and self._long_term(held[len(sources)], len(sources)):
+            head = layout.ClipHead(LONG_TERM, head.qualities)
         order = layout.order_of(head, self.older)
         qualities, effort = dict(zip(order, head.qualities, strict=True)), self.effort
 
@@ -222,7 +237,7 @@ class GopEncoder(_Gop):
 
                 def one(it: Work) -> tuple[Coded, References | None, Coder]:
                     step, time, refs = it
-                    source, quality = sources[step.frame - 1], qualities[step]
+                    source, quality = held.pop(step.frame, None) or sources[step.frame - 1], qualities[step]
                     if refs is None:
                         coder = Coder()
                         return self._encoder.key(time, source, quality, coder), None, coder
@@ -236,6 +251,7 @@ class GopEncoder(_Gop):
                     if refs is None:
                         nonlocal head
                         head = layout.ClipHead(INTRA, head.qualities)
+                        stream.exposure(self._last[-1].exposure, coded.exposure)
                         stream.coder.append(latents)
                     else:
                         write(stream, coded, refs, latents)
@@ -257,6 +273,24 @@ class GopEncoder(_Gop):
 
         return between
 
+    def _long_term(self, source: Planes, frames: int) -> bool:
+        """Whether an anchor, `frames` after the last, is better predicted from the key frame than from the anchor before
+        the last, beside the last."""
+        older, last = self._last
+        key = self._key
+        if not self._intra or key is None or key is older or last.time + frames > LONG_REACH:
+            return False
+        time, exposure = last.time + frames, self._encoder.exposure(source, (last, None), 0)
+        one, two, three = (
+            smaller(motion.exposed(c.planes, c.exposure, exposure)[0]) for c in (last, older, key)
+        )
+        now = smaller(source[0])
+        old, long = (
+            missed_by_prediction(now, (one, other), time, (last.time, c.time))
+            for other, c in ((two, older), (three, key))
+        )
+        return long < LONG_TERM_SHARE * old
+
     def _by_itself(
         self, source: Planes, coded: Coded, refs: References, latents: Coder, stream: motion.Stream
     ) -> tuple[Coded, Coder] | None:
@@ -267,5 +301,6 @@ class GopEncoder(_Gop):
         write(tried, coded, refs, latents)
         coder = Coder()
         key = self._encoder.key(coded.time, source, coded.quality, coder)
+        key.exposure = coded.exposure
         spent, missed = coder.bits() - tried.coder.bits(), self._encoder.missed
         return (key, coder) if spent + missed(source, key) < missed(source, coded) else None

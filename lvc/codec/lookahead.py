@@ -20,11 +20,10 @@ class LookAhead:
     def see(self, luma: np.ndarray) -> tuple[float, float]:
         """The next frame's luma (int16 [H,W], 12 bits) → what prediction from the one before misses, and what blocks'
         means miss: mean absolute errors of luma, of 255. The first frame: both the latter."""
-        small = _smaller(luma)
+        small = smaller(luma)
         flat = float(np.abs(small - _means(small)).mean()) / 16
-        chroma = np.zeros((2, small.shape[0] // 2, small.shape[1] // 2), np.int16)
         now, before = motion.Picture(small), self._before
-        self._before = (small, chroma), now
+        self._before = _grey(small), now
         if before is None:
             return flat, flat
         mode, mv, _ = motion.search(now, (before[1], None), 1, (0, None), WEIGHT, effort=0)
@@ -36,7 +35,21 @@ class LookAhead:
         return missed > CUT[0] and missed > CUT[1] * flat
 
 
-def _smaller(luma: np.ndarray) -> np.ndarray:
+def missed_by_prediction(
+    now: np.ndarray, references: tuple[np.ndarray, np.ndarray], time: int, times: tuple[int, int]
+) -> float:
+    """The mean squared error of a frame's prediction, all as `smaller` made them."""
+    pictures = tuple(motion.Picture(r) for r in references)
+    mode, mv, _ = motion.search(motion.Picture(now, reference=False), pictures, time, times, WEIGHT, effort=0)  # type: ignore[arg-type]
+    (predicted, _), _ = motion.compensate(_grey(references[0]), _grey(references[1]), mode, mv)
+    return float(np.square(now - predicted, dtype=np.float32).mean())
+
+
+def _grey(small: np.ndarray) -> motion.Planes:
+    return small, np.zeros((2, small.shape[0] // 2, small.shape[1] // 2), np.int16)
+
+
+def smaller(luma: np.ndarray) -> np.ndarray:
     """A quarter as high and wide, padded to multiples of 16."""
     h, w = luma.shape
     small = luma.reshape(h // BY, BY, w // BY, BY).mean((1, 3), dtype=np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import CorruptError, UnsupportedError
-from .pyramid import CHAIN, INTRA, LONGEST, OLDER, PYRAMID, Step, last_place, steps
+from .pyramid import CHAIN, LONG_TERM, LONGEST, Step, last_place, steps
 
 QUALITIES = 128
 LEVEL_MIN, PER_OCTAVE = 5.0, 8
@@ -79,7 +79,7 @@ def unpack(payload: bytes, frames: int) -> tuple[ClipHead, list[bytes]]:
     if len(payload) < 3:
         raise CorruptError("a clip's payload ends too early")
     structure, first, fall = payload[:3]
-    if structure not in (PYRAMID, CHAIN, OLDER, INTRA):
+    if structure > LONG_TERM:
         raise UnsupportedError(f"a clip has the unknown structure {structure} — update lvc")
     order, at = steps(structure, frames, older=True), 3
     if fall < 128:
@@ -107,7 +107,7 @@ def order_of(head: ClipHead, older: bool) -> list[Step]:
     """Raises `CorruptError`, `UnsupportedError`."""
     if not 1 <= len(head.qualities) <= LONGEST:
         raise CorruptError(f"a clip has {len(head.qualities)} frames, not 1 … {LONGEST}")
-    if head.structure not in (PYRAMID, CHAIN, OLDER, INTRA):
+    if head.structure > LONG_TERM:
         raise UnsupportedError(f"a clip has the unknown structure {head.structure} — update lvc")
     return steps(head.structure, len(head.qualities), older)
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PYRAMID, CHAIN, OLDER, INTRA = 0, 1, 2, 3
+PYRAMID, CHAIN, OLDER, INTRA, LONG_TERM = range(5)
 """Structures: the last frame first, then halves of halves; every frame from the one before; as a pyramid, its last
-frame also from the anchor before a; as a pyramid, its last frame by itself, as key frames are coded."""
+frame also from the anchor before a; as a pyramid, its last frame by itself, as key frames are coded; as a pyramid, its
+last frame also from the group's key frame."""
+KEY = -2
+"""The group's key frame as a reference."""
+LONG_REACH = 960
+"""Frames after the key frame up to which an anchor may be predicted from it."""
 LONGEST = 32
 """Frames of a clip."""
 PLACES = 6
@@ -18,7 +23,8 @@ PLACES = 6
 
 @dataclass(frozen=True)
 class Step:
-    """A frame: `first` and `second` are its references (0 is a, −1 the anchor before a; None: it has none, or one)."""
+    """A frame: `first` and `second` are its references (0 is a, −1 the anchor before a, `KEY`; None: it has none, or
+    one)."""
 
     frame: int
     first: int | None
@@ -30,7 +36,7 @@ def steps(structure: int, frames: int, older: bool) -> list[Step]:
     """In coding order. `older`: there is an anchor before a."""
     if structure == CHAIN:
         return [Step(k + 1, k, None, 0) for k in range(frames)]
-    first, second = None if structure == INTRA else 0, -1 if structure == OLDER and older else None
+    first, second = None if structure == INTRA else 0, {OLDER: -1, LONG_TERM: KEY}.get(structure) if older else None
     out = [Step(frames, first, second, 0)]
     spans, place = [(0, frames)], 1
     while spans:

@@ -99,7 +99,8 @@ enum {
     AT_CLASS = AT_ZERO + 4 + 4 * 3,
     AT_SKIP = AT_CLASS + 2 * 4 * 12,
     AT_COPY = AT_SKIP + 4 * 3 * 3 * 3,
-    LVC_CONTEXTS = AT_COPY + 4 * 3 * 3 * 3
+    AT_EXPOSURE = AT_COPY + 4 * 3 * 3 * 3,
+    LVC_CONTEXTS
 };
 
 typedef struct {
@@ -125,6 +126,24 @@ INLINE int lvc_zero_context(int axis, int spread, int before) {
 }
 
 INLINE int lvc_class_context(int axis, int spread, int class) { return AT_CLASS + (axis * 4 + spread) * 12 + class; }
+
+/* How bright a frame is beside its group's key frame: a gain in 64ths, and an offset in quarters of an 8-bit level. */
+enum { LVC_GAIN_ONE = 64, LVC_GAIN_MIN = 32, LVC_GAIN_MAX = 128, LVC_OFFSET_MAX = 1023 };
+
+typedef struct {
+    int32_t gain, offset;
+} LvcExposure;
+
+/* Writes or reads a frame's exposure; `expected` is what it costs least to say. LVC_BAD_FIELD: it is out of range. */
+int32_t lvc_code_exposure(Rans *r, LvcMotionContexts *c, LvcExposure expected, LvcExposure *exposure);
+
+/* What a frame without a word of its own has: the first reference's exposure, of two (NULL: there is one) the mean. */
+LvcExposure lvc_expected_exposure(LvcExposure first, const LvcExposure *second);
+
+/* A reference's samples as they are at another exposure: luma [n], chroma [n / 2]. Returns 0, without writing, where
+   that changes nothing. */
+int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
+                   int16_t *luma_out, int16_t *chroma_out);
 
 /* Writes or reads the field of a frame at a pyramid level. LVC_BAD_FIELD: the stream is damaged. */
 int32_t lvc_code_field(Rans *r, LvcMotionContexts *c, LvcFrame *f, int level);

@@ -12,7 +12,7 @@ from ..errors import CorruptError
 from . import motion_reference
 from .coder import Coder
 from .library import compiled, instructions, library
-from .motion_reference import CONTEXTS, LONGEST
+from .motion_reference import CONTEXTS, LONGEST, Exposure, expected_exposure
 from .rans_reference import Context
 
 Planes = tuple[np.ndarray, np.ndarray]
@@ -83,6 +83,24 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
     return (made[0], made[1]), (made[2], made[3])
 
 
+def exposed(reference: Planes, of: Exposure, to: Exposure) -> Planes:
+    """Return a reference's planes as they are at another exposure: weighted prediction with one weight a frame (Boyce
+    2004, https://doi.org/10.1109/ISCAS.2004.1328865). The same object where that changes nothing."""
+    if of == to:
+        return reference
+    luma, chroma = reference
+    if (c := compiled()) is None:
+        return motion_reference.expose(reference, of, to)
+    luma = _array(luma, np.int16, luma.shape, "luma")
+    chroma = _array(chroma, np.int16, (2, luma.shape[0] // 2, luma.shape[1] // 2), "chroma")
+    made = np.empty_like(luma), np.empty_like(chroma)
+    before, after = (_CExposure(*e) for e in (of, to))
+    changed = c.lvc_exposed(
+        _at(luma), _at(chroma), ctypes.c_int64(luma.size), ctypes.byref(before), ctypes.byref(after), *map(_at, made)
+    )
+    return made if changed else reference
+
+
 class Picture:
     """A frame prepared for `search`: a pyramid of its luma (int16 [H,W], 12 bits) and means of its chroma (int16
     [2,H/2,W/2]; without it, only luma counts). With `reference`, also luma interpolated at all subsample positions, 18
@@ -129,6 +147,10 @@ class _CFrame(ctypes.Structure):
         ("cols", ctypes.c_int64), ("references", ctypes.c_int32), ("time", ctypes.c_int32), ("to", ctypes.c_int32 * 2),
         ("fields", _CField * 2),
     ]  # fmt: skip
+
+
+class _CExposure(ctypes.Structure):
+    _fields_ = [("gain", ctypes.c_int32), ("offset", ctypes.c_int32)]
 
 
 LONGEST_DISTANCE = 1024
@@ -278,6 +300,22 @@ class Stream:
             raise CorruptError("a motion field is damaged")
         self._frame = frame
         return frame.mode, frame.mv
+
+    def exposure(self, expected: Exposure, given: Exposure | None = None) -> Exposure:
+        """Code a frame's exposure, before its field: write `given`, or read one. Raises `CorruptError` for one that is
+        out of range."""
+        if self._python is not None:
+            try:
+                return self._python.exposure(expected, given or expected)
+            except ValueError as error:
+                raise CorruptError(str(error)) from None
+        made, known = _CExposure(*(given or expected)), _CExposure(*expected)
+        code = library().lvc_motion_stream_exposure(
+            _at(self._memory), self.coder.pointer, ctypes.byref(known), ctypes.byref(made)
+        )
+        if code:
+            raise CorruptError("an exposure is out of range")
+        return Exposure(made.gain, made.offset)
 
     def flags(
         self,

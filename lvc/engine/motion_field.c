@@ -281,6 +281,40 @@ void lvc_code_flags(Rans *r, LvcMotionContexts *contexts, const LvcFrame *f, int
         }
 }
 
+static int32_t coded_change(Rans *r, int k, int32_t change) {
+    const int32_t size = (int32_t)rans_code_golomb(r, k, (uint32_t)abs(change));
+    return size && rans_code_raw(r, 1, change < 0) ? -size : size;
+}
+
+int32_t lvc_code_exposure(Rans *r, LvcMotionContexts *c, LvcExposure expected, LvcExposure *exposure) {
+    const LvcExposure change = {exposure->gain - expected.gain, exposure->offset - expected.offset};
+    *exposure = expected;
+    if (code_flag(r, c, AT_EXPOSURE, change.gain || change.offset)) {
+        exposure->gain += coded_change(r, 1, change.gain);
+        exposure->offset += coded_change(r, 3, change.offset);
+    }
+    const int fits = exposure->gain >= LVC_GAIN_MIN && exposure->gain <= LVC_GAIN_MAX &&
+                     abs(exposure->offset) <= LVC_OFFSET_MAX;
+    return fits ? LVC_OK : LVC_BAD_FIELD;
+}
+
+LvcExposure lvc_expected_exposure(LvcExposure first, const LvcExposure *second) {
+    if (second == NULL) return first;
+    return (LvcExposure){(first.gain + second->gain + 1) >> 1, (first.offset + second->offset + 1) >> 1};
+}
+
+int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
+                   int16_t *luma_out, int16_t *chroma_out) {
+    enum { MIDDLE = 2048 };
+    const int32_t gain = (256 * to.gain + from.gain / 2) / from.gain;
+    const int32_t offset = 4 * to.offset - ((gain * 4 * from.offset + 128) >> 8);
+    if (gain == 256 && offset == 0) return 0;
+    for (int64_t i = 0; i < n; i++) luma_out[i] = (int16_t)lvc_bounded(((luma[i] * gain + 128) >> 8) + offset, 0, LVC_TOP);
+    for (int64_t i = 0; i < n / 2; i++)
+        chroma_out[i] = (int16_t)lvc_bounded((((chroma[i] - MIDDLE) * gain + 128) >> 8) + MIDDLE, 0, LVC_TOP);
+    return 1;
+}
+
 void lvc_motion_start(LvcMotionContexts *c) {
     c->counts = NULL;
     for (int i = 0; i < LVC_CONTEXTS; i++) c->bit[i] = (RansBit){LVC_MOTION_START[i], LVC_MOTION_START[i], 0};
@@ -310,6 +344,16 @@ LVC_API const uint32_t *lvc_motion_stream_counts(const Stream *s) { return &s->c
 
 LVC_API int32_t lvc_motion_stream_field(Stream *s, Rans *r, LvcFrame *f, int32_t level) {
     return lvc_code_field(r, &s->contexts, f, level);
+}
+
+LVC_API int32_t lvc_motion_stream_exposure(Stream *s, Rans *r, const LvcExposure *expected, LvcExposure *exposure) {
+    return lvc_code_exposure(r, &s->contexts, *expected, exposure);
+}
+
+/* For `lvc_expose` by address. */
+LVC_API int32_t lvc_exposed(const int16_t *luma, const int16_t *chroma, int64_t n, const LvcExposure *from,
+                            const LvcExposure *to, int16_t *luma_out, int16_t *chroma_out) {
+    return lvc_expose(luma, chroma, n, *from, *to, luma_out, chroma_out);
 }
 
 LVC_API void lvc_motion_stream_flags(Stream *s, Rans *r, const LvcFrame *f, int32_t level, uint8_t *skip,

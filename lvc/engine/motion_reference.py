@@ -8,6 +8,7 @@ within ±4095; the vector of an unused reference is 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -241,6 +242,40 @@ def _spread(of: list[tuple[int, int]], axis: int) -> int:
     return 1 if apart <= 2 else 2 if apart <= 12 else 3
 
 
+class Exposure(NamedTuple):
+    """How bright a frame is beside its group's key frame: a gain in 64ths, and an offset in quarters of an 8-bit
+    level."""
+
+    gain: int = 64
+    offset: int = 0
+
+
+GAINS, OFFSET_MAX = (32, 128), 1023
+
+
+def expected_exposure(first: Exposure, second: Exposure | None) -> Exposure:
+    """Return what costs least to say: the first reference's, or the mean of both."""
+    if second is None:
+        return first
+    return Exposure((first.gain + second.gain + 1) >> 1, (first.offset + second.offset + 1) >> 1)
+
+
+def weight(of: Exposure, to: Exposure) -> tuple[int, int]:
+    """Return what takes samples from one exposure to another: a gain in 256ths and an offset in 12-bit levels."""
+    gain = (256 * to.gain + of.gain // 2) // of.gain
+    return gain, 4 * to.offset - ((gain * 4 * of.offset + 128) >> 8)
+
+
+def expose(
+    planes: tuple[np.ndarray, np.ndarray], of: Exposure, to: Exposure
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a reference's planes as they are at another exposure."""
+    gain, offset = weight(of, to)
+    luma, chroma = (p.astype(np.int32) for p in planes)
+    made = ((luma * gain + 128) >> 8) + offset, (((chroma - 2048) * gain + 128) >> 8) + 2048
+    return made[0].clip(0, 4095).astype(np.int16), made[1].clip(0, 4095).astype(np.int16)
+
+
 class FieldCoder:
     """Codes the fields and flags of a stream's frames, in order. `coder` writes or reads; `contexts` keep adapting."""
 
@@ -251,6 +286,20 @@ class FieldCoder:
     def _flag(self, start: int, sizes: tuple[int, ...], at: tuple[int, ...], bit: bool | int) -> int:
         """Code a flag with the context at index `at` of an array of shape `sizes` that begins at context `start`."""
         return self._coder.bit(self.contexts[start + int(np.ravel_multi_index(at, sizes))], int(bit))
+
+    def exposure(self, expected: Exposure, given: Exposure) -> Exposure:
+        """Write `given`, or read an exposure. Raises `ValueError` for one that is out of range."""
+        change = given.gain - expected.gain, given.offset - expected.offset
+        if self._coder.bit(self.contexts[EXPOSURE], int(any(change))):
+            found = [self._change(k, c) for k, c in zip((1, 3), change, strict=True)]
+            expected = Exposure(expected.gain + found[0], expected.offset + found[1])
+        if not GAINS[0] <= expected.gain <= GAINS[1] or abs(expected.offset) > OFFSET_MAX:
+            raise ValueError("an exposure is out of range")
+        return expected
+
+    def _change(self, k: int, change: int) -> int:
+        size = self._coder.golomb(k, abs(change))
+        return -size if size and self._coder.raw(1, change < 0) else size
 
     def field(self, field: Field, fields: tuple[Field | None, Field | None], level: int) -> _Leaves:
         """Write `field`, or read into it."""
@@ -368,7 +417,8 @@ ZERO = GUESS + 4
 CLASS = ZERO + 4 + 4 * 3
 SKIP = CLASS + 2 * 4 * 12
 COPY = SKIP + 4 * 3 * 3 * 3
-CONTEXTS = COPY + 4 * 3 * 3 * 3
+EXPOSURE = COPY + 4 * 3 * 3 * 3
+CONTEXTS = EXPOSURE + 1
 """The first context of each kind, and the number of all."""
 
 
