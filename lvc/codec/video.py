@@ -188,7 +188,7 @@ def encode(
         ReadAhead(source, 1) as groups,
     ):
         if encoder_of is None:
-            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
+            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd, at_once=workers)
         else:
             frames_of = encoder_of(model, height, width)
         encoder = GopEncoder(
@@ -384,7 +384,7 @@ def decode(
     """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
     only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
-    decoder = _decoder(video, model)
+    decoder = _decoder(video, model, threads)
 
     def begun(item: Clip | _Changed) -> Callable[[], list[Frame]]:
         return _decoding(decoder, item, video, limits, wanted)
@@ -460,7 +460,7 @@ def keys_in(clip: Clip, video: VideoDescriptor) -> int:
     return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
 
 
-def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
+def _decoder(video: VideoDescriptor, model: Model, threads: int | None, keep: bool = False) -> GopDecoder:
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes do not match its model — update lvc")
@@ -468,7 +468,7 @@ def _decoder(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDec
         raise UnsupportedError(f"pictures of {video.bit_depth} bits and chroma {video.chroma} — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
-    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep))
+    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep, threads))
 
 
 def _side_by_side(
@@ -594,7 +594,7 @@ def _extracted(
     origin: int = 0,
 ) -> Iterator[_Extracted]:
     """Clips with what they say of their frames, in coding order."""
-    decoder = _decoder(video, model, keep=True)
+    decoder = _decoder(video, model, threads, keep=True)
     if intra and not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can decode only, so that it gives no intra latents")
     geometry = video.geometry
