@@ -51,7 +51,7 @@ def decode(
     """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
     only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
-    decoder = decoder_of(video, model)
+    decoder = decoder_of(video, model, threads)
 
     def begun(item: Clip | ChangedClip) -> Callable[[], list[Frame]]:
         return _decoding(decoder, item, video, limits, wanted)
@@ -59,7 +59,7 @@ def decode(
     return decode_side_by_side(clips, begun, video, threads)
 
 
-def decoder_of(video: VideoDescriptor, model: Model, keep: bool = False) -> GopDecoder:
+def decoder_of(video: VideoDescriptor, model: Model, threads: int | None, keep: bool = False) -> GopDecoder:
     geometry = video.geometry
     if tuple(geometry.planes) != model.planes or geometry.align != 16:
         raise UnsupportedError("the file's planes do not match its model — update lvc")
@@ -67,7 +67,7 @@ def decoder_of(video: VideoDescriptor, model: Model, keep: bool = False) -> GopD
         raise UnsupportedError(f"pictures of {video.bit_depth} bits and chroma {video.chroma} — update lvc")
     if PACKING_NAMES.get(video.packing) not in ("rans", "zstd"):
         raise UnsupportedError(f"packing {video.packing} is unknown — update lvc")
-    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep))
+    return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep, threads))
 
 
 def decode_side_by_side(

@@ -95,7 +95,7 @@ def encode(
         ReadAhead(source, 1) as groups,
     ):
         if encoder_of is None:
-            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd)
+            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd, at_once=workers)
         else:
             frames_of = encoder_of(model, height, width)
         encoder = GopEncoder(

@@ -6,10 +6,14 @@ decoder does is the law (formats/decoder.md); the encoder decides.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import queue
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +26,7 @@ from ..engine.planes import KEY_OFFSET, KEY_SHIFT
 from ..engine.program import Tables
 from ..errors import CorruptError
 from ..models.load import Model
+from ..pipeline import usable_cores
 from .exposure import block_means, fit_exposure
 from .payload import DETAIL_FROM, NETWORKS_BEST, QUALITIES, level_of
 from .pyramid import PLACES
@@ -29,6 +34,7 @@ from .settings import Effort
 
 Planes = motion.Planes
 Array = npt.NDArray[Any]
+L, P, R = TypeVar("L", bound="Loop"), ParamSpec("P"), TypeVar("R")
 SCALE = 4080.0
 """Sample values of a range of 1: 255 in 12 bits."""
 OFFSET = 2040
@@ -158,22 +164,47 @@ def integers(coded: Coded) -> dict[str, Array]:
     }
 
 
-class Loop:
-    """What encoder and decoder share. `keep`: what is coded has its symbols."""
+def _in_turn(work: Callable[Concatenate[L, P], R]) -> Callable[Concatenate[L, P], R]:
+    """A method that waits for the thread's turn."""
 
-    def __init__(self, model: Model, height: int, width: int, keep: bool = False) -> None:
+    @functools.wraps(work)
+    def alone(self: L, /, *args: P.args, **given: P.kwargs) -> R:
+        with self.turn():
+            return work(self, *args, **given)
+
+    return alone
+
+
+class Loop:
+    """What encoder and decoder share. `keep`: what is coded has its symbols. `at_once`: frames that may be worked on at
+    the same time; what more threads ask for waits, since a frame in work takes ten times the memory of its planes."""
+
+    def __init__(self, model: Model, height: int, width: int, keep: bool = False, at_once: int | None = None) -> None:
         self.model = model
         self.size = height // 8, width // 8
         self._keep = keep
         self._local = threading.local()
+        self._spaces: queue.LifoQueue[Workspace] = queue.LifoQueue()
+        for _ in range(at_once or usable_cores()):
+            self._spaces.put(Workspace())
 
-    @property
-    def workspace(self) -> Workspace:
-        """The running thread's own."""
-        if not hasattr(self._local, "workspace"):
-            self._local.workspace = Workspace()
-        space: Workspace = self._local.workspace
-        return space
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Workspace]:
+        """A frame's work, with scratch memory of its own. A thread that has its turn keeps it within."""
+        if (own := getattr(self._local, "space", None)) is not None:
+            yield own
+            return
+        space = self._local.space = self._spaces.get()
+        try:
+            yield space
+        finally:
+            self._local.space = None
+            self._spaces.put(space)
+
+    def _run(self, program: str, inputs: list[Array], row: int, **given: Any) -> list[Array]:
+        """Runs one of the model's networks."""
+        with self.turn() as space:
+            return self.model.network(program).run(inputs, self.size, row, workspace=space, **given)
 
     def _nothing(self, key: bool = False) -> dict[str, Array]:
         """Symbols of a frame that has none."""
@@ -186,9 +217,7 @@ class Loop:
 
     def _key(self, quality: int, coder: Coder | None, **given: Array) -> tuple[Planes, Array]:
         """The planes, and the latents' values."""
-        patches, values = self.model.network("key").run(
-            [], self.size, key_row(quality), coder=coder, workspace=self.workspace, **given
-        )  # fmt: skip
+        patches, values = self._run("key", [], key_row(quality), coder=coder, **given)
         return planes.key_planes(patches, self.model.laps), values
 
     def _residual(
@@ -203,10 +232,9 @@ class Loop:
     ) -> tuple[Array, Array]:
         """The residual's patches, and the latents' values."""
         coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
-        residual, values = self.model.network("predicted").run(
-            [prediction, difference, coded], self.size, row, coder=coder, coded=skip == 0, wanted=wanted,
-            workspace=self.workspace, **given,
-        )  # fmt: skip
+        residual, values = self._run(
+            "predicted", [prediction, difference, coded], row, coder=coder, coded=skip == 0, wanted=wanted, **given
+        )
         return residual, values
 
 
@@ -272,9 +300,10 @@ class FrameDecoder(Loop):
             return made, {}
         if self._keep and levels is None:
             levels = detail.none(made)
-        made = detail.code(made, quality, coder, levels)
+        made = detail.code(made, quality, coder, levels, overwrite=True)
         return made, {"detail": levels} if levels is not None and levels.any() else {}
 
+    @_in_turn
     def key(self, time: int, quality: int, stream: Coder | Given) -> Coded:
         if isinstance(stream, Given):
             coder, given = stream.coder, stream.symbols
@@ -284,6 +313,7 @@ class FrameDecoder(Loop):
         made, levels = self._detailed(made, quality, stream)
         return Coded(time, made, quality, symbols=given | {"value": values} | levels if self._keep else {})
 
+    @_in_turn
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
         exposure = stream.exposure(expected(refs, place))
@@ -294,10 +324,12 @@ class FrameDecoder(Loop):
         made = p
         given = stream.symbols if isinstance(stream, Given) else self._nothing() if self._keep else {}
         if not copy.all():
-            patches = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
-            wanted = copy == 0
+            patches, wanted = (planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)), copy == 0
+            del d  # it takes as much memory as the frame
             r, values = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
-            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, wanted), skip, quality)
+            del patches
+            made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted, overwrite=True)
+            made = planes.deblock(made, skip, quality, overwrite=True)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
         made, levels = self._detailed(made, quality, stream if isinstance(stream, Given) else stream.coder)
@@ -308,22 +340,30 @@ class FrameDecoder(Loop):
 class FrameEncoder(Loop):
     """`detail`: frames have it where it pays, and exposures; no file with packing `zstd` can say them."""
 
-    def __init__(self, model: Model, height: int, width: int, keep: bool = False, detail: bool = True) -> None:
-        super().__init__(model, height, width, keep)
+    def __init__(
+        self,
+        model: Model,
+        height: int,
+        width: int,
+        keep: bool = False,
+        detail: bool = True,
+        at_once: int | None = None,
+    ) -> None:
+        super().__init__(model, height, width, keep, at_once)
         self._detail_from, self._exposures = DETAIL_FROM if detail else QUALITIES, detail
         assert model.programs.tables is not None  # `load_model` has seen to it
         self._rounding = rounding_of(model.programs.tables)
 
+    @_in_turn
     def analysed(self, source: Planes, quality: int) -> tuple[Array, Array]:
         """A key frame's latents in sixteenths of a step, before they are cut off, and its hyper-latents, int16,
         channels last."""
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
-        y, z = self.model.network("key_analysis").run(
-            [patches], self.size, key_row(quality), workspace=self.workspace
-        )  # fmt: skip
+        y, z = self._run("key_analysis", [patches], key_row(quality))
         return y, z
 
+    @_in_turn
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         y, z = self.analysed(source, quality)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
@@ -334,7 +374,8 @@ class FrameEncoder(Loop):
 
     def missed(self, source: Planes, coded: Coded) -> float:
         """What a coded frame misses of its source, in bits."""
-        error = planes.to_patches(*source, OFFSET) - planes.to_patches(*coded.planes, OFFSET)
+        error = planes.to_patches(*source, OFFSET)
+        error -= planes.to_patches(*coded.planes, OFFSET)
         return float(planes.block_errors(error).sum() * worth_of(coded.quality))
 
     def levels(self, source: Planes, made: Planes, quality: int) -> Array | None:
@@ -345,8 +386,7 @@ class FrameEncoder(Loop):
         """A frame with its detail, which is written."""
         if quality < self._detail_from:
             return made
-        levels = self.levels(source, made, quality)
-        return detail.code(made, quality, coder, detail.none(made) if levels is None else levels)
+        return detail.code(made, quality, coder, self.levels(source, made, quality), overwrite=True)
 
     def _eighths(self, source: Planes) -> list[tuple[Array, Array]]:
         """Planes in the unit of a key frame's patches, and the lapping matrix of each."""
@@ -354,6 +394,7 @@ class FrameEncoder(Loop):
         moved = [(p - np.int16(KEY_OFFSET)) << KEY_SHIFT for p in (source[0], *source[1])]
         return list(zip(moved, (luma, chroma, chroma), strict=True))
 
+    @_in_turn
     def predicted(
         self,
         time: int,
@@ -377,8 +418,11 @@ class FrameEncoder(Loop):
             time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, prices,
         )  # fmt: skip
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
-        prediction, difference = planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)
-        residual = planes.to_patches(*source, OFFSET) - prediction
+        prediction, difference, residual = (
+            planes.to_patches(*a, offset) for a, offset in ((p, OFFSET), (d, 0), (source, OFFSET))
+        )
+        del d  # it takes as much memory as the frame
+        residual -= prediction
         worth = np.float32(worth_of(quality))
         missed = planes.block_errors(residual) * worth
         skip = np.ones_like(missed, np.uint8)
@@ -397,7 +441,9 @@ class FrameEncoder(Loop):
             given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
-            made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0), skip, quality)
+            del prediction, difference, residual
+            made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0, overwrite=True)
+            made = planes.deblock(made, skip, quality, overwrite=True)
         made = self._detailed(source, made, quality, coder)
         symbols = {"symbols": given.get("symbols", np.zeros_like(given["y"])), "z": given["z"]} if self._keep else {}
         return Coded(
@@ -411,16 +457,14 @@ class FrameEncoder(Loop):
 
     def _promising(self, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
         """Blocks that might get symbols, by the linear path alone."""
-        y = self.model.network("linear_analysis").run(
-            [residual], self.size, row, wanted=able, workspace=self.workspace
-        )[0]
+        y = self._run("linear_analysis", [residual], row, wanted=able)[0]
         return self._worthwhile(y, residual, row, missed, able, worth)
 
     def _worthwhile(self, y: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any) -> Array:
         """Which of the `able` blocks' latents, in sixteenths of a step, save more on the linear path than they cost."""
         whole, sizes = np.zeros_like(y), y[able] + 8 >> 4
         whole[able] = sizes << 4
-        made = self.model.network("linear").run([whole], self.size, row, wanted=able, workspace=self.workspace)[0]
+        made = self._run("linear", [whole], row, wanted=able)[0]
         gain = (missed - planes.block_errors(residual, made) * worth)[able] * LINEAR_GAIN
         worthwhile = np.zeros_like(able)
         bits = _SYMBOL_BITS[np.minimum(np.abs(sizes), len(_SYMBOL_BITS) - 1)].sum(-1)
@@ -431,9 +475,7 @@ class FrameEncoder(Loop):
         self, prediction: Array, difference: Array, residual: Array, row: int, missed: Array, able: Array, worth: Any
     ) -> tuple[Array, dict[str, Array]]:
         """Which blocks are skipped, and the latents of the others."""
-        y, z = self.model.network("predicted_analysis").run(
-            [prediction, difference, residual], self.size, row, wanted=able, workspace=self.workspace
-        )  # fmt: skip
+        y, z = self._run("predicted_analysis", [prediction, difference, residual], row, wanted=able)
         y[~able] = 0
         keep = self._worthwhile(y, residual, row, missed, able, worth)
         alive = keep

@@ -159,7 +159,7 @@ def _extracted(
     origin: int = 0,
 ) -> Iterator[_Extracted]:
     """Clips with what they say of their frames, in coding order."""
-    decoder = decoder_of(video, model, keep=True)
+    decoder = decoder_of(video, model, threads, keep=True)
     if intra and not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can decode only, so that it gives no intra latents")
     geometry = video.geometry

@@ -29,15 +29,18 @@ def _shape(planes: Planes) -> tuple[int, int]:
     return rows, columns
 
 
-def code(planes: Planes, quality: int, coder: Coder | None, levels: Array | None = None) -> Planes:
+def code(
+    planes: Planes, quality: int, coder: Coder | None, levels: Array | None = None, overwrite: bool = False
+) -> Planes:
     """Code a frame's detail and add it to the frame.
 
     Args:
         planes: Luma int16 [16·h,16·w] and chroma int16 [2,8·h,8·w] without detail, 12-bit samples.
         quality: The frame's, 0 to 127.
         coder: The stream. `None`: `levels` are only added.
-        levels: int16 [h,w,6,64]: quantised coefficients of four 8x8 blocks of luma and one of each chroma plane. A
-            reader fills them, if they are given.
+        levels: int16 [h,w,6,64]: quantised coefficients of four 8x8 blocks of luma and one of each chroma plane;
+            `None`: none. A reader fills them, if they are given.
+        overwrite: The result may take the planes' place, which saves memory.
 
     Returns:
         The planes with detail.
@@ -45,13 +48,10 @@ def code(planes: Planes, quality: int, coder: Coder | None, levels: Array | None
     rows, columns = _shape(planes)
     if not 0 <= quality < 128:
         raise ValueError(f"a quality of {quality}")
-    reading = coder is not None and coder.reading
-    if levels is None and not reading:
-        raise ValueError("a writer needs levels")
     fits = levels is None or (levels.dtype == np.int16 and levels.shape == (rows, columns, PARTS, COEFFICIENTS))
     if levels is not None and not (fits and levels.flags.c_contiguous):
         raise ValueError(f"levels are {levels.dtype} {levels.shape}")
-    luma, chroma = (np.array(p, order="C") for p in planes)
+    luma, chroma = (np.array(p, order="C", copy=None if overwrite else True) for p in planes)
     if (engine := compiled()) is None:
         detail_reference.code(None if coder is None else coder.python, quality, levels, luma, chroma)
         return luma, chroma

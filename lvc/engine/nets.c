@@ -939,7 +939,13 @@ static size_t tensor_bytes(const State *s, const LvcTensor *t)
     return aligned((size_t)rows_of(s, t->scale) * columns_of(s, t->scale) * pixel_bytes(t));
 }
 
-/* Returns the bytes of all tensors and sets their places. */
+/* Whether an input or output of the program can lie in the caller's array: its pixels have no padding. */
+static int as_given(const LvcTensor *t)
+{
+    return padded(t->channels) == t->channels;
+}
+
+/* Returns the bytes of all tensors in the workspace and sets their places. */
 static size_t place_tensors(const State *s, Place *place)
 {
     const Program *p = s->p;
@@ -956,6 +962,11 @@ static size_t place_tensors(const State *s, Place *place)
             live(place, l->add, i);
         for (int k = 0; k < l->sources; k++)
             live(place, l->source[k], i);
+    }
+    for (int i = 0; i < p->inputs + p->outputs; i++) {
+        int tensor = i < p->inputs ? p->input[i] : p->output[i - p->inputs];
+        if (as_given(&p->tensor[tensor]))
+            place[tensor].to = -1;
     }
     size_t all = 0;
     for (int i = 0; i < p->tensors; i++) {
@@ -993,6 +1004,20 @@ static void copy_channels(const State *s, int tensor, const void *from, void *to
     else
         for (size_t i = 0; i < pixels; i++)
             memcpy(target + i * to_stride, source + i * from_stride, plain);
+}
+
+/* The caller's arrays take the place of tensors that can lie there; other inputs are copied. */
+static void take_arrays(State *s)
+{
+    const Program *p = s->p;
+    for (int i = 0; i < p->outputs; i++)
+        if (as_given(&p->tensor[p->output[i]]))
+            s->tensor[p->output[i]] = s->run->outputs[i];
+    for (int i = 0; i < p->inputs; i++)
+        if (as_given(&p->tensor[p->input[i]]))
+            s->tensor[p->input[i]] = (uint8_t *)(uintptr_t)s->run->inputs[i]; /* no layer writes an input */
+        else
+            copy_channels(s, p->input[i], s->run->inputs[i], NULL);
 }
 
 static void run_layer(State *s, int index)
@@ -1057,12 +1082,12 @@ LVC_API int lvc_program_run(const Program *p, Workspace *w, const LvcRun *run)
             lay_out(&s, place, bytes, w->memory, need);
             if (run->wanted || run->coded)
                 plan_work(&s, need);
-            for (int i = 0; i < p->inputs; i++)
-                copy_channels(&s, p->input[i], run->inputs[i], NULL);
+            take_arrays(&s);
             for (int i = 0; i < p->layers; i++)
                 run_layer(&s, i);
             for (int i = 0; i < p->outputs; i++)
-                copy_channels(&s, p->output[i], NULL, run->outputs[i]);
+                if (s.tensor[p->output[i]] != run->outputs[i])
+                    copy_channels(&s, p->output[i], NULL, run->outputs[i]);
         }
     }
     free(place);

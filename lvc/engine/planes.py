@@ -40,6 +40,7 @@ def to_planes(
     offset: int = 0,
     prediction: tuple[Array, Array] | None = None,
     wanted: Array | None = None,
+    overwrite: bool = False,
 ) -> tuple[Array, Array]:
     """Add patches to a prediction: clamp(prediction + offset + ((residual + half) >> shift), 0, 4095).
 
@@ -49,16 +50,20 @@ def to_planes(
         offset: Added to every sample.
         prediction: Luma int16 [8·h,8·w] and chroma int16 [2,4·h,4·w]; default 0.
         wanted: [h/2,w/2], for blocks of 2x2 patches; where it is 0, the prediction stays as it is.
+        overwrite: The result may take the prediction's place, which saves memory.
 
     Returns:
         Luma and chroma, shaped as the prediction.
     """
     rows, columns, _ = residual.shape
     residual = _int16(residual, (rows, columns, PATCH))
-    luma, chroma = np.empty((8 * rows, 8 * columns), np.int16), np.empty((2, 4 * rows, 4 * columns), np.int16)
+    shapes = (8 * rows, 8 * columns), (2, 4 * rows, 4 * columns)
     given: list[Array | None] = [None, None]
     if prediction is not None:
-        given = [_int16(prediction[0], luma.shape), _int16(prediction[1], chroma.shape)]
+        given = [_int16(p, shape) for p, shape in zip(prediction, shapes, strict=True)]
+    luma, chroma = (
+        p if overwrite and p is not None else np.empty(shape, np.int16) for p, shape in zip(given, shapes, strict=True)
+    )
     mask = None
     if wanted is not None:
         if wanted.shape != (rows // 2, columns // 2) or rows % 2 or columns % 2:
@@ -93,9 +98,12 @@ def lap(plane: Array, matrix: Array) -> Array:
     return out
 
 
-def deblock(samples: tuple[Array, Array], skip: Array, quality: int) -> tuple[Array, Array]:
+def deblock(
+    samples: tuple[Array, Array], skip: Array, quality: int, overwrite: bool = False
+) -> tuple[Array, Array]:
     """Luma int16 [16·h,16·w] and chroma [2,8·h,8·w] with the edges filtered that blocks with symbols (`skip` 0, of
-    uint8 [h,w]) have every 8 luma samples, as HEVC does; how much by `quality` 0 … 127 (formats/decoder.md, 10)."""
+    uint8 [h,w]) have every 8 luma samples, as HEVC does; how much by `quality` 0 … 127 (formats/decoder.md, 10). With
+    `overwrite` the result may take the samples' place, which saves memory."""
     rows, columns = skip.shape
     luma, chroma = _int16(samples[0], (16 * rows, 16 * columns)), _int16(samples[1], (2, 8 * rows, 8 * columns))
     if not 0 <= quality < 128:
@@ -104,7 +112,9 @@ def deblock(samples: tuple[Array, Array], skip: Array, quality: int) -> tuple[Ar
         return luma, chroma
     if (engine := compiled()) is None:
         return deblock_reference((luma, chroma), skip, THRESHOLDS[quality & 15] >> (quality >> 4))
-    luma, chroma, skip = luma.copy(), chroma.copy(), np.ascontiguousarray(skip, np.uint8)
+    if not overwrite:
+        luma, chroma = luma.copy(), chroma.copy()
+    skip = np.ascontiguousarray(skip, np.uint8)
     engine.lvc_deblock(address(luma), address(chroma), address(skip), rows, columns, quality)
     return luma, chroma
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lvc.errors import LvcError
+from lvc.files.memory import share_one_heap
 from lvc.media.usage import cpu_seconds, peak_of_children, peak_rss
 
 Answer = dict[str, Any]
@@ -23,6 +24,7 @@ Answer = dict[str, Any]
 
 def main(text: str) -> int:
     job = json.loads(text)
+    share_one_heap()  # as the command does
     try:
         answer = JOBS["lvc" if job["codec"] == "lvc" else "anchor", job["job"]](job)
     except LvcError as e:

@@ -58,9 +58,10 @@ class Counter(FrameEncoder):
 
     def _count(self, name: str, inputs: list[Any], row: int, coded: Any, given: dict[str, Any]) -> None:
         symbols, z = given["symbols"], given["z"]
-        found = self._indices[name].run(
-            inputs, self.size, row, coded=coded, symbols=symbols.copy(), z=z.copy(), workspace=self.workspace
-        )
+        with self.turn() as space:
+            found = self._indices[name].run(
+                inputs, self.size, row, coded=coded, symbols=symbols.copy(), z=z.copy(), workspace=space
+            )
         rows, columns, channels = symbols.shape
         own = symbols.reshape(rows, columns, 4, channels // 4)
         for step, index in enumerate(found):
