@@ -52,6 +52,11 @@ def serving(file: Path) -> Iterator[str]:
             server.terminate()
 
 
+def as_if_cores(count: int) -> str:
+    """A script after which a page takes the machine for one of so many cores."""
+    return f"Object.defineProperty(navigator, 'hardwareConcurrency', {{ value: {count} }});"
+
+
 def without_relaxed(route: Route) -> None:
     answer = route.fetch()
     route.fulfill(response=answer, body=answer.text().replace("runs(RELAXED)", "false"))
