@@ -41,9 +41,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def serving(file: Path) -> Iterator[str]:
-    """The address of `lvc serve` for one file, without a slash at its end."""
-    command = [sys.executable, "-m", "lvc", "serve", "--json", "--port", "0", str(file)]
+def serving(path: Path) -> Iterator[str]:
+    """The address of `lvc serve` for a file or a folder, without a slash at its end."""
+    command = [sys.executable, "-m", "lvc", "serve", "--json", "--port", "0", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
