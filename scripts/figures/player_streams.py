@@ -75,7 +75,8 @@ PLAYERS = {"ffmpeg": ffmpeg, "mpv": mpv, "cvlc": vlc}
 
 def found(shot: Path, near: dict[float, np.ndarray]) -> tuple[float, float]:
     """The time of the frame that a picture shows, and its PSNR in dB."""
-    shown = np.asarray(Image.open(shot).convert("L")).astype(float)
+    rows, columns = next(iter(near.values())).shape
+    shown = np.asarray(Image.open(shot).convert("L")).astype(float)[:rows, :columns]  # VLC's have a margin
     alike = {t: float(np.square(shown - (y.astype(float) - 16) * 255 / 219).mean()) for t, y in near.items()}
     best = min(alike, key=lambda t: alike[t])
     return best, 10 * np.log10(255**2 / max(alike[best], 1e-9))
