@@ -2,8 +2,10 @@
 #ifndef LVC_POOL_H
 #define LVC_POOL_H
 
-#if defined(__wasm__)
-#define POOL_MAX 1 /* a player's workers share no memory */
+#if defined(__wasm_atomics__)
+#define POOL_MAX 4 /* a player's workers: packages/lvz-player/wasm/pool.c */
+#elif defined(__wasm__)
+#define POOL_MAX 1
 #else
 #define POOL_MAX 64
 #endif

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lvc.errors import LvcError
 from lvc.serve.library import Item, Library
 from lvc.serve.ranges import Sending
 from lvc.serve.transcode import MP4, TYPE, Pieces, Pipe, stream
@@ -156,7 +157,7 @@ class Conversions:
 
     async def _made(self, request: Request, item: Item, pieces: Pieces, number: int, kind: str) -> bytes:
         stop = threading.Event()
-        made: list[bytes] = []
+        made: bytes | LvcError | OSError = b""
 
         def make() -> bytes:
             with self._opened(item) as file:
@@ -170,10 +171,14 @@ class Conversions:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             try:
-                made.append(await anyio.to_thread.run_sync(make, limiter=self._workers))
+                made = await anyio.to_thread.run_sync(make, limiter=self._workers)
+            except (LvcError, OSError) as error:  # the group would wrap it
+                made = error
             finally:
                 tasks.cancel_scope.cancel()
-        return made[0]
+        if not isinstance(made, bytes):
+            raise made
+        return made
 
     def _pieces(self, item: Item) -> Pieces:
         key = (item.name, item.version)

@@ -3,8 +3,8 @@
 `lvc serve` behind a line of a given round trip (--latency) and rate (--rate), in headless Chromium: a first visit,
 further ones with player and model in the cache, and seeks, each on a page of its own, to several places. Of a seek
 two times are printed: until a picture near the place was drawn, and until the right one was. Beside them stand the
-processor time of all the browser's and the server's processes until then, what was fetched of the file, and the
-load of the machine, which makes the times longer.
+processor time of all the browser's and the server's processes until then, what was fetched of the file and in how many
+requests, and the load of the machine, which makes the times longer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scripts.figures.player_pages import PLAYER, WATCH, Line, browser, load, processor_seconds, serving, until
+from scripts.figures.player_pages import (
+    PLAYER,
+    WATCH,
+    Line,
+    as_if_cores,
+    browser,
+    load,
+    processor_seconds,
+    serving,
+    until,
+)
 
 READY = f"{PLAYER}?.readyState === 4"
 SEEK = """
@@ -54,12 +64,15 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=20.0, help="of a round trip, in milliseconds")
     parser.add_argument("--rate", type=float, default=10.0, help="in Mbit a second")
     parser.add_argument("--seeks", type=float, nargs="*", default=[0.1, 0.25, 0.4, 0.6, 0.75, 0.9], help="0 to 1")
+    parser.add_argument("--workers", type=int, help="as if the machine had so many cores")
     args = parser.parse_args()
     path = f"/files/{args.file.name}"
     with browser() as chromium, serving(args.file) as address:
         with Line(address, args.latency / 1000, args.rate * 1e6) as line:
             context = chromium.new_context(viewport={"width": 1000, "height": 700})
             context.add_init_script(WATCH)
+            if args.workers is not None:
+                context.add_init_script(as_if_cores(args.workers))
             page = context.new_page()
             print(f"first visit {visit(page, line, path, 0)}", flush=True)
             for number in (1, 2, 3):
@@ -69,7 +82,7 @@ def main() -> None:
                 page = again(context, page)
                 visit(page, line, path, 9)
                 page.wait_for_timeout(1500)  # what it fetches for the beginning is not the seek's
-                before, used = line.sent[path], processor_seconds()
+                before, asked_before, used = line.sent[path], line.asked[path], processor_seconds()
                 page.evaluate(SEEK, place * page.evaluate(f"{PLAYER}.duration"))
                 found = until(page, "window.right !== null", 60)
                 used = processor_seconds() - used
@@ -79,7 +92,8 @@ def main() -> None:
                 )
                 print(
                     f"seek to {place:.0%}: a picture after {near}, the right one after {exact} "
-                    f"({used:.2f} s of processors, {line.sent[path] - before:,} bytes)",
+                    f"({used:.2f} s of processors, {line.sent[path] - before:,} bytes in "
+                    f"{line.asked[path] - asked_before} requests)",
                     flush=True,
                 )
             page.wait_for_timeout(3000)

@@ -41,15 +41,20 @@ def browser() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def serving(file: Path) -> Iterator[str]:
-    """The address of `lvc serve` for one file, without a slash at its end."""
-    command = [sys.executable, "-m", "lvc", "serve", "--json", "--port", "0", str(file)]
+def serving(path: Path) -> Iterator[str]:
+    """The address of `lvc serve` for a file or a folder, without a slash at its end."""
+    command = [sys.executable, "-m", "lvc", "serve", "--json", "--port", "0", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield json.loads(server.stdout.readline())["address"].rstrip("/")
         finally:
             server.terminate()
+
+
+def as_if_cores(count: int) -> str:
+    """A script after which a page takes the machine for one of so many cores."""
+    return f"Object.defineProperty(navigator, 'hardwareConcurrency', {{ value: {count} }});"
 
 
 def without_relaxed(route: Route) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from scripts.figures.player_pages import (
     PLAYER,
     WATCH,
+    as_if_cores,
     browser,
     load,
     processor_seconds,
@@ -39,7 +40,7 @@ READY = f"{PLAYER}?.readyState === 4"
 def measured(page: Any, address: str, seconds: float, workers: int | None) -> str:
     page.add_init_script(WATCH + COUNT)
     if workers is not None:
-        page.add_init_script(f"Object.defineProperty(navigator, 'hardwareConcurrency', {{ value: {workers} }});")
+        page.add_init_script(as_if_cores(workers))
     page.goto(address)
     if not until(page, READY, 60):
         return "no picture within 60 s"

@@ -44,4 +44,4 @@ def test_engine_is_what_its_sources_make(tmp_path: Path) -> None:
         kept = PACKAGE / "src" / path.name
         assert path.read_bytes() == kept.read_bytes(), f"{kept} is older than its sources — run scripts/build_player"
         assert path.stat().st_size < 300_000
-    assert len(list(tmp_path.glob("*.wasm"))) == 2
+    assert len(list(tmp_path.glob("*.wasm"))) == 4

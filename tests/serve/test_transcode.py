@@ -262,6 +262,17 @@ def test_those_that_leave_give_their_turn_back(server: Server) -> None:
             path = f"/mp4/{BUNNY}.mp4" if number % 2 else "/hls/carphone.lvz/0.ts"
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert wait_for(lambda: server.ask("/api/conversions").body == b'{"free":2}')
+    assert not [line for line in server.errors if "Traceback" in line]
+
+
+def test_a_damaged_segment_is_refused(started: Starter, tmp_path: Path, silent: Path) -> None:
+    data = bytearray(silent.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "film.lvz").write_bytes(data)
+    server = started(tmp_path)
+    answers = [server.ask(f"/hls/film.lvz/{number}.ts") for number in range(4)]
+    assert [answer.status for answer in answers].count(422) == 1 and b"damaged" in b"".join(a.body for a in answers)
+    assert not [line for line in server.errors if "Traceback" in line]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-/** The engine compiled to WebAssembly: memory, calls, and which of its two builds runs here. */
+/** The engine compiled to WebAssembly: memory, calls, and which of its builds runs here. */
 import { LimitError } from "./errors.js";
 
 // Modules of one function: (v128) i16x8.splat 0 …, and i32x4.relaxed_dot_i8x16_i7x16_add.
@@ -14,14 +14,28 @@ const runs = (bytes) => typeof WebAssembly === "object" && WebAssembly.validate(
 export const hasSimd = () => runs(SIMD);
 export const hasRelaxedSimd = () => runs(RELAXED);
 
+const PAGES = 64; // as scripts/build_player says, and at most
+const MOST_PAGES = 1 << 14;
+
+/** Whether workers of this page can compute in one memory: where it is cross-origin isolated. */
+export const hasSharedMemory = () => self.crossOriginIsolated === true && typeof SharedArrayBuffer !== "undefined";
+
 export class Engine {
-  constructor(module) {
-    this.exports = new WebAssembly.Instance(module, {}).exports;
+  /** `memory`: that of another engine, for a module that takes its memory from outside. */
+  constructor(module, memory = null) {
+    this.module = module;
+    if (WebAssembly.Module.imports(module).length === 0) {
+      this.exports = new WebAssembly.Instance(module, {}).exports;
+      this.memory = this.exports.memory;
+    } else {
+      this.memory = memory ?? new WebAssembly.Memory({ initial: PAGES, maximum: MOST_PAGES, shared: true });
+      this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
+    }
   }
 
   /** Memory moves when it grows: never keep this. */
   get bytes() {
-    return new Uint8Array(this.exports.memory.buffer);
+    return new Uint8Array(this.memory.buffer);
   }
 
   call(name, ...given) {

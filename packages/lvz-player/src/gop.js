@@ -118,6 +118,13 @@ class Frames {
     return { at, data };
   }
 
+  /** The same place of a part, which `data` is left to. */
+  copied(part) {
+    const at = this.engine.call("part_copy", part.at);
+    if (at === 0) throw new LimitError("the video needs more memory than a player may take");
+    return { at, data: part.data };
+  }
+
   end(part, keep = false) {
     const whole = this.engine.call("part_whole", part.at);
     this.engine.free(part.data);
@@ -136,12 +143,13 @@ class Frames {
     return frame;
   }
 
-  predicted(part, step, known, zero) {
+  /** `passed`: the frame is only read past; what is given is no picture. */
+  predicted(part, step, known, zero, passed = false) {
     if (step.first === null) return this.key(part, step.quality, zero + step.frame);
     const frame = this.frame();
     const second = step.second === null ? 0 : known.get(step.second);
     const code = this.engine.call(
-      "frame_predicted", this.decoder, part.at, frame, known.get(step.first), second, zero + step.frame, step.quality, step.place,
+      "frame_predicted", this.decoder, part.at, frame, known.get(step.first), second, zero + step.frame, step.quality, step.place, passed,
     );
     this.checked(code);
     return frame;
@@ -270,37 +278,75 @@ export class Between {
    * Decodes the work's frames in coding order as a generator: yields each frame's number in the clip from 0 and a function
    * that gives its planes. Frames of places beyond `places()`, which is asked before every frame, are left out, and with
    * them all that come after.
+   *
+   * `sought`: the number of a frame that is wanted first. Frames are only read past, and yielded with null, that it does not
+   * depend on, and afterwards those before it in time; they are made when another needs them, or last.
    */
-  *decode(work, places = () => Infinity) {
-    const known = new Map([[0, this.frames.import(work.low)], [work.n, this.frames.import(work.high)]]);
-    const part = this.frames.part(work.part);
-    const uses = new Map(); // the last step that a frame is needed for
-    work.order.forEach((step, i) => [step.first, step.second].forEach((number) => uses.set(number, i)));
-    let whole = true;
+  *decode(work, places = () => Infinity, sought = -1) {
+    const { frames } = this;
+    const { engine } = frames;
+    const known = new Map([[0, frames.import(work.low)], [work.n, frames.import(work.high)]]);
+    const part = frames.part(work.part);
+    const found = work.order.findIndex((step) => step.frame === sought + 1);
+    const until = found >= 0 && work.order[found].place <= places() ? found : -1;
+    const needed = new Set(work.order.slice(0, until + 1).flatMap(({ first, second }) => [first, second])).add(sought + 1);
+    const now = ({ frame }, i) => until < 0 || (i <= until ? needed.has(frame) : frame > sought);
+    const left = new Set(work.order);
+    const passed = new Map(); // number → {step, part: as it was before it}
+
+    function* references(step) {
+      for (const number of [step.first, step.second]) if (passed.has(number)) yield* late(number);
+    }
+
+    function* make(step, from) {
+      yield* references(step);
+      const frame = frames.predicted(from, step, known, work.time);
+      known.set(step.frame, frame);
+      left.delete(step);
+      yield [step.frame - 1, () => frames.shown(frame, work.checks?.[step.frame - 1] ?? null)];
+      const uses = new Set(Array.from(left, ({ first, second }) => [first, second]).flat());
+      for (const number of known.keys()) {
+        if (uses.has(number)) continue;
+        frames.done(known.get(number));
+        known.delete(number);
+      }
+    }
+
+    function* late(number) {
+      const { step, part: from } = passed.get(number);
+      passed.delete(number);
+      try {
+        yield* make(step, from);
+      } finally {
+        engine.free(from.at);
+      }
+    }
+
     try {
+      let whole = true;
       for (const [i, step] of work.order.entries()) {
         if (step.place > places()) {
           whole = false;
           break;
         }
-        const frame = this.frames.predicted(part, step, known, work.time);
-        known.set(step.frame, frame);
-        const number = step.frame - 1;
-        yield [number, () => this.frames.shown(frame, work.checks?.[number] ?? null)];
-        for (const number of known.keys()) {
-          if ((uses.get(number) ?? -1) > i) continue;
-          this.frames.done(known.get(number));
-          known.delete(number);
+        if (now(step, i)) {
+          yield* make(step, part);
+          continue;
         }
+        yield* references(step);
+        passed.set(step.frame, { step, part: frames.copied(part) });
+        frames.done(frames.predicted(part, step, known, work.time, true));
+        yield [step.frame - 1, null];
       }
-      if (whole) {
-        const { engine } = this.frames;
-        need(engine.call("part_whole", part.at), "an entropy-coded part is damaged");
+      if (whole) need(engine.call("part_whole", part.at), "an entropy-coded part is damaged");
+      for (const [number, { step }] of [...passed]) {
+        if (step.place <= places() && passed.has(number)) yield* late(number);
       }
     } finally {
-      this.frames.engine.free(part.data);
-      this.frames.engine.free(part.at);
-      for (const frame of known.values()) this.frames.done(frame);
+      engine.free(part.data);
+      engine.free(part.at);
+      for (const { part: from } of passed.values()) engine.free(from.at);
+      for (const frame of known.values()) frames.done(frame);
     }
   }
 }

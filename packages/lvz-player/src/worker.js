@@ -1,12 +1,14 @@
 /**
  * Both kinds of worker. The *reader* fetches the file, reads the container and decodes key frames and anchors; *helpers*
- * decode what lies between two anchors, a clip each. They share no memory: a helper is sent both anchors of its clip, so
- * that it works on pages without cross-origin isolation just as fast. What comes out goes to the page, frame by frame.
+ * decode what lies between two anchors, a clip each. A helper is sent both anchors of its clip as bytes, so that playing is
+ * just as fast on pages without cross-origin isolation; with it, helpers lend a hand in seeks. What comes out goes to the
+ * page, frame by frame.
  */
 import { Container } from "./container.js";
-import { Engine, hasRelaxedSimd } from "./engine.js";
+import { Engine, hasRelaxedSimd, hasSharedMemory } from "./engine.js";
 import { CorruptError, LvzError, NetworkError, UnsupportedError } from "./errors.js";
 import { Anchors, Between } from "./gop.js";
+import { Hand, Hands } from "./hands.js";
 import { readModel, unpacked } from "./model.js";
 import { HttpSource } from "./source.js";
 
@@ -50,8 +52,8 @@ async function fetched(url, most, what) {
   return bytes;
 }
 
-async function engineModule(relaxed) {
-  const name = relaxed ? "engine-relaxed.wasm" : "engine-simd.wasm";
+async function engineModule(relaxed, shared) {
+  const name = `engine-${relaxed ? "relaxed" : "simd"}${shared ? "-shared" : ""}.wasm`;
   return WebAssembly.compile(await fetched(new URL(name, import.meta.url), 4 << 20, "the decoder"));
 }
 
@@ -79,7 +81,8 @@ class Reader {
   async open({ url, models, plain, time }) {
     this.source = new HttpSource(url);
     const relaxed = !plain && hasRelaxedSimd();
-    const engine = engineModule(relaxed);
+    const shared = hasSharedMemory() && this.helpers.length > 1;
+    const engine = engineModule(relaxed, shared);
     engine.catch(() => {}); // is awaited below
     let named = null; // the model's bytes, which are on their way while the index is read
     this.container = await new Container(this.source).open((container) => {
@@ -102,7 +105,17 @@ class Reader {
     const { key, predicted } = this.model.programs;
     const model = { ...this.model, programs: { key: { ...key, layers: [] }, predicted } };
     this.helpers.splice(Math.max(1, Math.floor(HELPED_PIXELS / (video.width * video.height))));
-    for (const port of this.helpers) port.postMessage({ op: "set", module, model, video: this.video });
+    // the first helper decodes what is sought between anchors; the others lend it a hand, and the reader before
+    const [first, ...others] = this.helpers;
+    const hands = shared ? others : [];
+    const ports = hands.map((port) => {
+      const { port1, port2 } = new MessageChannel();
+      port.postMessage({ op: "listen", port: port2 }, [port2]);
+      return port1;
+    });
+    first.postMessage({ op: "set", module, model, video: this.video, ports }, ports);
+    for (const port of others) port.postMessage({ op: "set", module, model, video: this.video, ports: [] });
+    this.hands = new Hands(this.anchors.frames.engine, "reader", hands);
     const halves = Math.ceil(video.width / 2) * Math.ceil(video.height / 2);
     this.frameBytes = (video.width * video.height + 2 * halves) * (video.depth > 8 ? 2 : 1);
     const tracks = streams.map(({ number, kind, codec, language, sampleRate, channels, disposition, params, tags }) => ({
@@ -157,9 +170,10 @@ class Reader {
         seen[index] = clip.first + times.length >= container.tail.frames ? Infinity : ends[last];
         const wanted = seen[index] > time + 1e-6;
         if (index <= there) continue;
+        const sought = begun ? -1 : times.findLastIndex((t) => t <= time + 1e-6);
+        const seeking = (work) => (begun ? work() : this.hands.during(work));
         if (wanted) {
           if (begun) await this.room(id, times[0]);
-          begun = true;
           if (id !== this.seek) return;
           post({ op: "clip", id, first: clip.first, times, ends });
         }
@@ -170,14 +184,16 @@ class Reader {
           if (wanted) post({ op: "frame", id, number: clip.first + i, data }, [data.buffer]);
           else post({ op: "near", id, time: times[i], data }, [data.buffer]);
         };
-        if (clip.key) anchors.key(number, clip.payload, clip.checks, show);
+        if (clip.key) seeking(() => anchors.key(number, clip.payload, clip.checks, show));
         else {
-          const work = anchors.clip(number, index, clip.payload, last + 1, clip.checks, show, wanted);
+          const work = seeking(() => anchors.clip(number, index, clip.payload, last + 1, clip.checks, show, wanted));
           if (work !== null) {
             const moved = [work.low.buffer, work.high.buffer, work.part.buffer];
-            this.helpers[next++ % this.helpers.length].postMessage({ op: "work", id, work, first: clip.first, end: ends[last] }, moved);
+            const helper = this.helpers[next++ % this.helpers.length];
+            helper.postMessage({ op: "work", id, work, first: clip.first, end: ends[last], sought }, moved);
           }
         }
+        begun ||= wanted;
         await breath();
       }
     }
@@ -225,8 +241,9 @@ class Helper {
     this.busy = false;
   }
 
-  set({ module, model, video }) {
+  set({ module, model, video, ports }) {
     this.between = new Between(new Engine(module), model, video);
+    this.hands = new Hands(this.between.frames.engine, "helper", ports);
   }
 
   async run() {
@@ -234,24 +251,32 @@ class Helper {
     this.busy = true;
     try {
       while (this.queue.length > 0) {
-        const { id, work, first, end } = this.queue.shift();
+        const { id, work, first, end, sought } = this.queue.shift();
         if (id !== this.seek) continue;
-        await this.decode(id, work, first, end);
+        await this.decode(id, work, first, end, sought);
       }
     } finally {
       this.busy = false;
     }
   }
 
-  async decode(id, work, first, end) {
+  async decode(id, work, first, end, sought) {
     const lowest = Math.max(...work.order.map((step) => step.place));
     // of a clip that is over nothing more is wanted
     const places = () => (id !== this.seek || this.position > end ? 0 : lowest - this.skip);
     const missing = new Set(work.order.map((step) => step.frame - 1));
-    for (const [number, shown] of this.between.decode(work, places)) {
-      const data = shown();
-      missing.delete(number);
-      if (id === this.seek) post({ op: "frame", id, number: first + number, data }, [data.buffer]);
+    const frames = this.between.decode(work, places, sought);
+    let seeking = missing.has(sought);
+    for (;;) {
+      const { value, done } = seeking ? this.hands.during(() => frames.next()) : frames.next();
+      if (done) break;
+      const [number, shown] = value;
+      if (shown !== null) {
+        const data = shown();
+        missing.delete(number);
+        if (id === this.seek) post({ op: "frame", id, number: first + number, data }, [data.buffer]);
+      }
+      if (number === sought) seeking = false;
       await breath();
     }
     if (missing.size > 0) post({ op: "left out", id, numbers: Array.from(missing, (number) => first + number) });
@@ -259,6 +284,7 @@ class Helper {
 }
 
 let role = null;
+const hands = new Map(); // of this worker, by the engine that they work for
 const jobs = {
   reader({ ports }) {
     role = new Reader();
@@ -266,8 +292,15 @@ const jobs = {
   },
   helper({ port }) {
     role = new Helper();
+    jobs.listen({ port });
+  },
+  listen({ port }) {
     port.onmessage = ({ data }) => handle(data);
   },
+  hand(message) {
+    hands.set(message.name, new Hand(message));
+  },
+  lend: ({ name, ticket }) => hands.get(name).lend(ticket),
   ping: ({ id }) => post({ op: "pong", id }),
   position({ time, skip, seeking }) {
     Object.assign(role, { position: time, skip, seeking });

@@ -2,11 +2,14 @@
 // gives them.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { Container, crc32 } from "../src/container.js";
 import { Engine } from "../src/engine.js";
 import { Anchors, Between } from "../src/gop.js";
+import { Hands } from "../src/hands.js";
 import { readModel, unpacked } from "../src/model.js";
 
 const { LVZ_FILM, LVZ_MODEL, LVZ_DIGESTS } = process.env;
@@ -96,6 +99,94 @@ test("a group is decoded from an anchor that was kept as from its key frame", { 
     const again = decode(last);
     assert.equal(again, most === 2 ? last.number + 1 : 0);
     for (const clip of [...clips].reverse()) decode(clip);
+  }
+});
+
+test("a frame that is sought comes before what it does not depend on, and all are the same pictures", { skip }, async () => {
+  const source = { size: film.length, read: async (offset, length) => film.slice(offset, offset + length) };
+  const container = await new Container(source).open();
+  const { width, height, depth } = container.video;
+  const all = readFileSync(LVZ_DIGESTS, "utf8").trim().split("\n");
+  const anchors = new Anchors(new Engine(module), model, { width, height, depth });
+  const engine = new Engine(module);
+  const between = new Between(engine, model, { width, height, depth });
+  let number = 0;
+  for await (const clip of container.clips(0)) {
+    const n = clip.pts.length;
+    if (clip.key) anchors.key(0, clip.payload, clip.checks, () => {});
+    const work = clip.key ? null : anchors.clip(0, number, clip.payload, n, clip.checks, () => {});
+    number++;
+    if (work === null) continue;
+    const { order } = work;
+    for (const sought of [0, 1, n >> 1, n - 2, n - 1].filter((i) => i < n)) {
+      for (const places of [Infinity, 2]) {
+        const calls = [];
+        engine.call = (name, ...given) => {
+          if (name === "frame_predicted") calls.push(given.at(-1));
+          return engine.exports[name](...given);
+        };
+        const until = order.findIndex((step) => step.frame === sought + 1);
+        const comes = until >= 0 && order[until].place <= places;
+        const seen = [];
+        for (const [i, planes] of between.decode(work, () => places, sought)) {
+          if (planes === null) continue;
+          assert.equal(createHash("sha256").update(planes()).digest("hex"), all[clip.first + i]);
+          if (comes && i === sought) {
+            assert.equal(calls.length, until + 1);
+            const needed = new Set(order.slice(0, until + 1).flatMap((step) => [step.first, step.second])).add(sought + 1);
+            assert.equal(calls.filter((passed) => !passed).length, order.slice(0, until + 1).filter((step) => needed.has(step.frame)).length);
+          }
+          seen.push(i);
+        }
+        assert.deepEqual(seen.sort((a, b) => a - b), order.filter((step) => step.place <= places).map((step) => step.frame - 1).sort((a, b) => a - b));
+      }
+    }
+    const memory = engine.bytes.length;
+    for (const _ of between.decode(work, () => Infinity, n >> 1)); // eslint-disable-line no-unused-vars
+    assert.equal(engine.bytes.length, memory);
+    if (number > 2) break;
+  }
+});
+
+test("workers that lend a hand change nothing", { skip }, async () => {
+  const shared = new WebAssembly.Module(readFileSync(new URL("../src/engine-simd-shared.wasm", import.meta.url)));
+  const source = { size: film.length, read: async (offset, length) => film.slice(offset, offset + length) };
+  const container = await new Container(source).open();
+  const { width, height, depth } = container.video;
+  const all = readFileSync(LVZ_DIGESTS, "utf8").trim().split("\n");
+  const engine = new Engine(shared);
+  const anchors = new Anchors(engine, model, { width, height, depth });
+  const hand = `
+    import { parentPort, workerData } from "node:worker_threads";
+    const { Hand } = await import(workerData);
+    let hand = null;
+    parentPort.on("message", (message) => {
+      if (message.op === "hand") hand = new Hand(message);
+      else hand.lend(message.ticket);
+    });`;
+  const workers = [1, 2].map(() => new Worker(new URL(`data:text/javascript,${encodeURIComponent(hand)}`), { workerData: new URL("../src/hands.js", import.meta.url).href }));
+  await Promise.all(workers.map((worker) => once(worker, "online")));
+  const hands = new Hands(engine, "test", workers);
+  let together = 0;
+  engine.call = (name, ...given) => {
+    const result = engine.exports[name](...given);
+    if (name.startsWith("frame_")) together += engine.exports.lent();
+    return result;
+  };
+  try {
+    let number = 0;
+    for await (const clip of container.clips(0)) {
+      const show = (i, planes) => assert.equal(createHash("sha256").update(planes()).digest("hex"), all[clip.first + i]);
+      hands.during(() => {
+        if (clip.key) anchors.key(0, clip.payload, clip.checks, show);
+        else anchors.clip(0, number, clip.payload, clip.pts.length, clip.checks, show);
+      });
+      assert.equal(engine.exports.lent(), 0);
+      number++;
+    }
+    assert.ok(together > 0, "no worker ever came");
+  } finally {
+    for (const worker of workers) await worker.terminate();
   }
 });
 

@@ -126,6 +126,15 @@ Part *EXPORT(part_new)(const uint8_t *data, size_t bytes, const Part *before)
     return p;
 }
 
+/* The same place of the same part, to go on from a second time. */
+Part *EXPORT(part_copy)(const Part *from)
+{
+    Part *p = malloc(sizeof *p);
+    if (p)
+        *p = *from;
+    return p;
+}
+
 /* Whether all of it was read, and nothing but it. */
 int EXPORT(part_whole)(const Part *p) { return rans_whole(&p->rans); }
 
@@ -179,9 +188,10 @@ static int field_of(const Decoder *d, uint8_t *frame, int32_t now, LvcField *fie
     return abs(field->time) <= LONGEST_DISTANCE;
 }
 
-/* `second` NULL: there is one reference. Their times differ from `time` and from those of what they refer to. */
+/* `second` NULL: there is one reference. Their times differ from `time` and from those of what they refer to. `passed`: the
+   frame is only read past, so that its samples may be anything: what makes them of the latents is not run. */
 int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *first, uint8_t *second, int32_t time,
-                            int quality, int place)
+                            int quality, int place, int passed)
 {
     Layout l = layout(d, frame), a = layout(d, first), b = second ? layout(d, second) : a;
     size_t blocks = (size_t)d->rows * (size_t)d->columns, squares = blocks / 4;
@@ -207,9 +217,11 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     for (size_t i = 0; i < squares; i++) {
         d->coded[i] = !l.skip[i];
         d->coded_input[i] = l.skip[i] ? 0 : 127;
-        d->wanted[i] = !l.copy[i];
-        wanted |= d->wanted[i];
+        d->wanted[i] = !passed && !l.copy[i];
+        wanted |= d->wanted[i] | d->coded[i];
     }
+    if (passed && !wanted)
+        return detailed(d, part, &l, quality);
     int16_t *p_luma = wanted ? d->p_luma : l.luma, *p_chroma = wanted ? d->p_chroma : l.chroma;
     int32_t failed = lvc_wasm_compensate(a.luma, a.chroma, second ? b.luma : NULL, second ? b.chroma : NULL, l.mode,
                                          l.mv, d->rows, d->columns, p_luma, p_chroma, d->d_luma, d->d_chroma);
@@ -228,6 +240,8 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     run.rans = &part->rans;
     if (lvc_program_run(d->predicted, d->space, &run))
         return NO_MEMORY;
+    if (passed)
+        return detailed(d, part, &l, quality);
     lvc_patches_to_planes(d->out, d->rows, d->columns, RESIDUAL_SHIFT, 0, p_luma, p_chroma, d->wanted, l.luma,
                           l.chroma);
     lvc_deblock(l.luma, l.chroma, l.skip, d->rows / 2, d->columns / 2, quality);
@@ -294,13 +308,4 @@ void EXPORT(frame_shown)(const Decoder *d, uint8_t *frame, int width, int height
             }
         }
     }
-}
-
-/* pool.h: a worker runs alone. Others have memory of their own. */
-int pool_threads(void) { return 1; }
-
-void pool_run(void (*run)(void *context, int task, int worker), void *context, int tasks)
-{
-    for (int task = 0; task < tasks; task++)
-        run(context, task, 0);
 }
