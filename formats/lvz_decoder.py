@@ -76,7 +76,7 @@ def read_payload(payload, n, older):
     """`older`: there is an anchor -1. Steps in coding order, their qualities, one or two parts."""
     p = lvz_reader.Payload(payload)
     structure, first, fall = p.u8(), p.u8(), p.u8()
-    known(structure < 4, "structure of a clip")
+    known(structure < 5, "structure of a clip")
     known(fall < 130, "qualities of a clip")
     steps = pyramid(structure, n, older)
     places = [place for _, place, _ in steps]
@@ -101,7 +101,8 @@ def pyramid(structure, n, older):
     """[(frame, place, references)] in coding order."""
     if structure == 1:
         return [(k, 0, [k - 1]) for k in range(1, n + 1)]
-    steps = [(n, 0, [] if structure == 3 else [0, -1] if structure == 2 and older else [0])]
+    second = {2: [-1], 4: [-2]}.get(structure, []) if older else []
+    steps = [(n, 0, [] if structure == 3 else [0, *second])]
     intervals, place = [(0, n)], 1
     while intervals := [(a, b) for a, b in intervals if b - a > 1]:
         steps += [((a + b) // 2, place, [a, b]) for a, b in intervals]
@@ -177,6 +178,7 @@ class Stream:
 CONTEXTS = {
     "split": (3, 3, 3, 3), "merge": (4, 3, 3, 3), "index": (5, 3, 4, 3), "both": (4, 3), "second": (3,), "guess": (4,),
     "x": (4,), "y": (4, 3), "class": (2, 4, 12), "skip": (4, 3, 3, 3), "copy": (4, 3, 3, 3),
+    "exposure": (),
 }  # fmt: skip
 FIRST = {
     kind: sum(math.prod(sizes) for sizes in list(CONTEXTS.values())[:i]) for i, kind in enumerate(CONTEXTS)
@@ -208,11 +210,34 @@ class Decoded:
     """[rows][columns] of (mode, vector 0, vector 1)."""
     times: list = dataclasses.field(default_factory=list)
     flags: tuple | None = None
+    exposure: tuple = (64, 0)
 
 
 def scaled(v, a, b):
     size = (2 * abs(v * a) + abs(b)) // (2 * abs(b))
     return clamp(-size if (v * a < 0) != (b < 0) else size, -4095, 4095)
+
+
+def read_exposure(stream, contexts, references):
+    """Sections 5 and 7: a gain in 64ths and an offset, beside the key frame."""
+    a, b = references[0].exposure, references[-1].exposure
+    found = [(p + q + 1) >> 1 for p, q in zip(a, b, strict=True)]
+    if stream.flag(contexts, context("exposure")):
+        for i, order in enumerate((1, 3)):
+            size = stream.golomb(order)
+            found[i] += -size if size and stream.raw(1) else size
+    need(32 <= found[0] <= 128 and abs(found[1]) <= 1023, "an exposure is out of range")
+    return tuple(found)
+
+
+def exposed(reference, exposure):
+    """Section 7: a reference's planes at another exposure."""
+    (gain, offset), (own_gain, own_offset) = exposure, reference.exposure
+    g = (256 * gain + own_gain // 2) // own_gain
+    o = 4 * offset - ((g * 4 * own_offset + 128) >> 8)
+    luma, *chroma = (p.astype(np.int64) for p in reference.planes)
+    planes = [((luma * g + 128) >> 8) + o, *((((c - 2048) * g + 128) >> 8) + 2048 for c in chroma)]
+    return [np.clip(p, 0, 4095) for p in planes]
 
 
 class FieldReader:
@@ -821,18 +846,20 @@ def lapped(plane, lap):
     return plane
 
 
-def decode_key(model, q, stream, rows, columns, time):
+def decode_key(model, q, stream, rows, columns, time, exposure=(64, 0)):
     blocks = np.ones((rows // 2, columns // 2), bool)
     patches = Run(model, "key", [], rows, columns, min(q, 96), stream, blocks).first_output()
     luma, chroma = model["laps"]
     planes = [lapped(p, lap) for p, lap in zip(to_planes(patches), (luma, chroma, chroma), strict=False)]
     planes = [np.clip(2040 + ((p + 4) >> 3), 0, 4095) for p in planes]
     add_detail(planes, q, stream)
-    return Decoded(planes, time)
+    return Decoded(planes, time, exposure=exposure)
 
 
 def decode_predicted(model, q, place, stream, contexts, time, references):
     rows, columns = (n // 8 for n in references[0].planes[0].shape)
+    exposure = read_exposure(stream, contexts, references[: 1 if place == 0 else 2])
+    references = [dataclasses.replace(r, planes=exposed(r, exposure)) for r in references]
     reader = FieldReader(stream, contexts, rows, columns, time, references, place)
     motion = reader.read()
     flags = read_flags(reader, place)
@@ -848,7 +875,7 @@ def decode_predicted(model, q, place, stream, contexts, time, references):
             planes[i] = np.where(copied, planes[i], sample)
         planes = deblocked(planes, flags[0], q)
     add_detail(planes, q, stream)
-    return Decoded(planes, time, motion, [r.time for r in references], tuple(flags))
+    return Decoded(planes, time, motion, [r.time for r in references], tuple(flags), exposure)
 
 
 THRESHOLDS = (245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 139, 133, 128)
@@ -990,7 +1017,8 @@ class Decoder:
         if key:
             q, part = read_key_payload(clip["payload"])
             stream = Stream(part)
-            self.anchors = [decode_key(self.model, q, stream, self.rows, self.columns, 0)]
+            self.key = decode_key(self.model, q, stream, self.rows, self.columns, 0)
+            self.anchors = [self.key]
             stream.end()
             self.contexts = start_of_contexts()
             frames = [self.anchors[0]]
@@ -1005,7 +1033,8 @@ class Decoder:
         older = len(self.anchors) > 1
         steps, qualities, parts = read_payload(payload, n, older)
         zero = self.anchors[-1].time
-        frames = {0: self.anchors[-1]} | ({-1: self.anchors[-2]} if older else {})
+        frames = {0: self.anchors[-1], -2: self.key} | ({-1: self.anchors[-2]} if older else {})
+        need(payload[0] != 4 or zero + n <= 960, "an anchor is too far from its key frame")
         stream, contexts = Stream(parts[0]), self.contexts
         for i, ((k, place, references), q) in enumerate(zip(steps, qualities, strict=False)):
             if i == 1 and len(parts) == 2:
@@ -1015,7 +1044,8 @@ class Decoder:
             if named:
                 frames[k] = decode_predicted(self.model, q, place, stream, contexts, zero + k, named)
             else:
-                frames[k] = decode_key(self.model, q, stream, self.rows, self.columns, zero + k)
+                exposure = read_exposure(stream, contexts, [frames[0]])
+                frames[k] = decode_key(self.model, q, stream, self.rows, self.columns, zero + k, exposure)
         stream.end()
         self.anchors = [self.anchors[-1], frames[n]]
         return [frames[k] for k in range(1, n + 1)]

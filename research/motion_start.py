@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from lvc.engine import motion
+from lvc.engine.motion_reference import EXPOSURE
 from lvc.training.footage import Clips
 from lvc.training.inter import BETWEEN, patches12, planes12, pyramid
 from lvc.training.networks import Inter, Intra, from_patches, lapped, to_patches
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 BASES = (7.0, 9.5, 8.0, 11.0, 6.5, 12.5)
 GOP, SPREAD, KEY, WEIGHT = 16, 1.6, 1.6, 0.6
 FRAMES, ROWS, COLS = 33, 256, 320
+RARE = 1024
+"""How likely a frame is to have another exposure than expected, in 1/65536."""
 LOG_ODDS = np.linspace(-6.2, 6.2, 45)
 STRENGTHS = np.array([0, 1, 2, 4, 8, 16, 32, 64]) + 1
 
@@ -141,7 +144,9 @@ def main() -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for k in range(args.clips):
             parts += counted(intra, inter, *footage(clips, rng), BASES[k % len(BASES)])
-    write(starts(np.stack(parts)))
+    table = starts(np.stack(parts))
+    table[EXPOSURE] = RARE  # the float networks' loop knows no exposures
+    write(table)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from lvc.codec.frames import Coded, Loop, Planes, References, level_row
+from lvc.codec.frames import Coded, Loop, Planes, References, expected, exposed_references, level_row
 from lvc.codec.gop import GopEncoder
 from lvc.codec.payload import DETAIL_FROM, ClipHead
-from lvc.codec.pyramid import CHAIN, INTRA, OLDER, PYRAMID
+from lvc.codec.pyramid import CHAIN, INTRA, LONG_TERM, OLDER, PYRAMID
 from lvc.codec.settings import Effort
 from lvc.codec.shown import checksum, shown
 from lvc.engine import detail, motion, planes
 from lvc.engine import program as p
 from lvc.engine.coder import Coder
+from lvc.engine.motion_reference import Exposure
 from lvc.engine.planes import KEY_SHIFT
 from lvc.lvz import MODEL_WHOLE, Clip, Header, LvzWriter, ModelChunk, VideoDescriptor
 from lvc.models.delta import write_delta
@@ -157,6 +158,10 @@ class Scripted(Loop):
         self, time: int, refs: References, place: int, quality: int, source: int, prices: motion.Stream, effort: Effort
     ) -> tuple[Coded, Coder]:
         to = refs[0].time, None if refs[1] is None else refs[1].time
+        exposure = expected(refs, place)
+        if source % 3 == 0:
+            exposure = Exposure(64 + source, -9 * source)
+        refs = exposed_references(refs, exposure)
         rows, columns = self.size
         mode = np.kron(spread((rows // 2, columns // 2), 8, source) % (1 if to[1] is None else 3), np.ones((2, 2)))
         mode = mode.astype(np.uint8)
@@ -176,7 +181,8 @@ class Scripted(Loop):
             r, _ = self._residual(*patches, level_row(quality, place), skip, wanted, latents, **given)
             made = planes.deblock(planes.to_planes(r, KEY_SHIFT, 0, made, wanted), skip, quality)
         made = self._detailed(made, quality, source, latents)
-        return Coded(time, made, quality, place, motion.Field(mode, mv, time, to), (skip, copied)), latents
+        field = motion.Field(mode, mv, time, to)
+        return Coded(time, made, quality, place, field, (skip, copied), exposure=exposure), latents
 
 
 def _little(plane: np.ndarray) -> bytes:
@@ -228,6 +234,7 @@ def rans_video(packing: int = 5, depth: int = 8) -> tuple[bytes, list[str]]:
     key(60)
     clip(PYRAMID, (40, 33, 27, 27))  # qualities that fall from place to place
     clip(OLDER, (40, 30, 31))  # a quality for each frame
+    clip(LONG_TERM, (42, 33, 30))
     clip(INTRA, (44, 34, 31))
     key(104)  # better than the networks know
     clip(CHAIN, (50, 110, 52))

@@ -23,7 +23,7 @@ from ..pipeline import ReadAhead, thread_pool, usable_cores
 from . import payload as layout
 from .frames import Coded, FrameDecoder, Given
 from .gop import Done, GopDecoder, Rest
-from .pyramid import INTRA, PYRAMID
+from .pyramid import CHAIN, OLDER, PYRAMID
 from .settings import is_large
 from .shown import checksum, shown
 
@@ -163,8 +163,8 @@ def read_integers(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[l
     verify_latents(said, video.geometry, clip.latents_crc, clip.key)
     if any((f.kind == KIND_KEY) != clip.key for f in said):
         raise CorruptError("a clip has a frame of another kind")
-    if structure == INTRA:
-        raise UnsupportedError("a clip with packing zstd has an anchor without references — update lvc")
+    if structure not in (PYRAMID, CHAIN, OLDER):
+        raise UnsupportedError(f"a clip with packing zstd has the structure {structure} — update lvc")
     return layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in said)), said
 
 

@@ -29,7 +29,9 @@ def block_means(luma: npt.NDArray[np.int16]) -> Array:
     """Of blocks of 8x8, of every second row: float32, flat."""
     height, width = luma.shape
     rows = luma.reshape(height // SIDE, SIDE, width)[:, ::2].sum(1, dtype=np.int32)
-    means: Array = (rows.reshape(height // SIDE, width // SIDE, SIDE).sum(2) / (SIDE * SIDE / 2)).astype(np.float32).ravel()
+    means: Array = (
+        (rows.reshape(height // SIDE, width // SIDE, SIDE).sum(2) / (SIDE * SIDE / 2)).astype(np.float32).ravel()
+    )
     return means
 
 

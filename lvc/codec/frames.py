@@ -34,7 +34,9 @@ from .settings import Effort
 
 Planes = motion.Planes
 Array = npt.NDArray[Any]
-L, P, R = TypeVar("L", bound="Loop"), ParamSpec("P"), TypeVar("R")
+L = TypeVar("L", bound="Loop")
+P = ParamSpec("P")
+R = TypeVar("R")
 SCALE = 4080.0
 """Sample values of a range of 1: 255 in 12 bits."""
 OFFSET = 2040
@@ -271,7 +273,7 @@ def expected(refs: References, place: int) -> Exposure:
     return expected_exposure(refs[0].exposure, None if second is None or place == 0 else second.exposure)
 
 
-def _exposed(refs: References, to: Exposure) -> References:
+def exposed_references(refs: References, to: Exposure) -> References:
     """References as they are at another exposure."""
 
     def one(coded: Coded) -> Coded:
@@ -317,7 +319,7 @@ class FrameDecoder(Loop):
     def predicted(self, time: int, refs: References, place: int, quality: int, stream: motion.Stream | Given) -> Coded:
         to = _times(refs)
         exposure = stream.exposure(expected(refs, place))
-        refs = _exposed(refs, exposure)
+        refs = exposed_references(refs, exposure)
         mode, mv = stream.field(self.size, time, to, _fields(refs), place)
         skip, copy = stream.flags(place, None, _flags(refs))
         p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
@@ -408,7 +410,7 @@ class FrameEncoder(Loop):
         """The frame, and its latents for `write`. `prices`: a stream that says what motion costs."""
         to, row, level = _times(refs), level_row(quality, place), level_of(quality)
         exposure = self.exposure(source, refs, place) if self._exposures else Exposure()
-        refs = _exposed(refs, exposure)
+        refs = exposed_references(refs, exposure)
         now, pictures = (
             motion.Picture(*source, reference=False),
             tuple(None if r is None else r.picture() for r in refs),

@@ -14,7 +14,7 @@ from ..engine import motion
 from ..engine.coder import Coder
 from ..errors import CorruptError
 from . import payload as layout
-from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, expected, write
+from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, References, write
 from .lookahead import missed_by_prediction, smaller
 from .pyramid import CHAIN, INTRA, KEY, LONG_REACH, LONG_TERM, OLDER, Step, last_use
 from .settings import Effort
@@ -274,16 +274,14 @@ class GopEncoder(_Gop):
         return between
 
     def _long_term(self, source: Planes, frames: int) -> bool:
-        """Whether an anchor, `frames` after the last, is better predicted from the key frame than from the anchor before
-        the last, beside the last."""
+        """Whether an anchor, `frames` after the last, is better predicted from the key frame than from the anchor
+        before the last, beside the last."""
         older, last = self._last
         key = self._key
         if not self._intra or key is None or key is older or last.time + frames > LONG_REACH:
             return False
         time, exposure = last.time + frames, self._encoder.exposure(source, (last, None), 0)
-        one, two, three = (
-            smaller(motion.exposed(c.planes, c.exposure, exposure)[0]) for c in (last, older, key)
-        )
+        one, two, three = (smaller(motion.exposed(c.planes, c.exposure, exposure)[0]) for c in (last, older, key))
         now = smaller(source[0])
         old, long = (
             missed_by_prediction(now, (one, other), time, (last.time, c.time))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..engine.motion_reference import Exposure
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
@@ -51,13 +52,14 @@ class LatentFrame(FrameIntegers):
     multiplies a step at this quality and level. `intra` int16, where it was asked for: the latents in sixteenths of a
     step, before rounding, that the picture would have as a key frame of the same quality as its group's; `intra_scale`
     belongs to them. `detail` int16 `[rows/16, columns/16, 6, 64]`: the levels of its detail, if it has any
-    (formats/decoder.md, section 10)."""
+    (formats/decoder.md, section 10). `exposure`: how bright it is beside its group's key frame (section 5)."""
 
     values: np.ndarray
     scale: np.ndarray
     intra: np.ndarray | None = None
     intra_scale: np.ndarray | None = None
     detail: np.ndarray | None = None
+    exposure: Exposure = Exposure()
 
     @property
     def dequantised(self) -> np.ndarray:
@@ -208,7 +210,7 @@ def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: flo
     return LatentFrame(
         clip.first_frame + number, clip.pts[number], clip.durations[number], time, clip.key, coded.quality, coded.place,
         references, integers(coded), _channels_first(coded.symbols["value"]), scale,
-        detail=coded.symbols.get("detail"),
+        detail=coded.symbols.get("detail"), exposure=coded.exposure,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ..errors import CorruptError
 from . import motion_reference
 from .coder import Coder
 from .library import compiled, instructions, library
-from .motion_reference import CONTEXTS, LONGEST, Exposure, expected_exposure
+from .motion_reference import CONTEXTS, LONGEST, Exposure
 from .rans_reference import Context
 
 Planes = tuple[np.ndarray, np.ndarray]

@@ -266,9 +266,7 @@ def weight(of: Exposure, to: Exposure) -> tuple[int, int]:
     return gain, 4 * to.offset - ((gain * 4 * of.offset + 128) >> 8)
 
 
-def expose(
-    planes: tuple[np.ndarray, np.ndarray], of: Exposure, to: Exposure
-) -> tuple[np.ndarray, np.ndarray]:
+def expose(planes: tuple[np.ndarray, np.ndarray], of: Exposure, to: Exposure) -> tuple[np.ndarray, np.ndarray]:
     """Return a reference's planes as they are at another exposure."""
     gain, offset = weight(of, to)
     luma, chroma = (p.astype(np.int32) for p in planes)

@@ -98,9 +98,7 @@ def lap(plane: Array, matrix: Array) -> Array:
     return out
 
 
-def deblock(
-    samples: tuple[Array, Array], skip: Array, quality: int, overwrite: bool = False
-) -> tuple[Array, Array]:
+def deblock(samples: tuple[Array, Array], skip: Array, quality: int, overwrite: bool = False) -> tuple[Array, Array]:
     """Luma int16 [16·h,16·w] and chroma [2,8·h,8·w] with the edges filtered that blocks with symbols (`skip` 0, of
     uint8 [h,w]) have every 8 luma samples, as HEVC does; how much by `quality` 0 … 127 (formats/decoder.md, 10). With
     `overwrite` the result may take the samples' place, which saves memory."""

@@ -102,7 +102,8 @@ class Changes:
             raise MediaError(f"{FRAME_OF[other]} names frame {frame.number}, which is none of these in the video")
         row = self._rows[kind].get(frame.number)
         if row is None:
-            return Given(frame.planes, *((frame.values, None) if self._changed else (None, frame.detail)))
+            values, detail = (frame.values, None) if self._changed else (None, frame.detail)
+            return Given(frame.planes, values, detail, frame.exposure)
         planes, symbols = dict(frame.planes), "key_latent" if frame.coded_as_key else "latent"
         for plane, own in frame.planes.items():
             if (array := self._arrays.get(PLANES[plane])) is not None:
@@ -122,7 +123,8 @@ class Changes:
         use_values = not of_symbols and (of_values or self._changed)
         self._changed |= of_symbols or of_values or any((planes[n] != frame.planes[n]).any() for n in planes)
         # detail is what a picture lacked: another picture lacks something else
-        return Given(planes, values if use_values else None, None if self._changed else frame.detail)
+        detail = None if self._changed else frame.detail
+        return Given(planes, values if use_values else None, detail, frame.exposure)
 
 
 def _fitted(name: str, row: Array, own: Array) -> Array:

@@ -23,7 +23,11 @@ def arrive(rng: np.random.Generator, scene: Planes, other: Planes) -> Planes:
     height, width = (2 * (side * int(rng.integers(SMALLEST, LARGEST)) // 32) for _ in range(2))
     oval = rng.random() < 0.5
     row, column = np.mgrid[:height, :width]
-    shape = ((row * 2 + 1) / height - 1) ** 2 + ((column * 2 + 1) / width - 1) ** 2 < 1 if oval else np.full((height, width), True)
+    shape = (
+        ((row * 2 + 1) / height - 1) ** 2 + ((column * 2 + 1) / width - 1) ** 2 < 1
+        if oval
+        else np.full((height, width), True)
+    )
     top, left = (2 * int(rng.integers(0, (side - n) // 2 + 1)) for n in (height, width))
     begin = int(rng.integers(1, frames))
     moving = rng.random() < 0.7

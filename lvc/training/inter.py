@@ -129,7 +129,8 @@ class Loop:
                 crops.append((y, uv))
         if self.arrivals:
             crops = [
-                arrive(self.rng, c, crops[k - 1]) if self.rng.random() < self.arrivals else c for k, c in enumerate(crops)
+                arrive(self.rng, c, crops[k - 1]) if self.rng.random() < self.arrivals else c
+                for k, c in enumerate(crops)
             ]
         y, uv = (np.stack([c[k] for c in crops]) for k in range(2))
         return y, uv, [f for k in range(times) for f in pyramid(k * n, (k + 1) * n)]

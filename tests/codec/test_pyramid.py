@@ -67,7 +67,7 @@ def test_long_parts_have_long_sizes() -> None:
     [
         (b"", 1, CorruptError),
         (b"\0\x28", 1, CorruptError),
-        (b"\4\x28\0abcd", 1, UnsupportedError),
+        (b"\5\x28\0abcd", 1, UnsupportedError),
         (b"\0\x80\0abcd", 1, CorruptError),
         (b"\0\x28\x82abcd", 1, UnsupportedError),
         (b"\0\x28\x80", 4, CorruptError),

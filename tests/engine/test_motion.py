@@ -7,6 +7,7 @@ import pytest
 
 from lvc.engine import motion, motion_reference
 from lvc.engine.library import ISAS, runs
+from lvc.engine.motion_reference import Exposure
 from lvc.engine.rans_reference import Reader, Writer
 from lvc.errors import CorruptError
 
@@ -205,6 +206,51 @@ def test_fields_that_no_frame_has_are_not_written() -> None:
         vectors[wrong[0], 0, 0, 0] = wrong[1] or int(wrong[0] == 1)
         with pytest.raises(ValueError, match="no frame can have"):
             motion.Stream().field((2, 2), 1, (0, None), (None, None), 0, (modes, vectors))
+
+
+EXPOSURES = [(64, 0), (64, 1), (63, -1), (32, 1023), (128, -1023), (70, 12), (70, 12), (64, 0)]
+
+
+def test_exposures_come_back_and_are_the_reference_s() -> None:
+    stream, writer = motion.Stream(), Writer()
+    of_reference = motion_reference.FieldCoder(writer, motion_reference.start())
+    expected = Exposure()
+    for given in EXPOSURES:
+        assert stream.exposure(expected, Exposure(*given)) == of_reference.exposure(expected, Exposure(*given)) == given
+        expected = Exposure(*given)
+    data = stream.finish()
+    assert data == writer.finish()
+    stream, reader, expected = motion.Stream(data), Reader(data), Exposure()
+    of_reference = motion_reference.FieldCoder(reader, motion_reference.start())
+    for given in EXPOSURES:
+        assert stream.exposure(expected) == of_reference.exposure(expected, expected) == given
+        expected = Exposure(*given)
+    stream.coder.finish()
+    assert reader.whole()
+
+
+@pytest.mark.parametrize("given", [(31, 0), (129, 0), (64, 1024), (64, -1024)])
+def test_exposures_out_of_range_are_told(given: tuple[int, int]) -> None:
+    stream = motion.Stream()
+    with pytest.raises(CorruptError):
+        stream.exposure(Exposure(), Exposure(*given))
+    stream = motion.Stream(stream.finish())
+    with pytest.raises(CorruptError):
+        stream.exposure(Exposure())
+
+
+def test_references_at_another_exposure_are_the_reference_s() -> None:
+    rng = np.random.default_rng(3)
+    reference = planes(rng, 32, 48)
+    for of, to in zip(EXPOSURES, EXPOSURES[1:], strict=False):
+        made = motion.exposed(reference, Exposure(*of), Exposure(*to))
+        wanted = motion_reference.expose(reference, Exposure(*of), Exposure(*to))
+        for a, b in zip(made, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert motion.exposed(reference, Exposure(70, 12), Exposure(70, 12)) is reference
+    assert [
+        int(motion.exposed(reference, Exposure(), Exposure(64, 4))[0][0, k] - reference[0][0, k]) for k in range(2)
+    ] == [min(16, 4095 - int(reference[0][0, k])) for k in range(2)], "a level of 8 bits is 16 of 12"
 
 
 def test_a_still_frame_costs_next_to_nothing() -> None:

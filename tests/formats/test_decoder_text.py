@@ -17,7 +17,7 @@ def test_contexts_start_as_the_text_says() -> None:
 
 def test_kinds_of_contexts_add_up() -> None:
     rows = re.findall(
-        r"^\| (?:split|merge|index|both|second|guess|not 0, .|class|skip|copy) \| ([\d, ]+) \|", TEXT, re.M
+        r"^\| (?:split|merge|index|both|second|guess|not 0, .|class|skip|copy|exposure) \| ([\d, ]+) \|", TEXT, re.M
     )
     total = 0
     for sizes in rows:
@@ -25,7 +25,7 @@ def test_kinds_of_contexts_add_up() -> None:
         for size in sizes.split(","):
             count *= int(size)
         total += count
-    assert len(rows) == 11 and total == motion_reference.CONTEXTS
+    assert len(rows) == 12 and total == motion_reference.CONTEXTS
 
 
 def test_filters() -> None:

@@ -8,15 +8,19 @@ import { latentsOf, loadProgram } from "./model.js";
 
 const LONGEST = 32;
 const QUALITIES = 128;
-const [PYRAMID, CHAIN, OLDER, INTRA] = [0, 1, 2, 3];
+const [PYRAMID, CHAIN, OLDER, INTRA, LONG_TERM] = [0, 1, 2, 3, 4];
+const KEY = -2;
+/** Frames after the key frame up to which an anchor may be predicted from it. */
+const LONG_REACH = 960;
 
 /**
- * [{frame, first, second, place}] in coding order: frames 1 … n, 0 the anchor before the clip, −1 the one before that;
+ * [{frame, first, second, place}] in coding order: frames 1 … n, 0 the anchor before the clip, −1 the one before that, −2 the key frame;
  * `first` is null of an anchor without references.
  */
 export function steps(structure, n, older) {
   if (structure === CHAIN) return Array.from({ length: n }, (_, k) => ({ frame: k + 1, first: k, second: null, place: 0 }));
-  const out = [{ frame: n, first: structure === INTRA ? null : 0, second: structure === OLDER && older ? -1 : null, place: 0 }];
+  const second = older ? ({ [OLDER]: -1, [LONG_TERM]: KEY }[structure] ?? null) : null;
+  const out = [{ frame: n, first: structure === INTRA ? null : 0, second, place: 0 }];
   for (let spans = [[0, n]], place = 1; spans.length; place++) {
     const halves = [];
     for (const [low, high] of spans) {
@@ -40,7 +44,7 @@ export function readClip(payload, n, older) {
   need(n >= 1 && n <= LONGEST, `a clip has ${n} frames`);
   need(payload.length >= 3, "a clip's payload ends too early");
   const [structure, first, fall] = payload;
-  known([PYRAMID, CHAIN, OLDER, INTRA].includes(structure), "a clip of an unknown structure");
+  known([PYRAMID, CHAIN, OLDER, INTRA, LONG_TERM].includes(structure), "a clip of an unknown structure");
   known(fall < 130, "qualities given in an unknown way");
   const order = steps(structure, n, older);
   let at = 3;
@@ -137,15 +141,16 @@ class Frames {
     if (code === 2) throw new LimitError("the video needs more memory than a player may take");
   }
 
-  key(part, quality, time) {
+  /** `before`: the anchor before one that is coded by itself. */
+  key(part, quality, time, before = 0) {
     const frame = this.frame();
-    this.checked(this.engine.call("frame_key", this.decoder, part.at, frame, quality, time));
+    this.checked(this.engine.call("frame_key", this.decoder, part.at, frame, before, quality, time));
     return frame;
   }
 
   /** `passed`: the frame is only read past; what is given is no picture. */
   predicted(part, step, known, zero, passed = false) {
-    if (step.first === null) return this.key(part, step.quality, zero + step.frame);
+    if (step.first === null) return this.key(part, step.quality, zero + step.frame, known.get(0));
     const frame = this.frame();
     const second = step.second === null ? 0 : known.get(step.second);
     const code = this.engine.call(
@@ -177,13 +182,13 @@ export class Anchors {
     this.frames = new Frames(engine, model, video, ["key", "predicted"]);
     this.most = Math.floor(room / this.frames.frameBytes);
     this.kept = new Map(); // by group and clip, the one used last at the end
-    this.last = null; // {name, frame, time, contexts, older: the anchor before, or null, gone}
+    this.last = null; // {name, frame, time, contexts, older: the anchor before, or null, start: the group's first, gone}
   }
 
   #of(group, clip) {
     const found = this.kept.get(`${group}/${clip}`);
-    // the next clip may refer to the anchor before as well
-    return found === undefined || found.older?.gone ? null : found;
+    // the next clip may refer to the anchor before as well, and to the key frame
+    return found === undefined || found.older?.gone || found.start.gone ? null : found;
   }
 
   /** The last clip of a group that need not be decoded for those after it, of those that are `early` enough; −1: none. */
@@ -211,8 +216,8 @@ export class Anchors {
     this.kept.set(anchor.name, anchor);
     this.last = anchor;
     for (const old of this.kept.values()) {
-      if (this.kept.size <= Math.max(this.most, 2)) break;
-      if (old !== anchor && old !== anchor.older) this.#drop(old);
+      if (this.kept.size <= Math.max(this.most, 3)) break;
+      if (old !== anchor && old !== anchor.older && old !== anchor.start) this.#drop(old);
     }
   }
 
@@ -229,6 +234,7 @@ export class Anchors {
       const frame = this.frames.key(part, level, 0);
       this.frames.end(part);
       anchor = { name: `${group}/0`, frame, time: 0, contexts: null, older: null, gone: false };
+      anchor.start = anchor;
     }
     this.#keep(anchor);
     show(0, this.#shown(anchor, checks?.[0]));
@@ -255,6 +261,8 @@ export class Anchors {
     const part = this.frames.part(bytes, zero.contexts?.at ?? 0);
     const known = new Map([[0, zero.frame]]);
     if (zero.older !== null) known.set(-1, zero.older.frame);
+    known.set(KEY, zero.start.frame);
+    need(steps[0].second !== KEY || zero.time + n <= LONG_REACH, "an anchor is too far from its key frame");
     for (const step of steps) {
       const frame = this.frames.predicted(part, step, known, zero.time);
       known.set(step.frame, frame);
@@ -264,7 +272,7 @@ export class Anchors {
     }
     if (steps.at(-1).first > 0) this.frames.done(known.get(steps.at(-1).first));
     this.frames.end(part, true);
-    return { name, frame: known.get(n), time: zero.time + n, contexts: part, older: zero, gone: false };
+    return { name, frame: known.get(n), time: zero.time + n, contexts: part, older: zero, start: zero.start, gone: false };
   }
 }
 

@@ -35,7 +35,8 @@ Workspace *lvc_workspace_new(void);
 typedef struct {
     int32_t references; /* 0 of a key frame, and of an anchor without */
     int32_t time, to[2];
-    int32_t pad[12];
+    LvcExposure exposure;
+    int32_t pad[10];
 } Header;
 
 typedef struct {
@@ -51,6 +52,7 @@ typedef struct {
     int16_t luma_lap[16 * 16], chroma_lap[8 * 8];
     int16_t *p_patches, *d_patches, *out, *latents, *p_luma, *p_chroma, *d_luma, *d_chroma;
     uint8_t *known, *coded, *coded_input, *wanted;
+    int16_t *exposed[2]; /* references at another exposure, luma and chroma; NULL until there are some */
 } Decoder;
 
 /* An entropy-coded part, and the contexts of its motion. */
@@ -148,9 +150,16 @@ static int detailed(const Decoder *d, Part *part, Layout *l, int quality)
     return DONE;
 }
 
-int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality, int32_t time)
+/* `before`: the anchor before one that is coded by itself, or NULL. */
+int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, uint8_t *before, int quality, int32_t time)
 {
     Layout l = layout(d, frame);
+    memset(l.head, 0, sizeof *l.head);
+    l.head->time = time;
+    l.head->exposure.gain = LVC_GAIN_ONE;
+    if (before &&
+        lvc_code_exposure(&part->rans, &part->contexts, layout(d, before).head->exposure, &l.head->exposure) != LVC_OK)
+        return DAMAGED;
     void *const outputs[2] = {d->out, d->latents};
     LvcRun run = {.rows = d->rows, .columns = d->columns, .outputs = outputs, .rans = &part->rans};
     run.level = best_of(quality);
@@ -161,8 +170,6 @@ int EXPORT(frame_key)(Decoder *d, Part *part, uint8_t *frame, int quality, int32
     for (int c = 0; c < 2; c++)
         lvc_lap(l.chroma + c * 16 * (ptrdiff_t)d->rows * d->columns, 4 * d->rows, 4 * d->columns, 4, d->chroma_lap);
     lvc_samples(l.luma, 96 * (int64_t)d->rows * d->columns, RESIDUAL_SHIFT, SAMPLE_OFFSET); /* chroma lies behind it */
-    memset(l.head, 0, sizeof *l.head);
-    l.head->time = time;
     return detailed(d, part, &l, quality);
 }
 
@@ -188,6 +195,23 @@ static int field_of(const Decoder *d, uint8_t *frame, int32_t now, LvcField *fie
     return abs(field->time) <= LONGEST_DISTANCE;
 }
 
+/* Makes a reference's planes those of another exposure. 0: there is no memory. */
+static int exposed(Decoder *d, int which, Layout *reference, LvcExposure to)
+{
+    size_t n = 64 * (size_t)d->rows * (size_t)d->columns;
+    const LvcExposure from = reference->head->exposure;
+    if (from.gain == to.gain && from.offset == to.offset)
+        return 1;
+    if (d->exposed[which] == NULL && (d->exposed[which] = malloc(3 * n)) == NULL)
+        return 0;
+    int16_t *luma = d->exposed[which], *chroma = luma + n;
+    if (lvc_expose(reference->luma, reference->chroma, (int64_t)n, from, to, luma, chroma)) {
+        reference->luma = luma;
+        reference->chroma = chroma;
+    }
+    return 1;
+}
+
 /* `second` NULL: there is one reference. Their times differ from `time` and from those of what they refer to. `passed`: the
    frame is only read past, so that its samples may be anything: what makes them of the latents is not run. */
 int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *first, uint8_t *second, int32_t time,
@@ -210,6 +234,11 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     l.head->to[1] = second ? b.head->time : 0;
     memset(l.mode, 0, blocks);
     memset(l.mv, 0, 8 * blocks);
+    const LvcExposure expected = lvc_expected_exposure(a.head->exposure, second && place ? &b.head->exposure : NULL);
+    if (lvc_code_exposure(&part->rans, &part->contexts, expected, &l.head->exposure) != LVC_OK)
+        return DAMAGED;
+    if (!exposed(d, 0, &a, l.head->exposure) || (second && !exposed(d, 1, &b, l.head->exposure)))
+        return NO_MEMORY;
     if (lvc_code_field(&part->rans, &part->contexts, &f, place) != LVC_OK)
         return DAMAGED;
     lvc_code_flags(&part->rans, &part->contexts, &f, place, l.skip, l.copy, skips, copies);
