@@ -164,7 +164,7 @@ def read_integers(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[l
     if any((f.kind == KIND_KEY) != clip.key for f in said):
         raise CorruptError("a clip has a frame of another kind")
     if structure == INTRA:
-        raise UnsupportedError("a clip with packing zstd has an anchor without references — update lvc")
+        raise UnsupportedError("a clip with packing zstd has an intra-coded anchor — update lvc")
     return layout.ClipHead(structure, tuple(layout.checked_quality(f.quality) for f in said)), said
 
 
