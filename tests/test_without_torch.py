@@ -78,6 +78,7 @@ atexit.register(lambda: print("loaded:", sorted(sys.modules.keys() & set({NEEDLE
 """
 
 
+@pytest.mark.slow
 def test_raw_pictures_load_neither_ffmpeg_nor_what_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The start of a command is its imports: half a second, when all of them are made."""
     monkeypatch.setenv("LVC_MODELS", str(VECTORS))

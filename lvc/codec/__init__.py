@@ -5,10 +5,10 @@ from __future__ import annotations
 from .decoder import decode
 from .encoder import EncodedClip, encode
 from .frames import Given
-from .latent_frames import Change, FrameIntegers, LatentFrame, decode_changed, integers_of, keys_in, latents
+from .latent_frames import Change, FrameIntegers, LatentFrame, decode_changed, integers_of, intra_coded_in, latents
 from .settings import EncodeSettings, lower_efforts
 
 __all__ = [
     "Change", "EncodeSettings", "EncodedClip", "FrameIntegers", "Given", "LatentFrame", "decode", "decode_changed",
-    "encode", "integers_of", "keys_in", "latents", "lower_efforts",
+    "encode", "integers_of", "intra_coded_in", "latents", "lower_efforts",
 ]  # fmt: skip

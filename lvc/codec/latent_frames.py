@@ -39,8 +39,9 @@ class FrameIntegers:
     planes: dict[str, np.ndarray]
 
     @property
-    def coded_as_key(self) -> bool:
-        """Whether its latents stand for the picture: of key frames, and of anchors without references."""
+    def intra_coded(self) -> bool:
+        """Whether it was coded without references, so that its latents stand for the picture: every key frame, and
+        some anchors."""
         return "key_latent" in self.planes
 
 
@@ -143,8 +144,8 @@ def decode_changed(
     return decode(changed(), video, model, threads, limits, wanted)
 
 
-def keys_in(clip: Clip, video: VideoDescriptor) -> int:
-    """How many frames of a clip are coded as key frames are: one at most."""
+def intra_coded_in(clip: Clip, video: VideoDescriptor) -> int:
+    """Number of the intra-coded frames of a clip: one at most."""
     return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
 
 

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 NPZ, SAFETENSORS = ".npz", ".safetensors"
 KEY, RESIDUAL = "key", "residual"
-"""What names of arrays begin with: of key frames, and of frames that are predicted, whose latents are residuals."""
+"""What names of arrays begin with: of intra-coded frames, and of predicted ones, whose latents are residuals."""
 FRAME_OF = {KEY: "key_frame", RESIDUAL: "residual_frame"}
 """The arrays that say which frames the rows of the others belong to."""
 PLANES = {
@@ -58,8 +58,8 @@ def row_shape(name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
 
 
 def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool, values: bool = True) -> list[Spec]:
-    """The arrays of a part of a video with so many key frames and so many others, in the order of `docs/latents.md`;
-    without `values` only what needs no model."""
+    """The arrays of a part of a video with so many intra-coded and so many predicted frames, in the order of
+    `docs/latents.md`; without `values` only what needs no model."""
     frames, shapes = keys + residuals, {p.name: geometry.plane_shape(p) for p in geometry.planes}
     specs = [
         Spec("size", "int64", (4,)),
@@ -95,7 +95,7 @@ def rows_of(frame: FrameIntegers) -> Iterator[tuple[str, Array]]:
         ("key", frame.key), ("quality", frame.quality), ("level", frame.level), ("references", frame.references),
     ):  # fmt: skip
         yield name, np.array(value)
-    kind = KEY if frame.coded_as_key else RESIDUAL
+    kind = KEY if frame.intra_coded else RESIDUAL
     yield FRAME_OF[kind], np.array(frame.number)
     for name, plane in frame.planes.items():
         yield PLANES[name], plane.reshape(row_shape(name, (len(plane), *plane.shape[1:])))

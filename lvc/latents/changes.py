@@ -97,14 +97,14 @@ class Changes:
     def _changes(self, frame: LatentFrame) -> Given:
         if frame.key:
             self._changed = False
-        kind, other = (KEY, RESIDUAL) if frame.coded_as_key else (RESIDUAL, KEY)
+        kind, other = (KEY, RESIDUAL) if frame.intra_coded else (RESIDUAL, KEY)
         if frame.number in self._rows[other]:
             raise MediaError(f"{FRAME_OF[other]} names frame {frame.number}, which is none of these in the video")
         row = self._rows[kind].get(frame.number)
         if row is None:
             values, detail = (frame.values, None) if self._changed else (None, frame.detail)
             return Given(frame.planes, values, detail, frame.exposure)
-        planes, symbols = dict(frame.planes), "key_latent" if frame.coded_as_key else "latent"
+        planes, symbols = dict(frame.planes), "key_latent" if frame.intra_coded else "latent"
         for plane, own in frame.planes.items():
             if (array := self._arrays.get(PLANES[plane])) is not None:
                 planes[plane] = _fitted(PLANES[plane], array.row(row), own)
@@ -142,7 +142,7 @@ def _fitted(name: str, row: Array, own: Array) -> Array:
 
 def _check_frame(frame: LatentFrame, planes: dict[str, Array]) -> None:
     """Raises `MediaError` for modes, vectors and flags that no frame can have."""
-    if frame.coded_as_key:
+    if frame.intra_coded:
         return
     skip, copy, mode = (planes[name] for name in ("skip", "copy", "mode"))
     mv, where = planes["vectors"].reshape(2, 2, *mode.shape[1:]), f"of frame {frame.number}"

@@ -108,7 +108,7 @@ def unpack_video(
                 found = latents_of(reader, model, start, end, intra=intra, threads=threads)
             with closing(found):
                 for frame in found:
-                    if (taken := taken + frame.coded_as_key) > keys or (done := done + 1) > frames:
+                    if (taken := taken + frame.intra_coded) > keys or (done := done + 1) > frames:
                         raise CorruptError("has more frames than its index says")
                     with about(target):
                         for name, row in rows_of(frame):
@@ -186,11 +186,11 @@ def _clips(reader: LvzReader, start: float | None, end: float | None) -> Iterato
 
 
 def _counts(reader: LvzReader, start: float | None, end: float | None) -> tuple[int, int]:
-    """Frames that are coded as key frames, and frames in all. The index tells, where the whole file is wanted and only
-    groups begin with such a frame; otherwise the part that is wanted is read once before."""
+    """The number of intra-coded frames, and of all. The index has both if the whole file is wanted and has no
+    intra-coded anchors; otherwise the wanted part is read once before."""
     if reader.video.packing == PACKING_ZSTD and start is end is None and reader.index and reader.tail:
         return len(reader.index.gops), reader.tail.frame_count
     keys = frames = 0
     for clip in _clips(reader, start, end):
-        keys, frames = keys + codec.keys_in(clip, reader.video), frames + clip.n_frames
+        keys, frames = keys + codec.intra_coded_in(clip, reader.video), frames + clip.n_frames
     return keys, frames

@@ -137,11 +137,21 @@ def open_input(
     except av.error.ArgumentError as error:
         if form is not None:
             raise
+        if (single := _single_picture(target, head)) is not None:
+            return open_input(target, access, form=single, options=options, **arguments)
         raise MediaError(_refusal(head)) from error
     except av.error.InvalidDataError as error:
         if is_list(head):  # some formats are recognised only by name
             raise MediaError(_refusal(head)) from error
         raise
+
+
+def _single_picture(target: Any, head: bytes) -> str | None:
+    """The demuxer of a picture that FFmpeg takes for part of a sequence, because its first 2 kB tell less than its
+    name: of most JPEGs."""
+    if not head and isinstance(target, str):  # a URL
+        return "jpeg_pipe" if target.lower().endswith((".jpg", ".jpeg")) else None
+    return "jpeg_pipe" if head.startswith(b"\xff\xd8\xff") else "pam_pipe" if head.startswith(b"P7\n") else None
 
 
 def open_output(target: Any, form: str | None = None, options: Mapping[str, str] | None = None) -> Any:

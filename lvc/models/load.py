@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,6 +121,10 @@ class Model:
         return model
 
 
+_recent: deque[Model] = deque(maxlen=2)
+"""The models loaded last, which many videos in a row may need. Nobody changes a model."""
+
+
 def load_model(name: str | os.PathLike[str] | None = None) -> Model:
     """Load a model, which several jobs can share as their `model`.
 
@@ -146,9 +151,13 @@ def opened(file: ModelFile, data: bytes) -> Model:
         raise UnsupportedError(
             f"{file.path.name} is of the family {file.family} — this needs a model of lvc's own codec"
         )
+    for model in tuple(_recent):
+        if (model.id, model.sha256, model.path) == (file.name, file.sha256, file.path):
+            return model
     programs = p.loads(data)
     _check(programs, file.path.name)
-    return Model(file.name, file.sha256, programs, file.path)
+    _recent.append(Model(file.name, file.sha256, programs, file.path))
+    return _recent[-1]
 
 
 def model_of_bytes(data: bytes, name: str) -> Model:

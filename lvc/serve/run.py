@@ -24,7 +24,8 @@ from lvc.serve.library import Library
 from lvc.serve.pages import address
 
 _HEADER_BYTES = 16 << 10
-_FIRST_REQUEST = 20.0  # seconds in which a connection must send a request
+FIRST_REQUEST = 20.0  # seconds in which a connection must send a request
+KEEP_ALIVE = 5  # seconds in which it must send another one
 _CONNECTIONS = 500
 _IN_TERMINAL = ("www-browser", "links", "elinks", "lynx", "w3m")  # they would take over the terminal
 _GRACE = 1  # seconds for open responses when the server stops
@@ -45,7 +46,7 @@ class _Impatient(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(_FIRST_REQUEST, self._hang_up)
+        self.loop.call_later(FIRST_REQUEST, self._hang_up)
 
     def _hang_up(self) -> None:
         if not getattr(self, "cycle", None):
@@ -113,7 +114,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app, http=_Impatient, ws="none", loop="asyncio", lifespan="off", log_level="critical", access_log=False,
         server_header=False, proxy_headers=False, limit_concurrency=_CONNECTIONS,
-        h11_max_incomplete_event_size=_HEADER_BYTES, timeout_graceful_shutdown=_GRACE,
+        h11_max_incomplete_event_size=_HEADER_BYTES, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip
 
 

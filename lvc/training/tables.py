@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,9 @@ def count_into(path: Path, clips: Path, groups: int = GROUPS, crop: int = CROP) 
     counts = count(model, Clips(clips), groups, crop)
     with safe_open(path, "np") as file:
         about = file.metadata()
-    model.programs.tables = counted(counts)
+    programs = replace(model.programs, tables=counted(counts))
     with publish(str(path), force=True) as unfinished:
-        p.save(model.programs, unfinished, {"lvc.model": about["lvc.model"]})
+        p.save(programs, unfinished, {"lvc.model": about["lvc.model"]})
 
 
 if __name__ == "__main__":

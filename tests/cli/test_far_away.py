@@ -41,6 +41,7 @@ def test_info(fake: Any, site: Site, encoded: Path) -> None:
     assert here["video_bytes"] > 0 and there["video_bytes"] is None
 
 
+@pytest.mark.slow
 def test_a_range_is_decoded_as_from_a_file(fake: Any, site: Site, with_sound: Path) -> None:
     options = ["--start", "2.2", "--end", "3.1", "--codec", "ffv1"]
     assert fake("decode", with_sound, "here.mkv", *options).code == 0

@@ -221,7 +221,6 @@ def test_dry_run_tells_size_and_time_from_a_sample(fake: Lvc, bunny: Path, tmp_p
     assert fake("encode", bunny, "a.lvz", "--dry-run").code == 6
 
 
-@pytest.mark.slow
 def test_a_longer_video_has_more_groups_than_its_samples() -> None:
     # two samples, each a group of 24 frames: 100 bytes for the first 8 of them, 20 for the rest
     seen = _Seen(frames=48, firsts=2, first_bytes=200, first_frames=16, rest_bytes=40)
@@ -241,6 +240,7 @@ def test_what_was_taken_is_what_is_compared(fake: Lvc, bunny: Path) -> None:
     assert "of its part of the source" in said and "picture " in said and "sound " in said and " s (" in said
 
 
+@pytest.mark.slow
 def test_encode_and_info_agree_on_what_is_picture_and_sound(fake: Lvc, bunny: Path) -> None:
     told = fake("encode", bunny, "a.lvz", "--packing", "zstd", "--resolution", "64x36", "--json").events[-1]
     facts = fake("info", "a.lvz", "--json").events[-1]

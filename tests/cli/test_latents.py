@@ -266,7 +266,7 @@ def test_an_opened_file(coded: Path, arrays: dict[str, np.ndarray]) -> None:
         some = list(video.latents(0.25, 0.5, intra=True))
     assert [round(25 * f.time) for f in some] == [t for t in TIMES if 0.25 <= t / 25 < 0.5]
     for f in frames:
-        kind, frame_of = ("key", "key_frame") if f.coded_as_key else ("residual", "residual_frame")
+        kind, frame_of = ("key", "key_frame") if f.intra_coded else ("residual", "residual_frame")
         (row,) = np.flatnonzero(arrays[frame_of] == f.number)
         assert (f.values == arrays[f"{kind}_value"][row]).all()
         assert f.references == tuple(arrays["references"][f.number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -66,18 +67,18 @@ def test_x264_codes_whole_pictures_with_any_number_of_threads(pictures: Make, th
     assert sum(kind in (1, 5) for kind in kinds) == 8
 
 
-def test_x264s_file_does_not_depend_on_what_memory_held(tmp_path: Path) -> None:
+def test_x264s_file_does_not_depend_on_what_memory_held(pictures: Make, tmp_path: Path) -> None:
     """x264's macroblock tree in AVX-512 reads beyond what it wrote. glibc fills memory with `MALLOC_PERTURB_`."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import conftest, test_parts\n"
-        "anchor = test_parts.anchors.Anchor.parse('x264:medium', 1)\n"
-        "test_parts.anchors.encode(conftest.moving(8), test_parts.VIDEO, anchor, 30, Path(sys.argv[2]))"
-    )
+    raw = tmp_path / "moving_96x64_25.yuv"
+    with raw.open("wb") as file:
+        for picture in pictures(8):
+            write_picture(file, picture)
+    order = {"job": "encode", "codec": "x264:medium", "src": str(raw), "threads": 1, "settings": {"crf": 30}}
     files = []
     for filling in ("1", "254"):
         path = tmp_path / f"{filling}.h264"
         subprocess.run(
-            [sys.executable, "-c", code, str(Path(__file__).parent), str(path)],
+            [sys.executable, "-m", "lvc.evaluation.worker", json.dumps(order | {"dst": str(path)})],
             env=os.environ | {"MALLOC_PERTURB_": filling}, check=True,
         )  # fmt: skip
         files.append(path.read_bytes())

@@ -86,9 +86,9 @@ class Server:
         self.process.__exit__(None, None, None)
 
 
-def start(*arguments: object, folder: Path | None = None, **env: str) -> Server:
+def start(*arguments: object, folder: Path | None = None, program: str = "lvc", **env: str) -> Server:
     """`lvc serve --json --port 0 …`, once it listens."""
-    command = [sys.executable, "-m", "lvc", "serve", "--json", "--port", "0", *map(str, arguments)]
+    command = [sys.executable, "-m", program, "serve", "--json", "--port", "0", *map(str, arguments)]
     process = subprocess.Popen(
         command, cwd=folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -160,6 +160,7 @@ def test_killed_and_followed(fake: Lvc) -> None:
             assert sum(isinstance(item, Frame) for item in video) >= whole >= 16
 
 
+@pytest.mark.slow
 def test_following_to_the_end(fake: Lvc) -> None:
     with sending("-", 20000, stdout=subprocess.PIPE) as camera:
         args = ("encode", "-", "a.lvz", *CODED, "--live", "--duration", "2", "--json")

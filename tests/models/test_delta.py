@@ -89,6 +89,7 @@ def test_a_video_needs_its_delta_and_its_base(installed: Path, tmp_path: Path) -
         list(decode_frames(out))
 
 
+@pytest.mark.slow
 def test_inside_a_video_it_is_what_makes_it_of_its_base(installed: Path, tmp_path: Path) -> None:
     clip, out, path = film(tmp_path / "a.mkv", frames=3), tmp_path / "a.lvz", delta(tmp_path)
     encode_file(clip, out, model=path, features=False, embed_model=True)

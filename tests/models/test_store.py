@@ -172,6 +172,15 @@ def test_a_loaded_model_says_what_it_is() -> None:
     assert load_model(model_file("another")).sha256 != model.sha256
 
 
+def test_a_model_is_loaded_again_when_its_file_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    shutil.copy(model_file(), path)
+    model = load_model(path)
+    assert load_model(path) is model
+    shutil.copy(model_file("another"), path)
+    assert load_model(path).sha256 == sha(path) != model.sha256
+
+
 def test_a_model_needs_no_torch() -> None:
     code = "import sys, lvc.models as m; m.load_model().network('key'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -42,6 +42,7 @@ def test_it_plays_to_the_end_with_sound(page: Any) -> None:
     assert page.evaluate("worst") <= 0.06
 
 
+@pytest.mark.slow
 def test_seeks_show_the_frame_of_their_time(page: Any) -> None:
     for time, number in ((2.5, 62), (0.02, 0), (3.99, 99), (1.0, 25), (100, 99), (0, 0)):
         page.evaluate(f"film.currentTime = {time}")

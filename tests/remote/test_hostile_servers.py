@@ -176,13 +176,13 @@ def test_one_byte_after_the_other_comes_to_an_end(server: Server, head: bytes, m
     monkeypatch.setattr(http, "LEAST_SPEED", 1 << 30)
     server.answer = slowly(head)
     with pytest.raises(MediaError, match="timed out"):
-        open_remote(server.address, options={"timeout": 0.5})
+        open_remote(server.address, options={"timeout": 0.2})
 
 
 def test_a_slow_stream_comes_to_an_end_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "LEAST_SPEED", 1 << 30)
     server.answer = lambda: itertools.chain([answer("200 OK")], slowly(b"")())
-    with open_remote(server.address, options={"timeout": 0.5}) as file, pytest.raises(MediaError, match="timed out"):
+    with open_remote(server.address, options={"timeout": 0.2}) as file, pytest.raises(MediaError, match="timed out"):
         while file.read(100):
             pass
 

@@ -59,6 +59,13 @@ def server(tree: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def hasty(tree: Path) -> Iterator[Server]:
+    """One that soon hangs up on who says nothing."""
+    with start(tree, program="tests.helpers.hasty_lvc") as running:
+        yield running
+
+
 @pytest.fixture
 def started() -> Iterator[Starter]:
     """Starts servers that end with the test."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.helpers.server import SECRET, Server, Starter
+from tests.helpers.waiting import PATIENCE
 
 SECURITY = {
     "content-security-policy",
@@ -122,11 +123,11 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("what", RUBBISH)
-def test_rubbish(server: Server, tree: Path, what: str) -> None:
-    got = server.raw(RUBBISH[what])
+def test_rubbish(hasty: Server, tree: Path, what: str) -> None:
+    got = hasty.raw(RUBBISH[what])
     assert SECRET not in got and b"Traceback" not in got
     assert not got or got.startswith(b"HTTP/1.1 ")
-    assert_alive(server, tree)
+    assert_alive(hasty, tree)
 
 
 QUERIES = ("t=1e9", "t=-1", "t=nan", "t=inf", "t=99999999", "t=" + "9" * 5000, "t=1&t=2", "t=%00", "page=-1",
@@ -161,16 +162,15 @@ def test_every_answer_has_the_security_headers(server: Server, path: str) -> Non
         assert "script-src 'self' 'wasm-unsafe-eval'" in policy and "worker-src 'self'" in policy
 
 
-@pytest.mark.slow
-def test_slow_and_silent_connections_leave_room(server: Server, tree: Path) -> None:
+def test_slow_and_silent_connections_leave_room(hasty: Server, tree: Path) -> None:
     waiting = []
     for number in range(100):
-        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection = socket.create_connection(("127.0.0.1", hasty.port))
         connection.sendall(b"GET / HTTP/1.1\r\nHost: local"[: 1 + number % 28])
         waiting.append(connection)
     try:
-        assert_alive(server, tree)
-        waiting[0].settimeout(60)
+        assert_alive(hasty, tree)
+        waiting[0].settimeout(PATIENCE)
         assert waiting[0].recv(100) == b""  # it is hung up on
     finally:
         for connection in waiting:

@@ -51,6 +51,7 @@ def places(server: Server, page: str) -> list[str]:
     return re.findall(r'<a href="(/watch/[^"]+#t=[\d.]+)" title', answer.body.decode())
 
 
+@pytest.mark.slow
 def test_by_picture(searching: tuple[Server, Path], archive: tuple[Path, Path]) -> None:
     server, temporary = searching
     out = io.BytesIO()

@@ -69,6 +69,7 @@ def test_gradients_reach_every_bias() -> None:
         assert bias.grad is not None and bias.grad.isfinite().all() and bias.grad.any(), name
 
 
+@pytest.mark.slow
 def test_tuning_lowers_what_it_is_tuned_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt, "RATE", 0.04)  # thirty steps at the usual rate change little
     samples = collected()
@@ -91,6 +92,7 @@ def adapted(folder: Path, *videos: Path, **more: Any) -> tuple[AdaptSettings, li
     return wanted, said
 
 
+@pytest.mark.slow
 def test_a_delta_is_a_model(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = itertools.cycle([1.0, 0.9])  # four steps gain nothing, and change nothing at the usual rate
     monkeypatch.setattr(adapt, "_judged", lambda *_: next(judged))
