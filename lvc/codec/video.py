@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..engine.nets import set_threads
 from ..entropy.clip import KIND_KEY, FrameLatents, latents_crc, pack_zstd, unpack_structured, verify_latents
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
@@ -23,7 +26,7 @@ from ..lvz import PACKING_NAMES, Clip, Geometry, VideoDescriptor, fold
 from ..media.depth import DEPTHS, depth_of
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
-from ..pipeline import ReadAhead, usable_cores
+from ..pipeline import ReadAhead, acquire, usable_cores
 from . import payload as layout
 from .control import Control, control_of
 from .frames import Coded, FrameDecoder, FrameEncoder, Given, Planes, integers, key_row, level_row
@@ -182,10 +185,11 @@ def encode(
     steered = control.wants_sizes or control.wants_psnr
     reach = 0 if settings.low_delay else REACH[0]
     source = _grouped(frames, settings, length, settings.gop / tick, reach)
+    lean, room = large and not steered, threading.Semaphore(clips_at_once + 1)
     with (
         _workers(workers, "lvc-frames") as side_by_side,
         _workers(clips_at_once, "lvc-clips") as pool,
-        ReadAhead(source, 1) as groups,
+        contextlib.nullcontext(_admitted(source, room)) if lean else ReadAhead(source, 1) as groups,
     ):
         if encoder_of is None:
             frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd, at_once=workers)
@@ -218,8 +222,19 @@ def encode(
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), clips_at_once) as futures:
             for future in futures:
                 clip = future.result()
+                room.release()
                 control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
                 yield clip
+
+
+def _admitted(groups: Iterator[_Group], room: threading.Semaphore) -> Iterator[_Group]:
+    """Groups, each of them read when there is room for it."""
+    while True:
+        acquire(room)
+        group = next(groups, None)
+        if group is None:
+            return
+        yield group
 
 
 @contextlib.contextmanager
@@ -258,7 +273,8 @@ def _begun(
     if group.key:
         quality = layout.quality_of(control.level + settings.key_raise)
         filters[0] = group.around, layout.level_of(quality), STRENGTHS[0]
-        payload, coded = encoder.key(sources[0], quality)
+        with encoder.turn():
+            payload, coded = encoder.key(sources[0], quality)
         done(0, coded)
         between = lambda: payload  # noqa: E731
     else:
@@ -385,11 +401,17 @@ def decode(
     only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
     decoder = _decoder(video, model, threads)
+    large = video.geometry.padded_width * video.geometry.padded_height >= LARGE
 
-    def begun(item: Clip | _Changed) -> Callable[[], list[Frame]]:
+    def begun(item: Clip | _Changed) -> Callable[[Give[Frame]], None]:
         return _decoding(decoder, item, video, limits, wanted)
 
-    return _side_by_side(clips, begun, video, threads, limits)
+    workers = threads or usable_cores()
+    set_threads(workers if large else 1)
+    if not large:
+        return _side_by_side(clips, begun, threads, 2 * workers)
+    # a clip takes most memory when it gives its first frame: one of them waits, and leaves its core to the engine
+    return _side_by_side(clips, begun, threads, workers, max(1, workers - 1))
 
 
 def latents(
@@ -471,29 +493,53 @@ def _decoder(video: VideoDescriptor, model: Model, threads: int | None, keep: bo
     return GopDecoder(FrameDecoder(model, geometry.padded_height, geometry.padded_width, keep, threads))
 
 
+Give = Callable[[R], object]
+"""Hands over a result."""
+
+
 def _side_by_side(
     clips: Iterable[T],
-    begun: Callable[[T], Callable[[], list[R]]],
-    video: VideoDescriptor,
+    begun: Callable[[T], Callable[[Give[R]], object]],
     threads: int | None,
-    limits: Limits,
-    ahead: int | None = None,
+    most: int,
+    filling: int | None = None,
 ) -> Iterator[R]:
-    """Decodes the anchors of one clip after the other, and the rest of them on threads."""
-    workers = threads or usable_cores()
-    with _workers(workers, "lvc-decode") as pool:
+    """Decodes the anchors of one clip after the other, and the rest of them on threads. `begun` begins a clip; what it
+    returns does the rest, and gives the results in order. They are handed over while their clip is still worked on.
+    `most`: clips that are begun and not yet handed over, since pictures take much memory; `filling`: those of them that
+    have not given a result yet."""
+    room, start = threading.Semaphore(most), threading.Semaphore(filling or most)
+    with _workers(threads or usable_cores(), "lvc-decode") as pool:
 
-        def futures() -> Iterator[Future[list[R]]]:
+        def rest(work: Callable[[Give[R]], object], results: queue.SimpleQueue[R | None]) -> None:
+            given = False
+
+            def give(result: R | None) -> None:
+                nonlocal given
+                if not given:
+                    given = True
+                    start.release()
+                results.put(result)
+
+            try:
+                work(give)
+            finally:
+                give(None)
+
+        def started() -> Iterator[tuple[queue.SimpleQueue[R | None], Future[None]]]:
             for item in clips:
-                yield pool.submit(begun(item))
+                acquire(room)
+                acquire(start)
+                results: queue.SimpleQueue[R | None] = queue.SimpleQueue()
+                yield results, pool.submit(rest, begun(item), results)
 
-        large = video.geometry.padded_width * video.geometry.padded_height >= LARGE
-        with ReadAhead(futures(), ahead or (1 if large else workers)) as ready:
-            for future in ready:
-                results = future.result()
-                results.reverse()
-                while results:  # each is given up as it is handed over: a clip's pictures take much memory
-                    yield results.pop()
+        with ReadAhead(started(), most) as ready:
+            for results, future in ready:
+                while (result := results.get()) is not None:
+                    yield result
+                    del result
+                future.result()
+                room.release()
 
 
 def _decoding(
@@ -502,12 +548,13 @@ def _decoding(
     video: VideoDescriptor,
     limits: Limits,
     wanted: Callable[[int, int], bool] | None,
-) -> Callable[[], list[Frame]]:
-    """Decodes a clip's anchors at once, and gives the work that is left."""
+) -> Callable[[Give[Frame]], None]:
+    """Decodes a clip's anchors at once, and returns the work that is left."""
     clip = item if isinstance(item, Clip) else item.clip
-    numbers = set(range(len(clip.pts)))
+    numbers = list(range(len(clip.pts)))
     if wanted is not None:
-        numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
+        numbers = [i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])]
+    waiting = deque(numbers)
     out: dict[int, Frame] = {}
 
     def done(number: int, coded: Coded) -> None:
@@ -523,9 +570,18 @@ def _decoding(
     else:
         rest = _begun_given(decoder, clip, item.head, item.frames, done)
 
-    def work() -> list[Frame]:
-        rest(done, None if wanted is None else numbers, late=True)
-        return [out[i] for i in sorted(numbers)]
+    def work(give: Give[Frame]) -> None:
+        def hand_over() -> None:
+            while waiting and waiting[0] in out:
+                give(out.pop(waiting.popleft()))
+
+        def done_now(number: int, coded: Coded) -> None:
+            done(number, coded)
+            if clip.checks is not None:  # without them, damage may show only at the clip's end
+                hand_over()
+
+        rest(done_now, None if wanted is None else numbers, late=True)
+        hand_over()
 
     return work
 
@@ -601,7 +657,7 @@ def _extracted(
     analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
     of_key = 0
 
-    def begun(clip: Clip) -> Callable[[], list[_Extracted]]:
+    def begun(clip: Clip) -> Callable[[Give[_Extracted]], None]:
         out: list[LatentFrame] = []
         of_group = of_key
 
@@ -624,13 +680,13 @@ def _extracted(
 
         head, rest = _begun_clip(decoder, clip, video, limits, done)
 
-        def work() -> list[_Extracted]:
+        def work(give: Give[_Extracted]) -> None:
             rest(done)
-            return [(clip, head, out)]
+            give((clip, head, out))
 
         return work
 
-    return _side_by_side(clips, begun, video, threads, limits, ahead=1)
+    return _side_by_side(clips, begun, threads, threads or usable_cores())
 
 
 def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:
