@@ -953,6 +953,7 @@ def add_detail(planes, q, stream):
     coded = [np.zeros((p.shape[0] // 8, p.shape[1] // 8), int) for p in planes]
     for y in range(len(planes[0]) // 16):
         for x in range(planes[0].shape[1] // 16):
+            need(not stream.over, "the entropy-coded part with a frame's detail")
             places = [(0, 2 * y, 2 * x), (0, 2 * y, 2 * x + 1), (0, 2 * y + 1, 2 * x), (0, 2 * y + 1, 2 * x + 1)]
             for plane, row, column in [*places, (1, y, x), (2, y, x)]:
                 kind, flags = int(plane > 0), coded[plane]

@@ -248,11 +248,11 @@ def side_by_side(
                 if group is None or starts(item):
                     if group is not None:
                         group.put(_End())
-                    _acquire(free)
+                    acquire(free)
                     group = queue.SimpleQueue()
                     begun.append(ReadAhead(worked(group), _RESULTS).__enter__())
                     yield begun[-1]
-                _acquire(space)
+                acquire(space)
                 group.put(item)
         finally:
             if group is not None:
@@ -268,7 +268,8 @@ def side_by_side(
             group.close()
 
 
-def _acquire(semaphore: threading.Semaphore) -> None:
+def acquire(semaphore: threading.Semaphore) -> None:
+    """Acquire a semaphore, on a thread that may be told to stop meanwhile."""
     while not semaphore.acquire(timeout=_POLL):
         if told_to_stop():
             raise _Stopped

@@ -7,7 +7,7 @@ CLIP (default: a clip of $LVC_DATA/val) is scaled to 16:9 at each height and rep
 then stored once as H.264 at CRF 14, which every encoder reads. Each encoding and decoding is a process of its own;
 figures are steady frames per second with those of the whole process in brackets, and lvc's as a share of each anchor's.
 Anchors get the CRF that meets lvc's size. At the end a sampler says where lvc's time goes at 480p. `--memory` measures
-peak memory at 1080p for 60 and for 600 frames instead.
+the commands' peak memory at 1080p for 60 and for 600 frames instead, and whole processes' frames per second.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -110,16 +112,30 @@ def speed(args: argparse.Namespace) -> None:
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 
+def command(*words: str) -> tuple[float, float]:
+    """Runs lvc, and returns its peak memory in MiB and its wall time in seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "lvc", *words, "--force", "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"lvc {words[0]} failed")
+    return usage.ru_maxrss / 1024, time.perf_counter() - start
+
+
 def memory(args: argparse.Namespace) -> None:
     print("| frames at 1080p | encode MiB | decode MiB | enc fps | dec fps |\n|---|---|---|---|---|")
-    peaks = []
+    threads, peaks = ("--threads", str(args.threads[-1])), []
+    model = ("--model", args.model) if args.model else ()
     for frames in args.memory_frames:
         with tempfile.TemporaryDirectory(prefix="lvc-bench-") as folder:
-            work = Path(folder)
-            scaled(args.clip, 1080, frames, work / "clip.mp4")
-            done = there_and_back("lvc", work / "clip.mp4", work, args.threads[-1], **args.settings)
-        peaks.append([m.rss / 2**20 for m in done])
-        cells = [str(frames), *(f"{p:.0f}" for p in peaks[-1]), *map(shown, done)]
+            clip, coded, raw = (str(Path(folder, name)) for name in ("clip.mp4", "coded.lvz", "decoded.y4m"))
+            scaled(args.clip, 1080, frames, Path(clip))
+            done = [
+                command("encode", clip, coded, "--quality", str(args.quality), *threads, *model),
+                command("decode", coded, raw, *threads, *model),
+            ]
+        peaks.append([peak for peak, _ in done])
+        cells = [str(frames), *(f"{p:.0f}" for p in peaks[-1]), *(f"{frames / seconds:.1f}" for _, seconds in done)]
         print("| " + " | ".join(cells) + " |", flush=True)
     growth = [after / before - 1 for before, after in zip(*peaks, strict=True)]
     print(f"\ngrowth: encode {growth[0]:+.1%}, decode {growth[1]:+.1%}")

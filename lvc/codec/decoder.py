@@ -5,6 +5,9 @@ clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..engine.nets import set_threads
 from ..entropy.clip import KIND_KEY, FrameLatents, unpack_structured, verify_latents
 from ..errors import CorruptError, UnsupportedError
 from ..limits import DEFAULT, Limits
@@ -19,7 +23,7 @@ from ..lvz import PACKING_NAMES, Clip, VideoDescriptor, fold
 from ..media.depth import DEPTHS
 from ..media.types import Frame
 from ..models.load import Model
-from ..pipeline import ReadAhead, thread_pool, usable_cores
+from ..pipeline import ReadAhead, acquire, thread_pool, usable_cores
 from . import payload as layout
 from .frames import Coded, FrameDecoder, Given
 from .gop import Done, GopDecoder, Rest
@@ -29,6 +33,10 @@ from .shown import checksum, shown
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+Give = Callable[[R], object]
+"""Hands over a result."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,17 @@ def decode(
     checksum, `UnsupportedError` for planes that are not the model's."""
     decoder = decoder_of(video, model, threads)
 
-    def begun(item: Clip | ChangedClip) -> Callable[[], list[Frame]]:
+    large = is_large(video.geometry.padded_height, video.geometry.padded_width)
+
+    def begun(item: Clip | ChangedClip) -> Callable[[Give[Frame]], None]:
         return _decoding(decoder, item, video, limits, wanted)
 
-    return decode_side_by_side(clips, begun, video, threads)
+    workers = threads or usable_cores()
+    set_threads(workers if large else 1)
+    if not large:
+        return decode_side_by_side(clips, begun, threads, 2 * workers)
+    # a clip takes most memory when it gives its first frame: one of them waits, and leaves its core to the engine
+    return decode_side_by_side(clips, begun, threads, workers, max(1, workers - 1))
 
 
 def decoder_of(video: VideoDescriptor, model: Model, threads: int | None, keep: bool = False) -> GopDecoder:
@@ -72,26 +87,47 @@ def decoder_of(video: VideoDescriptor, model: Model, threads: int | None, keep: 
 
 def decode_side_by_side(
     clips: Iterable[T],
-    begun: Callable[[T], Callable[[], list[R]]],
-    video: VideoDescriptor,
+    begun: Callable[[T], Callable[[Give[R]], object]],
     threads: int | None,
-    ahead: int | None = None,
+    most: int,
+    filling: int | None = None,
 ) -> Iterator[R]:
-    """Decodes the anchors of one clip after the other, and the rest of them on threads."""
-    workers = threads or usable_cores()
-    with thread_pool(workers, "lvc-decode") as pool:
+    """Decodes the anchors of one clip after the other, and the rest of them on threads. `begun` begins a clip; what it
+    returns does the rest, and gives the results in order. They are handed over while their clip is still worked on.
+    `most`: clips that are begun and not yet handed over, since pictures take much memory; `filling`: those of them that
+    have not given a result yet."""
+    room, start = threading.Semaphore(most), threading.Semaphore(filling or most)
+    with thread_pool(threads or usable_cores(), "lvc-decode") as pool:
 
-        def futures() -> Iterator[Future[list[R]]]:
+        def rest(work: Callable[[Give[R]], object], results: queue.SimpleQueue[R | None]) -> None:
+            given = False
+
+            def give(result: R | None) -> None:
+                nonlocal given
+                if not given:
+                    given = True
+                    start.release()
+                results.put(result)
+
+            try:
+                work(give)
+            finally:
+                give(None)
+
+        def started() -> Iterator[tuple[queue.SimpleQueue[R | None], Future[None]]]:
             for item in clips:
-                yield pool.submit(begun(item))
+                acquire(room)
+                acquire(start)
+                results: queue.SimpleQueue[R | None] = queue.SimpleQueue()
+                yield results, pool.submit(rest, begun(item), results)
 
-        large = is_large(video.geometry.padded_height, video.geometry.padded_width)
-        with ReadAhead(futures(), ahead or (1 if large else workers)) as ready:
-            for future in ready:
-                results = future.result()
-                results.reverse()
-                while results:  # each is given up as it is handed over: a clip's pictures take much memory
-                    yield results.pop()
+        with ReadAhead(started(), most) as ready:
+            for results, future in ready:
+                while (result := results.get()) is not None:
+                    yield result
+                    del result
+                future.result()
+                room.release()
 
 
 def _decoding(
@@ -100,12 +136,13 @@ def _decoding(
     video: VideoDescriptor,
     limits: Limits,
     wanted: Callable[[int, int], bool] | None,
-) -> Callable[[], list[Frame]]:
-    """Decodes a clip's anchors at once, and gives the work that is left."""
+) -> Callable[[Give[Frame]], None]:
+    """Decodes a clip's anchors at once, and returns the work that is left."""
     clip = item if isinstance(item, Clip) else item.clip
-    numbers = set(range(len(clip.pts)))
+    numbers = list(range(len(clip.pts)))
     if wanted is not None:
-        numbers = {i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])}
+        numbers = [i for i in numbers if wanted(clip.first_frame + i, clip.pts[i])]
+    waiting = deque(numbers)
     out: dict[int, Frame] = {}
 
     def done(number: int, coded: Coded) -> None:
@@ -121,9 +158,18 @@ def _decoding(
     else:
         rest = _begin_given(decoder, clip, item.head, item.frames, done)
 
-    def work() -> list[Frame]:
-        rest(done, None if wanted is None else numbers, late=True)
-        return [out[i] for i in sorted(numbers)]
+    def work(give: Give[Frame]) -> None:
+        def hand_over() -> None:
+            while waiting and waiting[0] in out:
+                give(out.pop(waiting.popleft()))
+
+        def done_now(number: int, coded: Coded) -> None:
+            done(number, coded)
+            if clip.checks is not None:  # without them, damage may show only at the clip's end
+                hand_over()
+
+        rest(done_now, None if wanted is None else numbers, late=True)
+        hand_over()
 
     return work
 

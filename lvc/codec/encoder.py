@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ..errors import UnsupportedError
 from ..lvz import Geometry
 from ..media.types import Frame, VideoFormat
 from ..models.load import Model
-from ..pipeline import ReadAhead, thread_pool, usable_cores
+from ..pipeline import ReadAhead, acquire, thread_pool, usable_cores
 from . import payload as layout
 from .control import Control, control_of
 from .frames import Coded, FrameEncoder, Planes, integers
@@ -89,10 +90,11 @@ def encode(
     steered = control.wants_sizes or control.wants_psnr
     reach = 0 if settings.low_delay else REACH[0]
     source = group_frames(frames, settings, length, settings.gop / tick, reach)
+    lean, room = large and not steered, threading.Semaphore(clips_at_once + 1)
     with (
         thread_pool(workers, "lvc-frames") as side_by_side,
         thread_pool(clips_at_once, "lvc-clips") as pool,
-        ReadAhead(source, 1) as groups,
+        contextlib.nullcontext(_admitted(source, room)) if lean else ReadAhead(source, 1) as groups,
     ):
         if encoder_of is None:
             frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd, at_once=workers)
@@ -125,8 +127,19 @@ def encode(
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), clips_at_once) as futures:
             for future in futures:
                 clip = future.result()
+                room.release()
                 control.packed(8 * len(clip.payload), sum(clip.durations) * tick, clip.key)
                 yield clip
+
+
+def _admitted(groups: Iterator[Group], room: threading.Semaphore) -> Iterator[Group]:
+    """Groups, each of them read when there is room for it."""
+    while True:
+        acquire(room)
+        group = next(groups, None)
+        if group is None:
+            return
+        yield group
 
 
 def _begun(
@@ -155,7 +168,8 @@ def _begun(
     if group.key:
         quality = layout.quality_of(control.level + settings.key_raise)
         filters[0] = group.around, layout.level_of(quality), STRENGTHS[0]
-        payload, coded = encoder.key(sources[0], quality)
+        with encoder.turn():
+            payload, coded = encoder.key(sources[0], quality)
         done(0, coded)
         between = lambda: payload  # noqa: E731
     else:

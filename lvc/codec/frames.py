@@ -217,6 +217,23 @@ class Loop:
             "z": np.zeros((-(-rows // 8), -(-columns // 8), hyper.channels), np.int16),
         }
 
+    def _buffer(self, name: str) -> Array:
+        """Scratch memory for a frame's samples, int16, that of the thread's turn."""
+        with self.turn() as space:
+            return space.buffer(name, planes.PATCH * self.size[0] * self.size[1])
+
+    def _compensated(self, refs: References, mode: Array, mv: Array) -> tuple[Planes, Planes]:
+        """The prediction, and the difference of two predictions, in scratch memory that `_patches` uses too."""
+        difference = motion.planes_in(self._buffer("first"), *self.size)
+        second = None if refs[1] is None else refs[1].planes
+        return motion.compensate(refs[0].planes, second, mode, mv, difference)
+
+    def _patches(self, prediction: Planes, difference: Planes) -> tuple[Array, Array]:
+        """Patches of what `_compensated` returns, in scratch memory."""
+        first, second = (self._buffer(name).reshape(*self.size, planes.PATCH) for name in ("first", "second"))
+        of_difference = planes.to_patches(*difference, 0, second)
+        return planes.to_patches(*prediction, OFFSET, first), of_difference
+
     def _key(self, quality: int, coder: Coder | None, **given: Array) -> tuple[Planes, Array]:
         """The planes, and the latents' values."""
         patches, values = self._run("key", [], key_row(quality), coder=coder, **given)
@@ -230,7 +247,7 @@ class Loop:
         skip: Array,
         wanted: Array,
         coder: Coder | None,
-        **given: Array,
+        **given: Array | None,
     ) -> tuple[Array, Array]:
         """The residual's patches, and the latents' values."""
         coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
@@ -322,15 +339,14 @@ class FrameDecoder(Loop):
         refs = exposed_references(refs, exposure)
         mode, mv = stream.field(self.size, time, to, _fields(refs), place)
         skip, copy = stream.flags(place, None, _flags(refs))
-        p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
-        made = p
+        made, difference = self._compensated(refs, mode, mv)
         given = stream.symbols if isinstance(stream, Given) else self._nothing() if self._keep else {}
         if not copy.all():
-            patches, wanted = (planes.to_patches(*p, OFFSET), planes.to_patches(*d, 0)), copy == 0
-            del d  # it takes as much memory as the frame
-            r, values = self._residual(*patches, level_row(quality, place), skip, wanted, stream.coder, **given)
-            del patches
-            made = planes.to_planes(r, KEY_SHIFT, 0, p, wanted, overwrite=True)
+            wanted, inputs = copy == 0, self._patches(made, difference)
+            spare = self.model.network("predicted").spare_input()
+            out = None if spare is None else inputs[spare]
+            r, values = self._residual(*inputs, level_row(quality, place), skip, wanted, stream.coder, out=out, **given)
+            made = planes.to_planes(r, KEY_SHIFT, 0, made, wanted, overwrite=True)
             made = planes.deblock(made, skip, quality, overwrite=True)
         elif self._keep:
             values = np.zeros_like(given["symbols"])
@@ -419,11 +435,10 @@ class FrameEncoder(Loop):
             now, pictures,  # type: ignore[arg-type]
             time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, prices,
         )  # fmt: skip
-        p, d = motion.compensate(refs[0].planes, None if refs[1] is None else refs[1].planes, mode, mv)
-        prediction, difference, residual = (
-            planes.to_patches(*a, offset) for a, offset in ((p, OFFSET), (d, 0), (source, OFFSET))
-        )
-        del d  # it takes as much memory as the frame
+        p, d = self._compensated(refs, mode, mv)
+        prediction, difference = self._patches(p, d)
+        residual, out = (self._buffer(name).reshape(prediction.shape) for name in ("third", "fourth"))
+        residual = planes.to_patches(*source, OFFSET, residual)
         residual -= prediction
         worth = np.float32(worth_of(quality))
         missed = planes.block_errors(residual) * worth
@@ -439,11 +454,10 @@ class FrameEncoder(Loop):
         copy = skip.copy()
         if wanted.any():
             kept = {"symbols": np.zeros_like(given["y"])} if self._keep else {}
-            r, _ = self._residual(prediction, difference, row, skip, wanted, coder, **given, **kept)
+            r, _ = self._residual(prediction, difference, row, skip, wanted, coder, out=out, **given, **kept)
             given |= kept
             gain = missed - planes.block_errors(residual, r) * worth
             copy = ((skip == 1) & ~(wanted & (gain > COPY_BITS))).astype(np.uint8)
-            del prediction, difference, residual
             made = planes.to_planes(r, KEY_SHIFT, 0, p, copy == 0, overwrite=True)
             made = planes.deblock(made, skip, quality, overwrite=True)
         made = self._detailed(source, made, quality, coder)
@@ -466,7 +480,8 @@ class FrameEncoder(Loop):
         """Which of the `able` blocks' latents, in sixteenths of a step, save more on the linear path than they cost."""
         whole, sizes = np.zeros_like(y), y[able] + 8 >> 4
         whole[able] = sizes << 4
-        made = self._run("linear", [whole], row, wanted=able)[0]
+        out = self._buffer("fourth").reshape(residual.shape)
+        made = self._run("linear", [whole], row, wanted=able, out=out)[0]
         gain = (missed - planes.block_errors(residual, made) * worth)[able] * LINEAR_GAIN
         worthwhile = np.zeros_like(able)
         bits = _SYMBOL_BITS[np.minimum(np.abs(sizes), len(_SYMBOL_BITS) - 1)].sum(-1)

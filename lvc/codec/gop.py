@@ -7,6 +7,7 @@ its own, on any thread. Frames are named by `time`, their number since the key f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,6 +215,10 @@ class GopEncoder(_Gop):
         self._encoder, self.effort, self._each, self._spare, self._intra = encoder, effort, each, spare, intra
         self._key_bits = 0.0
 
+    def turn(self) -> AbstractContextManager[object]:
+        """A frame's work, which may have to wait (`Loop.turn`)."""
+        return self._encoder.turn()
+
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
         coder = Coder()
@@ -236,7 +241,10 @@ class GopEncoder(_Gop):
                 prices = motion.Stream(after=stream)
 
                 def one(it: Work) -> tuple[Coded, References | None, Coder]:
-                    step, time, refs = it
+                    with self.turn():  # what a source is filtered with takes memory too
+                        return alone(*it)
+
+                def alone(step: Step, time: int, refs: References | None) -> tuple[Coded, References | None, Coder]:
                     source, quality = held.pop(step.frame, None) or sources[step.frame - 1], qualities[step]
                     if refs is None:
                         coder = Coder()

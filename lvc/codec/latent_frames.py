@@ -13,8 +13,9 @@ from ..limits import DEFAULT, Limits
 from ..lvz import PACKING_NAMES, Clip, VideoDescriptor
 from ..media.types import Frame
 from ..models.load import Model
+from ..pipeline import usable_cores
 from . import payload as layout
-from .decoder import ChangedClip, begin_clip, check_shown, decode, decode_side_by_side, decoder_of, read_integers
+from .decoder import ChangedClip, Give, begin_clip, check_shown, decode, decode_side_by_side, decoder_of, read_integers
 from .frames import Coded, FrameEncoder, Given, integers, key_row, level_row
 from .pyramid import INTRA, Step
 from .shown import shown
@@ -169,7 +170,7 @@ def _extracted(
     analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
     of_key = 0
 
-    def begun(clip: Clip) -> Callable[[], list[_Extracted]]:
+    def begun(clip: Clip) -> Callable[[Give[_Extracted]], None]:
         out: list[LatentFrame] = []
         of_group = of_key
 
@@ -192,13 +193,13 @@ def _extracted(
 
         head, rest = begin_clip(decoder, clip, video, limits, done)
 
-        def work() -> list[_Extracted]:
+        def work(give: Give[_Extracted]) -> None:
             rest(done)
-            return [(clip, head, out)]
+            give((clip, head, out))
 
         return work
 
-    return decode_side_by_side(clips, begun, video, threads, ahead=1)
+    return decode_side_by_side(clips, begun, threads, threads or usable_cores())
 
 
 def _latent_frame(clip: Clip, number: int, coded: Coded, model: Model, time: float) -> LatentFrame:

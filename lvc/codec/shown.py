@@ -14,6 +14,8 @@ from ..media.types import Frame
 
 Array = npt.NDArray[Any]
 BITS, ALIGN = 12, 16
+ROWS = 256
+"""Rows converted at a time, which stay in a cache."""
 
 
 def padded(y: Array, u: Array, v: Array, depth: int) -> Planes:
@@ -36,15 +38,17 @@ def planes_of(frame: Frame) -> Planes:
 def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, Array, Array]:
     """12 bits → what is shown, uint8 or (over 8 bits) uint16: y [height,width], u and v half of it, rounded up."""
     h2, w2 = -(-height // 2), -(-width // 2)
-    y, u, v = planes[0][:height, :width], planes[1][0, :h2, :w2], planes[1][1, :h2, :w2]
     shift, top = BITS - depth, (1 << depth) - 1
-    kind = np.uint8 if depth == 8 else np.uint16
-
-    def moved(a: Array) -> Array:
-        out: Array = np.minimum((a + np.int16(1 << (shift - 1))) >> shift, top).astype(kind)
-        return out
-
-    return moved(y), moved(u), moved(v)
+    # in one piece of memory, half of what the planes took, so that the heap has no gaps
+    memory = np.empty(height * width + 2 * h2 * w2, np.uint8 if depth == 8 else np.uint16)
+    y, u, v = np.split(memory, [height * width, height * width + h2 * w2])
+    y, u, v = y.reshape(height, width), u.reshape(h2, w2), v.reshape(h2, w2)
+    for out, plane in ((y, planes[0]), (u, planes[1][0]), (v, planes[1][1])):
+        for row in range(0, len(out), ROWS):
+            some = plane[row : min(row + ROWS, len(out)), : out.shape[1]] + np.int16(1 << (shift - 1))
+            some >>= shift
+            out[row : row + ROWS] = np.minimum(some, top, out=some)
+    return y, u, v
 
 
 def checksum(planes: tuple[Array, Array, Array]) -> int:

@@ -48,17 +48,22 @@ def filtered(source: Planes, around: Iterable[tuple[int, Planes]], level: float,
         distances.append(distance)
     if not distances:
         return source
-    least = np.minimum.reduce(missed)
-    blend = [planes.Blend(p) for p in (luma, *chroma)]
-    fall_luma, fall_chroma = deviation(level) ** -2 / 2, CHROMA_DEVIATION**-2 / 2
-    for distance, other, error in zip(distances, predicted, missed, strict=True):
+    least, shares, wide = np.minimum.reduce(missed), [], []
+    for distance, error in zip(distances, missed, strict=True):
         trust = np.where(error < 50, 1.2, np.where(error > 100, 0.6, 1.0)) * (least + 1) / (error + 1)
-        share = (strength * BY_DISTANCE[distance - 1] * trust).astype(np.float32)
-        wide = np.where(error < 50, 1.3, np.where(error > 100, 0.8, 1.0)).astype(np.float32)
-        falls = fall_luma / wide, fall_chroma / wide, fall_chroma / wide
-        for b, plane, fall in zip(blend, (other[0], *other[1]), falls, strict=True):
-            b.add(plane, share, fall)
-    return blend[0].mean(), np.stack([b.mean() for b in blend[1:]])
+        shares.append((strength * BY_DISTANCE[distance - 1] * trust).astype(np.float32))
+        wide.append(np.where(error < 50, 1.3, np.where(error > 100, 0.8, 1.0)).astype(np.float32))
+
+    def blended(plane: Array, others: Iterable[Array], fall: float) -> Array:
+        blend = planes.Blend(plane)
+        for other, share, width in zip(others, shares, wide, strict=True):
+            blend.add(other, share, fall / width)
+        return blend.mean()
+
+    # one plane after the other: sums take four times its memory
+    made = blended(luma, (p[0] for p in predicted), deviation(level) ** -2 / 2)
+    each = [blended(chroma[k], (p[1][k] for p in predicted), CHROMA_DEVIATION**-2 / 2) for k in range(2)]
+    return made, np.stack(each)
 
 
 def _block_errors(a: Array, b: Array) -> Array:

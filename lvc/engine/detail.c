@@ -38,7 +38,7 @@ static int clamp(int v, int low, int high) { return v < low ? low : v > high ? h
 static int size_of(int v) { return v < 0 ? -v : v; }
 
 /* The step of quantisation of a frame's quality, in 12-bit samples: it halves every 16 qualities. */
-int32_t lvc_detail_step(int32_t quality)
+static int32_t step_of(int32_t quality)
 {
     static const uint16_t first[16] = {2969, 2843, 2723, 2607, 2497, 2391, 2289, 2192, 2099, 2010, 1925, 1844, 1765, 1691, 1619, 1550};
     return first[quality & 15] >> (quality >> 4);
@@ -111,23 +111,23 @@ static int16_t *part_of(int16_t *luma, int16_t *chroma, int32_t rows, int32_t co
 }
 
 /* Codes the detail of a frame of [rows, columns] blocks of 16x16 and adds it to the frame's planes. `levels` int16
-   [rows, columns, 6, 64], or NULL for a reader that does not want them. `r` NULL: `levels` are only added. Returns 0
-   where memory ran out. */
-int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma)
+   [rows, columns, 6, 64], or NULL for none, or for a reader that does not want them. `r` NULL: `levels` are only added. Returns 0
+   where memory ran out. Reading ends with the stream, so that its bytes bound the work: the caller will find it damaged. */
+LVC_API int lvc_detail(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma)
 {
     int16_t own[COEFFICIENTS];
-    int32_t step = lvc_detail_step(quality);
+    int32_t step = step_of(quality);
     size_t blocks = (size_t)rows * (size_t)columns;
     /* whether each 8x8 block is coded: luma, then each chroma plane, with a row and column of zeros before them */
     size_t wide = 2 * (size_t)columns + 1, small = (size_t)columns + 1, luma_size = wide * (2 * (size_t)rows + 1);
     size_t chroma_size = small * ((size_t)rows + 1);
     Contexts contexts;
-    int any = 0;
-    for (size_t i = 0; !any && levels && !(r && r->reading) && i < blocks * PARTS * COEFFICIENTS; i++)
+    int any = 0, reading = r && r->reading;
+    for (size_t i = 0; !any && levels && !reading && i < blocks * PARTS * COEFFICIENTS; i++)
         any = levels[i] != 0;
     if (r)
         any = (int)rans_code_raw(r, 1, (uint32_t)any);
-    if (levels && r && r->reading)
+    if (levels && reading)
         memset(levels, 0, blocks * PARTS * COEFFICIENTS * sizeof *levels);
     if (!any)
         return 1;
@@ -135,8 +135,8 @@ int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int
     if (coded == NULL)
         return 0;
     start(&contexts);
-    for (int y = 0; y < rows; y++)
-        for (int x = 0; x < columns; x++)
+    for (int y = 0; y < rows && !(reading && r->over); y++)
+        for (int x = 0; x < columns && !(reading && r->over); x++)
             for (int part = 0; part < PARTS; part++) {
                 int kind = part >= 4;
                 size_t across = kind ? small : wide;
@@ -144,7 +144,7 @@ int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int
                                      : coded + (2 * (size_t)y + (size_t)part / 2 + 1) * wide + 2 * (size_t)x + (size_t)part % 2 + 1;
                 int16_t *l = levels ? levels + (((size_t)y * (size_t)columns + (size_t)x) * PARTS + (size_t)part) * COEFFICIENTS : own;
                 int filled = 0;
-                for (int i = 0; i < COEFFICIENTS && !(r && r->reading); i++)
+                for (int i = 0; i < COEFFICIENTS && !reading; i++)
                     filled |= l[i] != 0;
                 if (r)
                     filled = rans_code_bit(r, &contexts.coded[kind][flag[-1] + flag[-(ptrdiff_t)across]], filled);
@@ -161,11 +161,6 @@ int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int
     return 1;
 }
 
-LVC_API int lvc_detail(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma)
-{
-    return lvc_detail_code(r, rows, columns, quality, levels, luma, chroma);
-}
-
 /* ---- for the encoder; not part of the format ---- */
 
 /* About what a block costs, each of its levels, and each doubling of a level's size. */
@@ -180,7 +175,7 @@ LVC_API int32_t lvc_detail_find(const int16_t *source_luma, const int16_t *sourc
                                 int32_t columns, int32_t quality, float worth, float rounding, int16_t *levels)
 {
     static const float one = 1.0f / 512; /* of two passes of the transform */
-    const float step = (float)lvc_detail_step(quality);
+    const float step = (float)step_of(quality);
     int32_t found = 0;
     memset(levels, 0, (size_t)rows * (size_t)columns * PARTS * COEFFICIENTS * sizeof *levels);
     for (int y = 0; y < rows; y++)

@@ -5,7 +5,6 @@
 #include "cpu.h"
 #include "rans.h"
 
-int32_t lvc_detail_step(int32_t quality);
-int lvc_detail_code(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma);
+int lvc_detail(Rans *r, int32_t rows, int32_t columns, int32_t quality, int16_t *levels, int16_t *luma, int16_t *chroma);
 
 #endif

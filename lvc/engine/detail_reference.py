@@ -105,6 +105,8 @@ def code(
     planes = [luma, chroma[0], chroma[1]]
     coded = [np.zeros((p.shape[0] // 8 + 1, p.shape[1] // 8 + 1), int) for p in planes]
     for y, x, part in np.ndindex(rows, columns, 6):
+        if part == 0 and isinstance(stream, Reader) and stream.over:
+            return  # the stream's bytes bound the work: the caller will find it damaged
         kind, plane = int(part >= 4), max(part - 3, 0)
         by, bx = (y, x) if kind else (2 * y + part // 2, 2 * x + part % 2)
         flags, block = coded[plane], levels[y, x, part]

@@ -50,7 +50,16 @@ def _check_field(mode: np.ndarray, mv: np.ndarray, references: int) -> None:
         raise ValueError(IMPOSSIBLE)
 
 
-def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray) -> tuple[Planes, Planes]:
+def planes_in(memory: np.ndarray, rows: int, cols: int) -> Planes:
+    """Return the planes of a frame of `rows` x `cols` blocks of 8x8 in one piece of memory, int16 `[96·rows·cols]`:
+    pieces of one size leave no gaps in the heap."""
+    luma, chroma = memory[: 64 * rows * cols], memory[64 * rows * cols :]
+    return luma.reshape(8 * rows, 8 * cols), chroma.reshape(2, 4 * rows, 4 * cols)
+
+
+def compensate(
+    ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarray, difference: Planes | None = None
+) -> tuple[Planes, Planes]:
     """Predict a frame by overlapped block motion compensation (OBMC; Orchard and Sullivan 1994,
     https://doi.org/10.1109/83.334974).
 
@@ -58,6 +67,7 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
         ref0, ref1: The references; `ref1` is `None` for a frame with one.
         mode: uint8 [H/8,W/8]: 0 and 1 name a reference, 2 is the mean of both.
         mv: int16 [2,2,H/8,W/8]: vectors (x, y) for each reference, in quarter luma samples.
+        difference: Planes that D may be written to.
 
     Returns:
         The prediction P, and the difference D of the two predictions (0 where there is only one).
@@ -77,7 +87,10 @@ def compensate(ref0: Planes, ref1: Planes | None, mode: np.ndarray, mv: np.ndarr
         _check_field(mode, mv, 1 if ref1 is None else 2)
         refs = [None if y is None or uv is None else (y, uv) for y, uv in (given[:2], given[2:])]
         return motion_reference.compensate(refs, mode, mv)
-    made = [np.empty(shape, np.int16) for _ in range(2) for shape in shapes]
+    made = [*planes_in(np.empty(96 * rows * cols, np.int16), rows, cols)]
+    if difference is None:
+        difference = planes_in(np.empty(96 * rows * cols, np.int16), rows, cols)
+    made += [_array(d, np.int16, shape, "the difference") for d, shape in zip(difference, shapes, strict=True)]
     size = ctypes.c_int64(rows), ctypes.c_int64(cols)
     _checked(c.lvc_compensate(_isa(), *map(_at, given), _at(mode), _at(mv), *size, *map(_at, made)))
     return (made[0], made[1]), (made[2], made[3])

@@ -73,12 +73,19 @@ class Workspace:
     """Scratch memory for runs, reused from one to the next. Not for two runs at once."""
 
     def __init__(self) -> None:
+        self._buffers: dict[str, Array] = {}
         if compiled() is None:
             return
         self._c = _functions()
         self.pointer = ctypes.c_void_p(self._c.lvc_workspace_new())
         if not self.pointer.value:
             raise MemoryError("no memory for the engine")
+
+    def buffer(self, name: str, size: int) -> Array:
+        """Return int16 `[size]` to write to: the same array whenever it is asked for by this name."""
+        if name not in self._buffers or self._buffers[name].size != size:
+            self._buffers[name] = np.empty(size, np.int16)
+        return self._buffers[name]
 
     def __del__(self) -> None:
         if hasattr(self, "pointer"):
@@ -139,6 +146,19 @@ class Network:
         by = 1 << (t.scale - p.BASE_SCALE)
         return -(-size[0] // by), -(-size[1] // by), t.channels
 
+    def spare_input(self) -> int | None:
+        """Return the number of an input whose array can hold the first output too, since no layer reads it once the
+        output is written; `None` if there is none."""
+        program, out = self.program, self.program.outputs[0]
+        written = min(i for i, layer in enumerate(program.layers) if layer.out == out)
+        for number, tensor in enumerate(program.inputs):
+            reads = [
+                i for i, x in enumerate(program.layers) if x.add == tensor or tensor in [s.tensor for s in x.sources]
+            ]
+            if program.tensors[tensor] == program.tensors[out] and tensor != out and max(reads, default=0) < written:
+                return number
+        return None
+
     def run(
         self,
         inputs: Sequence[Array],
@@ -153,6 +173,7 @@ class Network:
         z: Array | None = None,
         rounding: Array | None = None,
         symbols: Array | None = None,
+        out: Array | None = None,
     ) -> list[Array]:
         """Run the network.
 
@@ -169,6 +190,7 @@ class Network:
             rounding: uint8 [64], by table: added to sixteenths before they are cut off. Default 8, the nearest.
             symbols: int16, shaped as the latents; filled with the symbols that were coded.
                 Without a coder, `symbols` and `z` supply the symbols. Both must be contiguous.
+            out: An array that the first output may be written to.
 
         Returns:
             One array [rows,columns,channels] for each output of the program.
@@ -199,7 +221,12 @@ class Network:
             return self._in_numpy(given, size, level, coder, arrays)
         if self.isa == TORCH:
             return self._in_torch(given, size, level, coder, arrays)
-        outputs = [np.empty(self.shape(i, size), self._kind(i)) for i in self.program.outputs]
+        outputs = [
+            out if number == 0 and out is not None else np.empty(self.shape(i, size), self._kind(i))
+            for number, i in enumerate(self.program.outputs)
+        ]
+        if out is not None and (out.shape != self.shape(self.program.outputs[0], size) or out.dtype != np.int16):
+            raise ValueError(f"an output is {out.dtype} {out.shape}")
         pointers = [(ctypes.c_void_p * len(of))(*(a.ctypes.data for a in of)) for of in (given, outputs)]
         run = _Run(*size, level, *(ctypes.addressof(array) for array in pointers))
         for name, a in arrays.items():

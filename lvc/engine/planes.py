@@ -23,13 +23,14 @@ def _int16(a: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(a)
 
 
-def to_patches(luma: Array, chroma: Array, offset: int) -> Array:
-    """Return the patches, int16 [h,w,96], of `luma` int16 [8·h,8·w] and `chroma` int16 [2,4·h,4·w], less `offset`."""
+def to_patches(luma: Array, chroma: Array, offset: int, out: Array | None = None) -> Array:
+    """Return the patches, int16 [h,w,96], of `luma` int16 [8·h,8·w] and `chroma` int16 [2,4·h,4·w], less `offset`; in
+    `out`, if it is given."""
     rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
     luma, chroma = _int16(luma, (8 * rows, 8 * columns)), _int16(chroma, (2, 4 * rows, 4 * columns))
     if (engine := compiled()) is None:
         return to_patches_reference(luma, chroma, offset)
-    out = np.empty((rows, columns, PATCH), np.int16)
+    out = np.empty((rows, columns, PATCH), np.int16) if out is None else _int16(out, (rows, columns, PATCH))
     engine.lvc_planes_to_patches(address(luma), address(chroma), rows, columns, offset, address(out))
     return out
 

@@ -18,7 +18,7 @@ BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
 _WORTH_SAYING = 2 << 30
-_AHEAD, _AHEAD_BYTES = 24, 32 << 20
+_AHEAD, _AHEAD_BYTES = 24, 16 << 20
 _M_ARENA_MAX = -8  # malloc.h of glibc
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 

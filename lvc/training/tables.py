@@ -52,6 +52,7 @@ class Counter(FrameEncoder):
     def _residual(
         self, prediction: Any, difference: Any, row: int, skip: Any, wanted: Any, coder: Any, **given: Any
     ) -> Any:
+        given["out"] = None  # the patches are counted afterwards
         made = super()._residual(prediction, difference, row, skip, wanted, coder, **given)
         coded = np.where(skip, 0, 127).astype(np.uint8)[..., None]
         self._count("predicted", [prediction, difference, coded], row, skip == 0, given)

@@ -145,7 +145,7 @@ static int best_of(int quality) { return quality < NETWORKS_BEST ? quality : NET
 static int detailed(const Decoder *d, Part *part, Layout *l, int quality)
 {
     if (quality >= DETAIL_FROM &&
-        !lvc_detail_code(&part->rans, d->rows / 2, d->columns / 2, quality, NULL, l->luma, l->chroma))
+        !lvc_detail(&part->rans, d->rows / 2, d->columns / 2, quality, NULL, l->luma, l->chroma))
         return NO_MEMORY;
     return DONE;
 }
