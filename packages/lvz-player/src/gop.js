@@ -178,6 +178,17 @@ export class Anchors {
     this.most = Math.floor(room / this.frames.frameBytes);
     this.kept = new Map(); // by group and clip, the one used last at the end
     this.last = null; // {name, frame, time, contexts, older: the anchor before, or null, gone}
+    this.pinned = null;
+  }
+
+  /** Until another is: the last anchor stays, whatever is decoded meanwhile, so that its group can go on. */
+  pin() {
+    this.pinned = this.last;
+  }
+
+  /** Whether a clip of a group can be decoded next. */
+  ready(group, clip) {
+    return clip === 0 || this.#of(group, clip - 1) !== null;
   }
 
   #of(group, clip) {
@@ -212,7 +223,7 @@ export class Anchors {
     this.last = anchor;
     for (const old of this.kept.values()) {
       if (this.kept.size <= Math.max(this.most, 2)) break;
-      if (old !== anchor && old !== anchor.older) this.#drop(old);
+      if (![anchor, anchor.older, this.pinned, this.pinned?.older].includes(old)) this.#drop(old);
     }
   }
 
