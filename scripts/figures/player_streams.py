@@ -123,10 +123,8 @@ def main() -> None:
                 by_segments = command is vlc and path == HLS
                 wrong += seen != due and not by_segments
                 right = "the right frame" if seen == due else "no picture" if seen is None else f"frame of {seen:.3f} s"
-                print(
-                    f"{player}, {path[1:4]}, at {at:.2f} s: {right} ({quality:.1f} dB), {time.monotonic() - start:.1f} s",
-                    flush=True,
-                )
+                spent = time.monotonic() - start
+                print(f"{player}, {path[1:4]}, at {at:.2f} s: {right} ({quality:.1f} dB), {spent:.1f} s", flush=True)
         print(load())
     sys.exit(bool(wrong))
 
