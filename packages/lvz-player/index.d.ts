@@ -48,6 +48,8 @@ export class LvzPlayer extends HTMLElement {
   pause(): void;
   /** The next picture (1) or the one before (-1); pauses. */
   step(by: 1 | -1): void;
+  /** Prepares for a seek to a time in seconds, if there is time for that. */
+  expect(time: number): void;
   toggleSubtitles(): void;
   toggleFullscreen(): void;
   /** What is shown; null before the first picture, or while one is sought. */

@@ -4,7 +4,8 @@
 further ones with player and model in the cache, and seeks, each on a page of its own, to several places. Of a seek
 two times are printed: until a picture near the place was drawn, and until the right one was. Beside them stand the
 processor time of all the browser's and the server's processes until then, what was fetched of the file and in how many
-requests, and the load of the machine, which makes the times longer.
+requests, and the load of the machine, which makes the times longer. With --rest, the pointer rests on the seek bar
+before.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=20.0, help="of a round trip, in milliseconds")
     parser.add_argument("--rate", type=float, default=10.0, help="in Mbit a second")
     parser.add_argument("--seeks", type=float, nargs="*", default=[0.1, 0.25, 0.4, 0.6, 0.75, 0.9], help="0 to 1")
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds that a seek is expected before it comes")
     parser.add_argument("--workers", type=int, help="as if the machine had so many cores")
     args = parser.parse_args()
     path = f"/files/{args.file.name}"
@@ -82,8 +84,12 @@ def main() -> None:
                 page = again(context, page)
                 visit(page, line, path, 9)
                 page.wait_for_timeout(1500)  # what it fetches for the beginning is not the seek's
+                target = place * page.evaluate(f"{PLAYER}.duration")
+                if args.rest:
+                    page.evaluate(f"{PLAYER}.expect({target})")
+                    page.wait_for_timeout(1000 * args.rest)
                 before, asked_before, used = line.sent[path], line.asked[path], processor_seconds()
-                page.evaluate(SEEK, place * page.evaluate(f"{PLAYER}.duration"))
+                page.evaluate(SEEK, target)
                 found = until(page, "window.right !== null", 60)
                 used = processor_seconds() - used
                 asked, right, drawn = page.evaluate("[asked, right, seen.drawn[0]]")

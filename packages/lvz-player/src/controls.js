@@ -12,6 +12,7 @@ const ICONS = {
 };
 export const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2];
 const HIDE_MS = 2500;
+const REST_MS = 100; // of the pointer over the seek bar, after which a click is expected
 
 const SVG = "http://www.w3.org/2000/svg";
 function icon(name) {
@@ -58,7 +59,10 @@ export class Controls {
     this.preview.hidden = true;
     this.bar.append(this.preview);
     this.seek.addEventListener("pointermove", (event) => this.hover(event));
-    this.seek.addEventListener("pointerleave", () => (this.preview.hidden = true));
+    this.seek.addEventListener("pointerleave", () => {
+      this.preview.hidden = true;
+      clearTimeout(this.resting);
+    });
     this.listening = new AbortController();
     const { signal } = this.listening;
     for (const name of ["pointermove", "pointerdown", "focusin", "keydown"]) player.addEventListener(name, () => this.wake(), { signal });
@@ -138,6 +142,8 @@ export class Controls {
     const time = part * player.duration;
     preview.hidden = false;
     this.hovered = player.previewAt(time, (data, video) => this.drawPreview(data, video));
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => player.expect(time), REST_MS);
     const half = preview.offsetWidth / 2;
     preview.style.left = `${Math.min(bounds.width - half + 10, Math.max(half + 10, part * bounds.width + 10))}px`;
     this.label ??= preview.appendChild(make("span", ""));
@@ -148,7 +154,7 @@ export class Controls {
     if (this.drawer === undefined) {
       const canvas = make("canvas", "");
       try {
-        this.drawer = new Renderer(canvas);
+        this.drawer = new Renderer(canvas, false);
       } catch {
         this.drawer = null;
       }
@@ -161,6 +167,7 @@ export class Controls {
 
   close() {
     this.listening.abort();
+    clearTimeout(this.resting);
     clearTimeout(this.hiding);
   }
 }

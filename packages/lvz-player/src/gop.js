@@ -183,6 +183,17 @@ export class Anchors {
     this.most = Math.floor(room / this.frames.frameBytes);
     this.kept = new Map(); // by group and clip, the one used last at the end
     this.last = null; // {name, frame, time, contexts, older: the anchor before, or null, start: the group's first, gone}
+    this.pinned = null;
+  }
+
+  /** Until another is: the last anchor stays, whatever is decoded meanwhile, so that its group can go on. */
+  pin() {
+    this.pinned = this.last;
+  }
+
+  /** Whether a clip of a group can be decoded next. */
+  ready(group, clip) {
+    return clip === 0 || this.#of(group, clip - 1) !== null;
   }
 
   #of(group, clip) {
@@ -217,7 +228,8 @@ export class Anchors {
     this.last = anchor;
     for (const old of this.kept.values()) {
       if (this.kept.size <= Math.max(this.most, 3)) break;
-      if (old !== anchor && old !== anchor.older && old !== anchor.start) this.#drop(old);
+      const { pinned } = this;
+      if (![anchor, anchor.older, anchor.start, pinned, pinned?.older, pinned?.start].includes(old)) this.#drop(old);
     }
   }
 

@@ -13,6 +13,7 @@ const STALL_SECONDS = 0.25; // without a frame, after which it waits
 const LATE_SECONDS = 0.05; // of a picture that is still shown
 const UPDATE_MS = 200;
 const NEAR_MS = 100; // between pictures on the way to the one that is sought
+const EXPECT_SECONDS = 2; // of frames that are there, from which on seeks are prepared for while it plays
 const SKIP_MOST = 2;
 const NOTES = ["", "This machine is slow: every 2nd picture", "This machine is slow: every 4th picture"];
 
@@ -668,6 +669,12 @@ export class LvzPlayer extends HTMLElement {
     for (const other of this.#previews.values()) other.draw = null;
     if (preview.data !== null) draw(preview.data, video);
     else preview.draw = (data) => draw(data, video);
+  }
+
+  /** Prepares for a seek to `time`, if there is time for that: it will not have to begin at a key frame. */
+  expect(time) {
+    if (this.#info === null || this.#seeking || (!this.#paused && this.decodedTo - this.#time < EXPECT_SECONDS)) return;
+    this.#session.expect(this.#bounded(Number(time) || 0));
   }
 
   /** What is shown: {number, time, width, height, depth, data: Y, U and V one after the other}; null before the first. */

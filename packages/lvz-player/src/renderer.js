@@ -24,8 +24,11 @@ void main() {
 }`;
 
 export class Renderer {
-  /** Throws where there is no WebGL2. */
-  constructor(canvas) {
+  /**
+   * Throws where there is no WebGL2. `opaque` is quicker; but where Chromium draws without a GPU, an opaque canvas within
+   * round corners blacks out a second place.
+   */
+  constructor(canvas, opaque = true) {
     this.canvas = canvas;
     this.video = null;
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
@@ -34,7 +37,7 @@ export class Renderer {
       if (this.video !== null) this.set(this.video);
       if (this.data !== undefined) this.draw(this.data);
     });
-    this.gl = canvas.getContext("webgl2", { alpha: false, antialias: false, preserveDrawingBuffer: true, desynchronized: false });
+    this.gl = canvas.getContext("webgl2", { alpha: !opaque, antialias: false, preserveDrawingBuffer: true, desynchronized: false });
     if (this.gl === null) throw new Error("this browser has no WebGL2");
     this.make();
   }

@@ -87,6 +87,11 @@ export class Session {
     this.workers[0].postMessage({ op: "preview", gop });
   }
 
+  /** A time that may be sought soon. */
+  expect(time) {
+    this.workers[0].postMessage({ op: "expect", time });
+  }
+
   take(message) {
     const { op, id } = message;
     if (op === "error") this.fail(message);

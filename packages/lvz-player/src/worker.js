@@ -17,6 +17,7 @@ const AHEAD_BYTES = 96 << 20; // of frames that are decoded before they are due
 const AHEAD_SECONDS = 4;
 const HELPED_PIXELS = 1 << 24; // of the pictures of all helpers together, so that large ones do not take memory for each
 const ANCHOR_BYTES = 48 << 20; // of key frames and anchors that are kept, so that seeks need not begin at the key frame
+const EXPECTING_ANCHORS = 8; // that must have room, so that seeks are prepared for
 const NEAR_MS = 100; // between pictures that are shown on the way to the one that is sought
 
 const post = (message, moved = []) => self.postMessage(message, moved);
@@ -76,6 +77,7 @@ class Reader {
     this.seeking = true; // the picture that was sought is not shown yet
     this.waiting = null;
     this.ends = []; // of each group's clips that were seen, in seconds
+    this.expected = null; // seconds: of a picture that may be sought next
   }
 
   async open({ url, models, plain, time }) {
@@ -143,11 +145,19 @@ class Reader {
     return this.container.gopAt(Math.floor((time + this.origin) / this.ticks + 1e-3));
   }
 
+  /** When the last frame of a clip is over, for ever if it is the video's. */
+  endOf(clip) {
+    const { container } = this;
+    if (clip.first + clip.pts.length >= container.tail.frames) return Infinity;
+    return this.secondsOf(clip.pts.at(-1)) + clip.durations.at(-1) * this.ticks;
+  }
+
   /** From the frame that is shown at `time` on: everything, as far ahead as there is room. */
   async play({ id, time }) {
     this.seek = id;
     this.position = time;
     this.seeking = true;
+    this.expected = null;
     this.wake();
     for (const port of this.helpers) port.postMessage({ op: "seek", id });
     const { container, source, anchors } = this;
@@ -167,7 +177,7 @@ class Reader {
         const times = clip.pts.map((pts) => this.secondsOf(pts));
         const ends = times.map((t, i) => t + clip.durations[i] * this.ticks);
         const last = times.length - 1;
-        seen[index] = clip.first + times.length >= container.tail.frames ? Infinity : ends[last];
+        seen[index] = this.endOf(clip);
         const wanted = seen[index] > time + 1e-6;
         if (index <= there) continue;
         const sought = begun ? -1 : times.findLastIndex((t) => t <= time + 1e-6);
@@ -193,11 +203,36 @@ class Reader {
             helper.postMessage({ op: "work", id, work, first: clip.first, end: ends[last], sought }, moved);
           }
         }
+        anchors.pin();
         begun ||= wanted;
         await breath();
       }
     }
     if (id === this.seek) post({ op: "end", id });
+  }
+
+  /** Decodes the anchors that lead to a picture, so that its seek need not; until there is a seek, or something else is expected. */
+  async expect({ time }) {
+    const { anchors } = this;
+    if (this.seeking || this.expected === time || anchors.most < EXPECTING_ANCHORS) return;
+    this.expected = time;
+    const group = this.groupAt(time);
+    const seen = (this.ends[group] ??= []);
+    const there = anchors.latest(group, (clip) => seen[clip] <= time + 1e-6);
+    let index = -1;
+    try {
+      for await (const clip of this.container.clips(group, true)) {
+        if (this.expected !== time || !anchors.ready(group, ++index)) return;
+        seen[index] = this.endOf(clip);
+        if (index <= there) continue;
+        if (clip.key) anchors.key(group, clip.payload, clip.checks, () => {});
+        else anchors.clip(group, index, clip.payload, clip.pts.length, clip.checks, () => {}, false);
+        if (seen[index] > time + 1e-6) return;
+        await breath();
+      }
+    } catch (error) {
+      if (!(error instanceof LvzError)) throw error; // a seek will say it
+    }
   }
 
   /** The key frame of a group, for the seek bar. Has an engine of its own, so that nothing is in its way. */
@@ -318,6 +353,7 @@ const jobs = {
   play: (message) => role.play(message),
   packets: (message) => role.packets(message),
   preview: (message) => role.preview(message),
+  expect: (message) => role.expect(message),
 };
 
 async function handle(message) {
