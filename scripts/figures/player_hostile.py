@@ -18,7 +18,7 @@ from lvc.models import default_model_path
 from lvc.models.browser import decoder_only, player_folder
 from scripts.figures.player_pages import browser, load
 from tests.helpers.hostile_files import NAMES, hostile_files, peak_of_pages
-from tests.helpers.player_site import Site, served, until
+from tests.helpers.player_site import ISOLATION, Site, served, until
 
 PAGES = Path(__file__).resolve().parents[2] / "tests" / "player" / "pages"
 
@@ -33,6 +33,7 @@ def main() -> None:
     model = f"/models/{hashlib.sha256(path.read_bytes()).hexdigest()}.decoder"
     pages = {f"/{page.name}": page for page in PAGES.iterdir()}
     files = Site({model: decoder_only(path), **pages}, {"/player/": player_folder()})
+    files.headers |= ISOLATION  # as `lvc serve` has it
     ends: Counter[str] = Counter()
     slowest, bad = 0.0, 0
     with browser() as chromium, served(files) as site:

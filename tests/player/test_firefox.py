@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.marionette import Firefox
-from tests.helpers.player_site import Site, digests
+from tests.helpers.player_site import ISOLATION, Site, digests
 
 PROGRAM = next((found for name in ("firefox-esr", "firefox") if (found := shutil.which(name))), None)
 pytestmark = [
@@ -34,11 +34,15 @@ def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
         yield running
 
 
-def test_every_frame(firefox: Firefox, site: Site, film: Path) -> None:
+@pytest.mark.parametrize("isolated", [False, True])
+def test_every_frame(firefox: Firefox, site: Site, film: Path, isolated: bool) -> None:
     site.files["/film.lvz"] = film
+    site.headers |= ISOLATION if isolated else {}
     firefox.goto(f"{site.address}/check.html")
     found = firefox.wait("check('/film.lvz', '/models/', false)")
-    assert found["error"] is None and found["frames"] == digests(film)
+    assert found["error"] is None and found["isolated"] is isolated and found["frames"] == digests(film)
+    names = {path.rpartition("/")[2] for path, _ in site.requests if path.endswith(".wasm")}
+    assert len(names) == 1 and (isolated or not any(name.endswith("-shared.wasm") for name in names))
 
 
 def test_it_plays(firefox: Firefox, site: Site, film: Path) -> None:
