@@ -169,7 +169,7 @@ def verify_file(
         full: Decode every frame too, which checks the latents.
         model: The model that the file was made with, if lvc does not find it by itself.
         threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE, as `cuda`.
+        device: Where torch runs another project's VAE, as `cuda`.
 
     Returns:
         Counts, sizes and the file's SHA-256.

@@ -330,7 +330,7 @@ def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
 @contextlib.contextmanager
 def _changes(path: str, reader: LvzReader, model: VideoModel, target: str) -> Iterator[Change]:
     if not isinstance(model, OwnModel):
-        raise UsageError("was made with somebody else's VAE, whose latents lvc pack takes — leave --latents out")
+        raise UsageError("was made with another project's VAE, whose latents lvc pack takes — leave --latents out")
     from lvc.latents.changes import opened as opened_changes
 
     with workspace(target) if Place(target).is_local else tempfile.TemporaryDirectory(prefix="lvc-") as scratch:

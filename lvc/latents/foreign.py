@@ -1,4 +1,4 @@
-"""Names of models with continuous latents: somebody else's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
+"""Names of models with continuous latents: another project's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
 auto-encoders that lvc trains. No torch until one is loaded."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _KINDS = ("taesd", "diffusers")
 
 
 def is_foreign(name: object) -> TypeGuard[str]:
-    """Whether a model's name, or the `model_id` of a file, means somebody else's VAE."""
+    """Whether a model's name, or the `model_id` of a file, means another project's VAE."""
     return isinstance(name, str) and ":" in name and name.partition(":")[0] in _KINDS
 
 

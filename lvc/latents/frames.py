@@ -56,7 +56,7 @@ def _begun(reader: LvzReader, start: float | None, end: float | None) -> tuple[I
     clips = _clips(reader, start, end)
     first = next(clips, None)
     if first is None:
-        raise UsageError("no frame lies in that range — lvc info shows its length")
+        raise UsageError("no frame lies in this range — lvc info shows the length")
     return itertools.chain([first], clips), first.pts[0] if reader.tail is None else reader.tail.start_pts
 
 

@@ -62,7 +62,7 @@ def unpack_latents(
     own = is_video(source)
     if target is None:
         if Place(source).is_url:
-            raise UsageError("is an address — name OUT")
+            raise UsageError("is a URL — name OUT")
         target = os.path.splitext(source)[0] + (SUFFIX if own else "")
         if target == source:
             raise UsageError("has no ending that could be left out — name OUT")

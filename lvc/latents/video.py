@@ -124,7 +124,7 @@ def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | 
     if video.align % adapter.stride:
         raise CorruptError("the picture is not padded to what the model needs")
     if video.bit_depth != 8:
-        raise UnsupportedError(f"has pictures of {video.bit_depth} bits by somebody else's VAE — update lvc")
+        raise UnsupportedError(f"has pictures of {video.bit_depth} bits with another project's VAE — update lvc")
     field = unpack_model(tensors.coding, plane.channels) if video.packing == PACKING_FIELD else None
     return ContinuousModel(adapter, tensors, video.planes, video.packing, field=field)
 
@@ -133,7 +133,7 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
     """A model fitted to the first clip of `frames`, which is consumed. Raises `MediaError` if there is none."""
     first = list(itertools.islice(frames, _clip_frames(adapter, video, settings)))
     if not first:
-        raise MediaError("no frame could be decoded — it may be damaged, or the range lies behind its end")
+        raise MediaError("no frame could be decoded — it may be damaged, or the range starts after its end")
     latents = _encoded(adapter, first, video)
     part = latents[: max(1, _FIT_VALUES // latents[0].numel())]
     statistics = Statistics.empty(adapter.channels)

@@ -97,9 +97,9 @@ def without_retries(action: Callable[[], T]) -> T:
 def _media_error(error: Exception) -> MediaError:
     """A file system library's own error, in one line: missing credentials, refused requests."""
     if isinstance(error, FileNotFoundError):
-        return MediaError("does not exist — check the address")
+        return MediaError("does not exist — check the URL")
     reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
-    return MediaError(f"{' '.join(str(reason).split())} — check the address and your rights")
+    return MediaError(f"{' '.join(str(reason).split())} — check the URL and your rights")
 
 
 class FsspecStore:

@@ -299,7 +299,7 @@ class HttpStore:
         self._discard(response)
         if response.status in _LATER:
             raise TemporaryFailure(f"the server answered {status}", _retry_after(response))
-        advice = {404: "check the address", 410: "it is gone", 401: "give user and password, or a signed URL"}
+        advice = {404: "check the URL", 410: "it is gone", 401: "give user and password, or a signed URL"}
         raise MediaError(
             f"the server answered {status} — {advice.get(response.status, 'check the URL and your permissions')}"
         )

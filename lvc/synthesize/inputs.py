@@ -61,7 +61,7 @@ class Input:
                 if self.at is not None:
                     return
             if not shown:
-                raise MediaError("no frame could be decoded, or the time lies behind its end — choose an earlier one")
+                raise MediaError("no frame could be decoded, or the time is after its end — choose an earlier one")
 
     def _frames(self) -> Iterator[tuple[Frame, int, int]]:
         if kind_of_file(self.path) == LVZ:

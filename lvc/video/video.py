@@ -50,7 +50,7 @@ def open(  # noqa: A001 - lvc.open
             bytes, or a seekable binary file object, which is read from its beginning and not closed.
         model: A loaded model, a path or a name, if lvc does not find the file's model by itself.
         threads: Cores to use. None takes all, and one in the workers of a `DataLoader`.
-        device: Where torch runs somebody else's VAE, as `cuda`.
+        device: Where torch runs another project's VAE, as `cuda`.
         options: Of the address's file system (fsspec); for HTTP `headers` and `timeout`.
 
     Returns:
@@ -84,7 +84,7 @@ def decode(
         follow: Go on while the file at a path is being written.
         model: A loaded model, a path or a name, if lvc does not find the file's model by itself.
         threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE, as `cuda`.
+        device: Where torch runs another project's VAE, as `cuda`.
         max_memory: Bytes that pictures may take. None allows what the machine has.
 
     Yields:

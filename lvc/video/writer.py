@@ -116,8 +116,8 @@ class Writer:
             fps: Frames per second: 30, 29.97, `"30000/1001"`. None where they come irregularly; each then brings its
                 time.
             time_base: Seconds a tick, that times are rounded to. None takes 1/fps, or 1/90000 without a rate.
-            model: A loaded model, a path, a name, or somebody else's VAE (`taesd:PATH`, `diffusers:FOLDER`). None takes
-                lvc's own.
+            model: A loaded model, a path, a name, or another project's VAE (`taesd:PATH`, `diffusers:FOLDER`). None
+                takes lvc's own.
             quality: 0 to 100; higher is better, and larger.
             gop: Seconds between key frames, at most. A decoder can start that often.
             packing: How integers become bytes: `rans`, or `zstd`, which is larger.
@@ -125,7 +125,7 @@ class Writer:
             tune: What bits are spent on: `psnr`, or `ssim` for MS-SSIM, with the model made for it if one is installed.
             features: Keep what `lvc search` wants to know, under 1 kbit/s.
             threads: Cores to use. None takes all.
-            device: Where torch runs somebody else's VAE, as `cuda`. lvc's own codec runs on the CPU.
+            device: Where torch runs another project's VAE, as `cuda`. lvc's own codec runs on the CPU.
             target_bitrate: Bits of video a second, in place of a quality.
             target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
             max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
@@ -282,7 +282,7 @@ class Writer:
         wanted = {name: number for name, number in self._colour.items() if number is not None}
         self._rgb, self._depth = first.is_rgb, first.depth
         if bits < first.depth and self._notice is not None:
-            self._notice(f"somebody else's VAE takes {bits} bits a sample: {first.depth} become {bits}")
+            self._notice(f"another project's VAE takes {bits} bits a sample: {first.depth} become {bits}")
         if self._rgb and wanted.get("matrix", said.matrix) != said.matrix:
             raise UsageError("RGB becomes YUV of BT.709 — leave the matrix out, or give planes")
         if self._rgb and wanted.get("color_range", said.color_range) != said.color_range:
@@ -405,7 +405,7 @@ def encode(
         fps: Frames per second: 30, 29.97, `"30000/1001"`. None for frames that bring their times (`lvc.Frame`,
             `av.VideoFrame`).
         time_base: As for `Writer`, like all that follow.
-        model: A loaded model, a path, a name, or somebody else's VAE.
+        model: A loaded model, a path, a name, or another project's VAE.
         quality: 0 to 100; higher is better, and larger.
         gop: Seconds between key frames, at most.
         packing: `rans`, or `zstd`, which is larger.
@@ -413,7 +413,7 @@ def encode(
         tune: `psnr`, or `ssim`.
         features: Keep what `lvc search` wants to know.
         threads: Cores to use. None takes all.
-        device: Where torch runs somebody else's VAE.
+        device: Where torch runs another project's VAE.
         target_bitrate: Bits of video a second, in place of a quality.
         target_psnr: Mean PSNR of planes 6:1:1 in dB, in place of a quality.
         max_bitrate: Bits of video a second that no stretch passes by more than `buffer` seconds' worth.
