@@ -104,7 +104,7 @@ def encode(
             frames_of,
             EFFORTS[settings.effort],
             side_by_side.map if workers > 1 else map,
-            large,
+            workers if large else None,
             intra=not zstd and not settings.low_delay,
         )
 

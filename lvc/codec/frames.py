@@ -435,6 +435,7 @@ class FrameEncoder(Loop):
             now, pictures,  # type: ignore[arg-type]
             time, to, motion.weight_of(level) * MOTION_WEIGHT, _fields(refs), effort.motion, place, prices,
         )  # fmt: skip
+        del now, pictures  # they take more memory than what follows
         p, d = self._compensated(refs, mode, mv)
         prediction, difference = self._patches(p, d)
         residual, out = (self._buffer(name).reshape(prediction.shape) for name in ("third", "fourth"))

@@ -47,10 +47,10 @@ class Between:
     order: Sequence[Step]
     known: dict[int, Coded]
 
-    def run(self, code: Code, done: Done, together: int = 1, spare: bool = False, late: bool = False) -> None:
-        """`code` is given up to so many frames at a time, none of which is predicted from another. `spare`: of the
-        frames in memory only those that the next ones need have their pictures; others make them again. `late`: `done`
-        is given a frame when no other needs it any more, so that what is made of it takes the frame's place."""
+    def run(self, code: Code, done: Done, together: int = 1, near: int | None = None, late: bool = False) -> None:
+        """`code` is given up to so many frames at a time, none of which is predicted from another. `near`: of the
+        frames in memory only those that so many next ones need have their pictures; others make them again. `late`:
+        `done` is given a frame when no other needs it any more, so that what is made of it takes the frame's place."""
         uses, start, i = last_use(list(self.order)), self.known[0].time, 0
         made: set[int] = set()
         while i < len(self.order):
@@ -62,8 +62,8 @@ class Between:
                 if not late:
                     done(step.frame - 1, coded)
                 i += 1
-                if spare:
-                    self._forget_pictures(self.order[i : i + together])
+                if near is not None:
+                    self._forget_pictures(self.order[i : i + near])
             for k in [k for k in self.known if uses.get(k, -1) < i]:
                 coded = self.known.pop(k)
                 if late and k in made:
@@ -200,19 +200,20 @@ class GopDecoder(_Gop):
 
 
 class GopEncoder(_Gop):
-    """`effort` may be changed between clips. `each` runs what is independent, as `map` does. `spare`: less memory, for
-    a little more work. `intra`: an anchor may be coded without references, where that is better."""
+    """`effort` may be changed between clips. `each` runs what is independent, as `map` does. `near`: less memory, for a
+    little more work: only the references of so many next frames stay prepared for the search. `intra`: an anchor may be
+    coded without references, where that is better."""
 
     def __init__(
         self,
         encoder: FrameEncoder,
         effort: Effort,
         each: Callable[..., Iterable[Any]] = map,
-        spare: bool = False,
+        near: int | None = None,
         intra: bool = True,
     ) -> None:
         super().__init__()
-        self._encoder, self.effort, self._each, self._spare, self._intra = encoder, effort, each, spare, intra
+        self._encoder, self.effort, self._each, self._near, self._intra = encoder, effort, each, near, intra
         self._key_bits = 0.0
 
     def turn(self) -> AbstractContextManager[object]:
@@ -270,12 +271,14 @@ class GopEncoder(_Gop):
         chain = head.structure == CHAIN
         self.contexts = motion.Stream(after=self.contexts)
         rest = self._anchors(order, coding(self.contexts), done)
+        if self._key is not None and self._key not in (rest.known[0], *self._last):
+            self._key.forget_picture()  # few anchors are predicted from it
         parts = [self.contexts.coder.finish()]
 
         def between(done: Done) -> bytes:
             if not chain and len(sources) > 1:
                 stream = motion.Stream()
-                rest.run(coding(stream), done, TOGETHER, self._spare)
+                rest.run(coding(stream), done, TOGETHER, self._near)
                 parts.append(stream.finish())
             return layout.pack(head, parts)
 

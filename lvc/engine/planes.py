@@ -154,8 +154,8 @@ def block_errors(residual: Array, change: Array | None = None) -> Array:
 
 
 class Blend:
-    """The weighted mean of a plane int16 [H,W] (weight 1) and others like it. For the encoder; not part of the
-    format."""
+    """The weighted mean of a plane int16 [H,W] (weight 1) and others like it. For the encoder; not part of the format.
+    Others are added first; `mean` ends the work."""
 
     def __init__(self, plane: Array) -> None:
         self._own = _int16(plane, plane.shape)
@@ -175,8 +175,8 @@ class Blend:
         )  # fmt: skip
 
     def mean(self) -> Array:
-        mean: Array = np.rint(self._sum / self._weight).astype(np.int16)
-        return mean
+        np.rint(np.divide(self._sum, self._weight, out=self._sum), out=self._sum)
+        return self._sum.astype(np.int16)
 
 
 # Numpy reference
