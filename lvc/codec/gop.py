@@ -271,7 +271,7 @@ class GopEncoder(_Gop):
         chain = head.structure == CHAIN
         self.contexts = motion.Stream(after=self.contexts)
         rest = self._anchors(order, coding(self.contexts), done)
-        if self._key is not None and self._key not in (rest.known[0], *self._last):
+        if self._key is not None and all(c is not self._key for c in (rest.known[0], *self._last)):
             self._key.forget_picture()  # few anchors are predicted from it
         parts = [self.contexts.coder.finish()]
 
