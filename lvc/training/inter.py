@@ -21,7 +21,6 @@ import torch
 
 from ..codec.pyramid import PYRAMID, steps
 from ..engine import motion
-from .arrivals import arrive
 from .footage import Clips
 from .loop import Training, arguments, prepare
 from .loss import distortion_of
@@ -80,8 +79,6 @@ class Group:
     uv: np.ndarray
     base: torch.Tensor
     order: list[Coded]
-    spent: list[torch.Tensor] = field(default_factory=list)
-    """What its frames cost so far, bits and error: [B]."""
     recon: dict[int, Planes] = field(default_factory=dict)
     pictures: dict[tuple[int, int], motion.Picture] = field(default_factory=dict)
     fields: dict[int, list[motion.Field | None]] = field(default_factory=dict)
@@ -102,7 +99,6 @@ class Loop:
 
     def __init__(self, clips: Clips, intra: Intra, a: argparse.Namespace, seed: int, effort: int = 1) -> None:
         self.clips, self.intra, self.batch, self.crop, self.effort = clips, intra, a.batch, a.crop, effort
-        self.arrivals = a.arrivals
         self.device = torch.device(a.device)
         self.pool = ThreadPoolExecutor(a.searchers) if a.searchers else Inline()
         self.parts = min(self.batch, a.searchers or 1)  # of a group, searched side by side
@@ -127,11 +123,6 @@ class Loop:
             y, uv = self.clips.crop(self.rng, frames, self.crop)
             if len(y) == frames:
                 crops.append((y, uv))
-        if self.arrivals:
-            crops = [
-                arrive(self.rng, c, crops[k - 1]) if self.rng.random() < self.arrivals else c
-                for k, c in enumerate(crops)
-            ]
         y, uv = (np.stack([c[k] for c in crops]) for k in range(2))
         return y, uv, [f for k in range(times) for f in pyramid(k * n, (k + 1) * n)]
 
@@ -204,7 +195,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("out", type=Path)
     p.add_argument("--groups", type=int, default=3)
     p.add_argument("--searchers", type=int, default=0, help="threads that search for motion; 0: between the steps")
-    p.add_argument("--arrivals", type=float, default=0.3, help="share of crops into which something comes")
     arguments(p, batch=5, muon=3e-3, adam=4e-4, decay_from=0.5)
     return p
 
@@ -237,8 +227,7 @@ def run(a: argparse.Namespace) -> None:
         distortion = distortion_of(a.tune, x, got["recon"], level)
         rate = (0.5 * got["noisy"] + 0.5 * got["rounded"]) / pixels
         cost = ((distortion + rate) * torch.exp2((10 - level) / 2)).clamp(max=20.0)
-        group.spent.append(cost.detach())
-        loss = (0.5 * cost / (torch.stack(group.spent).mean(0) + 0.01)).mean()
+        loss = (0.5 * torch.log(cost + 0.01)).mean()
         norm = training.apply(loss)
         training.showing()
         if group.order and math.isfinite(norm):
