@@ -150,12 +150,10 @@ class Network:
         """Return the number of an input whose array can hold the first output too, since no layer reads it once the
         output is written; `None` if there is none."""
         program, out = self.program, self.program.outputs[0]
-        written = min(i for i, layer in enumerate(program.layers) if layer.out == out)
+        shape, written = _shape(program.tensors[out]), [i for i, x in enumerate(program.layers) if x.out == out]
         for number, tensor in enumerate(program.inputs):
-            reads = [
-                i for i, x in enumerate(program.layers) if x.add == tensor or tensor in [s.tensor for s in x.sources]
-            ]
-            if program.tensors[tensor] == program.tensors[out] and tensor != out and max(reads, default=0) < written:
+            reads = [i for i, x in enumerate(program.layers) if tensor in (x.add, *(s.tensor for s in x.sources))]
+            if written and _shape(program.tensors[tensor]) == shape and max(reads, default=0) < written[0]:
                 return number
         return None
 
@@ -301,6 +299,10 @@ class Network:
         if kind == np.uint8 and x.max() > 127:
             raise ValueError("an input of 7 bits passes 127")
         return np.ascontiguousarray(x)
+
+
+def _shape(t: p.Tensor) -> tuple[str, int, int]:
+    return t.kind, t.scale, t.channels
 
 
 def _fitted(a: Array | None, kind: type[np.generic], shape: tuple[int, ...]) -> Array | None:

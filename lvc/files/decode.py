@@ -103,6 +103,13 @@ def decode_video(
         frames = ticks = 0
         metadata, chapters = reader.metadata.tags, [Chapter(**vars(c)) for c in reader.metadata.chapters]
         copied = [CopiedStreamInfo(**vars(stream)) for stream in reader.copied]
+        net = model_of(reader, options.model, options.device)
+        if changes is not None:
+            decoding.change = stack.enter_context(_changes(changes, reader, net, target))
+        stack.enter_context(own_threads())
+        decoded = stack.enter_context(blamed(decoding.items(net, options.threads), source))
+        # on a thread, so that it begins while FFmpeg is loaded
+        items = stack.enter_context(ReadAhead(decoded, 1))
         with (
             about(label),
             opened_writer(
@@ -122,12 +129,6 @@ def decode_video(
         ):
             writer, written = writing
             notices.new(writer.notices)
-            with about(source):
-                net = model_of(reader, options.model, options.device)
-            if changes is not None:
-                decoding.change = stack.enter_context(_changes(changes, reader, net, target))
-            stack.enter_context(own_threads())
-            items = stack.enter_context(blamed(decoding.items(net, options.threads), source))
             with WriteBehind(writer.write, frames_ahead(reader.video.width, reader.video.height)) as sink:
                 for item in items:
                     sink.put(item)

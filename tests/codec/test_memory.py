@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import weakref
 from typing import Any
@@ -13,6 +14,7 @@ from lvc.codec import decode, decoder, encoder, settings
 from lvc.codec.frames import FrameDecoder
 from lvc.codec.gop import TOGETHER
 from lvc.engine import motion
+from lvc.errors import CorruptError
 from tests.helpers.small_models import clips_of, descriptor, frame, model, written
 
 HEIGHT, WIDTH, CLIP = 96, 128, 16
@@ -98,3 +100,44 @@ def test_a_picture_as_shown_takes_the_place_of_the_frame(monkeypatch: pytest.Mon
     for number in between:
         assert ("used", number) not in events[events.index(("shown", number)) :]
     assert any(("used", number) in events for number in between)
+
+
+def test_frames_are_handed_over_while_their_clip_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more clips are begun than there is room for."""
+    begun, shown = [], module.shown
+    go_on = threading.Event()
+    started = module._begun_clip
+
+    def noted(decoder: Any, clip: Any, *arguments: Any) -> Any:
+        begun.append(clip.first_frame)
+        return started(decoder, clip, *arguments)
+
+    def slow(planes: Any, *arguments: Any) -> Any:
+        if len(calls) == 4:  # the key frame, the anchor, frame 1 and another
+            assert go_on.wait(60)
+        calls.append(0)
+        return shown(planes, *arguments)
+
+    calls: list[int] = []
+    monkeypatch.setattr(module, "LARGE", HEIGHT * WIDTH)
+    clips = written(clips_of(FRAMES, clip_frames=2 * CLIP))
+    monkeypatch.setattr(module, "_begun_clip", noted)
+    monkeypatch.setattr(module, "shown", slow)
+    assert [clip.first_frame for clip in clips] == [0, 1, 1 + CLIP]
+    frames = decode(iter(clips), descriptor(HEIGHT, WIDTH, model()), model(), threads=1)
+    assert [next(frames).pts for _ in range(2)] == [0, 1], "the first of a clip that is not yet decoded"
+    assert begun == [0, 1]
+    go_on.set()
+    assert [frame.pts for frame in frames] == list(range(2, len(FRAMES)))
+    assert begun == [0, 1, 1 + CLIP]
+
+
+def test_damage_that_only_the_end_of_a_clip_tells_gives_none_of_its_frames() -> None:
+    """Without checksums of frames."""
+    clips = written(clips_of(FRAMES, clip_frames=CLIP))
+    clips = [dataclasses.replace(clip, checks=None) for clip in clips]
+    clips[1] = dataclasses.replace(clips[1], payload=clips[1].payload[:-2] + bytes(2))
+    frames = decode(iter(clips), descriptor(HEIGHT, WIDTH, model()), model(), threads=1)
+    assert next(frames).pts == 0
+    with pytest.raises(CorruptError):
+        next(frames)

@@ -46,6 +46,9 @@ def test_the_same_bytes_and_samples_in_c_and_python(quality: int) -> None:
     other, reader = (coded[0].copy(), coded[1].copy()), Reader(data)
     detail_reference.code(reader, quality, None, *other)
     assert reader.whole() and all((a == b).all() for a, b in zip(made, other, strict=True))
+    other = coded[0].copy(), coded[1].copy()
+    assert detail.code(other, quality, None, levels, overwrite=True)[0] is other[0]
+    assert all((a == b).all() for a, b in zip(made, other, strict=True))
     added = detail.code(coded, quality, None, levels)
     assert all((a == b).all() for a, b in zip(made, added, strict=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,35 @@ def test_threads_do_not_show(model: p.Model, isa: str) -> None:
         )
         outcomes.add((coder.finish(), *(x.tobytes() for x in out)))
     assert len(outcomes) == 1
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", [48, 64])
+def test_an_output_takes_the_place_of_an_input_that_is_no_longer_read(isa: str, channels: int) -> None:
+    """Arrays of 64 channels are worked on as they are, those of 48 in padded copies."""
+    model, size = programs.codec(c8=channels), (14, 26)
+    given = programs.frame(model, size)
+    expected, stream = by_reference(model, size, 1, given)
+    network = nets.Network(model, "frame", isa)
+    number = network.spare_input()
+    assert number == 0
+    inputs = [given["prediction"].copy(), given["flags"]]
+    coder = nets.Coder()
+    out, values = network.run(inputs, size, 1, coder=coder, y=given["y"], z=given["z"], out=inputs[number])
+    assert out is inputs[number] and coder.finish() == stream
+    assert np.array_equal(out, expected[0]) and np.array_equal(values, expected[1])
+    with pytest.raises(ValueError, match="an output"):
+        network.run(inputs, size, 1, coder=nets.Coder(), y=given["y"], z=given["z"], out=inputs[0][:-1])
+
+
+def test_no_input_is_spare_that_the_last_layer_reads(model: p.Model) -> None:
+    program = model.programs["frame"]
+    *rest, last = program.layers
+    sources = [*last.sources, p.Source(program.inputs[0])]
+    changed = dataclasses.replace(program, layers=[*rest, dataclasses.replace(last, sources=sources)])
+    network = nets.Network(model, "frame")
+    network.program = changed
+    assert network.spare_input() is None
 
 
 @pytest.mark.parametrize("isa", ISAS)

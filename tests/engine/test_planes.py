@@ -33,6 +33,9 @@ def test_a_residual_is_added(shift: int, masked: bool) -> None:
     found = planes.to_planes(residual, shift, 0, prediction, wanted)
     expected = planes.to_planes_reference(residual, shift, 0, prediction, wanted)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+    over = prediction[0].copy(), prediction[1].copy()
+    again = planes.to_planes(residual, shift, 0, over, wanted, overwrite=True)
+    assert again[0] is over[0] and np.array_equal(over[0], found[0]) and np.array_equal(over[1], found[1])
     if wanted is not None:
         still = ~wanted.repeat(16, 0).repeat(16, 1)
         assert np.array_equal(found[0][still], prediction[0][still])
@@ -73,6 +76,8 @@ def test_deblocking_is_what_the_reference_says(quality: int, rows: int, columns:
             planes.deblock(samples, skip, quality), planes.deblock_reference(samples, skip, t), strict=True
         ):
             np.testing.assert_array_equal(made, wanted)
+        over = planes.deblock((samples[0].copy(), samples[1].copy()), skip, quality, overwrite=True)
+        assert all((a == b).all() for a, b in zip(over, planes.deblock(samples, skip, quality), strict=True))
 
 
 def test_deblocking_smooths_small_steps_and_keeps_edges() -> None:
