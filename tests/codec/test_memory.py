@@ -104,13 +104,13 @@ def test_a_picture_as_shown_takes_the_place_of_the_frame(monkeypatch: pytest.Mon
 
 def test_frames_are_handed_over_while_their_clip_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no more clips are begun than there is room for."""
-    begun, shown = [], module.shown
+    begun, shown = [], decoder.shown
     go_on = threading.Event()
-    started = module._begun_clip
+    started = decoder.begin_clip
 
-    def noted(decoder: Any, clip: Any, *arguments: Any) -> Any:
+    def noted(group: Any, clip: Any, *arguments: Any) -> Any:
         begun.append(clip.first_frame)
-        return started(decoder, clip, *arguments)
+        return started(group, clip, *arguments)
 
     def slow(planes: Any, *arguments: Any) -> Any:
         if len(calls) == 4:  # the key frame, the anchor, frame 1 and another
@@ -119,10 +119,10 @@ def test_frames_are_handed_over_while_their_clip_is_decoded(monkeypatch: pytest.
         return shown(planes, *arguments)
 
     calls: list[int] = []
-    monkeypatch.setattr(module, "LARGE", HEIGHT * WIDTH)
+    monkeypatch.setattr(settings, "LARGE", HEIGHT * WIDTH)
     clips = written(clips_of(FRAMES, clip_frames=2 * CLIP))
-    monkeypatch.setattr(module, "_begun_clip", noted)
-    monkeypatch.setattr(module, "shown", slow)
+    monkeypatch.setattr(decoder, "begin_clip", noted)
+    monkeypatch.setattr(decoder, "shown", slow)
     assert [clip.first_frame for clip in clips] == [0, 1, 1 + CLIP]
     frames = decode(iter(clips), descriptor(HEIGHT, WIDTH, model()), model(), threads=1)
     assert [next(frames).pts for _ in range(2)] == [0, 1], "the first of a clip that is not yet decoded"
