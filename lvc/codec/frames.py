@@ -50,9 +50,9 @@ DETAIL_ROUNDING = 0.3
 DEEP = 3
 """From this place in the pyramid on, three of four frames or more, networks run only around blocks with symbols: what
 they do elsewhere is not worth the time of encoder and decoder (decision 009)."""
-ROUND_UP, ROUND_BY_BITS = 0.46, 0.015
-"""Steps that are added before latents are cut off: less than a half, since smaller symbols are cheaper, by how many
-bits the symbol 1 costs more than 0 (decision 009)."""
+ROUNDING, KEY_ROUNDING = (0.46, 0.015), (0.5, 0.03)
+"""Steps that are added before latents of predicted and of key frames are cut off, and how many fewer for each bit that
+the symbol 1 costs more than 0, since smaller symbols are cheaper (decision 009)."""
 MOTION_WEIGHT = 0.6
 """Of errors in the choice of motion: residuals take back part of what it misses (decision 009)."""
 
@@ -370,7 +370,7 @@ class FrameEncoder(Loop):
         super().__init__(model, height, width, keep, at_once)
         self._detail_from, self._exposures = DETAIL_FROM if detail else QUALITIES, detail
         assert model.programs.tables is not None  # `load_model` has seen to it
-        self._rounding = rounding_of(model.programs.tables)
+        self._rounding, self._key_rounding = (rounding_of(model.programs.tables, *r) for r in (ROUNDING, KEY_ROUNDING))
 
     @_in_turn
     def analysed(self, source: Planes, quality: int) -> tuple[Array, Array]:
@@ -385,7 +385,7 @@ class FrameEncoder(Loop):
     def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
         y, z = self.analysed(source, quality)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
-        made = self._key(quality, coder, y=y, z=z, rounding=self._rounding, **kept)[0]
+        made = self._key(quality, coder, y=y, z=z, rounding=self._key_rounding, **kept)[0]
         coded = Coded(time, self._detailed(source, made, quality, coder), quality)
         coded.symbols = kept | {"z": z}
         return coded
@@ -512,10 +512,10 @@ def _around(blocks: Array) -> Array:
     return around
 
 
-def rounding_of(tables: Tables) -> Array:
+def rounding_of(tables: Tables, most: float, by_bits: float) -> Array:
     """Of each table, in sixteenths of a step: uint8 [64]."""
     rows = [np.log2(np.asarray(row[len(row) // 2 - 1 : len(row) // 2 + 1], np.float64)) for row in tables.rows()[1:]]
-    steps = ROUND_UP - ROUND_BY_BITS * np.array([0.0, *(zero - one for zero, one in rows)])
+    steps = most - by_bits * np.array([0.0, *(zero - one for zero, one in rows)])
     rounding: Array = np.clip(np.rint(16 * steps), 0, 8).astype(np.uint8)
     return rounding
 
