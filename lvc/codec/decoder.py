@@ -61,12 +61,10 @@ def decode(
     checksum, `UnsupportedError` for planes that are not the model's."""
     decoder = decoder_of(video, model, threads)
 
-    large = is_large(video.geometry.padded_height, video.geometry.padded_width)
-
     def begun(item: Clip | ChangedClip) -> Callable[[Give[Frame]], None]:
         return _decoding(decoder, item, video, limits, wanted)
 
-    workers = threads or usable_cores()
+    workers, large = threads or usable_cores(), is_large(video.geometry.padded_height, video.geometry.padded_width)
     set_threads(workers if large else 1)
     if not large:
         return decode_side_by_side(clips, begun, threads, 2 * workers)

@@ -40,10 +40,10 @@ def fit_exposure(source: Array, references: Sequence[tuple[Array, Exposure]], ex
     neutral = np.concatenate([(means - 4 * e.offset) / (e.gain / 64) for means, e in references])
     wanted = np.tile(source, len(references))
     gain = expected.gain / 64
-    start = wanted - gain * neutral
-    offset = float(np.median(start))
+    offset = float(np.median(wanted - gain * neutral))
     if abs(offset - 4 * expected.offset) < LEAST:
         return expected
+    steady = STEADY * gain
     for _ in range(ROUNDS):
         error = wanted - gain * neutral - offset
         scale = 1.5 * float(np.median(np.abs(error))) + 4
@@ -51,7 +51,6 @@ def fit_exposure(source: Array, references: Sequence[tuple[Array, Exposure]], ex
         weights /= weights.sum()
         mean, aim = float(weights @ neutral), float(weights @ wanted)
         apart = neutral - mean
-        steady = STEADY * expected.gain / 64
         gain = (float((weights * apart) @ (wanted - aim)) + steady) / (float(weights @ apart**2) + STEADY)
         gain = min(max(round(64 * gain), GAINS[0]), GAINS[1]) / 64
         offset = aim - gain * mean

@@ -79,9 +79,7 @@ def unpack(payload: bytes, frames: int) -> tuple[ClipHead, list[bytes]]:
     if len(payload) < 3:
         raise CorruptError("a clip's payload ends too early")
     structure, first, fall = payload[:3]
-    if structure > LONG_TERM:
-        raise UnsupportedError(f"a clip has the unknown structure {structure} — update lvc")
-    order, at = steps(structure, frames, older=True), 3
+    order, at = steps(_checked_structure(structure), frames, older=True), 3
     if fall < 128:
         qualities = [falling(first, fall, step.place) for step in order]
     elif fall == _BY_PLACE:
@@ -107,9 +105,14 @@ def order_of(head: ClipHead, older: bool) -> list[Step]:
     """Raises `CorruptError`, `UnsupportedError`."""
     if not 1 <= len(head.qualities) <= LONGEST:
         raise CorruptError(f"a clip has {len(head.qualities)} frames, not 1 … {LONGEST}")
-    if head.structure > LONG_TERM:
-        raise UnsupportedError(f"a clip has the unknown structure {head.structure} — update lvc")
-    return steps(head.structure, len(head.qualities), older)
+    return steps(_checked_structure(head.structure), len(head.qualities), older)
+
+
+def _checked_structure(value: int) -> int:
+    """Raises `UnsupportedError`."""
+    if value > LONG_TERM:
+        raise UnsupportedError(f"a clip has the unknown structure {value} — update lvc")
+    return value
 
 
 def checked_quality(value: int) -> int:

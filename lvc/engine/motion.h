@@ -142,8 +142,8 @@ LvcExposure lvc_expected_exposure(LvcExposure first, const LvcExposure *second);
 
 /* A reference's samples as they are at another exposure: luma [n], chroma [n / 2]. Returns 0, without writing, where
    that changes nothing. */
-int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
-                   int16_t *luma_out, int16_t *chroma_out);
+LVC_API int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
+                           int16_t *luma_out, int16_t *chroma_out);
 
 /* Writes or reads the field of a frame at a pyramid level. LVC_BAD_FIELD: the stream is damaged. */
 int32_t lvc_code_field(Rans *r, LvcMotionContexts *c, LvcFrame *f, int level);

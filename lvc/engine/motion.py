@@ -107,10 +107,8 @@ def exposed(reference: Planes, of: Exposure, to: Exposure) -> Planes:
     luma = _array(luma, np.int16, luma.shape, "luma")
     chroma = _array(chroma, np.int16, (2, luma.shape[0] // 2, luma.shape[1] // 2), "chroma")
     made = np.empty_like(luma), np.empty_like(chroma)
-    before, after = (_CExposure(*e) for e in (of, to))
-    changed = c.lvc_exposed(
-        _at(luma), _at(chroma), ctypes.c_int64(luma.size), ctypes.byref(before), ctypes.byref(after), *map(_at, made)
-    )
+    size = ctypes.c_int64(luma.size)
+    changed = c.lvc_expose(_at(luma), _at(chroma), size, _CExposure(*of), _CExposure(*to), *map(_at, made))
     return made if changed else reference
 
 

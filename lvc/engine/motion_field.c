@@ -303,8 +303,8 @@ LvcExposure lvc_expected_exposure(LvcExposure first, const LvcExposure *second) 
     return (LvcExposure){(first.gain + second->gain + 1) >> 1, (first.offset + second->offset + 1) >> 1};
 }
 
-int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
-                   int16_t *luma_out, int16_t *chroma_out) {
+LVC_API int32_t lvc_expose(const int16_t *luma, const int16_t *chroma, int64_t n, LvcExposure from, LvcExposure to,
+                           int16_t *luma_out, int16_t *chroma_out) {
     enum { MIDDLE = 2048 };
     const int32_t gain = (256 * to.gain + from.gain / 2) / from.gain;
     const int32_t offset = 4 * to.offset - ((gain * 4 * from.offset + 128) >> 8);
@@ -348,12 +348,6 @@ LVC_API int32_t lvc_motion_stream_field(Stream *s, Rans *r, LvcFrame *f, int32_t
 
 LVC_API int32_t lvc_motion_stream_exposure(Stream *s, Rans *r, const LvcExposure *expected, LvcExposure *exposure) {
     return lvc_code_exposure(r, &s->contexts, *expected, exposure);
-}
-
-/* For `lvc_expose` by address. */
-LVC_API int32_t lvc_exposed(const int16_t *luma, const int16_t *chroma, int64_t n, const LvcExposure *from,
-                            const LvcExposure *to, int16_t *luma_out, int16_t *chroma_out) {
-    return lvc_expose(luma, chroma, n, *from, *to, luma_out, chroma_out);
 }
 
 LVC_API void lvc_motion_stream_flags(Stream *s, Rans *r, const LvcFrame *f, int32_t level, uint8_t *skip,

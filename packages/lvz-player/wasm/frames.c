@@ -235,6 +235,7 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     memset(l.mode, 0, blocks);
     memset(l.mv, 0, 8 * blocks);
     const LvcExposure expected = lvc_expected_exposure(a.head->exposure, second && place ? &b.head->exposure : NULL);
+    l.head->exposure = expected;
     if (lvc_code_exposure(&part->rans, &part->contexts, expected, &l.head->exposure) != LVC_OK)
         return DAMAGED;
     if (!exposed(d, 0, &a, l.head->exposure) || (second && !exposed(d, 1, &b, l.head->exposure)))
