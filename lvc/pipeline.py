@@ -80,7 +80,8 @@ class _Worker(Generic[T]):
     def _main(self) -> None:
         _current.stop = self._stop
         with contextlib.suppress(_Stopped):
-            self._run()
+            if not self._stopped():
+                self._run()
 
     def _run(self) -> None:
         raise NotImplementedError
@@ -105,12 +106,17 @@ class _Worker(Generic[T]):
         raise _Stopped
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C: the thread may run already
+            self._end(_READER_PATIENCE)
+            raise
         return self
 
     def _end(self, patience: float) -> None:
         self._stop.set()
-        self._thread.join(patience)
+        with contextlib.suppress(RuntimeError):  # it has not begun, and will see that it need not
+            self._thread.join(patience)
 
 
 class ReadAhead(_Worker[T]):

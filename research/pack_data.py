@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, os.environ.get("LVC_ENGINE_TREE", str(Path(__file__).parents[1])))
+from lvc.media.encoders import coded_packets  # noqa: E402
 from lvc.training.footage import PHOTOS_EVERY, Clips  # noqa: E402
 from lvc.training.sources import PHOTO  # noqa: E402
 from lvc.training.stills import EVERY, Stills  # noqa: E402
@@ -109,8 +110,8 @@ def encode(planes: Planes, crf: float, preset: str) -> bytes:
             for t, plane in enumerate(grey):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), "gray")
                 frame.pts, frame.color_range = t, 2
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+                container.mux(coded_packets(stream, frame, t))
+            container.mux(coded_packets(stream, None, len(grey)))
         return path.read_bytes()
 
 

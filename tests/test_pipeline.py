@@ -70,6 +70,42 @@ def test_writer_error_reaches_put_and_exit() -> None:
             sink.put(i)
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_an_interrupt_while_a_thread_is_started_ends_it(monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
+    """Then `__exit__` is not called."""
+    closed: list[str] = []
+    reached = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            reached.set()
+            yield from iter(int, 1)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begins:
+            start(thread)
+            assert reached.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), ReadAhead(source(), 1):
+        pass
+    assert closed == (["lvc-read"] if begins else [])
+
+
+def test_a_thread_that_begins_after_its_end_takes_nothing() -> None:
+    made: list[int] = []
+    items = ReadAhead(counting(10, made), 1)
+    items.close()
+    with items:
+        pass
+    assert made == []
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_caller_error_ends_both_threads(error: type[BaseException]) -> None:
     slow = threading.Event()

@@ -29,7 +29,7 @@ from lvc.evaluation import vvc
 from lvc.evaluation.planes import Picture, Planes, at_depth, cropped, from_frame, padded_to_even, to_frame
 from lvc.evaluation.source import ClipFormat
 from lvc.media import ffmpeg
-from lvc.media.encoders import REPRODUCIBLE
+from lvc.media.encoders import REPRODUCIBLE, coded_packets
 from lvc.media.open import open_output
 from lvc.media.planes import PIX_FMT
 from lvc.media.priority import opening_encoder
@@ -152,11 +152,11 @@ def encode(frames: Iterable[Planes], video: ClipFormat, anchor: Anchor, crf: flo
                 frame.pts = getattr(picture, "pts", index)
                 frame.time_base = video.time_base
                 start = time.perf_counter()
-                write(stream.encode(frame))
+                write(coded_packets(stream, frame, count))
                 seconds += time.perf_counter() - start
                 count += 1
             start = time.perf_counter()
-            write(stream.encode(None))
+            write(coded_packets(stream, None, count))
             seconds += time.perf_counter() - start
     except av.error.FFmpegError as e:
         raise MediaError(f"{anchor} at CRF {crf:g} failed: {e.strerror} — leave it out of --anchors") from e

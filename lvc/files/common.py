@@ -41,16 +41,15 @@ def destination(target: str, force: bool) -> Iterator[Path | BinaryIO]:
             yield path
 
 
-@contextlib.contextmanager
-def blamed(items: Iterator[T], name: str) -> Iterator[Iterator[T]]:
-    """Yield `items` such that their errors name the file `name`, not the output; close them at the end."""
+def labelled(items: Iterator[T], name: str) -> Generator[T]:
+    """Yield `items` such that their errors name the file `name`, not the output."""
+    with about(name):
+        yield from items
 
-    def labelled() -> Generator[T]:
-        with about(name):
-            yield from items
 
-    with contextlib.closing(labelled()) as result:
-        yield result
+def blamed(items: Iterator[T], name: str) -> contextlib.closing[Generator[T]]:
+    """`labelled`, closed at the end of the block, on whose thread they must be taken."""
+    return contextlib.closing(labelled(items, name))
 
 
 def size_of(path: str) -> int | None:

@@ -21,9 +21,9 @@ from lvc.files.common import (
     Notice,
     PathLike,
     Progress,
-    blamed,
     destination,
     drained,
+    labelled,
     moment_of,
     opened,
 )
@@ -107,9 +107,8 @@ def decode_video(
         if changes is not None:
             decoding.change = stack.enter_context(_changes(changes, reader, net, target))
         stack.enter_context(own_threads())
-        decoded = stack.enter_context(blamed(decoding.items(net, options.threads), source))
         # on a thread, so that it begins while FFmpeg is loaded
-        items = stack.enter_context(ReadAhead(decoded, 1))
+        items = stack.enter_context(ReadAhead(labelled(decoding.items(net, options.threads), source), 1))
         with (
             about(label),
             opened_writer(

@@ -82,6 +82,8 @@ ENCODERS: dict[str, Encoder] = {
     ),
     "raw": Encoder("rawvideo", crf=None, max_crf=0, preset=None, even=False, says=(FIELDS,)),
 }
+_REORDERED = 3
+"""Frames from which on x265 knows how late it decodes."""
 _USUAL = {8: ("h264",), 10: ("hevc", "av1")}
 _PROPERTIES = {
     MASTERING: "how the mastering display was",
@@ -96,6 +98,19 @@ _FRAME_PACKING = {
 }  # fmt: skip
 _NUMBERS = re.compile(r"G\((\d+),(\d+)\)B\((\d+),(\d+)\)R\((\d+),(\d+)\)WP\((\d+),(\d+)\)L\((\d+),(\d+)\)", re.ASCII)
 _LIGHT = re.compile(r"\d{1,5},\d{1,5}", re.ASCII)
+
+
+def coded_packets(stream: Any, frame: Any | None, sent: int) -> list[Any]:
+    """What `stream.encode(frame)` gives, `sent` frames after its start; `None` ends the stream.
+
+    x265 gives packets of one or two frames decoding times that nobody set (x265 4.1: `m_bframeDelayTime`), and muxers
+    refuse one that is after the packet's presentation. So few frames are coded in the order in which they are shown.
+    """
+    packets: list[Any] = stream.encode(frame)
+    if frame is None and sent < _REORDERED:
+        for packet in packets:
+            packet.dts = packet.pts
+    return packets
 
 
 def encoder_for(codec: str) -> Encoder:

@@ -19,6 +19,7 @@ from lvc.media.containers import Streaming, container_for, iso_options
 from lvc.media.encoders import (
     FIELD_ROWS,
     FieldFlag,
+    coded_packets,
     encoder_for,
     encoder_options,
     takes,
@@ -381,7 +382,7 @@ class MediaWriter:
             self.notices.append(f"{text}, the frame rate of {self._rate} is kept")
 
     def _mux_video(self, frame: Any | None) -> None:
-        for packet in self._stream.encode(frame):
+        for packet in coded_packets(self._stream, frame, self._frames):
             # not every encoder preserves durations
             packet.duration = duration = self._durations.pop(packet.pts, packet.duration)
             self._video_end = max(self._video_end, packet.pts + duration)

@@ -141,6 +141,18 @@ def test_pictures_are_not_cut_into_slices(tmp_path: Path, threads: int) -> None:
     assert [slices(packet) for packet in packets] == [1] * 5
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_hevc_of_few_frames(tmp_path: Path, frames: int) -> None:
+    """x265 leaves decoding times of so few unset. What memory held was often refused by the muxer."""
+    source = Read(Clip(frames=frames, size=(64, 48)).bytes())
+    for _ in range(20):
+        source.write(tmp_path / "clip.mp4", codec="hevc")
+        with av.open(str(tmp_path / "clip.mp4")) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        assert [packet.dts for packet in packets] == [packet.pts for packet in packets]
+        assert len(Read(tmp_path / "clip.mp4").frames) == frames
+
+
 def slices(packet: bytes) -> int:
     """How many slices of H.264 are in a packet of an MP4, whose units have their lengths before them."""
     count = 0
