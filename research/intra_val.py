@@ -1,7 +1,8 @@
 """Key frames beside x264's and x265's: the 24 Kodak pictures and the first frames of `val`, as 4:2:0 planes.
 
     python research/intra_val.py anchors DATA/val OUT.json           # x264, x265 medium: PSNR 6:1:1 and bits
-    python research/intra_val.py model DATA/val MODEL OUT.json       # a model's file: key clips of the encoder
+    python research/intra_val.py model DATA/val MODEL OUT.json [ROUNDS]
+        # a model's file: key clips of the encoder, whose latents are refined so often (0)
 
 BD-rate: PCHIP over log rate, mean over pictures. Rows: at most 512 for video frames.
 """
@@ -92,7 +93,7 @@ def anchors(root: Path, out: Path) -> None:
     out.write_text(json.dumps(table))
 
 
-def shipped(root: Path, path: Path) -> dict[str, list[tuple[float, float]]]:
+def shipped(root: Path, path: Path, rounds: int = 0) -> dict[str, list[tuple[float, float]]]:
     """Key clips of a model's file, as the encoder writes them."""
     model, table = load_model(path), {}
     for name, y, uv in pictures(root):
@@ -100,7 +101,7 @@ def shipped(root: Path, path: Path) -> dict[str, list[tuple[float, float]]]:
         encoder = FrameEncoder(model, *source[0].shape)
         for level in LEVELS:
             coder, quality = Coder(), quality_of(level)
-            coded = encoder.key(0, source, quality, coder)
+            coded = encoder.key(0, source, quality, coder, rounds)
             sy, su, sv = shown(coded.planes, *y.shape, 8)
             bits = 8 * len(pack_key(quality, coder.finish()))
             table.setdefault(name, []).append((bits / y.size, psnr((y, uv), (sy, np.stack([su, sv])))))
@@ -123,4 +124,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "anchors":
         anchors(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        compare(shipped(Path(sys.argv[2]), Path(sys.argv[3])), Path(sys.argv[4]))
+        compare(shipped(Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[5:])), Path(sys.argv[4]))

@@ -30,6 +30,7 @@ from ..pipeline import usable_cores
 from .exposure import block_means, fit_exposure
 from .payload import DETAIL_FROM, NETWORKS_BEST, QUALITIES, level_of
 from .pyramid import PLACES
+from .refine import Latents, refine
 from .settings import Effort
 
 Planes = motion.Planes
@@ -376,14 +377,37 @@ class FrameEncoder(Loop):
     def analysed(self, source: Planes, quality: int) -> tuple[Array, Array]:
         """A key frame's latents in sixteenths of a step, before they are cut off, and its hyper-latents, int16,
         channels last."""
-        before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
-        patches = planes.to_patches(before[0], np.stack(before[1:]), 0)
-        y, z = self._run("key_analysis", [patches], key_row(quality))
+        y, z = self._run("key_analysis", [self._lapped(source)], key_row(quality))
         return y, z
 
+    def _lapped(self, source: Planes) -> Array:
+        """What a key frame's patches would be without loss."""
+        before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
+        return planes.to_patches(before[0], np.stack(before[1:]), 0)
+
+    def _refined(self, source: Planes, quality: int, y: Array, z: Array, rounds: int) -> Array:
+        """A key frame's latents, refined."""
+        row = key_row(quality)
+
+        def coded(y: Array) -> Latents:
+            symbols, tables = np.empty_like(y), np.zeros(y.shape, np.uint8)
+            _, values = self._run(
+                "key", [], row, coder=Coder(), y=y, z=z.copy(), rounding=self._key_rounding,
+                symbols=symbols, tables=tables,
+            )  # fmt: skip
+            return Latents(values, symbols, tables)
+
+        worth = worth_of(quality) / (1 << KEY_SHIFT) ** 2
+        return refine(
+            y, coded, self._lapped(source), self.model.key_gradient, row, worth, self.model.symbol_bits, rounds
+        )
+
     @_in_turn
-    def key(self, time: int, source: Planes, quality: int, coder: Coder) -> Coded:
+    def key(self, time: int, source: Planes, quality: int, coder: Coder, rounds: int = 0) -> Coded:
+        """`rounds`: how often its latents are refined."""
         y, z = self.analysed(source, quality)
+        if rounds:
+            y = self._refined(source, quality, y, z, rounds)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
         made = self._key(quality, coder, y=y, z=z, rounding=self._key_rounding, **kept)[0]
         coded = Coded(time, self._detailed(source, made, quality, coder), quality)

@@ -223,7 +223,7 @@ class GopEncoder(_Gop):
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
         """The payload of a key clip, and the frame as a decoder will have it."""
         coder = Coder()
-        coded = self._encoder.key(0, source, quality, coder)
+        coded = self._encoder.key(0, source, quality, coder, self.effort.rounds)
         self._started(coded)
         self._key_bits = coder.bits()
         return layout.pack_key(quality, coder.finish()), coded
@@ -249,7 +249,7 @@ class GopEncoder(_Gop):
                     source, quality = held.pop(step.frame, None) or sources[step.frame - 1], qualities[step]
                     if refs is None:
                         coder = Coder()
-                        return self._encoder.key(time, source, quality, coder), None, coder
+                        return self._encoder.key(time, source, quality, coder, effort.rounds), None, coder
                     coded, latents = self._encoder.predicted(time, refs, step.place, quality, source, prices, effort)
                     if step.place == 0 and (own := self._by_itself(source, coded, refs, latents, stream)):
                         return own[0], None, own[1]
@@ -309,7 +309,7 @@ class GopEncoder(_Gop):
         tried = motion.Stream(after=stream)
         write(tried, coded, refs, latents)
         coder = Coder()
-        key = self._encoder.key(coded.time, source, coded.quality, coder)
+        key = self._encoder.key(coded.time, source, coded.quality, coder, self.effort.rounds)
         key.exposure = coded.exposure
         spent, missed = coder.bits() - tried.coder.bits(), self._encoder.missed
         return (key, coder) if spent + missed(source, key) < missed(source, coded) else None

@@ -775,6 +775,8 @@ static void code_latents(const State *s)
                 value[c] = (int16_t)saturated(q * (1 << MEAN_BITS) + mean[c]);
                 if (s->run->symbols)
                     s->run->symbols[at * m + first + c] = (int16_t)q;
+                if (s->run->tables)
+                    s->run->tables[at * m + first + c] = index[c];
             }
         }
 }

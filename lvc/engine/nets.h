@@ -58,6 +58,7 @@ typedef struct {
     int16_t *z;            /* hyper-latents [., ., channels]: input unless a stream is read; receives those coded */
     const uint8_t *rounding; /* writer: [64] by table, added to sixteenths before truncation; 8 rounds to the nearest */
     int16_t *symbols;        /* receives the latents' symbols [., ., channels]; may be NULL */
+    uint8_t *tables;         /* receives the table of each latent [., ., channels]; may be NULL */
 } LvcRun;
 
 typedef struct Program Program;

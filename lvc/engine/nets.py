@@ -51,7 +51,7 @@ class _Run(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int32) for name in ("rows", "columns", "level")),
         *((name, ctypes.c_void_p) for name in (
-            "inputs", "outputs", "wanted", "coded", "rans", "y", "z", "rounding", "symbols",
+            "inputs", "outputs", "wanted", "coded", "rans", "y", "z", "rounding", "symbols", "tables",
         )),
     ]  # fmt: skip
 
@@ -171,6 +171,7 @@ class Network:
         z: Array | None = None,
         rounding: Array | None = None,
         symbols: Array | None = None,
+        tables: Array | None = None,
         out: Array | None = None,
     ) -> list[Array]:
         """Run the network.
@@ -188,6 +189,7 @@ class Network:
             rounding: uint8 [64], by table: added to sixteenths before they are cut off. Default 8, the nearest.
             symbols: int16, shaped as the latents; filled with the symbols that were coded.
                 Without a coder, `symbols` and `z` supply the symbols. Both must be contiguous.
+            tables: uint8, shaped as the latents and contiguous; filled with the number of each coded latent's table.
             out: An array that the first output may be written to.
 
         Returns:
@@ -207,6 +209,8 @@ class Network:
         for given_back in (symbols, z):
             if given_back is not None and (given_back.dtype != np.int16 or not given_back.flags.c_contiguous):
                 raise ValueError("symbols are to be contiguous int16")
+        if tables is not None and (tables.dtype != np.uint8 or not tables.flags.c_contiguous):
+            raise ValueError("tables are to be contiguous uint8")
         arrays = {
             "wanted": _fitted(wanted, np.uint8, blocks),
             "coded": _fitted(coded, np.uint8, blocks),
@@ -214,6 +218,7 @@ class Network:
             "z": _fitted(z, np.int16, self.shape(hyper[0], size)) if hyper else None,
             "rounding": _fitted(rounding, np.uint8, (p.TABLES,)),
             "symbols": _fitted(symbols, np.int16, self.shape(latent[0], size)) if latent else None,
+            "tables": _fitted(tables, np.uint8, self.shape(latent[0], size)) if latent else None,
         }
         if self.isa == NUMPY:
             return self._in_numpy(given, size, level, coder, arrays)
@@ -251,7 +256,7 @@ class Network:
             coding = reference.TableSymbols(coder.python, self._model.tables)
         run = reference.Run(
             self._model, self._name, inputs, size, level, coding, arrays["coded"], arrays["y"], arrays["z"],
-            arrays["rounding"], arrays["symbols"],
+            arrays["rounding"], arrays["symbols"], arrays["tables"],
         )  # fmt: skip
         return [
             np.ascontiguousarray(out, self._kind(i)) for i, out in zip(self.program.outputs, run.run(), strict=True)
@@ -273,7 +278,7 @@ class Network:
             given = [np.ascontiguousarray(x.cpu().numpy(), network._kind(i)) for i, x in enumerate(sources)]
             out = network.run(
                 given, size, level, coder=coder, coded=arrays["coded"], y=arrays["y"], z=arrays["z"],
-                rounding=arrays["rounding"], symbols=arrays["symbols"],
+                rounding=arrays["rounding"], symbols=arrays["symbols"], tables=arrays["tables"],
             )[0]  # fmt: skip
             if self.program.layers[number].op == p.CODE and (coded := arrays["coded"]) is not None:
                 out = np.where(coded[..., None] != 0, out, 0)

@@ -14,7 +14,8 @@ from .program import LAP_BITS
 
 Array = npt.NDArray[Any]
 SAMPLE_MAX = 4095
-PATCH = 96
+PATCH, LUMA_PATCH = 96, 64
+"""Channels of a patch, and those of them that are luma."""
 
 
 def _int16(a: Array, shape: tuple[int, ...]) -> Array:

@@ -144,6 +144,18 @@ class Tables:
             at += 2 * reach + 2
         return out
 
+    def bits(self) -> np.ndarray:
+        """What the symbols −2047 … 2047 cost by each table: float32 [64, 4095]. By table 0 all but 0 costs too much."""
+        bits = np.full((TABLES, 2 * SYMBOL_MAX + 1), np.float32(1e6))
+        bits[0, SYMBOL_MAX] = 0
+        sizes = np.abs(np.arange(-SYMBOL_MAX, SYMBOL_MAX + 1))
+        for row, of in zip(bits[1:], self.rows()[1:], strict=True):
+            costs, reach = 16 - np.log2(np.asarray(of, np.float64)), len(of) // 2 - 1
+            # after the escape a sign and an Exp-Golomb code of order 2
+            row[:] = costs[-1] + 4 + 2 * np.floor(np.log2(np.maximum(sizes - reach - 1, 0) / 4 + 1))
+            row[SYMBOL_MAX - reach : SYMBOL_MAX + reach + 1] = costs[:-1]
+        return bits
+
 
 @dataclass
 class Model:

@@ -178,7 +178,8 @@ def quantised(y: int, mean: int, rounding: int) -> int:
 class Run:
     """One run of a program. `symbols` codes the symbols. `coded` [rows/2, columns/2]: blocks with symbols. To write:
     latents `y` in sixteenths of a step, hyper-latents `z`, and `rounding` [64] by table (8 rounds to the nearest).
-    `given` is filled with the latents' symbols; without `symbols`, `given` and `z` supply them."""
+    `given` is filled with the latents' symbols; without `symbols`, `given` and `z` supply them. `tables` is filled with
+    the latents' tables."""
 
     def __init__(
         self,
@@ -193,7 +194,9 @@ class Run:
         z: npt.NDArray[np.int16] | None = None,
         rounding: npt.NDArray[np.uint8] | None = None,
         given: npt.NDArray[np.int16] | None = None,
+        tables: npt.NDArray[np.uint8] | None = None,
     ) -> None:
+        self._tables = tables
         self._program, self._size, self._level, self._symbols = model.programs[name], size, level, symbols
         self._coded = np.ones((size[0] // 2, size[1] // 2), bool) if coded is None else coded.astype(bool)
         self._y, self._z, self._rounding, self._given = y, z, rounding, given
@@ -281,5 +284,7 @@ class Run:
                     q = self._symbols.table(table, q)
                 if self._given is not None:
                     self._given[y, x, first + c] = q
+                if self._tables is not None:
+                    self._tables[y, x, first + c] = table
                 out[y, x, first + c] = min(max((q << MEAN_BITS) + m, -32768), 32767)
         return out

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from ..engine.nets import Network
 from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
 from .store import FAMILIES, ModelFile, contents, path_of, read
+
+if TYPE_CHECKING:
+    from ..engine.gradient import Gradient
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -40,6 +44,19 @@ class Model:
             paths = {"linear": self._linear, "linear_analysis": self._linear_analysis}
             self._networks[name] = Network(paths[name]() if name in paths else self.programs, name)
         return self._networks[name]
+
+    @cached_property
+    def key_gradient(self) -> Gradient:
+        """Of the program `key`. Loads torch."""
+        from ..engine.gradient import Gradient
+
+        return Gradient(self.programs.programs["key"])
+
+    @cached_property
+    def symbol_bits(self) -> np.ndarray:
+        """What symbols cost (`Tables.bits`)."""
+        assert self.programs.tables is not None  # `load_model` has seen to it
+        return self.programs.tables.bits()
 
     @property
     def laps(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,79 +1,30 @@
-"""The decoder's half of predicted frames in integers that gradients pass through: latents and context → the residual.
-
-Tensors are float32 [batch, rows, columns, channels] that hold the engine's integers. Rounding, shifts and clamping are
-the engine's; gradients go through the rounding, and end where values are clamped. Sums of 16-bit layers are rounded to
-24 bits on the way, so that a last bit may differ from the engine's.
-"""
+"""The decoder's half of predicted frames in integers that gradients pass through: latents and context → the
+residual."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..engine import program as p
-from ..errors import UnsupportedError
+from ..engine.gradient import Differentiable, Tensor
 from ..models.delta import QUARTERS
 
-Tensor = torch.Tensor
 
-
-class _Floor(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return torch.floor(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-def floor(x: Tensor) -> Tensor:
-    """Rounded down, with the gradient of x."""
-    return _Floor.apply(x)  # type: ignore[no-untyped-call,no-any-return]
-
-
-def _shifted(x: Tensor, shift: Tensor | float) -> Tensor:
-    return floor(x / 2.0**shift + (torch.as_tensor(shift) > 0).float() / 2)
-
-
-def _leaky(x: Tensor) -> Tensor:
-    return torch.where(x < 0, floor(x / 8), x)
-
-
-def _saturated(x: Tensor) -> Tensor:
-    return x.clamp(-32768, 32767)
-
-
-class Synthesis:
+class Synthesis(Differentiable):
     """A model's program `predicted` from its latents' values on. What a delta may change is in `parameters`, by the
     name of the array in the model's file: what is added to biases, one number for each output, in the unit of the
     layer's outputs, 0 at first."""
 
     def __init__(self, program: p.Program) -> None:
-        self._program = program
-        self._values = next(layer.out for layer in program.layers if layer.op == p.CODE)
+        super().__init__(program)
         codes = [layer for layer in program.layers if layer.op == p.CODE]
-        needed = self._behind([program.outputs[0]])
-        self._fixed = self._behind([source.tensor for layer in codes for source in layer.sources])
+        self._fixed = self.behind([source.tensor for layer in codes for source in layer.sources])
         """Tensors that entropy coding sees, too."""
-        self.layers = [(i, la) for i, la in enumerate(program.layers) if la.out in needed - {self._values}]
-        for _, layer in self.layers:
-            if layer.op not in (p.CONV, p.GAIN, p.BLOCK) or layer.mode not in (p.POINT, p.UP2):
-                raise UnsupportedError(
-                    f"the model has a layer {layer.op} {layer.mode} behind latents — adapt another one"
-                )
         self.parameters: dict[str, Tensor] = {}
         for i, layer in self.layers:
             for j, part in enumerate(layer.parts if layer.out not in self._fixed else []):
                 self.parameters[f"predicted/{i}/{j}/bias"] = torch.zeros(part.bias.shape[1], requires_grad=True)
-        self._arrays = {
-            (i, j): (torch.from_numpy(w.weight.astype(np.float32)), torch.from_numpy(w.bias.astype(np.float32)),
-                     torch.from_numpy(w.shift.astype(np.float32)))
-            for i, layer in self.layers for j, w in enumerate(layer.parts)
-        }  # fmt: skip
 
     def changes(self) -> dict[str, np.ndarray]:
         """What a delta says (`lvc.models.delta`), rounded. The parameters become what that stands for."""
@@ -88,80 +39,15 @@ class Synthesis:
                 out[name] = whole.numpy().astype(np.int16)
         return out
 
-    def _behind(self, tensors: list[int]) -> set[int]:
-        """Tensors that these are made of, up to the latents' values."""
-        found, queue = set(), list(tensors)
-        while queue:
-            t = queue.pop()
-            if t in found or t == self._values:
-                continue
-            found.add(t)
-            for layer in self._program.layers:
-                if layer.out == t:
-                    queue += [s.tensor for s in layer.sources] + ([layer.add] if layer.add >= 0 else [])
-        return found
-
-    def run(self, prediction: Tensor, difference: Tensor, values: Tensor, rows: list[int]) -> Tensor:
+    def residual(self, prediction: Tensor, difference: Tensor, values: Tensor, rows: list[int]) -> Tensor:
         """→ the residual's patches in eighths of a sample. `rows`: each picture's row of tables."""
-        known = {self._program.inputs[0]: prediction, self._program.inputs[1]: difference, self._values: values}
+        known = {self.program.inputs[0]: prediction, self.program.inputs[1]: difference, self.values: values}
         for i, layer in self.layers:
             with torch.set_grad_enabled(torch.is_grad_enabled() and layer.out not in self._fixed):
                 known[layer.out] = self._layer(i, layer, known, rows)
-        return known[self._program.outputs[0]]
-
-    def _layer(self, i: int, layer: p.Layer, known: dict[int, Tensor], rows: list[int]) -> Tensor:
-        if layer.op == p.BLOCK:
-            return self._block(i, layer, known[layer.sources[0].tensor])
-        if layer.op == p.GAIN:
-            assert layer.gain is not None and layer.gain_shift is not None
-            at = [r % len(layer.gain) for r in rows]
-            gain = torch.from_numpy(layer.gain[at].astype(np.float32))[:, None, None]
-            shift = torch.from_numpy(layer.gain_shift[at].astype(np.float32))[:, None, None, None]
-            v = _shifted(known[layer.sources[0].tensor] * gain, shift)
-        else:
-            v = self._conv(i, layer, known, rows)
-            if layer.leaky:
-                v = _leaky(v)
-            if self._program.tensors[layer.out].kind == p.U7:
-                return (v + layer.zero).clamp(0, layer.high)
-        return _saturated(v + known[layer.add]) if layer.add >= 0 else _saturated(v)
-
-    def _read(self, x: Tensor, tensor: int, source: p.Source, layer: p.Layer) -> Tensor:
-        if self._program.tensors[tensor].kind == p.U7:
-            return x
-        moved = _shifted(x, float(source.shift))
-        return moved.clamp(-layer.limit, layer.limit) if layer.wide else (moved + source.zero).clamp(0, 127)
-
-    def _product(self, x: Tensor, i: int, j: int, rows: list[int]) -> Tensor:
-        weight, bias, shift = self._arrays[i, j]
-        sums = x @ weight.t() + bias[[r % len(bias) for r in rows]][:, None, None]
-        return _saturated(_shifted(self._moved(sums, i, j), shift))
+        return known[self.program.outputs[0]]
 
     def _moved(self, sums: Tensor, i: int, j: int) -> Tensor:
         """By what is added to the part's biases."""
         by = self.parameters.get(f"predicted/{i}/{j}/bias")
         return sums if by is None else sums + by * 2.0 ** self._arrays[i, j][2]
-
-    def _conv(self, i: int, layer: p.Layer, known: dict[int, Tensor], rows: list[int]) -> Tensor:
-        x = torch.cat([self._read(known[s.tensor], s.tensor, s, layer) for s in layer.sources], -1)
-        out = self._product(x, i, 0, rows)
-        if layer.mode == p.UP2:
-            b, h, w, _ = out.shape
-            out = out.reshape(b, h, w, 2, 2, layer.outputs).permute(0, 1, 3, 2, 4, 5)
-            out = out.reshape(b, 2 * h, 2 * w, layer.outputs)
-        return out
-
-    def _block(self, i: int, layer: p.Layer, t: Tensor) -> Tensor:
-        first, second = layer.sources
-        every = [0] * len(t)
-        x = _leaky(self._product(self._read(t, first.tensor, first, layer), i, 0, every))
-        x = (x + layer.zeros[0]).clamp(0, 127)
-        weight, bias, shift = self._arrays[i, 1]
-        padded = F.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), value=float(layer.zeros[0]))
-        sums = F.conv2d(padded, weight.t().reshape(-1, 1, 3, 3), groups=layer.outputs).permute(0, 2, 3, 1) + bias[0]
-        x = (_saturated(_shifted(self._moved(sums, i, 1), shift)) + layer.zeros[1]).clamp(0, 127)
-        t = _saturated(t + self._product(x, i, 2, every))
-        u, v = self._product(self._read(t, second.tensor, second, layer), i, 3, every).chunk(2, -1)
-        gated = _leaky(u).clamp(-128, 127) * v.clamp(-128, 127)
-        x = (_shifted(gated, float(layer.gate_shift)) + layer.zeros[2]).clamp(0, 127)
-        return _saturated(t + self._product(x, i, 4, every))
