@@ -8,6 +8,13 @@
 #define LVC_API __attribute__((visibility("default")))
 #endif
 
+/* Before a loop that is worth vectors, whatever a compiler's model of a browser says. */
+#if defined(__clang__)
+#define VECTORISED _Pragma("clang loop vectorize(enable)")
+#else
+#define VECTORISED
+#endif
+
 /* The instruction sets that kernels are written for, best first. */
 typedef enum {
     ISA_AVX512VNNI,

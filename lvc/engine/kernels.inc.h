@@ -2,13 +2,17 @@
 
    V, LANES                 a vector of int32 and its length
    W                        a vector of 2 * LANES int16
-   TILE, TILE_GROUPS        pixels and groups of channels held in registers at once
+   TILE, TILE_GROUPS        pixels and groups of channels computed at once
+   TILE_VECTORS             vectors of each pixel's sums held in registers, if not all
    vload, vstore32...       see kernels_avx2.c, the simplest
 
    and the functions used below. Everything is static, because each instruction set has its own copy. */
 
 #define VECTORS (GROUP / LANES)  /* int32 vectors per group */
 #define HALVES (VECTORS / 2)     /* int16 vectors per group */
+#ifndef TILE_VECTORS
+#define TILE_VECTORS (TILE_GROUPS * VECTORS)
+#endif
 
 /* Sums stay in registers only if the loops over them are unrolled. */
 #if defined(__clang__)
@@ -71,29 +75,32 @@ INLINE void finish(const int32_t *sum, const int32_t *shift, const Stage *s, int
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
 #define START(p, v) if (p < pixels) sum[p][v] = bias;
-#define STARTS(v) if (v < vectors) { V bias = load32(m->bias + group * GROUP + v * LANES); EACH_PIXEL(START, v) }
-#define INPUT(p, v) if (p < pixels) in[p] = broadcast(x + p * stride);
+#define STARTS(v) if (v < held) { V bias = load32(m->bias + group * GROUP + (part + v) * LANES); EACH_PIXEL(START, v) }
+#define INPUT(p, v) if (p < pixels) in[p] = broadcast(x + p * stride + 4 * k);
 #define DOT(p, v) if (p < pixels) sum[p][v] = wide ? dot16(sum[p][v], in[p], weight) : dot8(sum[p][v], in[p], weight);
-#define DOTS(v) if (v < vectors) { V weight = load32(WEIGHT(v)); EACH_PIXEL(DOT, v) }
-#define WEIGHT(v) ((const int32_t *)(const void *)(w + v / VECTORS * next_group + v % VECTORS * LANES * 4))
-#define KEEP(p, v) if (p < pixels) store32(kept + (p * vectors + v) * LANES, sum[p][v]);
-#define KEEPS(v) if (v < vectors) { EACH_PIXEL(KEEP, v) }
+#define DOTS(v) if (v < held) { V weight = load32(WEIGHT(v)); EACH_PIXEL(DOT, v) }
+#define WEIGHT(v) ((const int32_t *)(const void *)(w + (part + v) / VECTORS * next_group + (part + v) % VECTORS * LANES * 4))
+#define KEEP(p, v) if (p < pixels) store32(kept + (p * vectors + part + v) * LANES, sum[p][v]);
+#define KEEPS(v) if (v < held) { EACH_PIXEL(KEEP, v) }
 
 INLINE void tile(const int pixels, const int groups, const int wide, const Matrix *m, const uint8_t *x,
                  ptrdiff_t stride, int group, int pixel, const Stage *stage)
 {
     V sum[6][8], in[6];
-    const int vectors = groups * VECTORS;
+    const int vectors = groups * VECTORS, held = vectors < TILE_VECTORS ? vectors : TILE_VECTORS; /* a divisor */
     const ptrdiff_t next_group = (ptrdiff_t)m->steps * GROUP * 4;
-    const uint8_t *w = (const uint8_t *)m->weights + group * next_group;
-    x += pixel * stride;
-    EACH_VECTOR(STARTS)
-    for (int k = 0; k < m->steps; k++, w += GROUP * 4, x += 4) {
-        EACH_PIXEL(INPUT, 0)
-        EACH_VECTOR(DOTS)
-    }
     _Alignas(64) int32_t kept[TILE * TILE_GROUPS * GROUP];
-    EACH_VECTOR(KEEPS)
+    x += pixel * stride;
+    UNROLLED
+    for (int part = 0; part < vectors; part += held) {
+        const uint8_t *w = (const uint8_t *)m->weights + group * next_group;
+        EACH_VECTOR(STARTS)
+        for (int k = 0; k < m->steps; k++, w += GROUP * 4) {
+            EACH_PIXEL(INPUT, 0)
+            EACH_VECTOR(DOTS)
+        }
+        EACH_VECTOR(KEEPS)
+    }
     for (int p = 0; p < pixels; p++)
         for (int g = 0; g < groups; g++)
             finish(kept + (p * groups + g) * GROUP, m->shift, stage, pixel + p, (group + g) * GROUP);

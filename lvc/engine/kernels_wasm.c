@@ -6,8 +6,15 @@
 #include <wasm_simd128.h>
 
 #define LANES 4
-#define TILE 3
 #define TILE_GROUPS 1
+/* A browser on x86-64 has 16 registers: more sums than this would live in memory. Without relaxed SIMD, weights are taken
+   apart for every pixel that shares them, which costs more than that. */
+#if defined(__wasm_relaxed_simd__)
+#define TILE 2
+#define TILE_VECTORS 4
+#else
+#define TILE 3
+#endif
 typedef v128_t V;
 typedef v128_t W;
 

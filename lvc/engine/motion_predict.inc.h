@@ -1,6 +1,7 @@
 /* Overlapped block motion compensation. Normative; motion_reference.py is the readable version. */
 
 #include "motion.h"
+#include "pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,7 @@ INLINE int window(Kind k, const Plane *plane, LvcMotion m, int64_t y, int64_t x,
     for (int i = 0; i < lines; i++) {
         int16_t *restrict a = p + i * p_stride, *restrict difference = d + i * d_stride;
         const int16_t *restrict b = other + i * 8 * RUN;
+        VECTORISED
         for (int j = 0; j < n; j++) {
             difference[j] = (int16_t)(a[j] - b[j]);
             a[j] = (int16_t)((a[j] + b[j] + 1) >> 1);
@@ -216,8 +218,8 @@ INLINE int run(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c
     return n;
 }
 
-/* Predicts a block to blend, or one next to such a block. */
-INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c, const int16_t *down) {
+/* Predicts a block to blend, or one next to such a block. `lead`: only adds it to the sums. */
+INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int64_t c, const int16_t *down, int lead) {
     int16_t along[LARGEST], p[12 * LARGEST], d[12 * LARGEST];
     const int size = k.block + k.ramp, half = k.ramp / 2;
     const int64_t at = r * m->cols + c, y = r * k.block, x = c * k.block, stride = m->cols * 8 + LARGEST;
@@ -226,7 +228,7 @@ INLINE void blended(Kind k, const Motion *m, const Plane *plane, int64_t r, int6
     weights(k, c == 0, c == m->cols - 1, along);
     add(m->sums + x, stride, p, down, along, size, k.lanes);
     if (two) add(m->d_sums + x, stride, d, down, along, size, k.lanes);
-    if (m->kind[at] == 2) return;
+    if (lead || m->kind[at] == 2) return;
     for (int i = 0; i < k.block; i++) {
         const int64_t to = (y + i) * plane->width + x;
         memcpy(plane->p + to, p + (half + i) * LARGEST + half, (size_t)k.block * sizeof *p);
@@ -253,26 +255,53 @@ INLINE void finished(Kind k, const Motion *m, const Plane *plane, int64_t r) {
     }
 }
 
-INLINE void predicted(Kind k, const Motion *m, const Plane *plane) {
+/* Predicts the lines that `finished` writes for the rows of blocks from `top` to before `bottom`. */
+INLINE void predicted(Kind k, const Motion *m, const Plane *plane, int64_t top, int64_t bottom) {
     const int64_t stride = m->cols * 8 + LARGEST;
     const size_t body = (size_t)(k.block * stride) * sizeof(int32_t), tail = (size_t)(k.ramp * stride) * sizeof(int32_t);
     int16_t down[LARGEST];
     memset(m->sums, 0, body + tail);
     memset(m->d_sums, 0, body + tail);
-    for (int64_t r = 0; r < m->rows; r++) {
+    for (int64_t r = top ? top - 1 : 0; r < bottom; r++) {
+        const int lead = r < top; /* of this row only the ramp into the next is needed */
         weights(k, r == 0, r == m->rows - 1, down);
         for (int64_t c = 0; c < m->cols;) {
-            if (m->kind[r * m->cols + c] == 0) {
-                c += run(k, m, plane, r, c);
+            if (m->kind[r * m->cols + c] != 0) {
+                blended(k, m, plane, r, c++, down, lead);
             } else {
-                blended(k, m, plane, r, c++, down);
+                c += lead ? 1 : run(k, m, plane, r, c);
             }
         }
-        finished(k, m, plane, r);
+        if (!lead) finished(k, m, plane, r);
         memcpy(m->sums, m->sums + k.block * stride, tail);
         memcpy(m->d_sums, m->d_sums + k.block * stride, tail);
         memset(m->sums + k.ramp * stride, 0, body);
         memset(m->d_sums + k.ramp * stride, 0, body);
+    }
+}
+
+typedef struct {
+    const Motion *motion;
+    Plane planes[3];
+    int bands;
+    size_t room; /* int32 of each of a task's sums */
+} Prediction;
+
+static void predict_band(void *context, int task, int worker) {
+    static const Kind luma = {8, 4, 2, LVC_TAPS, LVC_LEAD, 16, &LVC_LUMA[0][0]};
+    static const Kind chroma = {4, 2, 3, 4, 1, 8, &LVC_CHROMA[0][0]};
+    (void)worker;
+    const Prediction *p = context;
+    const Plane *plane = &p->planes[task / p->bands];
+    const int64_t band = task % p->bands, top = p->motion->rows * band / p->bands;
+    const int64_t bottom = p->motion->rows * (band + 1) / p->bands;
+    Motion m = *p->motion;
+    m.sums += 2 * p->room * (size_t)task;
+    m.d_sums = m.sums + p->room;
+    if (task < p->bands) {
+        predicted(luma, &m, plane, top, bottom);
+    } else {
+        predicted(chroma, &m, plane, top, bottom);
     }
 }
 
@@ -318,26 +347,21 @@ static int32_t blend_kinds(const Motion *m, int two) {
 static int32_t compensate(const int16_t *y0, const int16_t *uv0, const int16_t *y1, const int16_t *uv1,
                           const uint8_t *mode, const int16_t *mv, int64_t rows, int64_t cols, int16_t *p_y,
                           int16_t *p_uv, int16_t *d_y, int16_t *d_uv) {
-    static const Kind luma = {8, 4, 2, LVC_TAPS, LVC_LEAD, 16, &LVC_LUMA[0][0]};
-    static const Kind chroma = {4, 2, 3, 4, 1, 8, &LVC_CHROMA[0][0]};
     const size_t blocks = (size_t)(rows * cols), room = 12 * (size_t)(cols * 8 + LARGEST);
+    const int threads = pool_threads(), bands = threads < rows ? threads : (int)rows;
     Motion m = {rows, cols, mode, mv, malloc(blocks * sizeof *m.keys), malloc(blocks), NULL, NULL};
-    m.sums = malloc(2 * room * sizeof *m.sums);
+    m.sums = malloc(3 * (size_t)bands * 2 * room * sizeof *m.sums);
     int32_t failed = LVC_NO_MEMORY;
-    if (m.keys && m.kind && m.sums) {
-        m.d_sums = m.sums + room;
-        failed = blend_kinds(&m, y1 != NULL);
-    }
+    if (m.keys && m.kind && m.sums) failed = blend_kinds(&m, y1 != NULL);
     if (!failed) {
         memset(d_y, 0, 64 * blocks * sizeof *d_y);
         memset(d_uv, 0, 32 * blocks * sizeof *d_uv);
-        const Plane whole = {{y0, y1}, p_y, d_y, 8 * rows, 8 * cols};
-        predicted(luma, &m, &whole);
-        for (int64_t c = 0; c < 2; c++) {
-            const int64_t at = c * 16 * rows * cols;
-            const Plane part = {{uv0 + at, uv1 ? uv1 + at : NULL}, p_uv + at, d_uv + at, 4 * rows, 4 * cols};
-            predicted(chroma, &m, &part);
-        }
+        const size_t at = 16 * blocks;
+        Prediction p = {.motion = &m, .bands = bands, .room = room};
+        p.planes[0] = (Plane){{y0, y1}, p_y, d_y, 8 * rows, 8 * cols};
+        for (int c = 0; c < 2; c++)
+            p.planes[1 + c] = (Plane){{uv0 + c * at, uv1 ? uv1 + c * at : NULL}, p_uv + c * at, d_uv + c * at, 4 * rows, 4 * cols};
+        pool_run(predict_band, &p, 3 * p.bands);
     }
     free(m.keys);
     free(m.kind);

@@ -540,6 +540,7 @@ static void gain_run(const State *s, int y, int x, int count, uint8_t *scratch)
     int16_t *to = (int16_t *)(void *)row_of(s, l->out, y) + (ptrdiff_t)x * c;
     const int16_t *add = l->add < 0 ? NULL : (const int16_t *)(const void *)row_of(s, l->add, y) + (ptrdiff_t)x * c;
     for (int i = 0; i < count; i++, from += c, to += c)
+        VECTORISED
         for (int channel = 0; channel < l->outputs; channel++)
             to[channel] = (int16_t)saturated(((from[channel] * gain[channel] + half) >> shift) +
                                              (add ? add[(size_t)i * c + channel] : 0));
@@ -619,6 +620,19 @@ static void block_rest(const BlockRows *b, int y, int x, int count)
     k->matrix(&s->layer->matrix[4], b->g, c, count, &stage);
 }
 
+/* The first marked pixel of a row from x on; `columns` if there is none. */
+static int next_set(const uint8_t *flags, int x, int columns)
+{
+    for (uint64_t eight; x + 8 <= columns; x += 8) {
+        memcpy(&eight, flags + x, sizeof eight);
+        if (eight)
+            break;
+    }
+    while (x < columns && !flags[x])
+        x++;
+    return x;
+}
+
 /* Runs of wanted pixels in a row. */
 
 typedef void (*RunFunction)(const void *context, int y, int x, int count);
@@ -629,13 +643,12 @@ static void each_run(const uint8_t *flags, int columns, int y, RunFunction run, 
         run(context, y, 0, columns);
         return;
     }
-    for (int x = 0; x < columns;) {
-        int end = x;
+    for (int x = 0; (x = next_set(flags, x, columns)) < columns;) {
+        int end = x + 1;
         while (end < columns && flags[end])
             end++;
-        if (end > x)
-            run(context, y, x, end - x);
-        x = end + 1;
+        run(context, y, x, end - x);
+        x = end;
     }
 }
 
@@ -857,6 +870,19 @@ static void mark_blocks(const State *s, uint8_t *to, int scale, const uint8_t *b
         }
 }
 
+/* Marks the pixels of which one of four at twice the resolution is marked. */
+static void any_of_four(uint8_t *to, int height, int width, const uint8_t *from, int from_height, int from_width)
+{
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            uint8_t any = 0;
+            for (int k = 0; k < 4; k++)
+                if (2 * y + k / 2 < from_height && 2 * x + k % 2 < from_width)
+                    any |= from[(size_t)(2 * y + k / 2) * from_width + 2 * x + k % 2];
+            to[(size_t)y * width + x] = any;
+        }
+}
+
 /* Sets s->work. `need`: a zeroed mask for each tensor. */
 static void plan_work(State *s, uint8_t **need)
 {
@@ -876,19 +902,12 @@ static void plan_work(State *s, uint8_t **need)
         uint8_t *work = s->work[i];
         const uint8_t *out = need[l->out];
         int out_scale = p->tensor[l->out].scale, out_height = rows_of(s, out_scale), out_width = columns_of(s, out_scale);
+        if (scale == out_scale)
+            memcpy(work, out, (size_t)height * width);
+        else
+            any_of_four(work, height, width, out, out_height, out_width);
         for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x++) {
-                size_t at = (size_t)y * width + x;
-                if (scale == out_scale) {
-                    work[at] = out[at];
-                } else {
-                    work[at] = 0;
-                    for (int k = 0; k < 4; k++)
-                        if (2 * y + k / 2 < out_height && 2 * x + k % 2 < out_width)
-                            work[at] |= out[(size_t)(2 * y + k / 2) * out_width + 2 * x + k % 2];
-                }
-                if (!work[at])
-                    continue;
+            for (int x = 0; (x = next_set(work + (size_t)y * width, x, width)) < width; x++) {
                 for (int k = 0; k < l->sources; k++)
                     mark(s, l, need[l->source[k]], p->tensor[l->source[k]].scale, y, x);
                 if (l->add < 0)

@@ -29,6 +29,13 @@ static int16_t saturated(int v)
     return (int16_t)clamp(v, -32768, 32767);
 }
 
+static inline void line_of(int16_t *restrict to, const int16_t *restrict from, int count, int offset)
+{
+    VECTORISED
+    for (int j = 0; j < count; j++)
+        to[j] = saturated(from[j] - offset);
+}
+
 static void patch_row(void *context, int row, int worker)
 {
     (void)worker;
@@ -36,14 +43,11 @@ static void patch_row(void *context, int row, int worker)
     ptrdiff_t width = 8 * (ptrdiff_t)p->columns, plane = 4 * (ptrdiff_t)p->rows * 4 * p->columns;
     for (int column = 0; column < p->columns; column++) {
         int16_t *to = p->patches + ((ptrdiff_t)row * p->columns + column) * PATCH;
-        for (int i = 0; i < 8; i++)
-            for (int j = 0; j < 8; j++)
-                *to++ = saturated(p->from_luma[(8 * row + i) * width + 8 * column + j] - p->offset);
+        for (int i = 0; i < 8; i++, to += 8)
+            line_of(to, p->from_luma + (8 * row + i) * width + 8 * column, 8, p->offset);
         for (int c = 0; c < 2; c++)
-            for (int i = 0; i < 4; i++)
-                for (int j = 0; j < 4; j++)
-                    *to++ = saturated(p->from_chroma[c * plane + (4 * row + i) * (width / 2) + 4 * column + j] -
-                                      p->offset);
+            for (int i = 0; i < 4; i++, to += 4)
+                line_of(to, p->from_chroma + c * plane + (4 * row + i) * (width / 2) + 4 * column, 4, p->offset);
     }
 }
 
@@ -57,23 +61,25 @@ LVC_API void lvc_planes_to_patches(const int16_t *luma, const int16_t *chroma, i
 }
 
 /* Writes one plane of a row of patches. */
-static void restore(const Planes *p, int row, int side, const int16_t *from, int16_t *to, int first)
+static inline void restore(const Planes *p, int row, const int side, const int16_t *from, int16_t *to, int first)
 {
+    static const int16_t zeros[8];
     ptrdiff_t width = (ptrdiff_t)side * p->columns;
-    int half = p->shift ? 1 << (p->shift - 1) : 0;
+    int half = p->shift ? 1 << (p->shift - 1) : 0, offset = p->offset, shift = p->shift;
     for (int column = 0; column < p->columns; column++) {
         const int16_t *residual = p->residual + ((ptrdiff_t)row * p->columns + column) * PATCH + first;
         int wanted = p->wanted == NULL || p->wanted[(ptrdiff_t)(row / 2) * (p->columns / 2) + column / 2];
-        for (int i = 0; i < side; i++) {
+        for (int i = 0; i < side; i++, residual += side) {
             ptrdiff_t at = (row * side + i) * width + (ptrdiff_t)side * column;
-            for (int j = 0; j < side; j++) {
-                int v = from ? from[at + j] : 0;
-                if (wanted && p->raw)
-                    v = residual[side * i + j];
-                else if (wanted)
-                    v = clamp(v + p->offset + ((residual[side * i + j] + half) >> p->shift), 0, SAMPLE_MAX);
-                to[at + j] = (int16_t)v;
+            const int16_t *before = from ? from + at : zeros, *as_is = wanted ? residual : before;
+            if (!wanted || p->raw) {
+                if (as_is != to + at)
+                    memcpy(to + at, as_is, (size_t)side * sizeof *to);
+                continue;
             }
+            VECTORISED
+            for (int j = 0; j < side; j++)
+                to[at + j] = (int16_t)clamp(before[j] + offset + ((residual[j] + half) >> shift), 0, SAMPLE_MAX);
         }
     }
 }
@@ -228,28 +234,44 @@ static void deblock_chroma(int16_t *at, ptrdiff_t step, int t)
     at[0] = (int16_t)clamp(q0 - d, 0, SAMPLE_MAX);
 }
 
-/* All edges of a plane with blocks of `side` samples that lie `apart` samples from each other, in one direction. A block
-   is coded where `skip` [rows, columns of blocks] is 0. */
-static void deblock_plane(int16_t *plane, int height, int width, const uint8_t *skip, int side, int apart, int down, int t)
+typedef struct {
+    int16_t *luma, *chroma;
+    const uint8_t *skip; /* [rows, columns]: a block is coded where it is 0 */
+    int rows, columns;
+    int down; /* edges lead across columns, otherwise across rows */
+    int t;
+} Deblock;
+
+/* The edges of a plane, 8 samples apart, that lie in a row of blocks of `side` samples. */
+static inline void deblock_plane(const Deblock *d, int16_t *plane, int row, const int side)
 {
-    int columns = width / side;
-    ptrdiff_t step = down ? width : 1, along = down ? 1 : width;
-    int across = down ? height : width, length = down ? width : height;
-    for (int edge = apart; edge < across; edge += apart)
-        for (int block = 0; block < length / side; block++) {
-            int before = (edge - 1) / side, after = edge / side;
-            const uint8_t *a = down ? skip + before * columns + block : skip + block * columns + before;
-            const uint8_t *b = down ? skip + after * columns + block : skip + block * columns + after;
-            if (*a && *b)
+    ptrdiff_t width = (ptrdiff_t)side * d->columns, step = d->down ? width : 1, along = d->down ? 1 : width;
+    for (int column = 0; column < d->columns; column++) {
+        const uint8_t *skip = d->skip + (ptrdiff_t)row * d->columns + column;
+        for (int edge = 0; edge < side; edge += 8) {
+            if (edge == 0 && (d->down ? row : column) == 0)
                 continue;
-            int16_t *at = plane + edge * step + (ptrdiff_t)block * side * along;
+            if (*skip && (edge || skip[d->down ? -d->columns : -1]))
+                continue;
+            int16_t *at = plane + side * (row * width + column) + edge * step;
             for (int i = 0; i < side; i++, at += along) {
                 if (side == 16)
-                    deblock_luma(at, step, t);
+                    deblock_luma(at, step, d->t);
                 else
-                    deblock_chroma(at, step, t);
+                    deblock_chroma(at, step, d->t);
             }
         }
+    }
+}
+
+/* No edge reads what another of its direction changes, so that rows may be filtered in any order. */
+static void deblock_row(void *context, int row, int worker)
+{
+    (void)worker;
+    const Deblock *d = context;
+    deblock_plane(d, d->luma, row, 16);
+    for (int k = 0; k < 2; k++)
+        deblock_plane(d, d->chroma + (ptrdiff_t)k * 64 * d->rows * d->columns, row, 8);
 }
 
 /* In place: edges every 8 samples of coded blocks of 16x16 luma samples, across rows and then down columns; chroma only
@@ -258,12 +280,9 @@ LVC_API void lvc_deblock(int16_t *luma, int16_t *chroma, const uint8_t *skip, in
 {
     /* a tenth of a step of quantisation, which halves every 16 qualities */
     static const uint8_t first[16] = {245, 234, 224, 215, 206, 197, 189, 181, 173, 166, 159, 152, 145, 139, 133, 128};
-    int t = first[quality & 15] >> (quality >> 4);
-    for (int down = 0; down < 2; down++) {
-        deblock_plane(luma, 16 * rows, 16 * columns, skip, 16, 8, down, t);
-        for (int k = 0; k < 2; k++)
-            deblock_plane(chroma + (ptrdiff_t)k * 64 * rows * columns, 8 * rows, 8 * columns, skip, 8, 8, down, t);
-    }
+    Deblock d = {luma, chroma, skip, rows, columns, 0, first[quality & 15] >> (quality >> 4)};
+    for (d.down = 0; d.down < 2; d.down++)
+        pool_run(deblock_row, &d, rows);
 }
 
 /* Squared errors of blocks of 2x2 patches [rows / 2, columns / 2] between a residual [rows, columns, 96] and `change` of

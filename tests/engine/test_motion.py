@@ -44,9 +44,11 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("references", [1, 2])
 @pytest.mark.parametrize("calm", [0.0, 0.6, 0.95, 1.0])
+@pytest.mark.usefixtures("threads")
 def test_prediction_is_the_reference_s(isa: str, references: int, calm: float) -> None:
+    """Whatever the number of threads, also where it is larger than that of rows."""
     rng = np.random.default_rng(references)
-    for rows, cols in ((2, 2), (6, 10)):
+    for rows, cols in ((2, 2), (6, 10), (10, 4)):
         refs = [planes(rng, 8 * rows, 8 * cols) if k < references else None for k in range(2)]
         mode, mv = field(rng, rows, cols, references, calm)
         assert refs[0] is not None

@@ -63,6 +63,7 @@ def test_a_matrix_that_could_overflow_is_refused() -> None:
 
 @pytest.mark.parametrize("quality", [0, 20, 45, 80, 111, 127])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (5, 7)])
+@pytest.mark.usefixtures("threads")
 def test_deblocking_is_what_the_reference_says(quality: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(100 * rows + quality)
     for noise, contrast in ((2, 0.02), (30, 0.1), (200, 0.5), (2000, 1)):

@@ -128,6 +128,37 @@ def test_seeks_find_pictures_that_are_left_out(browser: Any, site: Site, film: P
             assert page.evaluate("film.captureFrame().number") == number
 
 
+SPIED = """async () => {
+  const { Session } = await import("/player/session.js");
+  const take = Session.prototype.take;
+  Session.prototype.take = function (message) {
+    window.session = this;
+    if (message.op === "expected") came.push(message.number);
+    return take.call(this, message);
+  };
+  window.came = [];
+  film.src = "film.lvz";
+}"""
+
+
+@pytest.mark.slow
+def test_a_seek_that_was_expected_does_not_wait(browser: Any, site: Site, film: Path) -> None:
+    """To pictures between anchors, to the last one, which is an anchor, and to a key frame."""
+    site.files["/film.lvz"] = film
+    with Tab(browser, f"{site.address}/play.html") as page:
+        until(page, "window.film?.play !== undefined")
+        page.evaluate(SPIED)
+        until(page, "film.readyState === 4 && session.ended")
+        page.evaluate("session.frames.clear()")  # as if it were too long to be decoded ahead
+        for number in (62, 99, 13, 0):
+            page.evaluate(f"film.expect({number / 25})")
+            until(page, f"came.includes({number})")
+            page.evaluate(f"film.currentTime = {number / 25}")
+            assert page.evaluate("[film.seeking, film.captureFrame()?.number]") == [False, number]
+            page.evaluate("session.frames.clear()")
+        assert page.evaluate("came") == [62, 99, 13, 0]
+
+
 @pytest.mark.slow
 def test_the_keyboard_is_enough(page: Any) -> None:
     page.focus("#film")

@@ -12,7 +12,7 @@ const START_SECONDS = 0.5; // of frames that are there before it plays
 const STALL_SECONDS = 0.25; // without a frame, after which it waits
 const LATE_SECONDS = 0.05; // of a picture that is still shown
 const UPDATE_MS = 200;
-const NEAR_MS = 100; // between pictures on the way to the one that is sought
+const NEAR_MS = 300; // between pictures on the way to the one that is sought
 const EXPECT_SECONDS = 2; // of frames that are there, from which on seeks are prepared for while it plays
 const SKIP_MOST = 2;
 const NOTES = ["", "This machine is slow: every 2nd picture", "This machine is slow: every 4th picture"];
@@ -671,10 +671,12 @@ export class LvzPlayer extends HTMLElement {
     else preview.draw = (data) => draw(data, video);
   }
 
-  /** Prepares for a seek to `time`, if there is time for that: it will not have to begin at a key frame. */
+  /** Prepares for a seek to `time`, if there is time for that: its picture is decoded. */
   expect(time) {
     if (this.#info === null || this.#seeking || (!this.#paused && this.decodedTo - this.#time < EXPECT_SECONDS)) return;
-    this.#session.expect(this.#bounded(Number(time) || 0));
+    const expected = this.#bounded(Number(time) || 0);
+    const there = this.#session.at(expected);
+    if (!there?.data || there.end <= expected) this.#session.expect(expected);
   }
 
   /** What is shown: {number, time, width, height, depth, data: Y, U and V one after the other}; null before the first. */

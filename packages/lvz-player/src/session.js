@@ -87,7 +87,7 @@ export class Session {
     this.workers[0].postMessage({ op: "preview", gop });
   }
 
-  /** A time that may be sought soon. */
+  /** A time that may be sought soon: its frame comes, unless something else is wanted before. */
   expect(time) {
     this.workers[0].postMessage({ op: "expect", time });
   }
@@ -99,7 +99,13 @@ export class Session {
       this.frameBytes = message.frameBytes;
       this.on.opened(message);
     } else if (op === "packets" || op === "preview") this.on[op](message);
-    else if (op === "pong" || id !== this.id) return;
+    else if (op === "expected") {
+      const { number, time, end, data } = message;
+      const frame = { number, time, end, data };
+      this.frames.set(number, frame);
+      this.trim();
+      this.on.frame(frame);
+    } else if (op === "pong" || id !== this.id) return;
     else if (op === "clip") {
       message.times.forEach((time, i) => {
         const number = message.first + i;

@@ -23,7 +23,7 @@ audio { display: none; }
 .bar.on ~ .text { bottom: 74px; }
 .spinner { position: absolute; left: 50%; top: 50%; width: 44px; height: 44px; margin: -22px; border: 4px solid rgb(255 255 255 / .25);
   border-top-color: #fff; border-radius: 50%; pointer-events: none;
-  animation: turn 1s linear .4s infinite, wait .4s step-end; } /* what takes no longer needs none */
+  animation: turn 1s linear .8s infinite, wait .8s step-end; } /* what takes no longer needs none */
 @keyframes turn { to { transform: rotate(1turn); } }
 @keyframes wait { from, to { visibility: hidden; } }
 .bar { position: absolute; inset: auto 0 0 0; padding: 28px 10px 6px; background: linear-gradient(transparent, rgb(0 0 0 / .8));
@@ -55,6 +55,6 @@ input[type=range]::-moz-range-thumb { width: 15px; height: 15px; border: 0; bord
 .preview canvas { display: block; width: 100%; }
 @container (max-width: 480px) { .volume { display: none; } button, select { min-width: 36px; padding: 0 4px; } .preview { width: 120px; } }
 @container (max-width: 300px) { select { display: none; } }
-@media (prefers-reduced-motion: reduce) { .bar { transition: none; } .spinner { animation-duration: 4s, .4s; } }
+@media (prefers-reduced-motion: reduce) { .bar { transition: none; } .spinner { animation-duration: 4s, .8s; } }
 @media (forced-colors: active) { input[type=range] { appearance: auto; } }
 `;

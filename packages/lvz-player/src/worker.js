@@ -18,9 +18,11 @@ const AHEAD_SECONDS = 4;
 const HELPED_PIXELS = 1 << 24; // of the pictures of all helpers together, so that large ones do not take memory for each
 const ANCHOR_BYTES = 48 << 20; // of key frames and anchors that are kept, so that seeks need not begin at the key frame
 const EXPECTING_ANCHORS = 8; // that must have room, so that seeks are prepared for
-const NEAR_MS = 100; // between pictures that are shown on the way to the one that is sought
+const NEAR_MS = 300; // between pictures that are shown on the way to the one that is sought: to draw one takes time too
 
 const post = (message, moved = []) => self.postMessage(message, moved);
+const postExpected = (frame, data) => post({ op: "expected", ...frame, data }, [data.buffer]);
+const movable = (work) => [work.low.buffer, work.high.buffer, work.part.buffer];
 
 function failed(error) {
   const plain = error instanceof LvzError || error instanceof WebAssembly.RuntimeError;
@@ -198,9 +200,8 @@ class Reader {
         else {
           const work = seeking(() => anchors.clip(number, index, clip.payload, last + 1, clip.checks, show, wanted));
           if (work !== null) {
-            const moved = [work.low.buffer, work.high.buffer, work.part.buffer];
             const helper = this.helpers[next++ % this.helpers.length];
-            helper.postMessage({ op: "work", id, work, first: clip.first, end: ends[last], sought }, moved);
+            helper.postMessage({ op: "work", id, work, first: clip.first, end: ends[last], sought }, movable(work));
           }
         }
         anchors.pin();
@@ -211,11 +212,12 @@ class Reader {
     if (id === this.seek) post({ op: "end", id });
   }
 
-  /** Decodes the anchors that lead to a picture, so that its seek need not; until there is a seek, or something else is expected. */
+  /** Decodes a picture that may be sought, and what leads to it; until there is a seek, or something else is expected. */
   async expect({ time }) {
-    const { anchors } = this;
+    const { anchors, hands } = this;
     if (this.seeking || this.expected === time || anchors.most < EXPECTING_ANCHORS) return;
     this.expected = time;
+    const id = this.seek;
     const group = this.groupAt(time);
     const seen = (this.ends[group] ??= []);
     const there = anchors.latest(group, (clip) => seen[clip] <= time + 1e-6);
@@ -225,9 +227,18 @@ class Reader {
         if (this.expected !== time || !anchors.ready(group, ++index)) return;
         seen[index] = this.endOf(clip);
         if (index <= there) continue;
-        if (clip.key) anchors.key(group, clip.payload, clip.checks, () => {});
-        else anchors.clip(group, index, clip.payload, clip.pts.length, clip.checks, () => {}, false);
-        if (seen[index] > time + 1e-6) return;
+        const found = seen[index] > time + 1e-6;
+        const times = clip.pts.map((pts) => this.secondsOf(pts));
+        const sought = times.findLastIndex((t) => t <= time + 1e-6);
+        const between = found && sought < times.length - 1;
+        const frame = found && { number: clip.first + sought, time: times[sought], end: times[sought] + clip.durations[sought] * this.ticks };
+        const show = (i, planes) => found && i === sought && postExpected(frame, planes());
+        const work = hands.during(() => {
+          if (clip.key) anchors.key(group, clip.payload, clip.checks, show);
+          else return anchors.clip(group, index, clip.payload, times.length, clip.checks, show, between);
+        });
+        if (work) this.helpers[0].postMessage({ op: "work", id, work, first: clip.first, sought, expected: frame }, movable(work));
+        if (found) return;
         await breath();
       }
     } catch (error) {
@@ -286,19 +297,22 @@ class Helper {
     this.busy = true;
     try {
       while (this.queue.length > 0) {
-        const { id, work, first, end, sought } = this.queue.shift();
-        if (id !== this.seek) continue;
-        await this.decode(id, work, first, end, sought);
+        const next = this.queue.shift();
+        if (next.id === this.seek) await this.decode(next);
       }
     } finally {
       this.busy = false;
     }
   }
 
-  async decode(id, work, first, end, sought) {
+  /** `expected`: which picture the sought one is, if nothing else of the clip is wanted. */
+  async decode({ id, work, first, end, sought, expected = null }) {
     const lowest = Math.max(...work.order.map((step) => step.place));
-    // of a clip that is over nothing more is wanted
-    const places = () => (id !== this.seek || this.position > end ? 0 : lowest - this.skip);
+    const places = () => {
+      if (id !== this.seek) return 0;
+      if (expected !== null) return lowest;
+      return this.position > end ? 0 : lowest - this.skip; // of a clip that is over nothing more is wanted
+    };
     const missing = new Set(work.order.map((step) => step.frame - 1));
     const frames = this.between.decode(work, places, sought);
     let seeking = missing.has(sought);
@@ -306,7 +320,12 @@ class Helper {
       const { value, done } = seeking ? this.hands.during(() => frames.next()) : frames.next();
       if (done) break;
       const [number, shown] = value;
-      if (shown !== null) {
+      if (expected !== null && number === sought) {
+        postExpected(expected, shown());
+        frames.return();
+        return;
+      }
+      if (shown !== null && expected === null) {
         const data = shown();
         missing.delete(number);
         if (id === this.seek) post({ op: "frame", id, number: first + number, data }, [data.buffer]);
@@ -314,7 +333,7 @@ class Helper {
       if (number === sought) seeking = false;
       await breath();
     }
-    if (missing.size > 0) post({ op: "left out", id, numbers: Array.from(missing, (number) => first + number) });
+    if (expected === null && missing.size > 0) post({ op: "left out", id, numbers: Array.from(missing, (number) => first + number) });
   }
 }
 
@@ -346,6 +365,7 @@ const jobs = {
     role.seek = id;
   },
   work(message) {
+    if (message.expected) role.queue = role.queue.filter(({ expected }) => !expected); // no more
     role.queue.push(message);
     return role.run();
   },

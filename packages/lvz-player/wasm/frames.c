@@ -50,7 +50,7 @@ typedef struct {
     const Program *key, *predicted;
     Workspace *space;
     int16_t luma_lap[16 * 16], chroma_lap[8 * 8];
-    int16_t *p_patches, *d_patches, *out, *latents, *p_luma, *p_chroma, *d_luma, *d_chroma;
+    int16_t *p_patches, *d_patches, *out, *latents, *d_luma, *d_chroma;
     uint8_t *known, *coded, *coded_input, *wanted;
     int16_t *exposed[2]; /* references at another exposure, luma and chroma; NULL until there are some */
 } Decoder;
@@ -99,14 +99,12 @@ Decoder *EXPORT(decoder_new)(int rows, int columns, const Program *key, const Pr
     memcpy(d->luma_lap, luma_lap, sizeof d->luma_lap);
     memcpy(d->chroma_lap, chroma_lap, sizeof d->chroma_lap);
     d->space = lvc_workspace_new();
-    int16_t **patches[] = {&d->p_patches, &d->d_patches, &d->out}, **luma[] = {&d->p_luma, &d->d_luma},
-            **chroma[] = {&d->p_chroma, &d->d_chroma};
+    int16_t **patches[] = {&d->p_patches, &d->d_patches, &d->out};
     uint8_t **masks[] = {&d->coded, &d->coded_input, &d->wanted};
     int ok = d->space != NULL;
     for (int i = 0; i < 3; i++)
         ok &= (*patches[i] = malloc(blocks * PATCH * 2)) != NULL;
-    for (int i = 0; i < 2; i++)
-        ok &= (*luma[i] = malloc(blocks * 128)) != NULL && (*chroma[i] = malloc(blocks * 64)) != NULL;
+    ok &= (d->d_luma = malloc(blocks * 128)) != NULL && (d->d_chroma = malloc(blocks * 64)) != NULL;
     for (int i = 0; i < 3; i++)
         ok &= (*masks[i] = malloc(blocks / 4)) != NULL;
     ok &= (d->known = malloc(blocks)) != NULL;
@@ -252,14 +250,13 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
     }
     if (passed && !wanted)
         return detailed(d, part, &l, quality);
-    int16_t *p_luma = wanted ? d->p_luma : l.luma, *p_chroma = wanted ? d->p_chroma : l.chroma;
     int32_t failed = lvc_wasm_compensate(a.luma, a.chroma, second ? b.luma : NULL, second ? b.chroma : NULL, l.mode,
-                                         l.mv, d->rows, d->columns, p_luma, p_chroma, d->d_luma, d->d_chroma);
+                                         l.mv, d->rows, d->columns, l.luma, l.chroma, d->d_luma, d->d_chroma);
     if (failed)
         return failed == LVC_NO_MEMORY ? NO_MEMORY : DAMAGED;
     if (!wanted)
         return detailed(d, part, &l, quality);
-    lvc_planes_to_patches(p_luma, p_chroma, d->rows, d->columns, SAMPLE_OFFSET, d->p_patches);
+    lvc_planes_to_patches(l.luma, l.chroma, d->rows, d->columns, SAMPLE_OFFSET, d->p_patches);
     lvc_planes_to_patches(d->d_luma, d->d_chroma, d->rows, d->columns, 0, d->d_patches);
     const void *const inputs[3] = {d->p_patches, d->d_patches, d->coded_input};
     void *const outputs[2] = {d->out, d->latents};
@@ -272,7 +269,7 @@ int EXPORT(frame_predicted)(Decoder *d, Part *part, uint8_t *frame, uint8_t *fir
         return NO_MEMORY;
     if (passed)
         return detailed(d, part, &l, quality);
-    lvc_patches_to_planes(d->out, d->rows, d->columns, RESIDUAL_SHIFT, 0, p_luma, p_chroma, d->wanted, l.luma,
+    lvc_patches_to_planes(d->out, d->rows, d->columns, RESIDUAL_SHIFT, 0, l.luma, l.chroma, d->wanted, l.luma,
                           l.chroma);
     lvc_deblock(l.luma, l.chroma, l.skip, d->rows / 2, d->columns / 2, quality);
     return detailed(d, part, &l, quality);

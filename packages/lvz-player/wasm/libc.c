@@ -2,9 +2,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wasm_simd128.h>
 
-/* With -mbulk-memory these are instructions. */
-void *memcpy(void *to, const void *from, size_t bytes) { return __builtin_memcpy(to, from, bytes); }
+/* With -mbulk-memory these are instructions; but browsers call a function for each, which takes longer than to copy little. */
+void *memcpy(void *to, const void *from, size_t bytes)
+{
+    enum { LITTLE = 256 };
+    if (bytes > LITTLE)
+        return __builtin_memcpy(to, from, bytes);
+    const uint8_t *p = from;
+    uint8_t *q = to;
+    for (; bytes >= sizeof(v128_t); bytes -= sizeof(v128_t), p += sizeof(v128_t), q += sizeof(v128_t))
+        wasm_v128_store(q, wasm_v128_load(p));
+    for (; bytes; bytes--)
+        *q++ = *p++;
+    return to;
+}
+
 void *memmove(void *to, const void *from, size_t bytes) { return __builtin_memmove(to, from, bytes); }
 void *memset(void *to, int value, size_t bytes) { return __builtin_memset(to, value, bytes); }
 
@@ -18,19 +32,24 @@ typedef struct {
 
 #define PAGE 65536u
 extern unsigned char __heap_base;
-static uint8_t *first, *end; /* of the row; behind it lies memory that was never used */
+static uint8_t *low; /* the first block that may be free */
+static uint8_t *end; /* of the row; behind it lies memory that was never used */
 
 void *malloc(size_t bytes)
 {
     if (bytes > 0x7fffffff)
         return NULL;
     size_t need = (bytes + sizeof(Block) + 15) & ~(size_t)15;
-    if (first == NULL)
-        first = end = (uint8_t *)(((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15);
-    for (uint8_t *at = first; at < end; at += ((Block *)at)->bytes) {
+    if (end == NULL)
+        low = end = (uint8_t *)(((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15);
+    int found = 0;
+    for (uint8_t *at = low; at < end; at += ((Block *)at)->bytes) {
         Block *b = (Block *)at;
         if (b->used)
             continue;
+        if (!found)
+            low = at;
+        found = 1;
         while (at + b->bytes < end && !((Block *)(at + b->bytes))->used)
             b->bytes += ((Block *)(at + b->bytes))->bytes;
         if (at + b->bytes == end) { /* the last one goes back */
@@ -48,6 +67,8 @@ void *malloc(size_t bytes)
         b->used = 1;
         return b + 1;
     }
+    if (!found)
+        low = end;
     size_t room = __builtin_wasm_memory_size(0) * PAGE - (size_t)end;
     if (room < need && __builtin_wasm_memory_grow(0, (need - room + PAGE - 1) / PAGE) == (size_t)-1)
         return NULL;
@@ -60,8 +81,12 @@ void *malloc(size_t bytes)
 
 void free(void *memory)
 {
-    if (memory)
-        ((Block *)memory - 1)->used = 0;
+    if (memory == NULL)
+        return;
+    Block *b = (Block *)memory - 1;
+    b->used = 0;
+    if ((uint8_t *)b < low)
+        low = (uint8_t *)b;
 }
 
 void *calloc(size_t count, size_t bytes)
