@@ -387,20 +387,38 @@ class FrameEncoder(Loop):
 
     def _refined(self, source: Planes, quality: int, y: Array, z: Array, rounds: int) -> Array:
         """A key frame's latents, refined."""
-        row = key_row(quality)
+        return self._moved("key", [], key_row(quality), quality, self._lapped(source), y, z, self._key_rounding, rounds)
 
-        def coded(y: Array) -> Latents:
-            symbols, tables = np.empty_like(y), np.zeros(y.shape, np.uint8)
+    def _moved(
+        self,
+        program: str,
+        inputs: list[Array],
+        row: int,
+        quality: int,
+        target: Array,
+        y: Array,
+        z: Array,
+        rounding: Array,
+        rounds: int,
+        coded: Array | None = None,
+        counted: Array | None = None,
+    ) -> Array:
+        """Latents, refined. `target`: patches. `coded`: blocks with symbols; `counted`: blocks whose error counts."""
+        worth = np.float32(worth_of(quality) / (1 << KEY_SHIFT) ** 2)
+        gradient = self.model.gradient(program)
+
+        def run(y: Array) -> Latents:
+            symbols, tables = np.zeros_like(y), np.zeros(y.shape, np.uint8)
             _, values = self._run(
-                "key", [], row, coder=Coder(), y=y, z=z.copy(), rounding=self._key_rounding,
+                program, inputs, row, coder=Coder(), y=y, z=z.copy(), rounding=rounding, coded=coded,
                 symbols=symbols, tables=tables,
             )  # fmt: skip
             return Latents(values, symbols, tables)
 
-        worth = worth_of(quality) / (1 << KEY_SHIFT) ** 2
-        return refine(
-            y, coded, self._lapped(source), self.model.key_gradient, row, worth, self.model.symbol_bits, rounds
-        )
+        def slope(values: Array) -> Array:
+            return worth * gradient.at(values, target, row, *inputs[:2], counted=counted)
+
+        return refine(y, run, slope, worth * gradient.curvature(row), self.model.symbol_bits, rounds)
 
     @_in_turn
     def key(self, time: int, source: Planes, quality: int, coder: Coder, rounds: int = 0) -> Coded:
@@ -474,6 +492,12 @@ class FrameEncoder(Loop):
             able = self._promising(residual, row, missed, able, worth)
         if able.any():
             skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
+            if place < effort.places and not skip.all():
+                flags, counted = np.where(skip, 0, 127).astype(np.uint8)[..., None], (skip == 0) | (missed > COPY_BITS)
+                given["y"] = self._moved(
+                    "predicted", [prediction, difference, flags], row, quality, residual << KEY_SHIFT, given["y"],
+                    given["z"], self._rounding, effort.rounds // 2, skip == 0, counted,
+                )  # fmt: skip
         coder, made = Coder(), p
         wanted = (skip == 0) | (missed > COPY_BITS) & (_around(skip == 0) if place >= DEEP else True)
         copy = skip.copy()

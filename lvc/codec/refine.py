@@ -1,4 +1,4 @@
-"""Refines a key frame's latents: moves some by a step where that saves more, in bits and error together, than it costs.
+"""Refines a frame's latents: moves some by a step where that saves more, in bits and error together, than it costs.
 
 What a step changes of the error is a second-order estimate from the decoder's gradient; what it changes of the bits is
 read from the tables with which each latent is coded. Discrete, where others descend on relaxed latents (Campos et al.
@@ -8,7 +8,7 @@ read from the tables with which each latent is coded. Discrete, where others des
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,13 @@ import numpy.typing as npt
 from ..engine import program as p
 from ..engine.reference import MEAN_BITS
 
-if TYPE_CHECKING:
-    from ..engine.gradient import Gradient
-
 STEP = 1 << MEAN_BITS
 AT_ONCE = 3
 """Latents of a block that may move in a round. What many do together is not what each does alone (decision 009)."""
 
 
 class Latents(NamedTuple):
-    """A key frame's latents as they are coded: int16 values and symbols and uint8 tables, [rows, columns, channels]."""
+    """A frame's latents as they are coded: int16 values and symbols and uint8 tables, [rows, columns, channels]."""
 
     values: npt.NDArray[np.int16]
     symbols: npt.NDArray[np.int16]
@@ -35,34 +32,30 @@ class Latents(NamedTuple):
 def refine(
     y: npt.NDArray[np.int16],
     coded: Callable[[npt.NDArray[np.int16]], Latents],
-    target: npt.NDArray[np.int16],
-    gradient: Gradient,
-    row: int,
-    worth: float,
+    slope: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.float32]],
+    curvature: npt.NDArray[np.float32],
     bits: npt.NDArray[np.float32],
     rounds: int,
 ) -> npt.NDArray[np.int16]:
     """Return better latents to code than `y`.
 
     Args:
-        y: A key frame's latents in sixteenths of a step, int16 [rows, columns, channels].
+        y: A frame's latents in sixteenths of a step, int16 [rows, columns, channels].
         coded: What becomes of latents when they are coded.
-        target: The patches that the decoder should give.
-        gradient: That of the decoder.
-        row: The row of tables.
-        worth: Bits that the gradient's squared error of 1 is worth.
+        slope: The gradient of the decoded frame's error, in the bits that it is worth, by the latents' values.
+        curvature: Its second derivative, [channels].
         bits: What symbols cost (`Tables.bits`).
         rounds: How often each latent may move. Each round takes a run of the decoder, forwards and backwards.
     """
-    curve = np.float32(0.5 * worth * STEP * STEP) * gradient.curvature(row)
+    curve = np.float32(0.5 * STEP * STEP) * curvature
     for _ in range(rounds):
         found = coded(y)
-        slope = np.float32(worth * STEP) * gradient.at(found.values, target, row)
+        change_up = np.float32(STEP) * slope(found.values)
         at = found.symbols.astype(np.intp) + p.SYMBOL_MAX
         now = bits[found.tables, at]
-        gain, step = np.zeros_like(slope), np.zeros_like(y)
+        gain, step = np.zeros_like(change_up), np.zeros_like(y)
         for by in (-1, 1):
-            change = by * slope + curve + bits[found.tables, np.clip(at + by, 0, 2 * p.SYMBOL_MAX)] - now
+            change = by * change_up + curve + bits[found.tables, np.clip(at + by, 0, 2 * p.SYMBOL_MAX)] - now
             better = change < gain
             gain, step = np.where(better, change, gain), np.where(better, np.int16(by * STEP), step)
         best = np.partition(gain, AT_ONCE - 1, axis=-1)[..., AT_ONCE - 1 : AT_ONCE]

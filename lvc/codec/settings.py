@@ -14,13 +14,14 @@ from .pyramid import LONGEST
 
 class Effort(NamedTuple):
     """`motion`: effort of the search (`lvc.engine.motion.search`). `rounds`: how often latents of key frames may move
-    (`refine`)."""
+    (`refine`), and half as often those of frames at the first `places` places of the pyramid."""
 
     motion: int = 1
     rounds: int = 0
+    places: int = 0
 
 
-EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, Effort(2, 2), Effort(2, 4), Effort(2, 8))
+EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, Effort(2, 2), Effort(2, 4, 1), Effort(2, 8, 3))
 
 
 def lower_efforts(effort: int) -> list[int]:

@@ -8,6 +8,7 @@ engine's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,9 @@ class Differentiable:
                     queue += [s.tensor for s in layer.sources] + ([layer.add] if layer.add >= 0 else [])
         return found
 
-    def run(self, values: Tensor, rows: list[int]) -> Tensor:
-        """→ the first output. `rows`: each picture's row of tables."""
-        known = {self.values: values}
+    def run(self, values: Tensor, rows: list[int], *inputs: Tensor) -> Tensor:
+        """→ the first output. `rows`: each picture's row of tables. `inputs`: the program's first ones."""
+        known = {self.values: values} | dict(zip(self.program.inputs, inputs, strict=False))
         for i, layer in self.layers:
             known[layer.out] = self._layer(i, layer, known, rows)
         return known[self.program.outputs[0]]
@@ -154,39 +155,49 @@ class Differentiable:
         return _saturated(t + self._product(x, i, 4, every))
 
 
+def _tensor(a: Array) -> Tensor:
+    return torch.from_numpy(a[None].astype(np.float32))
+
+
 class Gradient:
-    """How a key frame's squared error changes with its latents, luma's weighted as in `motion.LUMA_WEIGHT`."""
+    """How a frame's squared error changes with its latents, luma's weighted as in `motion.LUMA_WEIGHT`."""
 
     def __init__(self, program: p.Program) -> None:
         self._layers, self._weights = Differentiable(program), torch.ones(PATCH)
         self._weights[:LUMA_PATCH] = LUMA_WEIGHT
         self._curvatures: dict[int, Array] = {}
 
-    def at(self, values: Array, target: Array, row: int) -> Array:
+    def at(self, values: Array, target: Array, row: int, *inputs: Array, counted: Array | None = None) -> Array:
         """The gradient of Σ weight · (patches − target)².
 
         Args:
             values: The latents' values, int16 [rows,columns,channels].
             target: What the patches should be, int16 [h,w,96].
             row: The row of tables.
+            inputs: The program's first inputs, of the patches' size.
+            counted: bool [rows,columns], blocks whose error counts. `None`: all.
 
         Returns:
             float32, shaped as `values`.
         """
         rows, columns = values.shape[:2]
         by, most = target.shape[0] // rows, max(1, STRIP // columns - 2 * MARGIN)
+        weights = np.ones((rows, columns), bool) if counted is None else counted
+        weights = weights.repeat(by, 0).repeat(by, 1)
         out = np.empty(values.shape, np.float32)
         for top in range(0, rows, most):
             end = min(rows, top + most)
             first, last = max(0, top - MARGIN), min(rows, end + MARGIN)
-            found = self._alone(values[first:last], target[by * first : by * last], row)
+            at = slice(by * first, by * last)
+            found = self._alone(values[first:last], target[at], row, [i[at] for i in inputs], weights[at])
             out[top:end] = found[top - first : end - first]
         return out
 
-    def _alone(self, values: Array, target: Array, row: int) -> Array:
-        x = torch.from_numpy(values[None].astype(np.float32)).requires_grad_()
-        missed = self._layers.run(x, [row])[0] - torch.from_numpy(target.astype(np.float32))
-        (found,) = torch.autograd.grad((missed.square() * self._weights).sum(), x)
+    def _alone(self, values: Array, target: Array, row: int, inputs: Sequence[Array], counted: Array) -> Array:
+        x = _tensor(values).requires_grad_()
+        missed = self._layers.run(x, [row], *map(_tensor, inputs)) - _tensor(target)
+        weights = self._weights * torch.from_numpy(counted.astype(np.float32))[..., None]
+        (found,) = torch.autograd.grad((missed.square() * weights).sum(), x)
         return found[0].numpy()
 
     def curvature(self, row: int) -> Array:
@@ -198,8 +209,9 @@ class Gradient:
             channels = program.tensors[self._layers.values].channels
             signs = np.random.default_rng(0).choice(np.array([-8.0, 8.0]), (PROBE, PROBE, channels))
             by = 1 << (program.tensors[self._layers.values].scale - program.tensors[program.outputs[0]].scale)
-            target = np.zeros((by * PROBE, by * PROBE, PATCH))
-            apart = self._alone(signs, target, row) - self._alone(-signs, target, row)
-            found: Array = (apart * signs).mean((0, 1)) / 128
+            nothing = np.zeros((by * PROBE, by * PROBE, PATCH))
+            inputs, counted = [nothing] * (len(program.inputs) and 2), np.ones(nothing.shape[:2])
+            one, other = (self._alone(s, nothing, row, inputs, counted) for s in (signs, -signs))
+            found: Array = ((one - other) * signs).mean((0, 1)) / 128
             self._curvatures[row] = np.maximum(found, LEAST * found.mean())
         return self._curvatures[row]

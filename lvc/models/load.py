@@ -36,6 +36,7 @@ class Model:
     programs: p.Model
     path: Path | None = None
     _networks: dict[str, Network] = field(default_factory=dict)
+    _gradients: dict[str, Gradient] = field(default_factory=dict)
 
     def network(self, name: str) -> Network:
         """A program of the file, or the linear path of predicted frames by itself: `linear_analysis`, residual →
@@ -45,12 +46,13 @@ class Model:
             self._networks[name] = Network(paths[name]() if name in paths else self.programs, name)
         return self._networks[name]
 
-    @cached_property
-    def key_gradient(self) -> Gradient:
-        """Of the program `key`. Loads torch."""
+    def gradient(self, name: str) -> Gradient:
+        """Of the program `key` or `predicted`. Loads torch."""
         from ..engine.gradient import Gradient
 
-        return Gradient(self.programs.programs["key"])
+        if name not in self._gradients:
+            self._gradients[name] = Gradient(self.programs.programs[name])
+        return self._gradients[name]
 
     @cached_property
     def symbol_bits(self) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -49,33 +51,33 @@ def test_a_step_against_the_gradient_lowers_the_error_as_it_says() -> None:
             made = layers.run(torch.from_numpy(values[None].astype(np.float32)), [ROW])[0].numpy()
         return float((weight * (made - target.astype(np.float64)) ** 2).sum())
 
-    found = model().key_gradient.at(values, target, ROW)
+    found = model().gradient("key").at(values, target, ROW)
     by = np.where(np.abs(found) > np.quantile(np.abs(found), 0.99), -8 * np.sign(found), 0)
-    said = float((found * by).sum() + 0.5 * (model().key_gradient.curvature(ROW) * by**2).sum())
+    said = float((found * by).sum() + 0.5 * (model().gradient("key").curvature(ROW) * by**2).sum())
     came = error(values + by) - error(values)
     assert said < 0 and 0.7 < came / said < 1.4
 
 
 def test_strips_have_the_gradient_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     (_, values), (target, _) = coded(1, (64, 16)), coded(2, (64, 16))
-    whole = model().key_gradient.at(values, target, ROW)
+    whole = model().gradient("key").at(values, target, ROW)
     strips = []
     alone = gradient.Gradient._alone
 
-    def counted(self: gradient.Gradient, values: np.ndarray, target: np.ndarray, row: int) -> np.ndarray:
+    def counted(self: gradient.Gradient, values: np.ndarray, target: np.ndarray, row: int, *more: Any) -> np.ndarray:
         strips.append(len(values))
-        return alone(self, values, target, row)
+        return alone(self, values, target, row, *more)
 
     monkeypatch.setattr(gradient.Gradient, "_alone", counted)
     monkeypatch.setattr(gradient, "STRIP", (8 + 2 * gradient.MARGIN) * values.shape[1])
-    found = model().key_gradient.at(values, target, ROW)
+    found = model().gradient("key").at(values, target, ROW)
     assert strips == [16, 24, 24, 16]
     np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-3 * np.abs(whole).std())
 
 
 def test_the_curvature_is_that_of_the_rows_gain() -> None:
     """A step of a finer row is smaller in samples; λ rises by 2 every 8 rows, so that a step falls by 2 every 16."""
-    found = model().key_gradient
+    found = model().gradient("key")
     coarse, fine = found.curvature(32), found.curvature(64)
     assert (coarse > 0).all() and (fine > 0).all() and 8 < coarse.mean() / fine.mean() < 32
     assert np.array_equal(gradient.Gradient(model().programs.programs["key"]).curvature(64), fine)
