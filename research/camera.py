@@ -28,6 +28,7 @@ from lvc.codec.payload import level_of
 from lvc.codec.settings import EncodeSettings
 from lvc.engine import planes
 from lvc.engine import program as p
+from lvc.engine.gradient import floor
 from lvc.evaluation.bd import bd_rate
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.media import MediaReader, ffmpeg
@@ -37,7 +38,7 @@ from lvc.models.store import default_model_path
 from lvc.training import export, quantise
 from lvc.training.loop import optimizers
 from lvc.training.networks import SIGMA_MIN, SIGMA_RATE, TABLES, Inter, block_error, gaussian_bits
-from lvc.training.synthesis import Synthesis, floor
+from lvc.training.synthesis import Synthesis
 
 QUALITIES = 15.0, 30.0, 45.0, 65.0
 SIDE, MARGIN = 20, 2
@@ -270,7 +271,7 @@ def factors(a: argparse.Namespace) -> None:
     def costs(bits: Bits, at, soft: bool):
         given = [torch.from_numpy(bits.of[n][at].astype(np.float32)) for n in (*NAMES[:3], "values")]
         made.use()
-        residual = made.run(given[0], given[1], given[3], bits.of["row"][at].tolist())
+        residual = made.residual(given[0], given[1], given[3], bits.of["row"][at].tolist())
         worth = torch.exp2(torch.tensor(bits.of["level"][at]).float())[:, None, None, None]
         missed, left = (x.permute(0, 3, 1, 2) / coding.SCALE for x in (given[2], given[2] - residual / 8))
         keep = (given[3] != 0).any(-1).float()[:, None]

@@ -139,7 +139,7 @@ class Scripted(Loop):
         z[:] = spread(z.shape, 6, number + 1)
         return {"y": y, "z": z}
 
-    def key(self, time: int, source: int, quality: int, coder: Coder) -> Coded:
+    def key(self, time: int, source: int, quality: int, coder: Coder, rounds: int = 0) -> Coded:
         made = self._key(quality, coder, **self._latents(source, True))[0]
         return Coded(time, self._detailed(made, quality, source, coder), quality)
 

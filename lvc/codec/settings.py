@@ -25,10 +25,10 @@ EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, Effort(2, 2), Effort(2, 4, 1), Ef
 
 
 def lower_efforts(effort: int) -> list[int]:
-    """`effort` and the ones below it that search for motion less, falling: what helps an encoder that is late."""
+    """`effort` and the ones below it that do less, falling: what helps an encoder that is late."""
     found = [effort]
     for lower in reversed(range(effort)):
-        if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
+        if EFFORTS[lower] != EFFORTS[found[-1]]:
             found.append(lower)
     return found
 

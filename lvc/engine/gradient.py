@@ -8,6 +8,7 @@ engine's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import UnsupportedError
 from . import program as p
@@ -23,7 +25,7 @@ from .planes import LUMA_PATCH, PATCH
 
 Tensor = torch.Tensor
 Array = npt.NDArray[Any]
-STRIP, MARGIN = 4096, 8
+STRIP, MARGIN = 2560, 8
 """Blocks of 16x16 that are worked on at a time, which bounds the memory, and rows beyond them that their gradients
 depend on: twice what the layers of the default model reach."""
 PROBE, LEAST = 16, 0.1
@@ -95,7 +97,20 @@ class Differentiable:
         """→ the first output. `rows`: each picture's row of tables. `inputs`: the program's first ones."""
         known = {self.values: values} | dict(zip(self.program.inputs, inputs, strict=False))
         for i, layer in self.layers:
-            known[layer.out] = self._layer(i, layer, known, rows)
+            # what a block computes on the way takes ten times the memory of its result
+            again = layer.op == p.BLOCK and torch.is_grad_enabled()
+            known[layer.out] = (
+                checkpoint(
+                    self._layer,
+                    i,
+                    layer,
+                    {layer.sources[0].tensor: known[layer.sources[0].tensor]},
+                    rows,
+                    use_reentrant=False,
+                )
+                if again
+                else self._layer(i, layer, known, rows)
+            )
         return known[self.program.outputs[0]]
 
     def _layer(self, i: int, layer: p.Layer, known: dict[int, Tensor], rows: list[int]) -> Tensor:
@@ -166,6 +181,7 @@ class Gradient:
         self._layers, self._weights = Differentiable(program), torch.ones(PATCH)
         self._weights[:LUMA_PATCH] = LUMA_WEIGHT
         self._curvatures: dict[int, Array] = {}
+        self._one = threading.Lock()
 
     def at(self, values: Array, target: Array, row: int, *inputs: Array, counted: Array | None = None) -> Array:
         """The gradient of Σ weight · (patches − target)².
@@ -194,6 +210,10 @@ class Gradient:
         return out
 
     def _alone(self, values: Array, target: Array, row: int, inputs: Sequence[Array], counted: Array) -> Array:
+        with self._one:  # torch has threads of its own, and a strip takes memory
+            return self._computed(values, target, row, inputs, counted)
+
+    def _computed(self, values: Array, target: Array, row: int, inputs: Sequence[Array], counted: Array) -> Array:
         x = _tensor(values).requires_grad_()
         missed = self._layers.run(x, [row], *map(_tensor, inputs)) - _tensor(target)
         weights = self._weights * torch.from_numpy(counted.astype(np.float32))[..., None]
