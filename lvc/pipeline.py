@@ -19,7 +19,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ R = TypeVar("R")
 _RESULTS = 64
 """Results of a group that may wait for earlier groups."""
 
+_IMPORTING = "<frozen importlib._bootstrap>"
 _POLL = 0.1  # seconds between checks of the stop flag while a queue is full or empty
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
@@ -44,6 +45,30 @@ def stop_signals() -> list[int]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     return numbers
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, as a handler of signals. An import ends first: in torch's it would end the process by
+    an abort, or be lost."""
+    if hasattr(signal, "setitimer") and _is_importing(frame):
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _POLL)
+        return
+    raise KeyboardInterrupt
+
+
+def forget_interrupt() -> None:
+    """Raise no interrupt any more that waits for the end of an import."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _Failure:

@@ -24,7 +24,7 @@ from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_inte
 from lvc.errors import LvcError
 from lvc.files.memory import share_one_heap
 from lvc.output import discard_unfinished
-from lvc.pipeline import stop_signals
+from lvc.pipeline import forget_interrupt, interrupt, stop_signals
 from lvc.remote.addresses import Hiding, remember
 
 # command -> what its module, lvc/cli/COMMAND.py, calls the function or the group
@@ -141,6 +141,7 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     _Ending.begun = True
+    forget_interrupt()
     if code == INTERRUPTED:
         discard_unfinished()  # what was made in the moment of the interrupt is nobody's yet
         say_interrupted()
@@ -195,6 +196,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if _Ending.interrupted:
         discard_unfinished()
         os._exit(INTERRUPTED)
+    _Ending.interrupted = True
     if not _Ending.begun:
-        _Ending.interrupted = True
-        raise KeyboardInterrupt
+        interrupt(number, frame)

@@ -195,6 +195,26 @@ def test_ctrl_c_before_the_command_line_is_loaded(number: int) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_in_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    """torch's C++ ends the process with an abort where an exception comes out of Python."""
+    (tmp_path / "fragile.py").write_text(
+        "import os, signal\n"
+        "try: os.kill(os.getpid(), signal.SIGINT); sum(range(1000))\n"
+        "except KeyboardInterrupt: os.abort()\n"
+    )
+    code = (
+        "import time, lvc.cli\n"
+        "def work(**_):\n"
+        "    import fragile\n"
+        f"    time.sleep({PATIENCE})\n"
+        "lvc.cli.app = work\n"
+        "lvc.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "lvc: error: interrupted\n")
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_after_the_end_changes_nothing(number: int) -> None:
