@@ -158,6 +158,8 @@ class _Worker(Generic[T]):
         while not self._ended and (left := end - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 self._end_of_thread.get(timeout=min(left, _POLL))
+        if self._ended:
+            self._thread.join()  # at once: its work is done
 
     def _end(self, patience: float) -> None:
         self.told_to_stop = True
