@@ -8,8 +8,10 @@ import signal
 
 def main() -> None:
     """Run the command line. Until it is loaded, which takes a moment, an interrupt finds nothing to clear up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows knows no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):
+            signal.signal(number, _end)
     from lvc.cli import main as run
 
     run()

@@ -13,14 +13,16 @@ camera or a URL) cannot be stopped; it is a daemon, and nothing else closes its 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from types import FrameType, TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +30,9 @@ R = TypeVar("R")
 _RESULTS = 64
 """Results of a group that may wait for earlier groups."""
 
-_POLL = 0.1  # seconds between checks of the stop flag while a queue is full or empty
+_IMPORTING = "<frozen importlib._bootstrap>"
+_POLL = 0.1
+"""Seconds between checks of the flag that stops a thread, and of Ctrl-C on Windows, while a queue is full or empty."""
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
 
@@ -46,6 +50,30 @@ def stop_signals() -> list[int]:
     return numbers
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, as a handler of signals. An import ends first: in torch's it would end the process by
+    an abort, or be lost."""
+    if hasattr(signal, "setitimer") and _is_importing(frame):
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, _POLL)
+        return
+    raise KeyboardInterrupt
+
+
+def forget_interrupt() -> None:
+    """Raise no interrupt any more that waits for the end of an import."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
+
+
 class _Failure:
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -59,51 +87,63 @@ class _Stopped(Exception):
     """Raised in a thread that has been told to stop."""
 
 
-# the flag that stops the running thread, if it is one of a pipeline
+# the worker whose thread runs, if it is one of a pipeline
 _current = threading.local()
 
 
 def told_to_stop() -> bool:
     """Return whether this thread belongs to a pipeline that has ended. For reads that may block for long."""
-    stop: threading.Event | None = getattr(_current, "stop", None)
-    return stop is not None and stop.is_set()
+    worker: _Worker[Any] | None = getattr(_current, "worker", None)
+    return worker is not None and worker.told_to_stop
 
 
 class _Worker(Generic[T]):
-    """A thread with a bounded queue and a flag that stops it."""
+    """A thread with a bounded queue and a flag that stops it.
+
+    No lock in here is Python code, in the midst of which an interrupt could leave it locked. `Thread.join` is no way to
+    wait: if it is interrupted, the thread counts as ended (Python 3.11 and 3.12).
+    """
 
     def __init__(self, depth: int, name: str) -> None:
-        self._queue: queue.Queue[T | _End | _Failure] = queue.Queue(max(1, depth))
-        self._stop = threading.Event()
+        self.told_to_stop = self._ended = False
+        self._queue = queue.SimpleQueue[T | _End | _Failure]()
+        self._room, self._end_of_thread = queue.SimpleQueue[None](), queue.SimpleQueue[None]()
+        for _ in range(max(1, depth)):
+            self._room.put(None)
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def _main(self) -> None:
-        _current.stop = self._stop
-        with contextlib.suppress(_Stopped):
-            if not self._stopped():
-                self._run()
+        _current.worker = self
+        try:
+            with contextlib.suppress(_Stopped):
+                if not self._stopped():
+                    self._run()
+        finally:
+            self._ended = True
+            self._end_of_thread.put(None)
 
     def _run(self) -> None:
         raise NotImplementedError
 
     def _stopped(self) -> bool:
-        return self._stop.is_set() or told_to_stop()
+        return self.told_to_stop or told_to_stop()
 
-    def _put(self, item: T | _End | _Failure) -> None:
+    def _take(self, items: queue.SimpleQueue[R]) -> R:
         while not self._stopped():
             try:
-                return self._queue.put(item, timeout=_POLL)
-            except queue.Full:
-                continue
-        raise _Stopped
-
-    def _get(self) -> T | _End | _Failure:
-        while not self._stopped():
-            try:
-                return self._queue.get(timeout=_POLL)
+                return items.get(timeout=_POLL)
             except queue.Empty:
                 continue
         raise _Stopped
+
+    def _put(self, item: T | _End | _Failure) -> None:
+        self._take(self._room)
+        self._queue.put(item)
+
+    def _get(self) -> T | _End | _Failure:
+        item = self._take(self._queue)
+        self._room.put(None)
+        return item
 
     def __enter__(self) -> Self:
         try:
@@ -113,10 +153,23 @@ class _Worker(Generic[T]):
             raise
         return self
 
+    def _wait(self, patience: float) -> None:
+        end = time.monotonic() + patience
+        while not self._ended and (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                self._end_of_thread.get(timeout=min(left, _POLL))
+        if self._ended:
+            self._thread.join()  # at once: its work is done
+
     def _end(self, patience: float) -> None:
-        self._stop.set()
-        with contextlib.suppress(RuntimeError):  # it has not begun, and will see that it need not
-            self._thread.join(patience)
+        self.told_to_stop = True
+        if self._thread.ident is None:  # it has not begun, and will see that it need not
+            return
+        try:
+            self._wait(patience)
+        except BaseException:  # Ctrl-C; what the thread works with is closed next
+            self._wait(patience)
+            raise
 
 
 class ReadAhead(_Worker[T]):
@@ -178,7 +231,7 @@ class Consumer(_Worker[T]):
             raise
         except BaseException as error:
             self._error = error
-            self._stop.set()
+            self.told_to_stop = True
 
     def _items(self) -> Iterator[T]:
         while True:
@@ -201,8 +254,7 @@ class Consumer(_Worker[T]):
         try:
             if kind is None:
                 self._put(_End())
-                while self._thread.is_alive():
-                    self._thread.join(_POLL)
+                self._wait(math.inf)
         except _Stopped:
             pass
         finally:

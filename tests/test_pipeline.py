@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 import weakref
@@ -104,6 +105,39 @@ def test_a_thread_that_begins_after_its_end_takes_nothing() -> None:
     with items:
         pass
     assert made == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signal interrupts a thread that waits")
+@pytest.mark.parametrize("kind", [ReadAhead, WriteBehind])
+def test_an_interrupt_of_waiting_for_a_thread_does_not_leave_it_running(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would use a file that is closed next."""
+    leaving = threading.Event()
+    ended: list[bool] = []
+
+    def work(item: int) -> int:
+        leaving.wait(PATIENCE)
+        time.sleep(0.3)  # until it is waited for
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.3)
+        ended.append(True)
+        return item
+
+    monkeypatch.setattr(pipeline, "_READER_PATIENCE", PATIENCE)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            if kind is ReadAhead:
+                with ReadAhead(map(work, [1]), 1):
+                    leaving.set()
+            else:
+                with WriteBehind(work, 1) as sink:
+                    sink.put(1)
+                    leaving.set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -3,8 +3,8 @@ command's file when the command is wanted."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import gc
 import io
 import os
 import signal
@@ -19,12 +19,12 @@ import typer
 from typer.core import TyperGroup
 
 from lvc import __version__
-from lvc.cli.command import Command
+from lvc.cli.command import Command, converted_at_need
 from lvc.cli.report import INTERRUPTED, cannot_be_written, drop_output, say_interrupted
 from lvc.errors import LvcError
 from lvc.files.memory import share_one_heap
 from lvc.output import discard_unfinished
-from lvc.pipeline import stop_signals
+from lvc.pipeline import forget_interrupt, interrupt, stop_signals
 from lvc.remote.addresses import Hiding, remember
 
 # command -> what its module, lvc/cli/COMMAND.py, calls the function or the group
@@ -37,6 +37,9 @@ _COMMANDS = {
 
 class _Commands(TyperGroup):
     """All commands. Each is loaded when it is wanted, so that none waits for the options of the others."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [converted_at_need(parameter) for parameter in super().get_params(ctx)]
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*_COMMANDS, *(name for name in self.commands if name not in _COMMANDS)]
@@ -125,8 +128,6 @@ def help_(
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    for number in stop_signals():
-        signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without some letter is not an error
@@ -135,25 +136,34 @@ def main() -> None:
         sys.stdout, sys.stderr = cast(TextIO, Hiding(sys.stdout)), cast(TextIO, Hiding(sys.stderr))
     warnings.showwarning = _warned
     share_one_heap()
-    code: object = 0
     try:
-        app(prog_name="lvc")
-    except SystemExit as end:
-        code = end.code
+        code = _run()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except OSError as error:  # the help or version could not be written
-        code = cannot_be_written(error)
+    _Ending.begun = True
+    forget_interrupt()
     if code == INTERRUPTED:
         discard_unfinished()  # what was made in the moment of the interrupt is nobody's yet
         say_interrupted()
-    code = _flushed(code if isinstance(code, int) else int(code is not None))
-    if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
-        # a thread blocked in a read would keep the interpreter from exiting, or crash it; and after an interrupted
-        # import Python itself may exit with SIGINT instead of the code
-        os._exit(code)
-    gc.freeze()  # or the interpreter would look through everything once more, for 50 ms, before the memory goes anyway
-    sys.exit(code)
+    code = _flushed(code)
+    # A thread blocked in a read would keep the interpreter from exiting, or crash it; and after an interrupted import
+    # Python itself may exit with SIGINT instead of the code.
+    if code != INTERRUPTED and not any(thread.daemon for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+    os._exit(code)  # to take the interpreter apart would take 20 ms more, and signals would kill it meanwhile
+
+
+def _run() -> int:
+    """The exit code of the command."""
+    for number in stop_signals():
+        signal.signal(number, _interrupt)
+    try:
+        app(prog_name="lvc")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except OSError as error:  # the help or version could not be written
+        return cannot_be_written(error)
+    return 0
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
@@ -176,14 +186,16 @@ def _flushed(code: int) -> int:
     return code
 
 
-_interrupted = False
+class _Ending:
+    interrupted = begun = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first Ctrl-C, SIGTERM or SIGHUP unwinds properly; the second one exits at once."""
-    global _interrupted
-    if _interrupted:
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds properly; the second one exits at once. None changes an exit code
+    that stands."""
+    if _Ending.interrupted:
         discard_unfinished()
         os._exit(INTERRUPTED)
-    _interrupted = True
-    raise KeyboardInterrupt
+    _Ending.interrupted = True
+    if not _Ending.begun:
+        interrupt(number, frame)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class _Sources(Sequence[Planes]):
         if i not in self._filters:
             return source
         around, level, strength = self._filters[i]
-        return filtered(source, ((k, planes_of(f)) for k, f in around), level, strength)
+        return filtered(source, [(k, partial(planes_of, f)) for k, f in around], level, strength)
 
 
 def encode(

@@ -18,7 +18,7 @@ from typing import Any, Self
 from lvc.files.memory import share_one_heap
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
-from lvc.pipeline import stop_signals
+from lvc.pipeline import interrupt, stop_signals
 
 _PATIENCE = 10.0  # seconds that a worker has to shut down
 
@@ -122,7 +122,7 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     """Run a worker: receive tasks, send progress and outcomes, until the pipe closes or SIGTERM arrives."""
     for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes; the parent handles them
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     share_one_heap()
     worker = Worker(job, threads)
@@ -134,10 +134,6 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
         while True:
             pipe.send(worker.do(pipe.recv(), report))
     os._exit(0)  # threads blocked in native code would keep the process alive
-
-
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

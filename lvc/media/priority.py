@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def opening_encoder() -> Iterator[None]:
-    """A context for opening an encoder. SVT-AV1 prints to stderr; an environment variable that it reads limits that to
-    errors. It also raises the priority of its process, which is restored."""
+    """A context for opening an encoder. SVT-AV1 prints to stderr, even that it is closed before the end of a video; an
+    environment variable that it reads limits that to what is fatal. It also raises the priority of its process, which
+    is restored."""
     before = os.environ.get("SVT_LOG")
-    os.environ["SVT_LOG"] = before or "1"
+    os.environ["SVT_LOG"] = before or "0"
     try:
         yield
     finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
+from lvc.codec import temporal_filter
 from lvc.codec.groups import group_frames, look_ahead
 from lvc.codec.settings import EncodeSettings
 from lvc.codec.temporal_filter import STRENGTHS, filtered
@@ -38,7 +41,7 @@ def test_noise_of_a_still_and_of_a_moving_scene_falls() -> None:
     clean = scene(1)
     for step in (0, 2):
         frames = [noisy(np.roll(clean, step * k, 1), k) for k in range(5)]
-        around = [(abs(k - 2), frames[k]) for k in (1, 3, 0, 4)]
+        around = [(abs(k - 2), partial(frames.__getitem__, k)) for k in (1, 3, 0, 4)]
         y, uv = filtered(frames[2], around, LEVEL, STRENGTHS[0])
         inner = np.s_[16:-16, 16:-16]
         truth = np.roll(clean, 2 * step, 1)
@@ -48,9 +51,21 @@ def test_noise_of_a_still_and_of_a_moving_scene_falls() -> None:
 
 def test_frames_of_another_scene_change_next_to_nothing() -> None:
     own, other = noisy(scene(1) / 3, 0), noisy(scene(2) / 3 + 2700, 1)
-    y, uv = filtered(own, [(1, other), (2, other)], LEVEL, STRENGTHS[0])
+    y, uv = filtered(own, [(1, lambda: other), (2, lambda: other)], LEVEL, STRENGTHS[0])
     assert error(y, own[0]) < 0.01 * error(own[0], scene(1) / 3)
     assert y.dtype == uv.dtype == np.int16 and y.shape == own[0].shape
+
+
+def test_it_does_not_matter_which_predictions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [noisy(np.roll(scene(1), k, 1), k) for k in range(5)]
+    around = [(abs(k - 2), partial(frames.__getitem__, k)) for k in (1, 3, 0, 4)]
+
+    def made(kept: int) -> tuple[bytes, bytes]:
+        monkeypatch.setattr(temporal_filter, "KEPT", kept)
+        y, uv = filtered(frames[2], around, LEVEL, STRENGTHS[0])
+        return y.tobytes(), uv.tobytes()
+
+    assert made(0) == made(3) == made(4)
 
 
 def test_without_frames_around_nothing_is_done() -> None:

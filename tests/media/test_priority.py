@@ -30,3 +30,12 @@ def test_svt_av1_stays_ordinary(tmp_path: Path) -> None:
     )
     count, ordinary = done.stdout.split()
     assert int(count) > 1 and ordinary == "True"
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_svt_av1_is_silent_where_a_video_is_given_up(tmp_path: Path, frames: int) -> None:
+    program = PROGRAM.replace("range(3)", f"range({frames})").replace("tasks =", "raise KeyError\n    tasks =")
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.mkv"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.endswith("\nKeyError\n") and "Svt" not in done.stderr
