@@ -24,6 +24,11 @@ class Effort(NamedTuple):
 EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, Effort(2, 2), Effort(2, 4, 1), Effort(2, 8, 3))
 
 
+def refines(effort: int) -> bool:
+    """Whether latents are refined at this effort, which takes torch and its memory."""
+    return EFFORTS[min(max(effort, 0), len(EFFORTS) - 1)].rounds > 0
+
+
 def lower_efforts(effort: int) -> list[int]:
     """`effort` and the ones below it that do less, falling: what helps an encoder that is late."""
     found = [effort]

@@ -183,7 +183,9 @@ class Writer:
             raise UsageError(f"frames of {width}x{height} show nothing")
         if max(width, height) > DEFAULT.max_side or width * height > DEFAULT.max_pixels:
             raise LimitError(f"pictures of {width}x{height} are over the limit — scale them down")
-        check_memory("encode", (width, height), None, max_memory, notice)
+        from lvc.codec import refines
+
+        check_memory("encode", (width, height), None, max_memory, notice, refines(effort))
         self._format = VideoFormat(
             width, height, _ratio(self._tick), (0, 0) if self._rate is None else _ratio(self._rate),
             _ratio(_positive(sar, "sar")), rotation, hflip, chroma_location=chroma_location,

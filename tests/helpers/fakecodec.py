@@ -171,7 +171,13 @@ def install() -> None:
     for name, members in (
         (
             "codec",
-            {"encode": encode, "decode": decode, "EncodeSettings": EncodeSettings, "lower_efforts": lower_efforts},
+            {
+                "encode": encode,
+                "decode": decode,
+                "EncodeSettings": EncodeSettings,
+                "lower_efforts": lower_efforts,
+                "refines": lambda effort: False,
+            },  # fmt: skip
         ),
         (
             "models",
