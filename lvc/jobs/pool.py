@@ -12,12 +12,13 @@ import os
 import signal
 import threading
 from multiprocessing import connection
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 from lvc.files.memory import share_one_heap
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
+from lvc.output import discard_unfinished
 from lvc.pipeline import interrupt, stop_signals
 
 _PATIENCE = 10.0  # seconds that a worker has to shut down
@@ -122,7 +123,7 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     """Run a worker: receive tasks, send progress and outcomes, until the pipe closes or SIGTERM arrives."""
     for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes; the parent handles them
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     share_one_heap()
     worker = Worker(job, threads)
@@ -133,7 +134,14 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         while True:
             pipe.send(worker.do(pipe.recv(), report))
+    discard_unfinished()
     os._exit(0)  # threads blocked in native code would keep the process alive
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Only once: the pool says it twice, and the second time must not end the removal of what is half-written."""
+    signal.signal(number, signal.SIG_IGN)
+    interrupt(number, frame)
 
 
 def _end_with_parent() -> None:
