@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from lvc.codec.frames import FrameDecoder, FrameEncoder
+from lvc.codec.settings import Effort
 from lvc.codec.shown import padded
+from lvc.engine import motion
 from lvc.engine.coder import Coder
 from lvc.engine.rans_reference import ONE, Writer
 from lvc.engine.reference import TableSymbols
@@ -37,6 +39,20 @@ def test_what_is_refined_costs_less(quality: int) -> None:
         assert costs[2] < costs[0] and costs[1] < costs[0], (seed, costs)
         wins.append(1 - costs[2] / costs[0])
     assert np.mean(wins) > 0.005
+
+
+def test_predicted_frames_cost_less_too() -> None:
+    """Of the places that an effort names."""
+    before, wanted = source(1), source(2)
+    encoder = FrameEncoder(model(), HEIGHT, WIDTH)
+    key = encoder.key(0, before, 44, Coder())
+
+    def cost(effort: Effort) -> float:
+        coded, latents = encoder.predicted(4, (key, None), 1, 44, wanted, motion.Stream(), effort)
+        return latents.bits() + encoder.missed(wanted, coded)
+
+    plain = cost(Effort())
+    assert cost(Effort(1, 8, 2)) < 0.995 * plain and cost(Effort(1, 8, 1)) == plain
 
 
 def test_it_is_decoded_as_any_other() -> None:
