@@ -39,7 +39,7 @@ class Alive:
             self._now -= 1
 
 
-def references(monkeypatch: pytest.MonkeyPatch, large: bool) -> tuple[int, list[bytes]]:
+def references(monkeypatch: pytest.MonkeyPatch, large: bool, threads: int) -> tuple[int, list[bytes]]:
     """The most pictures of references that are alive while a clip is encoded, and what the clips are."""
     alive = Alive()
 
@@ -53,16 +53,18 @@ def references(monkeypatch: pytest.MonkeyPatch, large: bool) -> tuple[int, list[
         patch.setattr(motion, "Picture", Picture)
         patch.setattr(encoder, "REACH", (0, 0, 0))
         patch.setattr(settings, "LARGE", HEIGHT * WIDTH if large else 1 << 40)
-        clips = clips_of(FRAMES, clip_frames=2 * CLIP if large else CLIP, threads=2)
+        clips = clips_of(FRAMES, clip_frames=2 * CLIP if large else CLIP, threads=threads)
     return alive.most, [clip.payload for clip in clips]
 
 
 def test_large_pictures_keep_few_references(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a clip those of the frames that are coded side by side and the next, and the anchors'."""
-    many, payloads = references(monkeypatch, False)
-    few, same = references(monkeypatch, True)
-    assert same == payloads, "memory does not show"
-    assert few <= TOGETHER + 1 + 3 < many
+    many, payloads = references(monkeypatch, False, 1)
+    few, same = references(monkeypatch, True, 1)
+    side_by_side, again = references(monkeypatch, True, 2)
+    assert same == again == payloads, "memory does not show"
+    # with two threads, how many there are hangs on which is quicker; the limit holds all the same
+    assert few < many - 2 and side_by_side <= TOGETHER + 1 + 3
 
 
 @pytest.mark.parametrize("large", [False, True])
