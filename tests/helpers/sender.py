@@ -1,7 +1,9 @@
-"""A camera for tests: `sender.py ADDRESS FORMAT FRAMES FPS` sends a moving pattern, 160x96 and a tone, in real time."""
+"""A camera for tests: `sender.py ADDRESS FORMAT FRAMES FPS` sends a moving pattern, 160x96 and a tone, in real time. It
+does not outlive who started it."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from fractions import Fraction
@@ -15,8 +17,10 @@ with av.open(sys.stdout.buffer if address == "-" else address, "w", format=kind)
     video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
     sound = out.add_stream("mp2", rate=48000)
     samples = 0
-    begin = time.monotonic()
+    begin, parent = time.monotonic(), os.getppid()
     for number in range(frames):
+        if os.getppid() != parent:
+            break
         planes = np.full((144, 160), 128, np.uint8)
         planes[:96] = np.add.outer(np.arange(96), np.arange(160) + 3 * number) % 256
         frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
