@@ -271,7 +271,7 @@ def factors(a: argparse.Namespace) -> None:
     def costs(bits: Bits, at, soft: bool):
         given = [torch.from_numpy(bits.of[n][at].astype(np.float32)) for n in (*NAMES[:3], "values")]
         made.use()
-        residual = made.residual(given[0], given[1], given[3], bits.of["row"][at].tolist())
+        residual = made.run(given[3], bits.of["row"][at].tolist(), given[0], given[1])
         worth = torch.exp2(torch.tensor(bits.of["level"][at]).float())[:, None, None, None]
         missed, left = (x.permute(0, 3, 1, 2) / coding.SCALE for x in (given[2], given[2] - residual / 8))
         keep = (given[3] != 0).any(-1).float()[:, None]

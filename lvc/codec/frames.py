@@ -385,11 +385,7 @@ class FrameEncoder(Loop):
         before = [planes.lap(p, m.T.copy()) for p, m in self._eighths(source)]
         return planes.to_patches(before[0], np.stack(before[1:]), 0)
 
-    def _refined(self, source: Planes, quality: int, y: Array, z: Array, rounds: int) -> Array:
-        """A key frame's latents, refined."""
-        return self._moved("key", [], key_row(quality), quality, self._lapped(source), y, z, self._key_rounding, rounds)
-
-    def _moved(
+    def _refined(
         self,
         program: str,
         inputs: list[Array],
@@ -425,7 +421,8 @@ class FrameEncoder(Loop):
         """`rounds`: how often its latents are refined."""
         y, z = self.analysed(source, quality)
         if rounds:
-            y = self._refined(source, quality, y, z, rounds)
+            target, row = self._lapped(source), key_row(quality)
+            y = self._refined("key", [], row, quality, target, y, z, self._key_rounding, rounds)
         kept = {"symbols": np.zeros_like(y)} if self._keep else {}
         made = self._key(quality, coder, y=y, z=z, rounding=self._key_rounding, **kept)[0]
         coded = Coded(time, self._detailed(source, made, quality, coder), quality)
@@ -494,7 +491,7 @@ class FrameEncoder(Loop):
             skip, given = self._symbols(prediction, difference, residual, row, missed, able, worth)
             if place < effort.places and not skip.all():
                 flags, counted = np.where(skip, 0, 127).astype(np.uint8)[..., None], (skip == 0) | (missed > COPY_BITS)
-                given["y"] = self._moved(
+                given["y"] = self._refined(
                     "predicted", [prediction, difference, flags], row, quality, residual << KEY_SHIFT, given["y"],
                     given["z"], self._rounding, effort.rounds // 2, skip == 0, counted,
                 )  # fmt: skip

@@ -242,7 +242,7 @@ def _costs(synthesis: Synthesis, samples: list[Sample], soft: bool = False) -> t
         torch.from_numpy(np.stack([getattr(s, name) for s in samples]).astype(np.float32))
         for name in ("prediction", "difference", "missed", "values", "counts")
     )
-    residual = synthesis.residual(prediction, difference, values, [s.row for s in samples])
+    residual = synthesis.run(values, [s.row for s in samples], prediction, difference)
     worth = torch.tensor([2.0**s.level / coding.SCALE**2 for s in samples])[:, None, None]
     changed, copied = _errors(missed - residual / 8) * worth, _errors(missed) * worth
     free = changed + coding.COPY_BITS

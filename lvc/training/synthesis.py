@@ -39,13 +39,10 @@ class Synthesis(Differentiable):
                 out[name] = whole.numpy().astype(np.int16)
         return out
 
-    def residual(self, prediction: Tensor, difference: Tensor, values: Tensor, rows: list[int]) -> Tensor:
-        """→ the residual's patches in eighths of a sample. `rows`: each picture's row of tables."""
-        known = {self.program.inputs[0]: prediction, self.program.inputs[1]: difference, self.values: values}
-        for i, layer in self.layers:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and layer.out not in self._fixed):
-                known[layer.out] = self._layer(i, layer, known, rows)
-        return known[self.program.outputs[0]]
+    def _layer(self, i: int, layer: p.Layer, known: dict[int, Tensor], rows: list[int]) -> Tensor:
+        """Without a gradient where nothing may change."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and layer.out not in self._fixed):
+            return super()._layer(i, layer, known, rows)
 
     def _moved(self, sums: Tensor, i: int, j: int) -> Tensor:
         """By what is added to the part's biases."""

@@ -53,7 +53,7 @@ def test_the_synthesis_computes_what_the_engine_does() -> None:
         given = [torch.from_numpy(a[None].astype(np.float32)) for a in (sample.prediction, sample.difference)]
         values = torch.from_numpy(sample.values[None].astype(np.float32))
         with torch.no_grad():
-            made = synthesis.residual(given[0], given[1], values, [sample.row])[0].numpy()
+            made = synthesis.run(values, [sample.row], *given)[0].numpy()
         flags = np.full((*sample.counts.shape, 1), 127, np.uint8)
         inputs = [torch.from_numpy(a) for a in (sample.prediction, sample.difference, flags)]
         apart = np.abs(made - reference.run(inputs, size, sample.row, code=code)[0].numpy())
