@@ -28,7 +28,6 @@ from lvc.codec.payload import level_of
 from lvc.codec.settings import EncodeSettings
 from lvc.engine import planes
 from lvc.engine import program as p
-from lvc.engine.gradient import floor
 from lvc.evaluation.bd import bd_rate
 from lvc.lvz import Clip, VideoDescriptor
 from lvc.media import MediaReader, ffmpeg
@@ -38,7 +37,7 @@ from lvc.models.store import default_model_path
 from lvc.training import export, quantise
 from lvc.training.loop import optimizers
 from lvc.training.networks import SIGMA_MIN, SIGMA_RATE, TABLES, Inter, block_error, gaussian_bits
-from lvc.training.synthesis import Synthesis
+from lvc.training.synthesis import Synthesis, floor
 
 QUALITIES = 15.0, 30.0, 45.0, 65.0
 SIDE, MARGIN = 20, 2

@@ -28,7 +28,7 @@ from .frames import Coded, FrameEncoder, Planes, integers
 from .gop import GopEncoder
 from .groups import Around, Group, group_frames
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
-from .settings import EFFORTS, EncodeSettings, is_large
+from .settings import EFFORTS, Effort, EncodeSettings, is_large
 from .shown import BITS, checksum, planes_of, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
 
@@ -91,6 +91,11 @@ def encode(
     steered = control.wants_sizes or control.wants_psnr
     reach = 0 if settings.low_delay else REACH[0]
     source = group_frames(frames, settings, length, settings.gop / tick, reach)
+
+    def effort_of(number: int) -> Effort:
+        """In low delay, nothing waits for latents to be refined."""
+        return Effort(EFFORTS[number].motion) if settings.low_delay else EFFORTS[number]
+
     lean, room = large and not steered, threading.Semaphore(clips_at_once + 1)
     with (
         thread_pool(workers, "lvc-frames") as side_by_side,
@@ -103,7 +108,7 @@ def encode(
             frames_of = encoder_of(model, height, width)
         encoder = GopEncoder(
             frames_of,
-            EFFORTS[settings.effort],
+            effort_of(settings.effort),
             side_by_side.map if workers > 1 else map,
             workers if large else None,
             intra=not zstd and not settings.low_delay,
@@ -115,7 +120,7 @@ def encode(
         def begun() -> Iterator[Future[EncodedClip]]:
             for group in groups:
                 if settings.pace is not None:
-                    encoder.effort = EFFORTS[settings.pace()]
+                    encoder.effort = effort_of(settings.pace())
                 before = encoder.remembered()
                 made = submitted(group)
                 seconds = tick * sum(f.duration for f in group.frames)

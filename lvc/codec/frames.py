@@ -400,21 +400,22 @@ class FrameEncoder(Loop):
         counted: Array | None = None,
     ) -> Array:
         """Latents, refined. `target`: patches. `coded`: blocks with symbols; `counted`: blocks whose error counts."""
-        worth = np.float32(worth_of(quality) / (1 << KEY_SHIFT) ** 2)
-        gradient = self.model.gradient(program)
+        worth = worth_of(quality) / (1 << KEY_SHIFT) ** 2
+        gradient, none = self.model.gradient(program), np.zeros(y.shape[:2], np.uint8)
 
         def run(y: Array) -> Latents:
             symbols, tables = np.zeros_like(y), np.zeros(y.shape, np.uint8)
             _, values = self._run(
-                program, inputs, row, coder=Coder(), y=y, z=z.copy(), rounding=rounding, coded=coded,
+                program, inputs, row, coder=Coder(), y=y, z=z.copy(), rounding=rounding, coded=coded, wanted=none,
                 symbols=symbols, tables=tables,
             )  # fmt: skip
             return Latents(values, symbols, tables)
 
         def slope(values: Array) -> Array:
-            return worth * gradient.at(values, target, row, *inputs[:2], counted=counted)
+            with self.turn() as space:
+                return gradient.at(values, target, row, *inputs[:2], counted=counted, workspace=space)
 
-        return refine(y, run, slope, worth * gradient.curvature(row), self.model.symbol_bits, rounds)
+        return refine(y, run, slope, gradient.curvature(row), worth, self.model.symbol_bits, rounds)
 
     @_in_turn
     def key(self, time: int, source: Planes, quality: int, coder: Coder, rounds: int = 0) -> Coded:

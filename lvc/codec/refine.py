@@ -7,18 +7,14 @@ read from the tables with which each latent is coded. Discrete, where others des
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import program as p
-from ..engine.reference import MEAN_BITS
-
-STEP = 1 << MEAN_BITS
-AT_ONCE = 3
-"""Latents of a block that may move in a round. What many do together is not what each does alone (decision 009)."""
+from ..engine.library import address, library
 
 
 class Latents(NamedTuple):
@@ -34,6 +30,7 @@ def refine(
     coded: Callable[[npt.NDArray[np.int16]], Latents],
     slope: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.float32]],
     curvature: npt.NDArray[np.float32],
+    worth: float,
     bits: npt.NDArray[np.float32],
     rounds: int,
 ) -> npt.NDArray[np.int16]:
@@ -42,23 +39,17 @@ def refine(
     Args:
         y: A frame's latents in sixteenths of a step, int16 [rows, columns, channels].
         coded: What becomes of latents when they are coded.
-        slope: The gradient of the decoded frame's error, in the bits that it is worth, by the latents' values.
+        slope: The gradient of the decoded frame's error by the latents' values.
         curvature: Its second derivative, [channels].
+        worth: The bits that an error of 1 is worth.
         bits: What symbols cost (`Tables.bits`).
-        rounds: How often each latent may move. Each round takes a run of the decoder, forwards and backwards.
+        rounds: How often latents may move, at most three of a block each time. A round takes a run of the decoder,
+            forwards and backwards.
     """
-    curve = np.float32(0.5 * STEP * STEP) * curvature
+    y, step = np.array(y), library().lvc_refine
     for _ in range(rounds):
         found = coded(y)
-        change_up = np.float32(STEP) * slope(found.values)
-        at = found.symbols.astype(np.intp) + p.SYMBOL_MAX
-        now = bits[found.tables, at]
-        gain, step = np.zeros_like(change_up), np.zeros_like(y)
-        for by in (-1, 1):
-            change = by * change_up + curve + bits[found.tables, np.clip(at + by, 0, 2 * p.SYMBOL_MAX)] - now
-            better = change < gain
-            gain, step = np.where(better, change, gain), np.where(better, np.int16(by * STEP), step)
-        best = np.partition(gain, AT_ONCE - 1, axis=-1)[..., AT_ONCE - 1 : AT_ONCE]
-        moved = np.clip(found.values.astype(np.int32) + step, -32768, 32767).astype(np.int16)
-        y = np.where((step != 0) & (gain <= best), moved, y)
+        given = (*found, slope(found.values), curvature)
+        blocks, channels = (ctypes.c_int64(n) for n in (y.shape[0] * y.shape[1], y.shape[2]))
+        step(*[address(a) for a in given], ctypes.c_float(worth), address(bits), blocks, channels, address(y))
     return y

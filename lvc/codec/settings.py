@@ -21,19 +21,17 @@ class Effort(NamedTuple):
     places: int = 0
 
 
-EFFORTS = (*[Effort(0)] * 2, *[Effort(1)] * 5, Effort(2, 2), Effort(2, 4, 1), Effort(2, 8, 3))
-
-
-def refines(effort: int) -> bool:
-    """Whether latents are refined at this effort, which takes torch and its memory."""
-    return EFFORTS[min(max(effort, 0), len(EFFORTS) - 1)].rounds > 0
+EFFORTS = (
+    *[Effort(0)] * 2, *[Effort(1)] * 2, Effort(1, 2, 1), Effort(1, 4, 1), Effort(1, 8, 1),
+    Effort(2, 8, 1), Effort(2, 8, 3), Effort(2, 16, 3),
+)  # fmt: skip
 
 
 def lower_efforts(effort: int) -> list[int]:
-    """`effort` and the ones below it that do less, falling: what helps an encoder that is late."""
+    """`effort` and the ones below it that search less, falling: what helps an encoder that is late."""
     found = [effort]
     for lower in reversed(range(effort)):
-        if EFFORTS[lower] != EFFORTS[found[-1]]:
+        if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
             found.append(lower)
     return found
 

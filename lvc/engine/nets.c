@@ -1,71 +1,12 @@
 /* The interpreter of integer programs: memory, masks of the pixels to compute, and layers row by row. */
-#include "nets.h"
+#include "nets_run.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#include "kernels.h"
-#include "pool.h"
 
 /* Four-step coding: the quarter of the channels coded at positions of class 2 (y & 1) + (x & 1), by step. */
 static const int square[4][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 0, 3, 2}, {2, 3, 0, 1}};
 
-typedef struct {
-    LvcLayer is;
-    int taps, row;      /* taps per source; bytes or int16 of one pixel's inputs in a row buffer */
-    Matrix matrix[6];   /* block: A, B, u, v, G; else one, or four: for quarters, or for the pixels of a 2x2 shuffle */
-    int32_t *bias[6];   /* of all levels */
-    Depthwise depthwise;
-} Layer;
-
-struct Program {
-    const Kernels *kernels;
-    int tensors, layers, inputs, outputs, levels;
-    LvcTensor *tensor;
-    Layer *layer;
-    int *input, *output;
-    size_t scratch_pixel; /* bytes per worker and column at 1/8 */
-    RansTable *table;     /* [64] */
-    uint16_t reach[TABLES];
-};
-
-struct Workspace {
-    uint8_t *memory;
-    size_t bytes;
-};
-
-/* Sizes */
-
-static int size_at(int at8, int scale)
-{
-    return (at8 + (1 << (scale - SCALE_BASE)) - 1) >> (scale - SCALE_BASE);
-}
-
-static size_t pixel_bytes(const LvcTensor *t)
-{
-    return (size_t)padded(t->channels) * (t->kind == KIND_S16 ? 2 : 1);
-}
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + 127) / 64 * 64; /* and a cache line of slack */
-}
-
-/* The scale that a layer iterates over: its outputs', or its inputs' if it turns one pixel into four. */
-static int walk_scale(const Program *p, const LvcLayer *l)
-{
-    return p->tensor[l->out].scale + (l->op == OP_CONV && l->mode == MODE_UP2);
-}
-
 /* Packing weights */
-
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = NULL;
-    if (count == 0 || size <= (SIZE_MAX - 128) / count)
-        memory = calloc(1, aligned(count * size));
-    return memory;
-}
 
 /* Adds half of the divisor to the bias, so that the shift rounds at no cost. */
 static int32_t rounded_bias(int32_t bias, int shift)
@@ -209,7 +150,7 @@ static void *copied(const void *from, size_t count, size_t size)
     return to;
 }
 
-static void program_free(Program *p)
+void program_free(Program *p)
 {
     if (p == NULL)
         return;
@@ -318,36 +259,6 @@ LVC_API void lvc_workspace_free(Workspace *w)
     free(w);
 }
 
-/* A run's state */
-
-typedef struct {
-    const Program *p;
-    const LvcRun *run;
-    uint8_t **tensor;   /* where each lies */
-    uint8_t **work;     /* for each layer, the pixels to compute at the scale it iterates over; NULL: all */
-    uint8_t *scratch;   /* `scratch_bytes` per worker */
-    size_t scratch_bytes;
-    const Layer *layer; /* the one that runs */
-    int bands, rows, columns; /* how it is divided, at the scale it iterates over */
-    const uint8_t *mask;
-} State;
-
-static int rows_of(const State *s, int scale)
-{
-    return size_at(s->run->rows, scale);
-}
-
-static int columns_of(const State *s, int scale)
-{
-    return size_at(s->run->columns, scale);
-}
-
-static uint8_t *row_of(const State *s, int tensor, int y)
-{
-    const LvcTensor *t = &s->p->tensor[tensor];
-    return s->tensor[tensor] + (size_t)y * columns_of(s, t->scale) * pixel_bytes(t);
-}
-
 /* Reads a layer's inputs into a row buffer */
 
 /* Pixels of one row: sx(i) = first + i * by, clamped to the row. Unclamped pixels are read as one run. */
@@ -422,12 +333,6 @@ static void read_inputs(const State *s, int y, int x, int by, int count, uint8_t
             place += (t->channels + per_step - 1) / per_step * per_step;
         }
     }
-}
-
-/* The row of a layer's tables for the level; if a layer has fewer rows than levels, they repeat. */
-static int level_row(const State *s)
-{
-    return s->run->level % s->layer->is.level_rows;
 }
 
 /* Convolutions */
@@ -620,8 +525,7 @@ static void block_rest(const BlockRows *b, int y, int x, int count)
     k->matrix(&s->layer->matrix[4], b->g, c, count, &stage);
 }
 
-/* The first marked pixel of a row from x on; `columns` if there is none. */
-static int next_set(const uint8_t *flags, int x, int columns)
+int next_set(const uint8_t *flags, int x, int columns)
 {
     for (uint64_t eight; x + 8 <= columns; x += 8) {
         memcpy(&eight, flags + x, sizeof eight);
@@ -633,11 +537,7 @@ static int next_set(const uint8_t *flags, int x, int columns)
     return x;
 }
 
-/* Runs of wanted pixels in a row. */
-
-typedef void (*RunFunction)(const void *context, int y, int x, int count);
-
-static void each_run(const uint8_t *flags, int columns, int y, RunFunction run, const void *context)
+void each_run(const uint8_t *flags, int columns, int y, RunFunction run, const void *context)
 {
     if (flags == NULL) {
         run(context, y, 0, columns);
@@ -883,8 +783,7 @@ static void any_of_four(uint8_t *to, int height, int width, const uint8_t *from,
         }
 }
 
-/* Sets s->work. `need`: a zeroed mask for each tensor. */
-static void plan_work(State *s, uint8_t **need)
+void plan_work(State *s, uint8_t **need)
 {
     const Program *p = s->p;
     for (int i = 0; i < p->outputs; i++)
@@ -923,11 +822,6 @@ static void plan_work(State *s, uint8_t **need)
 
 /* Memory of a run: tensors that do not live at the same time share it */
 
-typedef struct {
-    size_t at, bytes;
-    int from, to; /* the first and last layer that need the tensor */
-} Place;
-
 /* Places a tensor at the first gap among those placed before. */
 static size_t place_tensor(Place *place, int count, int which)
 {
@@ -955,19 +849,13 @@ static void live(Place *place, int tensor, int layer)
         place[tensor].to = layer;
 }
 
-static size_t tensor_bytes(const State *s, const LvcTensor *t)
+static size_t tensor_bytes(const State *s, const LvcTensor *t, size_t sample)
 {
-    return aligned((size_t)rows_of(s, t->scale) * columns_of(s, t->scale) * pixel_bytes(t));
+    size_t pixel = sample ? sample * (size_t)padded(t->channels) : pixel_bytes(t);
+    return aligned((size_t)rows_of(s, t->scale) * columns_of(s, t->scale) * pixel);
 }
 
-/* Whether an input or output of the program can lie in the caller's array: its pixels have no padding. */
-static int as_given(const LvcTensor *t)
-{
-    return padded(t->channels) == t->channels;
-}
-
-/* Returns the bytes of all tensors in the workspace and sets their places. */
-static size_t place_tensors(const State *s, Place *place)
+void find_lifetimes(const State *s, Place *place)
 {
     const Program *p = s->p;
     for (int i = 0; i < p->tensors; i++)
@@ -989,9 +877,14 @@ static size_t place_tensors(const State *s, Place *place)
         if (as_given(&p->tensor[tensor]))
             place[tensor].to = -1;
     }
+}
+
+size_t place_tensors(const State *s, Place *place, size_t sample)
+{
+    const Program *p = s->p;
     size_t all = 0;
     for (int i = 0; i < p->tensors; i++) {
-        size_t bytes = tensor_bytes(s, &p->tensor[i]), end;
+        size_t bytes = tensor_bytes(s, &p->tensor[i], sample), end;
         if (place[i].to < 0)
             continue;
         /* only earlier tensors can overlap: later ones have no bytes yet */
@@ -1002,7 +895,7 @@ static size_t place_tensors(const State *s, Place *place)
     return all;
 }
 
-static int workspace_has(Workspace *w, size_t bytes)
+int workspace_has(Workspace *w, size_t bytes)
 {
     if (w->bytes >= bytes)
         return 1;
@@ -1012,7 +905,7 @@ static int workspace_has(Workspace *w, size_t bytes)
     return w->memory != NULL;
 }
 
-static void copy_channels(const State *s, int tensor, const void *from, void *to)
+void copy_channels(const State *s, int tensor, const void *from, void *to)
 {
     const LvcTensor *t = &s->p->tensor[tensor];
     size_t pixels = (size_t)rows_of(s, t->scale) * columns_of(s, t->scale), own = pixel_bytes(t);
@@ -1027,8 +920,7 @@ static void copy_channels(const State *s, int tensor, const void *from, void *to
             memcpy(target + i * to_stride, source + i * from_stride, plain);
 }
 
-/* The caller's arrays take the place of tensors that can lie there; other inputs are copied. */
-static void take_arrays(State *s)
+void take_arrays(State *s)
 {
     const Program *p = s->p;
     for (int i = 0; i < p->outputs; i++)
@@ -1041,7 +933,7 @@ static void take_arrays(State *s)
             copy_channels(s, p->input[i], s->run->inputs[i], NULL);
 }
 
-static void run_layer(State *s, int index)
+void run_layer(State *s, int index)
 {
     const Program *p = s->p;
     s->layer = &p->layer[index];
@@ -1061,8 +953,7 @@ static void run_layer(State *s, int index)
     }
 }
 
-/* Lays out the arrays of a run in its workspace; with NULL, counts the bytes. */
-static size_t lay_out(State *s, const Place *place, size_t tensors, uint8_t *memory, uint8_t **need)
+size_t lay_out(State *s, const Place *place, size_t tensors, uint8_t *memory, uint8_t **need)
 {
     const Program *p = s->p;
     size_t at = tensors;
@@ -1097,7 +988,8 @@ LVC_API int lvc_program_run(const Program *p, Workspace *w, const LvcRun *run)
     s.work = allocate(layers, sizeof *s.work);
     int ok = place && s.tensor && need && s.work;
     if (ok) {
-        size_t bytes = place_tensors(&s, place);
+        find_lifetimes(&s, place);
+        size_t bytes = place_tensors(&s, place, 0);
         ok = workspace_has(w, lay_out(&s, place, bytes, NULL, need));
         if (ok) {
             lay_out(&s, place, bytes, w->memory, need);

@@ -58,7 +58,7 @@ class _Run(ctypes.Structure):
 
 def _functions() -> ctypes.CDLL:
     found = library()
-    for name in ("lvc_program_new", "lvc_workspace_new"):
+    for name in ("lvc_program_new", "lvc_workspace_new", "lvc_gradient_new"):
         getattr(found, name).restype = ctypes.c_void_p
     return found
 
@@ -92,6 +92,36 @@ class Workspace:
             self._c.lvc_workspace_free(self.pointer)
 
 
+def compile_program(model: p.Model, program: p.Program, isa: str) -> tuple[ctypes.c_void_p, Any, list[Array]]:
+    """Return C's form of a program, to be freed by `lvc_program_free`, and what it was made of: C's form of the layers,
+    and the arrays to which those point. Raises `MemoryError`."""
+    kept: list[Array] = []
+
+    def at(array: Array | None, kind: type[np.generic]) -> ctypes.c_void_p | None:
+        if array is None:
+            return None
+        kept.append(np.ascontiguousarray(array, kind))
+        return address(kept[-1])
+
+    layers = (_Layer * len(program.layers))()
+    for c, layer in zip(layers, program.layers, strict=True):
+        _describe(c, layer, at)
+    kinds = [_Tensor(p.KINDS.index(t.kind), t.scale, t.channels) for t in program.tensors]
+    tables = None
+    if model.tables is not None:
+        tables = _Tables(at(model.tables.frequencies, np.uint32), at(model.tables.reach, np.uint16))
+    ends = [np.array(i, np.int32) for i in (program.inputs, program.outputs)]
+    pointer = ctypes.c_void_p(
+        _functions().lvc_program_new(
+            ISAS.index(isa), model.levels, (_Tensor * len(kinds))(*kinds), len(kinds), layers, len(layers),
+            address(ends[0]), len(ends[0]), address(ends[1]), len(ends[1]), tables and ctypes.byref(tables),
+        )
+    )  # fmt: skip
+    if not pointer.value:
+        raise MemoryError("no memory for a model")
+    return pointer, layers, kept
+
+
 class Network:
     """A program with its weights prepared for one engine. `model` must have passed `program.check`."""
 
@@ -111,31 +141,7 @@ class Network:
                 if layer.op in (p.HYPER, p.CODE)
             }
             return
-        self._c = _functions()
-        kept: list[Array] = []
-
-        def at(array: Array | None, kind: type[np.generic]) -> ctypes.c_void_p | None:
-            if array is None:
-                return None
-            kept.append(np.ascontiguousarray(array, kind))
-            return address(kept[-1])
-
-        layers = (_Layer * len(self.program.layers))()
-        for c, layer in zip(layers, self.program.layers, strict=True):
-            _describe(c, layer, at)
-        kinds = [_Tensor(p.KINDS.index(t.kind), t.scale, t.channels) for t in self.program.tensors]
-        tables = None
-        if model.tables is not None:
-            tables = _Tables(at(model.tables.frequencies, np.uint32), at(model.tables.reach, np.uint16))
-        ends = [np.array(i, np.int32) for i in (self.program.inputs, self.program.outputs)]
-        self.pointer = ctypes.c_void_p(
-            self._c.lvc_program_new(
-                ISAS.index(self.isa), model.levels, (_Tensor * len(kinds))(*kinds), len(kinds), layers, len(layers),
-                address(ends[0]), len(ends[0]), address(ends[1]), len(ends[1]), tables and ctypes.byref(tables),
-            )
-        )  # fmt: skip
-        if not self.pointer.value:
-            raise MemoryError("no memory for a model")
+        self._c, self.pointer = _functions(), compile_program(model, self.program, self.isa)[0]
 
     def __del__(self) -> None:
         if hasattr(self, "pointer"):

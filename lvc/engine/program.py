@@ -11,7 +11,7 @@ The file is a safetensors file: arrays, and in its metadata under `lvc.programs`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,32 @@ def _layer_macs(layer: Layer, tensors: list[Tensor]) -> float:
         return area * c
     inputs = TAPS[layer.mode] * sum(tensors[s.tensor].channels for s in layer.sources)
     return area * inputs * c * (4 if layer.mode == UP2 else 0.25 if layer.step >= 0 else 1)
+
+
+def made_of(program: Program, tensors: Sequence[int], end: int) -> set[int]:
+    """Return `tensors` and all that they are made of, except the tensor `end` and what only that is made of."""
+    found, queue = set(), list(tensors)
+    while queue:
+        t = queue.pop()
+        if t in found or t == end:
+            continue
+        found.add(t)
+        for layer in program.layers:
+            if layer.out == t:
+                queue += [s.tensor for s in layer.sources] + ([layer.add] if layer.add >= 0 else [])
+    return found
+
+
+def behind_latents(program: Program) -> tuple[int, list[int]]:
+    """Return the tensor of the latents' values, and the numbers of the layers that make the first output of it. Raises
+    `UnsupportedError` for layers that lvc's own models do not have there."""
+    values = next(layer.out for layer in program.layers if layer.op == CODE)
+    needed = made_of(program, program.outputs[:1], values)
+    found = [i for i, layer in enumerate(program.layers) if layer.out in needed]
+    for layer in (program.layers[i] for i in found):
+        if layer.op not in (CONV, GAIN, BLOCK) or layer.mode not in (POINT, UP2):
+            raise UnsupportedError(f"the model has a layer {layer.op} {layer.mode} behind latents — choose another one")
+    return values, found
 
 
 # Checks

@@ -102,10 +102,8 @@ def encode_once(
             )
         )  # fmt: skip
         notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
-        from lvc.codec import refines
-
         size = reader.video.width, reader.video.height
-        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice, refines(options.effort))
+        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, frames_ahead(*size)))
         path = stack.enter_context(destination(target, force))
         stack.enter_context(own_threads())

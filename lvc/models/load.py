@@ -9,18 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..engine import program as p
+from ..engine.gradient import Gradient
 from ..engine.nets import Network
 from ..errors import CorruptError, UnsupportedError
 from ..lvz.geometry import PlaneSpec
 from .store import FAMILIES, ModelFile, contents, path_of, read
-
-if TYPE_CHECKING:
-    from ..engine.gradient import Gradient
 
 DECODER = "key", "predicted"
 ENCODER = "key_analysis", "predicted_analysis"
@@ -47,11 +44,9 @@ class Model:
         return self._networks[name]
 
     def gradient(self, name: str) -> Gradient:
-        """Of the program `key` or `predicted`. Loads torch."""
-        from ..engine.gradient import Gradient
-
+        """Of the program `key` or `predicted`."""
         if name not in self._gradients:
-            self._gradients[name] = Gradient(self.programs.programs[name])
+            self._gradients[name] = Gradient(self.programs, name)
         return self._gradients[name]
 
     @cached_property

@@ -183,9 +183,7 @@ class Writer:
             raise UsageError(f"frames of {width}x{height} show nothing")
         if max(width, height) > DEFAULT.max_side or width * height > DEFAULT.max_pixels:
             raise LimitError(f"pictures of {width}x{height} are over the limit — scale them down")
-        from lvc.codec import refines
-
-        check_memory("encode", (width, height), None, max_memory, notice, refines(effort))
+        check_memory("encode", (width, height), None, max_memory, notice)
         self._format = VideoFormat(
             width, height, _ratio(self._tick), (0, 0) if self._rate is None else _ratio(self._rate),
             _ratio(_positive(sar, "sar")), rotation, hflip, chroma_location=chroma_location,

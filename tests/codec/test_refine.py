@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from lvc.codec.frames import FrameDecoder, FrameEncoder
 from lvc.codec.settings import Effort
@@ -65,19 +64,6 @@ def test_it_is_decoded_as_any_other() -> None:
     assert data != plain.finish()
     again = FrameDecoder(model(), HEIGHT, WIDTH).key(0, 44, Coder(data))
     assert all(np.array_equal(a, b) for a, b in zip(coded.planes, again.planes, strict=True))
-
-
-def test_any_number_of_threads_gives_the_same_bytes() -> None:
-    found, before = set(), torch.get_num_threads()
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            coder = Coder()
-            FrameEncoder(model(), HEIGHT, WIDTH).key(0, source(2), 44, coder, 3)
-            found.add(coder.finish())
-    finally:
-        torch.set_num_threads(before)
-    assert len(found) == 1
 
 
 def test_the_price_of_a_symbol_is_what_it_takes() -> None:

@@ -176,7 +176,6 @@ def install() -> None:
                 "decode": decode,
                 "EncodeSettings": EncodeSettings,
                 "lower_efforts": lower_efforts,
-                "refines": lambda effort: False,
             },  # fmt: skip
         ),
         (

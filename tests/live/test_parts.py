@@ -105,7 +105,7 @@ def test_frames_are_dropped_when_effort_can_go_no_lower() -> None:
 
 
 def test_every_step_of_effort_makes_a_difference() -> None:
-    assert [lower_efforts(effort) for effort in (9, 6, 4, 1, 0)] == [[9, 8, 7, 6, 1], [6, 1], [4, 1], [1], [0]]
+    assert [lower_efforts(effort) for effort in (9, 6, 4, 1, 0)] == [[9, 6, 1], [6, 1], [4, 1], [1], [0]]
 
 
 def test_names_of_segments(tmp_path: Path) -> None:
