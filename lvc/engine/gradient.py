@@ -22,10 +22,10 @@ from .nets import Workspace, _functions, _Run, compile_program
 from .planes import LUMA_PATCH, PATCH
 
 Array = npt.NDArray[Any]
-STRIP, MARGIN = 3072, 4
-"""Blocks of 16x16 that are worked on at a time, which bounds the memory, and rows beyond them that are computed too: as
-many as the layers of the default model reach. Only twice as many would give the gradient of the whole picture; what
-these miss of it is half a per cent."""
+STRIP, ROWS, MARGIN = 3072, 16, 4
+"""Blocks of 16x16 that are worked on at a time, which bounds the memory, at least so many rows of them, and rows beyond
+them that are computed too: as many as the layers of the default model reach. Only twice as many would give the gradient
+of the whole picture; what these miss of it is half a per cent."""
 PROBE, LEAST = 16, 0.1
 """Rows and columns, in blocks, of what the curvature is found with, and the least share of the mean over channels that
 is believed."""
@@ -80,7 +80,7 @@ class Gradient:
             float32, shaped as `values`.
         """
         rows, columns = values.shape[:2]
-        by, most = target.shape[0] // rows, max(1, STRIP // columns - 2 * MARGIN)
+        by, most = target.shape[0] // rows, max(ROWS, STRIP // columns - 2 * MARGIN)
         space = workspace or Workspace()
         out = np.empty(values.shape, np.float32)
         for top in range(0, rows, most):
