@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from lvc.files import decode_frames
+from lvc.files import decode_frames, encode_file
 from lvc.files.decode import format_of
 from lvc.lvz import LvzReader
 from lvc.media.pictures import PictureMaker
@@ -119,12 +119,8 @@ def picture_at(path: Path, seconds: float) -> Any:
     return maker.rgb([frame for at, frame in decoded(path) if at <= seconds + 1e-6][-1])
 
 
-def encode(source: Path, target: Path, *options: str) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "lvc", "encode", str(source), str(target), "--effort", "0", "--gop", "1", *options],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def encode(source: Path, target: Path, gop: float = 1, **options: Any) -> Path:
+    encode_file(source, target, effort=0, gop=gop, **options)
     return target
 
 
