@@ -199,14 +199,14 @@ def test_an_array_may_be_used_again_at_once() -> None:
     ("frame", "says"),
     [
         (np.zeros((48, 64, 3), np.float32), "float32"),
-        (np.zeros((48, 64), np.uint8), "is no picture"),
-        (np.zeros((48, 64, 4), np.uint8), "is no picture"),
+        (np.zeros((48, 64), np.uint8), "is not a picture"),
+        (np.zeros((48, 64, 4), np.uint8), "is not a picture"),
         (np.zeros((40, 64, 3), np.uint8), "64x40 in a video of 64x48"),
         ((np.zeros((48, 64), np.uint8),) * 3, "not 4:2:0"),
         ((np.zeros((48, 64), np.uint8),) * 2, "three arrays"),
         (planes(0), "RGB and YUV"),
-        ("frame.png", "str is no picture"),
-        (None, "NoneType is no picture"),
+        ("frame.png", "str is not a picture"),
+        (None, "NoneType is not a picture"),
     ],
 )
 def test_what_is_no_frame_is_refused_and_nothing_is_left(frame: Any, says: str, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def written(target: str, specs: list[Spec], text: dict[str, str], force: bool) -
     total = sum(spec.bytes for spec in specs)
     free = shutil.disk_usage(Path(target).absolute().parent).free
     if total > free:
-        raise MediaError(f"the arrays take {total:,} bytes, {free:,} are free there — take parts: --start, --end")
+        raise MediaError(f"the arrays take {total:,} bytes, {free:,} are free — unpack a part with --start and --end")
     with ExitStack() as stack:
         path = stack.enter_context(publish(target, force=force))
         if target.endswith(NPZ):

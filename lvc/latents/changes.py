@@ -132,7 +132,7 @@ def _fitted(name: str, row: Array, own: Array) -> Array:
     row = row.reshape(own.shape)
     if row.dtype.kind == "f":
         if not np.isfinite(row).all():
-            raise MediaError(f"{name} has values that are no numbers")
+            raise MediaError(f"{name} has values that are not finite")
         row = np.rint(row).clip(-32768, 32767)
     limits = np.iinfo(own.dtype)
     if row.size and (row.min() < limits.min or row.max() > limits.max):
@@ -212,7 +212,7 @@ def opened(path: str, geometry: Geometry, model_sha256: bytes, frames: int | Non
                 file = stack.enter_context(safe_open(path, framework="np"))
                 arrays: dict[str, _Lazy] = {n: _Slice(n, file.get_slice(n)) for n in file.keys() if n in names}  # noqa: SIM118
             except SafetensorError as error:
-                raise MediaError(f"is no safetensors file ({str(error)[:200]})") from error
+                raise MediaError(f"is not a safetensors file ({str(error)[:200]})") from error
         elif path.endswith(NPZ):
             arrays = _members(path, names, scratch)
         else:
@@ -232,7 +232,7 @@ def _members(path: str, names: dict[str, Spec], scratch: Path) -> dict[str, _Laz
                     with archive.open(info) as member:
                         found[name] = _taken_out(member, names[name], scratch / name)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError) as error:
-        raise MediaError(f"is no .npz that can be read ({str(error)[:200]})") from error
+        raise MediaError(f"is not a .npz that can be read ({str(error)[:200]})") from error
     return found
 
 

@@ -65,7 +65,7 @@ class Dequantiser:
         for start in range(0, frames, step):
             part, out = flat[start : start + step], latents[start : start + step]
             if self._matrix is None:
-                out.copy_(part.float().mul_(self._scale[:, None]).add_(self._zero[:, None]))  # addcmul: three times slower
+                out.copy_(part.float().mul_(self._scale[:, None]).add_(self._zero[:, None]))  # addcmul is slower
             else:
                 out.copy_(torch.baddbmm(self._zero[:, None], self._matrix.expand(len(part), -1, -1), part.float()))
         return latents.reshape(frames, channels, rows, columns)

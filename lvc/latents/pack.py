@@ -67,7 +67,7 @@ def pack_latents(
     """
     target = os.fspath(target)
     if target == STREAM:
-        raise UsageError("what is packed is read again to check it — write a file")
+        raise UsageError("the packed file is read again to check it — write to a file")
     check_output([os.fspath(source) for source in sources], target, force=force, writes=[LVZ])
     started = time.monotonic()
     found = find(sources, axes, notice or (lambda text: None), keys)
@@ -139,7 +139,7 @@ class _Job:
                 if not left or attempt >= _REFINED:
                     return measured
             if self.bound.kind == "exact":
-                raise CorruptError("what was written is not what was read — try again, and check disk and memory")
+                raise CorruptError("the written file does not match its source — try again, and check disk and memory")
             step = next_step(self.bound, self.plan.step, measured.relative, measured.largest, bits)
             self.plan = replace(self.plan, step=step)
         raise UsageError("that bound cannot be held — allow a larger error or more bits, or use --lossless")
@@ -231,7 +231,7 @@ class _Job:
             for number, source in enumerate(self.sources):
                 before, after = source.load(), file.read(number)
                 if before.shape != after.shape:
-                    raise CorruptError("what was written has other shapes than what was read — please report this")
+                    raise CorruptError("the written tensors have other shapes than their source — please report this")
                 if self.bound.kind == "exact":
                     same = bool((_patterns(before) == _patterns(after)).all()) or _same_small(before, after)
                     measured.same_bits = measured.same_bits and same

@@ -49,5 +49,5 @@ def channel_weights(adapter: Adapter, latents: list[torch.Tensor]) -> npt.NDArra
 def decoder_weights(name: str, latents: list[torch.Tensor], device: str | None) -> npt.NDArray[np.float64]:
     """The same for a model given by name."""
     if not is_foreign(name):
-        raise UsageError(f"{name} is no decoder of foreign latents — write taesd:PATH or diffusers:FOLDER")
+        raise UsageError(f"{name} is not another project's VAE — give taesd:PATH or diffusers:FOLDER")
     return channel_weights(load_continuous(name, device), latents)

@@ -175,7 +175,7 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, str]
         elif path.suffix in SUFFIXES:
             yield path, path.stem
         else:
-            raise UsageError(f"{path} is no file of latents — lvc pack takes {', '.join(SUFFIXES)} and folders")
+            raise UsageError(f"{path} is not a file of latents — lvc pack takes {', '.join(SUFFIXES)} and folders")
 
 
 def _axes_of(shape: tuple[int, ...], given: str | None) -> str:

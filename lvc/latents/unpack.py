@@ -164,7 +164,7 @@ def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int
             found.setdefault(sample.name, []).append(number)
     missing = set(names or ()) - set(found)
     if missing:
-        raise UsageError(f"there is no tensor {sorted(missing)[0]!r} in it — but {file.samples[0].name!r}, for example")
+        raise UsageError(f"the file has no tensor {sorted(missing)[0]!r} — but {file.samples[0].name!r}, for example")
     return found
 
 
@@ -173,7 +173,7 @@ def _parts(name: str) -> tuple[str, ...]:
     `CorruptError`."""
     parts = PurePosixPath(name).parts
     if not parts or any(p in ("..", "/", ".") or "\\" in p or ":" in p or "\0" in p for p in parts):
-        raise CorruptError(f"the tensor's name {name[:200]!r} is no name of a file")
+        raise CorruptError(f"the tensor's name {name[:200]!r} is not a file name")
     if len(parts) > MAX_DEPTH:
         raise LimitError(f"the tensor's name {name[:40]!r}… leads through {len(parts)} folders, limit {MAX_DEPTH}")
     return parts
@@ -221,5 +221,5 @@ def _check_size(file: LatentFile, chosen: dict[str, list[int]], source: str) -> 
     size = width * channels * sum(s.frames * s.rows * s.columns for s in samples)
     if size > _FREE_BYTES + _EXPANSION * os.path.getsize(source):
         raise LimitError(
-            f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — take parts with --name"
+            f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — unpack parts with --name"
         )

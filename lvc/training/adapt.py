@@ -147,7 +147,7 @@ def adapt(settings: AdaptSettings, tell: Tell) -> None:
     samples = _collected(settings, model, lambda: time.monotonic() - began)
     trial, rest = samples[::TRIAL], [s for i, s in enumerate(samples) if i % TRIAL]
     if len(rest) < BATCH:
-        raise MediaError("too little happens in this footage to adapt to — give more of it")
+        raise MediaError("too little changes in this footage to adapt the model to — give more of it")
     with own_threads():
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)
         synthesis = Synthesis(model.programs.programs["predicted"])

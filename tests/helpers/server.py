@@ -23,6 +23,7 @@ from lvc.files import decode_frames, encode_file
 from lvc.files.decode import format_of
 from lvc.lvz import LvzReader
 from lvc.media.pictures import PictureMaker
+from tests.helpers.waiting import PATIENCE
 
 SECRET = b"the content of a file that is not served"
 ODD = "<b>Ünïcode & “quotes” #1 100%.lvz"
@@ -79,7 +80,10 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self.process.poll() is None:
+        if self.process.poll() is None:  # properly, so that coverage is measured in it
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
             self.process.kill()
         if self.reader is not None:
             self.reader.join(60)
