@@ -1,4 +1,4 @@
-"""Watching a training: what is said of it, its log and its curves. No torch is loaded here."""
+"""Watching a training: its messages, its log and its curves. Does not load torch."""
 
 from __future__ import annotations
 
