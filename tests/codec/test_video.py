@@ -188,10 +188,10 @@ def test_settings_are_checked() -> None:
 
 
 def test_effort_may_change_from_clip_to_clip() -> None:
-    frames, asked = [frame(n, 48, 64, shift=5 * n) for n in range(6)], iter([9, 9, 0, 0, 0])
+    frames, asked = [frame(n, 48, 64, shift=5 * n) for n in range(6)], iter([7, 7, 0, 0, 0])
     mixed = clips_of(frames, clip_frames=4, pace=lambda: next(asked))
     assert [len(c.pts) for c in mixed] == [1, 4, 1] and len(pictures(mixed, 48, 64)) == 6
-    assert mixed[:2] == clips_of(frames, clip_frames=4, effort=9)[:2]
+    assert mixed[:2] == clips_of(frames, clip_frames=4, effort=7)[:2]
 
 
 def test_frames_are_taken_as_they_are_needed() -> None:
