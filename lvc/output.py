@@ -121,7 +121,7 @@ def publish_file(file: Path, target: str, *, force: bool = False) -> None:
 def _put_into_place(file: Path, final: Path, target: str, force: bool) -> None:
     _fsync(file)
     if final.exists() and not force:
-        raise _about(target, OutputExistsError("was created meanwhile — choose another output or use --force"))
+        raise _about(target, OutputExistsError("was created by another program — choose another output or use --force"))
     os.replace(file, final)
     _fsync(final.parent)
 

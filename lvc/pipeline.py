@@ -31,7 +31,7 @@ _RESULTS = 64
 """Results of a group that may wait for earlier groups."""
 
 _IMPORTING = "<frozen importlib._bootstrap>"
-_POLL = 0.1
+_POLL = 0.03
 """Seconds between checks of the flag that stops a thread, and of Ctrl-C on Windows, while a queue is full or empty."""
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0

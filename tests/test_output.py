@@ -6,12 +6,14 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from lvc import output
 from lvc.errors import OutputExistsError, UsageError
-from lvc.output import about, check_output, lock, publish, publish_file, subject, sweep, workspace
+from lvc.output import about, check_output, discard_unfinished, lock, publish, publish_file, subject, sweep, workspace
 
 
 def test_published_on_success_with_ordinary_permissions(tmp_path: Path) -> None:
@@ -140,6 +142,69 @@ def test_what_is_held_is_never_removed_by_another_process(tmp_path: Path) -> Non
         said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
         assert said.stdout == "0\n" and left.exists()
     assert sweep(tmp_path) == 1
+
+
+def test_what_a_sweeper_took_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may find a new temporary file before it is locked, and remove it as one that was left behind."""
+    taken: list[str] = []
+
+    def swept_first(handle: int, *, unsure: bool = True) -> bool:
+        if len(taken) < 2:
+            (left,) = (p for p in tmp_path.iterdir() if p.name not in taken)
+            taken.append(left.name)
+            left.rmdir() if left.is_dir() else left.unlink()
+            return len(taken) == 2  # locked too late, or not at all
+        return lock(handle, unsure=unsure)
+
+    sweep(tmp_path)
+    monkeypatch.setattr(output, "lock", swept_first)
+    with publish(str(tmp_path / "a.lvz")) as path:
+        path.write_bytes(b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lvz"] and len(set(taken)) == 2
+    taken.clear()
+    (tmp_path / "a.lvz").unlink()
+    with workspace(str(tmp_path / "a.lvz")) as folder:
+        (folder / "trial.lvz").write_bytes(b"x")
+    assert list(tmp_path.iterdir()) == [] and len(taken) == 2
+
+
+def test_where_there_are_no_locks_work_goes_on_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".b.01234567.part.lvz"
+    left.write_bytes(b"perhaps in use")
+
+    def unknown(handle: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(output.fcntl, "flock", unknown)
+    assert sweep(tmp_path) == 0 and left.exists()
+    with publish(str(tmp_path / "a.lvz")) as path:
+        path.write_bytes(b"whole")
+    assert (tmp_path / "a.lvz").read_bytes() == b"whole"
+    monkeypatch.setattr(output, "fcntl", None)  # as on Windows
+    assert sweep(tmp_path) == 0 and left.exists()
+
+
+def test_a_second_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+    with publish(str(tmp_path / "a.lvz"), force=True) as path, workspace(str(tmp_path / "b.lvz")) as folder:
+        path.write_bytes(b"half")
+        (folder / "trial.lvz").write_bytes(b"x")
+        discard_unfinished()
+        assert list(tmp_path.iterdir()) == []
+        path.write_bytes(b"whole")  # so that the block can end
+
+
+def test_a_finished_file_goes_into_a_pipe(tmp_path: Path) -> None:
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    with workspace(str(tmp_path / "a.lvz")) as folder:
+        (folder / "best").write_bytes(b"new" * 1000)
+        reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+        reader.start()
+        publish_file(folder / "best", str(pipe))
+        reader.join()
+    assert got == [b"new" * 1000] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_a_file_of_a_workspace_becomes_the_target(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_reading_is_bounded() -> None:
     made: list[int] = []
     with ReadAhead(counting(1000, made), 3) as items:
         next(iter(items))
-        time.sleep(0.3)
+        time.sleep(0.1)
         assert len(made) <= 6
     assert len(made) <= 7
 
@@ -118,9 +118,9 @@ def test_an_interrupt_of_waiting_for_a_thread_does_not_leave_it_running(
 
     def work(item: int) -> int:
         leaving.wait(PATIENCE)
-        time.sleep(0.3)  # until it is waited for
+        time.sleep(0.1)  # until it is waited for
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(0.1)
         ended.append(True)
         return item
 
@@ -204,7 +204,7 @@ def test_groups_are_not_read_far_ahead() -> None:
     results = by_tens(made, 6, work)
     assert next(results) == 0
     wait_for(lambda: len(made) >= 8)  # one in work, six that wait, and one for which there is no room
-    time.sleep(0.3)
+    time.sleep(0.1)
     assert len(made) == 8
     go_on.set()
     results.close()

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 import lvc
-from lvc.files import decode_frames
+from lvc.files import decode_frames, encode
 from lvc.media import Y4mWriter
+from lvc.video import writer
 from tests.helpers import small_models
 from tests.helpers.clips import Clip, Pipe, Read, picture, video_frame
 
@@ -199,14 +200,14 @@ def test_an_array_may_be_used_again_at_once() -> None:
     ("frame", "says"),
     [
         (np.zeros((48, 64, 3), np.float32), "float32"),
-        (np.zeros((48, 64), np.uint8), "is no picture"),
-        (np.zeros((48, 64, 4), np.uint8), "is no picture"),
+        (np.zeros((48, 64), np.uint8), "is not a picture"),
+        (np.zeros((48, 64, 4), np.uint8), "is not a picture"),
         (np.zeros((40, 64, 3), np.uint8), "64x40 in a video of 64x48"),
         ((np.zeros((48, 64), np.uint8),) * 3, "not 4:2:0"),
         ((np.zeros((48, 64), np.uint8),) * 2, "three arrays"),
         (planes(0), "RGB and YUV"),
-        ("frame.png", "str is no picture"),
-        (None, "NoneType is no picture"),
+        ("frame.png", "str is not a picture"),
+        (None, "NoneType is not a picture"),
     ],
 )
 def test_what_is_no_frame_is_refused_and_nothing_is_left(frame: Any, says: str, tmp_path: Path) -> None:
@@ -376,6 +377,32 @@ def test_verify_progress_and_targets(tmp_path: Path) -> None:
     assert writer.close().verified and told[-1][0] == 12 and "kbit/s" in said[-1]
     with pytest.raises(lvc.UsageError, match="verify|stream"):
         lvc.Writer(io.BytesIO(), *SIZE, fps=25, verify=True)
+
+
+@pytest.mark.parametrize("change", ["another video", "a damaged byte"])
+def test_what_a_disk_does_not_keep_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, change: str
+) -> None:
+    """`verify` reads back what is on the disk: valid files with other content are noticed like damaged ones."""
+    source, target = tmp_path / "a.mkv", tmp_path / "a.lvz"
+    Clip(size=SIZE, frames=3, codec="ffv1", container="matroska").write(source)
+    target.write_bytes(lvc.encode(pictures(3), fps=25, model=model, effort=0))
+    before, verify = target.read_bytes(), encode.verify_written
+
+    def elsewhere(path: Path, *more: Any) -> None:
+        data = bytearray(before if change == "another video" else path.read_bytes())
+        data[len(data) // 2] ^= change == "a damaged byte"
+        path.write_bytes(data)
+        verify(path, *more)
+
+    for module in (encode, writer):
+        monkeypatch.setattr(module, "verify_written", elsewhere)
+    with pytest.raises(lvc.CorruptError):
+        lvc.encode_file(source, target, model=model, effort=0, verify=True, force=True)
+    with pytest.raises(lvc.CorruptError):
+        with lvc.Writer(target, *SIZE, fps=25, model=model, effort=0, verify=True, force=True) as out:
+            out.write(pictures(1)[0])
+    assert names(tmp_path) == ["a.lvz", "a.mkv"] and target.read_bytes() == before
 
 
 WITHOUT = """

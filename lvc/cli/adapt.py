@@ -34,9 +34,9 @@ def adapt(
     named: Annotated[
         str | None, typer.Option("--output", "--out", "-o", metavar="OUT", help="The output, instead of OUT.")
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0, metavar="N", help="Time to take. Default: 10.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0, metavar="N", help="How long to adapt, in minutes.")] = 10.0,
     max_steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Take so many excerpts and steps, instead of minutes.")
+        int | None, typer.Option(min=1, metavar="N", help="Take this many excerpts and steps, instead of minutes.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="The model to adapt. Default: the default model.")

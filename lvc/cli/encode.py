@@ -244,7 +244,7 @@ def encode(
         with report.job(source, show=True):
             how.refuse_for_a_file()
             if start is not None or verify:
-                raise UsageError("a stream cannot be seeked or read twice — leave out --start and --verify")
+                raise UsageError("a stream cannot be read twice or from a later place — leave out --start and --verify")
             from lvc.live.record import record
 
             if any(t is not None for t in targets.values()):

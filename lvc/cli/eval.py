@@ -37,10 +37,10 @@ Examples:
 
 Metrics are computed on 4:2:0 planes at the size of the source. bpp counts the video's bytes: lvc's clips and their
 description, the anchors' elementary streams; with --whole-files every byte of the .lvz (container, index, search
-vectors) and of an MP4. Anchors have the encoder's default GOP, at the CRF that meets lvc's size within 2 % (≠: none
-does) or at the CRFs given. With --resume the latter are reused for the next model. By default x264 and x265 optimise
-for the eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in brackets, of
-the whole process; ~ marks a machine that was busy with other work.
+vectors) and of an MP4. Anchors have the encoder's default GOP, at the CRF that meets lvc's size within 2 % (≠ where
+none does) or at the CRFs given. With --resume the latter are reused for the next model. By default x264 and x265
+optimise for the eye: compare PSNR with x264:medium:psnr. Speeds are frames per second in the steady state and, in
+brackets, of the whole process; ~ marks a machine that was busy with other work.
 """
 
 

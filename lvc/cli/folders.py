@@ -88,7 +88,7 @@ class HowToRun:
         """Raises `UsageError` for options that make no sense for a single file; `dry_run`: it is allowed."""
         given = {
             "output-dir": output_dir, "jobs": self.jobs, "resume": self.resume, "watch": self.watch,
-            "dry-run": self.dry_run and not dry_run,
+            "dry-run": self.dry_run and not dry_run, "engine": self.engine != "local", "address": self.address,
         }  # fmt: skip
         for name, value in given.items():
             if value:

@@ -57,8 +57,8 @@ Examples:
   lvc search query holiday.lvz@12.5s --db archive.db --json | jq -r 'select(.event == "hit") | .path'
 
 FILE@12.5 is the frame at that time, FILE@12-16 the part between two times. Each video is listed once, with its best
-match. By sound, 30 seconds in the middle of CLIP are compared, and it has to have 2.1. --tag leaves only matches that
-lvc tag found to show it.
+match. By sound, the middle 30 seconds of CLIP are compared; at least 2.1 are needed. --tag keeps only matches to
+which lvc tag gave that tag.
 """
 
 DUPLICATES_HELP = """
@@ -84,7 +84,7 @@ Examples:
 """
 
 TAGS_HELP = """
-List the tags in a database, and where they occur. lvc tag puts them there.
+List the tags in a database, and where they occur. lvc tag writes them.
 
 \b
 Examples:
@@ -111,10 +111,10 @@ class By(StrEnum):
 ByWhat = Annotated[
     By | None,
     typer.Option(
-        "--by", help="What is compared; both finds what is seen or heard. Default: picture, of a sound file sound."
+        "--by", help="What to compare; both finds matches by either. Default: picture, or sound for a sound file."
     ),
 ]
-Tag = Annotated[str | None, typer.Option("--tag", metavar="NAME", help="Only what lvc tag found to show this.")]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="NAME", help="Only matches to which lvc tag gave this tag.")]
 
 WORDS = {"picture": "seen", "sound": "heard", "both": "seen and heard"}
 

@@ -12,7 +12,7 @@ from lvc.cli.report import Device, Force, Json, NoProgress, Quiet, Report, Threa
 from lvc.errors import UsageError
 
 HELP = """
-Make pictures and videos that nobody took, with a VAE.
+Generate pictures and videos with a VAE.
 
 \b
 Examples:
@@ -22,8 +22,8 @@ Examples:
   lvc synthesize vae.safetensors a.mp4 varied.mp4 --count 2 --strength 0.2
 
 With no source: samples. With one: variations of it. With two: a walk from one to the other. NAME@SECONDS is a frame,
-NAME alone a clip, which plays meanwhile. MODEL is one of lvc train --family vae, or a gan that began as one. The same
-seed gives the same result (docs/families.md).
+NAME alone a clip, which keeps playing during a walk. MODEL comes from lvc train --family vae, or is a gan that started
+from one. The same seed gives the same result (docs/families.md).
 """
 
 
@@ -39,11 +39,11 @@ def synthesize(
         int | None, typer.Option(min=1, max=64, metavar="N", help="Samples or variations. Default: 16 or 1.")
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Default: the first source's, or 256x256 without one.")
+        str | None, typer.Option(metavar="WxH", help="Size of the output. Default: the first source's, or 256x256.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, metavar="N", help="Length of a walk.")] = 4.0,
     fps: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Frame rate. Default: the first source's, or 25 without one.")
+        str | None, typer.Option(metavar="RATE", help="Frame rate. Default: the first source's, or 25.")
     ] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=1, metavar="0-1", help="Variations: 0 is the clip itself, 1 a sample.")
@@ -52,7 +52,7 @@ def synthesize(
         Literal["fitted", "normal"],
         typer.Option(
             metavar="fitted|normal",
-            help="Draw samples from what was fitted to the training footage, or from the standard normal distribution.",
+            help="Sample the distribution fitted to the training footage, or the standard normal one.",
         ),
     ] = "fitted",
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the random numbers.")] = 0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lvc.cli.progress import clock
 from lvc.jobs.task import Outcome, Progress, Task
+from lvc.results import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +52,9 @@ class Board:
             table.add_row(Text(name), f"{event.frames} frames", share, f"{fps:.1f} fps", left)
         frames = self._frames + sum(event.frames for _, event in self._running.values())
         seconds = now - self._started
-        files = f"{self._done} files" if self._total is None else f"{self._done} of {self._total} files"
+        files = (
+            counted(self._done, "file") if self._total is None else f"{self._done} of {counted(self._total, 'file')}"
+        )
         left = ""
         if self._total is not None and self._done:
             left = f"{clock((self._total - self._done) * seconds / self._done)} left"

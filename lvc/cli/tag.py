@@ -92,7 +92,7 @@ def fit(
     ] = "tags.safetensors",
     classifier: Annotated[
         Classifier,
-        typer.Option("--classifier", help="linear weighs the vectors; knn asks the five videos that look most alike."),
+        typer.Option("--classifier", help="linear fits weights; knn compares with the five most similar videos."),
     ] = Classifier.linear,
     db: DB = None,
     force: Force = False,
@@ -141,9 +141,7 @@ def apply(
         str, typer.Option("--model", "-m", metavar="TAGS", help="The .safetensors that lvc tag fit wrote.")
     ] = "tags.safetensors",
     db: DB = None,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, metavar="P", help="The least probability that counts.")
-    ] = 0.5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, metavar="P", help="Lowest probability to report.")] = 0.5,
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -1,6 +1,6 @@
-"""The level of each frame: constant, or steered towards a bit rate or a PSNR by what was coded so far.
+"""Rate control: the level of each frame, constant or steered towards a bit rate or a PSNR by the clips coded so far.
 
-Everything is decided from what the encoder's own thread has seen, so that the same input gives the same file.
+All decisions depend only on what the encoder's own thread has seen, so that the same input gives the same file.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from .payload import LEVEL_MIN
 from .settings import LEVEL_RANGE, EncodeSettings
 
 OCTAVES_PER_LEVEL = 0.5
-"""About how many times 2 the rate grows with a level: the slope that corrections are made with."""
+"""Octaves by which the rate grows with a level, roughly: the slope of corrections."""
 DECIBELS_PER_LEVEL = 1.5
 AGAIN, FAR = 3, 1.0
-"""How often a clip is coded again that misses the PSNR wanted by so many dB."""
+"""How often a clip is coded again if its PSNR misses the target by more than `FAR` dB."""
 USUAL_RATE = 2.5
-"""Bits per luma sample and second that footage often needs in the middle of the levels."""
+"""Typical bits per luma sample and second at `USUAL_LEVEL`."""
 USUAL_LEVEL = 10.5
-"""The level at which a video takes that much."""
+"""The level at which footage typically takes `USUAL_RATE`."""
 WINDOW = 4.0
-"""Seconds within which a debt of bits is to be paid back."""
+"""Seconds within which a debt of bits is repaid."""
 MEMORY = 6.0
-"""Seconds of the target's bits: debts and savings beyond are forgotten."""
+"""Seconds' worth of the target's bits beyond which debts and savings are forgotten."""
 STEP = 1.5
-"""A correction's largest size, in levels."""
+"""Largest correction, in levels."""
 KEY_CLIP = 3.0
-"""How many times an ordinary clip the first one costs, until there is an ordinary one."""
+"""Assumed cost of the first clip as a multiple of an ordinary clip's, until an ordinary one has been coded."""
 FOLLOW = 0.5
-"""Share of the news about what clips cost that is believed at once."""
+"""Weight of the latest clip in the running estimate of cost."""
 LOWEST = LEVEL_MIN
 """Level below which no frame's quality can go."""
 LEAST = 0.15
-"""Share of the target rate that is allowed however much is owed."""
+"""Share of the target rate that is always allowed, however large the debt."""
 
 
 RECODED = 1.15
-"""By how much a clip that was too large is to pass below what is left, so that it is not coded a third time."""
+"""Safety factor when a clip that was too large is coded again, so that it is not coded a third time."""
 RESERVE = 0.5
-"""Share of a buffer that is kept free for what costs more than usual."""
+"""Share of the buffer that is kept free for unusually expensive clips."""
 
 
 class Control(Protocol):
-    """`level` (log2 λ) is asked before every clip; `measured` and `packed` tell what came of it."""
+    """`level` (log2 λ) is read before every clip; `measured` and `packed` report the result."""
 
     @property
     def level(self) -> float: ...
@@ -57,11 +57,11 @@ class Control(Protocol):
         """PSNR 6:1:1 of the frame just coded."""
 
     def refused(self, bits: int, seconds: float, key: bool) -> bool:
-        """Whether a clip is too large and is to be coded again, at what `level` is now. Asked only where `wants_sizes`;
-        raises `UsageError` where no level is low enough."""
+        """Return whether a clip is too large and must be coded again at the current `level`. Called only if
+        `wants_sizes`; raises `UsageError` where no level is low enough."""
 
     def packed(self, bits: int, seconds: float, key: bool) -> None:
-        """A clip that was not refused: its bits, how long it is shown, and whether it starts with a key frame."""
+        """Report a clip that was not refused: its bits, its duration, and whether it starts with a key frame."""
 
 
 class Constant:
@@ -87,9 +87,9 @@ class Constant:
 
 
 class Bitrate(Constant):
-    """Towards `target` bits a second, by what clips without a key frame have cost lately. A key frame's bits count as
-    spent little by little over its GOP, or what is left of the video if that is known: otherwise quality would sink
-    after every key frame and rise before the next. Of old debts no more is remembered than `MEMORY` seconds' worth."""
+    """Steers towards `target` bits a second by the recent cost of clips without a key frame. A key frame's bits are
+    spread over its GOP, or over the rest of the video if its length is known; otherwise quality would drop after every
+    key frame and rise before the next. Debts beyond `MEMORY` seconds' worth are forgotten."""
 
     wants_sizes = True
 
@@ -132,7 +132,8 @@ class Bitrate(Constant):
         self._move((math.log2(allowed) - self._cost) / OCTAVES_PER_LEVEL - self.level)
 
     def _owe(self, extra: float, seconds: float) -> None:
-        """A key frame begins now. Where the next one will be the last, and has no time to be paid, it is saved for."""
+        """Spread a key frame's bits from now on. If the next key frame is the last, with too little time to repay it,
+        save for it."""
         begin = self._elapsed
         end = begin + max(min(self._gop, self._total - begin), seconds)
         self._keys.append((max(0.0, extra - self._saved()), begin, end))
@@ -144,8 +145,8 @@ class Bitrate(Constant):
 
 
 class Quality(Constant):
-    """Towards a mean PSNR 6:1:1 of `target` dB over the last frames. A clip that is far from it, as the first one and
-    those after cuts, is coded again."""
+    """Steers towards a mean PSNR 6:1:1 of `target` dB over the last frames. A clip far from it, such as the first one
+    and those after cuts, is coded again."""
 
     wants_psnr = True
 
@@ -153,7 +154,7 @@ class Quality(Constant):
         super().__init__(settings)
         self._target, self._sum, self._count = target, 0.0, 0
         self._above = settings.key_raise * DECIBELS_PER_LEVEL
-        """By how much key frames are better than others."""
+        """By how many dB key frames are better than others."""
         self._tell = settings.told_psnr
         self._scores: list[float] = []
         self._again = 0
@@ -177,16 +178,16 @@ class Quality(Constant):
             self._sum += psnr
             self._count += 1
             mean = self._sum / self._count
-            # what is missing so far is made good over the next second or so; this frame's own error is followed gently
+            # the error so far is corrected over about the next second; the error of this frame counts only a little
             wanted = self._target + min(max((self._target - mean) * min(self._count, 24) / 24, -1.0), 1.0)
             self._move(0.25 * (wanted + (self._above if key else 0.0) - psnr) / DECIBELS_PER_LEVEL)
         self._scores, self._again = [], 0
 
 
 class Peak:
-    """Never more than `rate` bits a second over any stretch of time, but for `buffer` seconds' worth at once: a token
-    bucket. What `inner` asks for is lowered as the bucket empties, and a clip that does not fit is coded again. So who
-    receives `rate` bits a second and waits for `buffer` seconds before the first picture never waits again."""
+    """A token bucket: over any stretch of time at most `rate` bits a second, plus `buffer` seconds' worth. The level of
+    `inner` is lowered as the bucket empties, and a clip that does not fit is coded again. A client that receives `rate`
+    bits a second and waits `buffer` seconds before the first picture never stalls."""
 
     wants_sizes = True
 
@@ -196,7 +197,7 @@ class Peak:
         self._cost: float | None = None
         """log2 of the bits a second of clips without a key frame at level 0."""
         self._for_key = 0.0
-        """Bits kept for the next key frame: what one takes at the lowest quality, and some."""
+        """Bits reserved for the next key frame: its cost at the lowest quality, plus a margin."""
         self._lowered = 0.0
         self.wants_psnr = inner.wants_psnr
         self._scores: list[float] = []
@@ -209,14 +210,14 @@ class Peak:
         return max(level - self._lowered, LOWEST)
 
     def _allowed(self) -> float:
-        """Bits a second that bring the bucket back to `RESERVE`."""
+        """The bits a second that refill the bucket to `RESERVE`."""
         return self._rate * max(0.25, 1 + 1.5 * ((self._left - self._for_key) / self._size - RESERVE))
 
     def measured(self, psnr: float) -> None:
         self._scores.append(psnr)
 
     def refused(self, bits: int, seconds: float, key: bool) -> bool:
-        # something is left for what comes next: the clip after a key frame, or the next key frame
+        # leave something for the next clip after a key frame, or for the next key frame
         room = self._left * RESERVE if key else max(self._left - self._for_key, self._left * RESERVE)
         lowest = self.level <= LOWEST
         if bits <= (self._left if lowest else room):
@@ -248,7 +249,7 @@ class Peak:
 
 
 def control_of(settings: EncodeSettings, samples: int) -> Control:
-    """The control that `settings` ask for; `samples`: luma samples of a frame."""
+    """Return the rate control for `settings`; `samples`: luma samples of a frame."""
     control: Control = Constant(settings)
     if settings.target_bitrate is not None:
         control = Bitrate(settings, settings.target_bitrate, samples)

@@ -1,6 +1,6 @@
-"""Clips → frames, as a generator in memory that does not grow.
+"""Clips → frames: a generator whose memory does not grow.
 
-clips ─▶ anchors (caller) ─▶ what is between (threads) ─▶ frames
+clips ─▶ anchors (caller) ─▶ frames between (threads) ─▶ frames
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Give = Callable[[R], object]
 
 @dataclass(frozen=True)
 class ChangedClip:
-    """A clip, and what its frames are decoded from instead, in coding order."""
+    """A clip, and the replacements from which its frames are decoded, in coding order."""
 
     clip: Clip
     head: layout.ClipHead
@@ -56,8 +56,8 @@ def decode(
     limits: Limits = DEFAULT,
     wanted: Callable[[int, int], bool] | None = None,
 ) -> Iterator[Frame]:
-    """Clips in order, starting with a key clip → frames. `wanted` is asked for a frame's number and pts: of the others
-    only those are decoded that are needed, and none is given. Raises `CorruptError` where a frame does not match its
+    """Clips in order, starting with a key clip → frames. `wanted` says by number and pts whether a frame is yielded;
+    other frames are decoded only if a wanted frame needs them. Raises `CorruptError` where a frame does not match its
     checksum, `UnsupportedError` for planes that are not the model's."""
     decoder = decoder_of(video, model, threads)
 
@@ -68,7 +68,7 @@ def decode(
     set_threads(workers if large else 1)
     if not large:
         return decode_side_by_side(clips, begun, threads, 2 * workers)
-    # a clip takes most memory when it gives its first frame: one of them waits, and leaves its core to the engine
+    # a clip takes the most memory when it yields its first frame, so one worker waits and leaves its core to the engine
     return decode_side_by_side(clips, begun, threads, workers, max(1, workers - 1))
 
 
@@ -90,10 +90,10 @@ def decode_side_by_side(
     most: int,
     filling: int | None = None,
 ) -> Iterator[R]:
-    """Decodes the anchors of one clip after the other, and the rest of them on threads. `begun` begins a clip; what it
-    returns does the rest, and gives the results in order. They are handed over while their clip is still worked on.
-    `most`: clips that are begun and not yet handed over, since pictures take much memory; `filling`: those of them that
-    have not given a result yet."""
+    """Decode the anchors of one clip after the other, and the remaining frames on threads. `begun` begins a clip and
+    returns the remaining work, which hands over results in order while the clip is still being decoded. `most` limits
+    the clips that are begun and not yet handed over, since pictures take much memory; `filling` limits those among them
+    that have no result yet."""
     room, start = threading.Semaphore(most), threading.Semaphore(filling or most)
     with thread_pool(threads or usable_cores(), "lvc-decode") as pool:
 
@@ -135,7 +135,7 @@ def _decoding(
     limits: Limits,
     wanted: Callable[[int, int], bool] | None,
 ) -> Callable[[Give[Frame]], None]:
-    """Decodes a clip's anchors at once, and returns the work that is left."""
+    """Decode a clip's anchors at once and return the remaining work."""
     clip = item if isinstance(item, Clip) else item.clip
     numbers = list(range(len(clip.pts)))
     if wanted is not None:
@@ -181,7 +181,7 @@ def check_shown(clip: Clip, number: int, planes: tuple[np.ndarray, np.ndarray, n
 def begin_clip(
     decoder: GopDecoder, clip: Clip, video: VideoDescriptor, limits: Limits, done: Done
 ) -> tuple[layout.ClipHead, Rest]:
-    """Decodes a clip's anchors as the file says them. → its structure and qualities, and the rest of the work."""
+    """Decode a clip's anchors from the file's data. Return its structure and qualities, and the remaining work."""
     if PACKING_NAMES[video.packing] == "zstd":
         head, said = read_integers(clip, video, limits)
         return head, _begin_given(decoder, clip, head, [Given(f.planes) for f in said], done)
@@ -201,7 +201,7 @@ def _check_frames(clip: Clip, video: VideoDescriptor, limits: Limits) -> None:
 
 
 def read_integers(clip: Clip, video: VideoDescriptor, limits: Limits) -> tuple[layout.ClipHead, list[FrameLatents]]:
-    """What a clip with packing `zstd` holds."""
+    """Return the structure, qualities and integers of a clip with packing `zstd`."""
     _check_frames(clip, video, limits)
     structure, said = unpack_structured(clip.payload, video.geometry, len(clip.pts), limits)
     verify_latents(said, video.geometry, clip.latents_crc, clip.key)

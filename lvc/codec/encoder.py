@@ -1,6 +1,6 @@
-"""Frames → clips, as a generator in memory that does not grow.
+"""Frames → clips: a generator whose memory does not grow.
 
-frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ what is between (threads) ─▶ clips
+frames ─▶ look ahead (thread) ─▶ anchors (caller) ─▶ frames between (threads) ─▶ clips
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from .shown import BITS, checksum, planes_of, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
 
 FALL = 50
-"""Eighths of a quality by which each place in the pyramid is below the one before (decision 009)."""
+"""Eighths of a quality step between a place in the pyramid and the place before (decision 009)."""
 ANCHOR_RAISE = 1.0
-"""Levels of anchors above the mean."""
+"""Levels by which anchors exceed the mean."""
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip ready for the container: `pts`, `durations` and `checks` (CRC-32 of what is shown) per frame."""
+    """A clip ready for the container: `pts`, `durations` and `checks` (CRC-32 of the displayed picture) per frame."""
 
     key: bool
     pts: list[int]
@@ -51,8 +51,8 @@ class EncodedClip:
 
 
 class _Sources(Sequence[Planes]):
-    """Frames as the encoder takes them, made when they are asked for: in 12 bits they take twice the memory. Those in
-    `filters`, which have what is around them, a level and a strength, go through the temporal filter."""
+    """Frames in the encoder's 12 bits, converted on access because they take twice the memory. Frames in `filters` (the
+    frames around, a level and a strength) go through the temporal filter."""
 
     def __init__(self, frames: list[Frame], filters: dict[int, tuple[Around, float, float]]) -> None:
         self._frames, self._filters = frames, filters
@@ -75,8 +75,9 @@ def encode(
     settings: EncodeSettings,
     encoder_of: Callable[[Model, int, int], FrameEncoder] | None = None,
 ) -> Iterator[EncodedClip]:
-    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts;
-    a key frame is a clip. `encoder_of` a model, height and width: who wants to look on while frames are coded."""
+    """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts; a
+    key frame is a clip. `encoder_of` makes the frame encoder for a model, height and width, for callers that observe
+    how frames are coded."""
     if not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
@@ -129,7 +130,7 @@ def encode(
                     made = submitted(group)
                 yield made
 
-        # what is steered by what came of a clip begins the next one afterwards
+        # where the result of a clip steers the next one, the next one waits for it
         with contextlib.nullcontext(begun()) if steered else ReadAhead(begun(), clips_at_once) as futures:
             for future in futures:
                 clip = future.result()
@@ -139,7 +140,7 @@ def encode(
 
 
 def _admitted(groups: Iterator[Group], room: threading.Semaphore) -> Iterator[Group]:
-    """Groups, each of them read when there is room for it."""
+    """Yield groups, each read when there is room for it."""
     while True:
         acquire(room)
         group = next(groups, None)
@@ -156,7 +157,7 @@ def _begun(
     video: VideoFormat,
     geometry: Geometry | None,
 ) -> Callable[[], EncodedClip]:
-    """Codes the anchors of a group at once, and gives the work that is left. `geometry`: for packing `zstd`."""
+    """Code the anchors of a group at once and return the remaining work. `geometry`: for packing `zstd`."""
     checks: dict[int, int] = {}
     kept: list[dict[str, np.ndarray]] = []
     head: layout.ClipHead | None = None
@@ -209,7 +210,7 @@ def _begun(
 
 
 def _near(frames: list[Frame], i: int, reach: int) -> Around:
-    """Frames of a group around one of them."""
+    """The frames of a group around frame `i`, with their distances."""
     return [(abs(k - i), frames[k]) for k in range(max(0, i - reach), min(len(frames), i + reach + 1)) if k != i]
 
 

@@ -1,7 +1,7 @@
-"""How bright a frame is beside what it is predicted from: cameras that set their exposure by themselves, and fades.
+"""Brightness of a frame relative to its references, for cameras with automatic exposure and for fades.
 
 A line is fitted to the means of blocks, source against reference, by least squares with weights that fall with the
-error (Cauchy's, as in Holland and Welsch 1977, https://doi.org/10.1080/03610927708827533): what moves counts little.
+error (Cauchy's, as in Holland and Welsch 1977, https://doi.org/10.1080/03610927708827533): moving areas count little.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ..engine.motion_reference import GAINS, OFFSET_MAX, Exposure
 Array = npt.NDArray[np.float32]
 SIDE = 8
 LEAST = 6.0
-"""The median difference, in 12-bit levels, from which a frame is thought to have another exposure."""
+"""Median difference, in 12-bit levels, from which a changed exposure is tried."""
 CAP, SAVED = 40.0, 0.2
-"""Errors of blocks count up to the first; an exposure has to save the second's share of them (decision 009)."""
+"""Cap on the error of a block, and the share of the error that an exposure must save (decision 009)."""
 ROUNDS = 8
 STEADY = 100.0
-"""Variance of the means, in 12-bit levels squared, at which a gain is half as far from what was expected as the fit
+"""Variance of the means, in 12-bit levels squared, at which the gain moves half as far from the expected one as the fit
 says."""
 
 
 def block_means(luma: npt.NDArray[np.int16]) -> Array:
-    """Of blocks of 8x8, of every second row: float32, flat."""
+    """Means of 8x8 blocks, from every second row: float32, flat."""
     height, width = luma.shape
     rows = luma.reshape(height // SIDE, SIDE, width)[:, ::2].sum(1, dtype=np.int32)
     means: Array = (
@@ -36,7 +36,7 @@ def block_means(luma: npt.NDArray[np.int16]) -> Array:
 
 
 def fit_exposure(source: Array, references: Sequence[tuple[Array, Exposure]], expected: Exposure) -> Exposure:
-    """Of block means of a frame and of its references, which have exposures: the frame's."""
+    """Fit a frame's exposure to the block means of the frame and of its references, whose exposures are known."""
     neutral = np.concatenate([(means - 4 * e.offset) / (e.gain / 64) for means, e in references])
     wanted = np.tile(source, len(references))
     gain = expected.gain / 64

@@ -1,7 +1,7 @@
 """A group of pictures, clip by clip: a key frame, then pyramids of frames between anchors (formats/decoder.md).
 
-Anchors follow from each other and are coded one after the other; what lies between two of them is a piece of work of
-its own, on any thread. Frames are named by `time`, their number since the key frame.
+Anchors depend on each other and are coded one after the other; the frames between two anchors are independent work for
+any thread. Frames are identified by `time`, their number since the key frame.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from .pyramid import CHAIN, INTRA, KEY, LONG_REACH, LONG_TERM, OLDER, Step, last
 from .settings import Effort
 
 Done = Callable[[int, Coded], None]
-"""Is given each frame of a clip as it is coded, and its number there, from 0."""
+"""Called with the number of a frame in its clip, from 0, and the frame, when it is coded."""
 Rest = Callable[..., None]
-"""Decodes what is between, with a `Done`, perhaps the numbers of the frames that are wanted, and whether the `Done` is
-called late (`Between.run`)."""
+"""Decodes the frames between anchors. Takes a `Done`, optionally the numbers of the wanted frames, and whether `Done`
+is called late (`Between.run`)."""
 StreamOf = Callable[[Step], motion.Stream | Given]
 Work = tuple[Step, int, References | None]
-"""A frame to be coded: its step, its time and what it is predicted from, if it is."""
+"""A frame to code: its step, its time and its references, if any."""
 Code = Callable[[Sequence[Work]], Iterable[Coded]]
 DEAR = 0.7
-"""Share of a key frame's bits from which an anchor's latents may be dearer than none to be predicted from."""
+"""Share of a key frame's bits from which an anchor is tried without references."""
 LONG_TERM_SHARE = 0.95
-"""Of what is missed with the anchor before the last as second reference: the key frame takes its place where less is
-missed with it."""
+"""The key frame replaces the anchor before the last as second reference if its error is below this share."""
 TOGETHER = 4
-"""Frames of one place that are coded side by side: what motion costs is taken from the stream before the first of
-them, whatever the number of threads."""
+"""Frames of one place that are coded side by side. The cost of motion is taken from the stream before the first of
+them, so that the number of threads does not change the result."""
 
 
 @dataclass
 class Between:
-    """Frames of a clip that are still to be coded, and those they need: by their number in the clip from 1, 0 the
+    """Frames of a clip that are still to be coded, and the frames they need, by number: from 1 in the clip, 0 the
     anchor before it, −1 the anchor before that, `KEY` the group's key frame."""
 
     order: Sequence[Step]
     known: dict[int, Coded]
 
     def run(self, code: Code, done: Done, together: int = 1, near: int | None = None, late: bool = False) -> None:
-        """`code` is given up to so many frames at a time, none of which is predicted from another. `near`: of the
-        frames in memory only those that so many next ones need have their pictures; others make them again. `late`:
-        `done` is given a frame when no other needs it any more, so that what is made of it takes the frame's place."""
+        """Code all frames. `code` gets up to `together` frames at a time, none of which is predicted from another.
+        `near`: only frames that the next `near` frames need keep their prepared pictures; others are prepared again.
+        `late`: `done` gets a frame when no other frame needs it any more, so that its result can take its place in
+        memory."""
         uses, start, i = last_use(list(self.order)), self.known[0].time, 0
         made: set[int] = set()
         while i < len(self.order):
@@ -70,7 +70,7 @@ class Between:
                     done(k - 1, coded)
 
     def _forget_pictures(self, soon: Sequence[Step]) -> None:
-        """Of frames that those that come `soon` are not predicted from."""
+        """Forget the pictures of frames that the `soon` ones do not need."""
         wanted = {k for step in soon for k in (step.first, step.second)}
         for k, coded in self.known.items():
             if k not in wanted:
@@ -83,7 +83,7 @@ class Between:
 
 
 class _Gop:
-    """What encoder and decoder remember from clip to clip."""
+    """What encoder and decoder keep from clip to clip."""
 
     def __init__(self) -> None:
         self._last: list[Coded] = []  # the one before the last, if there is one, and the last
@@ -98,14 +98,14 @@ class _Gop:
         return len(self._last) == 2
 
     def remembered(self) -> tuple[list[Coded], motion.Stream | None]:
-        """What the next clip follows from; `back` to it."""
+        """Return the state that the next clip starts from; `back` restores it."""
         return self._last, self.contexts
 
     def back(self, to: tuple[list[Coded], motion.Stream | None]) -> None:
         self._last, self.contexts = to
 
     def _anchors(self, order: Sequence[Step], code: Code, done: Done) -> Between:
-        """Codes a clip's anchor (all frames of a chain, which has no others)."""
+        """Code a clip's anchor, or all frames of a chain."""
         known = {-k: c for k, c in enumerate(reversed(self._last))}
         if self._key is not None:
             known[KEY] = self._key
@@ -135,13 +135,13 @@ class GopDecoder(_Gop):
         return coded
 
     def key_given(self, quality: int, given: Given) -> Coded:
-        """Of integers that no stream has to say."""
+        """Decode a key frame from given integers instead of a stream."""
         coded = self._decoder.key(0, layout.checked_quality(quality), given)
         self._started(coded)
         return coded
 
     def anchors(self, payload: bytes, frames: int, done: Done) -> tuple[layout.ClipHead, Rest]:
-        """Decodes a clip's anchors. → what it says of itself, and the rest of the work, for any thread."""
+        """Decode a clip's anchors. Return the clip's head and the remaining work, for any thread."""
         head, parts = layout.unpack(payload, frames)
         contexts = self.contexts = motion.Stream(Coder(parts[0]), self.contexts)
         rest = self._clip(head, lambda step: contexts, done)
@@ -156,7 +156,7 @@ class GopDecoder(_Gop):
         return head, between
 
     def anchors_given(self, head: layout.ClipHead, frames: Sequence[Given], done: Done) -> Rest:
-        """The same of integers that no stream has to say, in coding order."""
+        """The same from given integers, in coding order."""
         by_frame = {s.frame: given for s, given in zip(layout.order_of(head, self.older), frames, strict=True)}
         rest = self._clip(head, lambda step: by_frame[step.frame], done)
 
@@ -188,7 +188,7 @@ class GopDecoder(_Gop):
         rest = self._anchors(order, coding(stream_of), done)
 
         def between(stream_of: StreamOf, done: Done, wanted: Collection[int] | None, late: bool) -> bool:
-            """Whether all of it was decoded: of what comes after the last frame that is wanted nothing is."""
+            """Decode the rest up to the last wanted frame. Return whether that was all of it."""
             whole = len(rest.order)
             if wanted is not None:
                 last = max((i + 1 for i, s in enumerate(rest.order) if s.frame - 1 in wanted), default=0)
@@ -200,9 +200,9 @@ class GopDecoder(_Gop):
 
 
 class GopEncoder(_Gop):
-    """`effort` may be changed between clips. `each` runs what is independent, as `map` does. `near`: less memory, for a
-    little more work: only the references of so many next frames stay prepared for the search. `intra`: an anchor may be
-    coded without references, where that is better."""
+    """`effort` may be changed between clips. `each` runs independent work, as `map` does. `near` saves memory for a
+    little more work: only references of the next `near` frames stay prepared for the search. `intra`: an anchor may be
+    coded without references where that is better."""
 
     def __init__(
         self,
@@ -217,11 +217,11 @@ class GopEncoder(_Gop):
         self._key_bits = 0.0
 
     def turn(self) -> AbstractContextManager[object]:
-        """A frame's work, which may have to wait (`Loop.turn`)."""
+        """Context of a frame's work, which may have to wait (`Loop.turn`)."""
         return self._encoder.turn()
 
     def key(self, source: Planes, quality: int) -> tuple[bytes, Coded]:
-        """The payload of a key clip, and the frame as a decoder will have it."""
+        """Return the payload of a key clip, and the frame as a decoder reconstructs it."""
         coder = Coder()
         coded = self._encoder.key(0, source, quality, coder, self.effort.rounds)
         self._started(coded)
@@ -229,8 +229,8 @@ class GopEncoder(_Gop):
         return layout.pack_key(quality, coder.finish()), coded
 
     def anchors(self, sources: Sequence[Planes], head: layout.ClipHead, done: Done) -> Callable[[Done], bytes]:
-        """Codes the anchors of a clip of `sources`, in order of display. → the rest of the work, for any thread: codes
-        what is between and gives the clip's payload."""
+        """Code the anchors of a clip of `sources`, in display order. Return the remaining work, for any thread: it
+        codes the frames between and returns the clip's payload."""
         held = {len(sources): sources[len(sources) - 1]}
         if head.structure == OLDER and self._long_term(held[len(sources)], len(sources)):
             head = layout.ClipHead(LONG_TERM, head.qualities)
@@ -242,7 +242,7 @@ class GopEncoder(_Gop):
                 prices = motion.Stream(after=stream)
 
                 def one(it: Work) -> tuple[Coded, References | None, Coder]:
-                    with self.turn():  # what a source is filtered with takes memory too
+                    with self.turn():  # the frames that filter a source take memory too
                         return alone(*it)
 
                 def alone(step: Step, time: int, refs: References | None) -> tuple[Coded, References | None, Coder]:
@@ -285,8 +285,8 @@ class GopEncoder(_Gop):
         return between
 
     def _long_term(self, source: Planes, frames: int) -> bool:
-        """Whether an anchor, `frames` after the last, is better predicted from the key frame than from the anchor
-        before the last, beside the last."""
+        """Return whether the key frame is a better second reference than the anchor before the last, for an anchor
+        `frames` after the last one."""
         older, last = self._last
         key = self._key
         if not self._intra or key is None or key is older or last.time + frames > LONG_REACH:
@@ -303,7 +303,7 @@ class GopEncoder(_Gop):
     def _by_itself(
         self, source: Planes, coded: Coded, refs: References, latents: Coder, stream: motion.Stream
     ) -> tuple[Coded, Coder] | None:
-        """An anchor coded as a key frame, if that is better than `coded`, which is predicted."""
+        """Return an anchor coded as a key frame, if that is better than the predicted `coded`."""
         if not self._intra or latents.bits() < DEAR * self._key_bits:
             return None
         tried = motion.Stream(after=stream)

@@ -12,16 +12,16 @@ from .settings import EncodeSettings
 from .shown import planes_of
 
 SHORT, LIVELY = 16, 0.17
-"""Frames between anchors where prediction from the frame before misses more than the second figure, as a share of what
-blocks' means miss, on the average of those frames (decision 009)."""
+"""Frames between anchors in lively scenes, and what makes a scene lively: the mean error of prediction from the frame
+before, as a share of the error of block means (decision 009)."""
 
 Around = list[tuple[int, Frame]]
-"""Frames of the same scene, and how far away each is."""
+"""Distances in frames, and frames of the same scene."""
 
 
 @dataclass
 class Seen:
-    """A frame, whether a scene begins with it, its change, and frames around it that are to help filter it."""
+    """A frame, whether it begins a scene, how much it changes, and the frames around it for the temporal filter."""
 
     frame: Frame
     cut: bool
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass
 class Group:
-    """Frames of a clip; `around` the last of them."""
+    """Frames of a clip; `around`: the frames around its last one."""
 
     key: bool
     frames: list[Frame] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Group:
 
 
 def look_ahead(frames: Iterable[Frame], reach: int) -> Iterator[Seen]:
-    """Every frame, `reach` frames late, with up to so many before and after it in `around`."""
+    """Yield every frame, `reach` frames late, with up to `reach` frames before and after it in `around`."""
     look = LookAhead()
     before: deque[Frame] = deque(maxlen=reach)
     waiting: deque[Seen] = deque()
@@ -68,8 +68,8 @@ def look_ahead(frames: Iterable[Frame], reach: int) -> Iterator[Seen]:
 def group_frames(
     frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float, reach: int
 ) -> Iterator[Group]:
-    """Frames in groups: key frames alone, at cuts and every `ticks` of the time base, others up to `length` a group, or
-    `SHORT` where much changes. `reach`: of the frames around that are kept."""
+    """Group frames: a key frame alone, at cuts and every `ticks` of the time base; other frames up to `length` a group,
+    or `SHORT` in lively scenes. `reach`: how many frames before and after are kept."""
     group, change = Group(False), 0.0
     key_pts: int | None = None
     for seen in look_ahead(frames, reach):

@@ -1,4 +1,4 @@
-"""Clips → what they say of each frame: its integers, its latents, and frames decoded from latents that were changed."""
+"""Clips → the integers and latents of each frame, and frames decoded from changed latents."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .shown import shown
 class FrameIntegers:
     """The integers that a file holds for one frame, in arrays `[channels, rows, columns]`.
 
-    `number`: the frame's in the file. `time` in seconds from `origin`, a pts. `key`: a group of pictures begins with
-    it. `level`: its place in the pyramid, 0 for a key frame or an anchor. `references`: numbers of the frames that it
-    is predicted from, −1 for none. `planes`: its integers by name (formats/lvz.md 8.3)."""
+    `number`: of the frame in the file. `time`: seconds from the pts `origin`. `key`: the frame begins a group of
+    pictures. `level`: place in the pyramid, 0 for a key frame or an anchor. `references`: numbers of the frames it is
+    predicted from, −1 for none. `planes`: integers by name (formats/lvz.md 8.3)."""
 
     number: int
     pts: int
@@ -48,13 +48,13 @@ class FrameIntegers:
 
 @dataclass(frozen=True)
 class LatentFrame(FrameIntegers):
-    """The same with what a decoder makes of them.
+    """The same, with the latents that a decoder computes from them.
 
-    `values` int16: the dequantised latents in sixteenths of a step; `scale` float32 `[channels]`: by what the decoder
-    multiplies a step at this quality and level. `intra` int16, where it was asked for: the latents in sixteenths of a
-    step, before rounding, that the picture would have as a key frame of the same quality as its group's; `intra_scale`
-    belongs to them. `detail` int16 `[rows/16, columns/16, 6, 64]`: the levels of its detail, if it has any
-    (formats/decoder.md, section 10). `exposure`: how bright it is beside its group's key frame (section 5)."""
+    `values` int16: the dequantised latents in sixteenths of a step; `scale` float32 `[channels]`: the decoder's factor
+    for a step at this quality and level. `intra` int16, if requested: the unrounded latents, in sixteenths of a step,
+    that the picture would have as a key frame of the quality of its group's key frame; `intra_scale` is their scale.
+    `detail` int16 `[rows/16, columns/16, 6, 64]`: levels of the detail, if there is any (formats/decoder.md, section
+    10). `exposure`: brightness relative to the group's key frame (section 5)."""
 
     values: np.ndarray
     scale: np.ndarray
@@ -79,7 +79,7 @@ def _dequantised(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 Change = Callable[[LatentFrame], Given]
-"""What a frame is to be decoded from."""
+"""Returns the replacement from which a frame is decoded."""
 
 
 def latents(
@@ -91,8 +91,8 @@ def latents(
     intra: bool = False,
     origin: int = 0,
 ) -> Generator[LatentFrame]:
-    """Clips in order, starting with a key clip → what they say of each frame, in order of display. Frames are decoded
-    on the way: only then it is known what a symbol stands for. Raises as `decode` does."""
+    """Clips in order, starting with a key clip → the integers and latents of each frame, in display order. Frames are
+    decoded on the way, because symbols can only be interpreted then. Raises as `decode` does."""
     for _, _, frames in _extracted(clips, video, model, threads, limits, intra, origin):
         yield from sorted(frames, key=lambda frame: frame.number)
 
@@ -100,8 +100,8 @@ def latents(
 def integers_of(
     clips: Iterable[Clip], video: VideoDescriptor, limits: Limits = DEFAULT, origin: int = 0
 ) -> Generator[FrameIntegers]:
-    """What clips with packing `zstd` hold, in order of display: no model is needed, and nothing is decoded. Raises
-    `CorruptError`, `LimitError`, `UnsupportedError`."""
+    """Yield the integers of clips with packing `zstd`, in display order. This needs no model and decodes nothing.
+    Raises `CorruptError`, `LimitError`, `UnsupportedError`."""
     anchors: list[int] = []  # numbers: the one before the last, if there is one, and the last
     for clip in clips:
         head, said = read_integers(clip, video, limits)
@@ -135,8 +135,8 @@ def decode_changed(
     limits: Limits = DEFAULT,
     wanted: Callable[[int, int], bool] | None = None,
 ) -> Iterator[Frame]:
-    """`decode`, but of what `change` makes of each frame's latents: checksums count for what the file says, not for
-    what comes out."""
+    """Decode what `change` returns for each frame's latents. Checksums are compared for the file's own pictures, not
+    for the result."""
 
     def changed() -> Iterator[ChangedClip]:
         for clip, head, frames in _extracted(clips, video, model, threads, limits):
@@ -146,7 +146,7 @@ def decode_changed(
 
 
 def intra_coded_in(clip: Clip, video: VideoDescriptor) -> int:
-    """Number of the intra-coded frames of a clip: one at most."""
+    """Return the number of intra-coded frames in a clip, 0 or 1."""
     return int(clip.key or (PACKING_NAMES.get(video.packing) == "rans" and clip.payload[:1] == bytes([INTRA])))
 
 
@@ -162,10 +162,10 @@ def _extracted(
     intra: bool = False,
     origin: int = 0,
 ) -> Iterator[_Extracted]:
-    """Clips with what they say of their frames, in coding order."""
+    """Yield clips with the integers and latents of their frames, in coding order."""
     decoder = decoder_of(video, model, threads, keep=True)
     if intra and not model.can_encode:
-        raise UnsupportedError(f"the model {model.id} can decode only, so that it gives no intra latents")
+        raise UnsupportedError(f"the model {model.id} can only decode, and --intra needs its encoder")
     geometry = video.geometry
     analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
     of_key = 0

@@ -1,4 +1,4 @@
-"""What a frame brings that the one before it did not have, from pictures a quarter as high and wide."""
+"""How much a frame changes from the one before, measured on pictures of a quarter of the height and width."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..engine import motion
 BY = 4
 WEIGHT = motion.weight_of(10.0)
 CUT = 4.0, 0.8
-"""A key frame where prediction misses more than the first figure (mean absolute error of luma, of 255) and more than
-the second's share of what the means of 8x8 blocks miss."""
+"""A scene cut: the mean absolute error of prediction (luma, of 255) exceeds the first figure, and as a share of the
+error of 8x8 block means it exceeds the second."""
 
 
 class LookAhead:
@@ -18,8 +18,8 @@ class LookAhead:
         self._before: tuple[motion.Planes, motion.Picture] | None = None
 
     def see(self, luma: np.ndarray) -> tuple[float, float]:
-        """The next frame's luma (int16 [H,W], 12 bits) → what prediction from the one before misses, and what blocks'
-        means miss: mean absolute errors of luma, of 255. The first frame: both the latter."""
+        """Take the next frame's luma (int16 [H,W], 12 bits). Return the mean absolute errors (luma, of 255) of
+        prediction from the frame before and of block means; for the first frame, both are the latter."""
         small = smaller(luma)
         flat = float(np.abs(small - _means(small)).mean()) / 16
         now, before = motion.Picture(small), self._before
@@ -38,7 +38,7 @@ class LookAhead:
 def missed_by_prediction(
     now: np.ndarray, references: tuple[np.ndarray, np.ndarray], time: int, times: tuple[int, int]
 ) -> float:
-    """The mean squared error of a frame's prediction, all as `smaller` made them."""
+    """Return the mean squared error of a frame's prediction; all pictures come from `smaller`."""
     pictures = tuple(motion.Picture(r) for r in references)
     mode, mv, _ = motion.search(motion.Picture(now, reference=False), pictures, time, times, WEIGHT, effort=0)  # type: ignore[arg-type]
     (predicted, _), _ = motion.compensate(_grey(references[0]), _grey(references[1]), mode, mv)
@@ -50,7 +50,7 @@ def _grey(small: np.ndarray) -> motion.Planes:
 
 
 def smaller(luma: np.ndarray) -> np.ndarray:
-    """A quarter as high and wide, padded to multiples of 16."""
+    """Return luma at a quarter of the height and width, padded to multiples of 16."""
     h, w = luma.shape
     small = luma.reshape(h // BY, BY, w // BY, BY).mean((1, 3), dtype=np.float32)
     return np.pad((small + 0.5).astype(np.int16), [(0, -n % 16) for n in small.shape], mode="edge")

@@ -13,9 +13,9 @@ QUALITIES = 128
 LEVEL_MIN, PER_OCTAVE = 5.0, 8
 """A frame's quality q stands for log2 λ = 5 + q/8."""
 DETAIL_FROM = 32
-"""The least quality of a frame that may have detail."""
+"""The lowest quality at which a frame may have detail."""
 NETWORKS_BEST = 96
-"""The networks' best quality: above it they stay as they are, and detail alone becomes finer."""
+"""The networks' best quality: above it only the detail becomes finer."""
 _BY_PLACE, _BY_FRAME = 128, 129
 
 
@@ -52,8 +52,8 @@ def unpack_key(payload: bytes) -> tuple[int, bytes]:
 
 
 def pack(head: ClipHead, parts: Sequence[bytes]) -> bytes:
-    """The payload of a clip that is not a key clip; `parts`: that of the anchor and that of what is between, or all in
-    one where nothing is."""
+    """Return the payload of a clip that is not a key clip; `parts`: the anchor and the frames between, or a single part
+    if there are none between."""
     order = steps(head.structure, len(head.qualities), older=True)
     by_place: dict[int, set[int]] = {}
     for step, q in zip(order, head.qualities, strict=True):

@@ -1,6 +1,6 @@
 """The order of a clip's frames and what each is predicted from (formats/decoder.md).
 
-A clip of n frames follows the anchor a; frames are named by how many they come after it, 1 … n.
+A clip of n frames follows the anchor a; frames are numbered from it, 1 … n.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PYRAMID, CHAIN, OLDER, INTRA, LONG_TERM = range(5)
-"""Structures: the last frame first, then halves of halves; every frame from the one before; as a pyramid, its last
-frame also from the anchor before a; as a pyramid, its last frame by itself, as key frames are coded; as a pyramid, its
-last frame also from the group's key frame."""
+"""Structures: the last frame first, then the middles of ever smaller intervals; every frame from the one before; a
+pyramid whose last frame is also predicted from the anchor before a; one whose last frame has no references and is coded
+like a key frame; one whose last frame is also predicted from the group's key frame."""
 KEY = -2
 """The group's key frame as a reference."""
 LONG_REACH = 960
-"""Frames after the key frame up to which an anchor may be predicted from it."""
+"""How many frames after the key frame an anchor may still be predicted from it."""
 LONGEST = 32
-"""Frames of a clip."""
+"""Most frames of a clip."""
 PLACES = 6
 """Places in a pyramid: the anchor, its middle, the quarters … of 32 frames."""
 
@@ -33,7 +33,7 @@ class Step:
 
 
 def steps(structure: int, frames: int, older: bool) -> list[Step]:
-    """In coding order. `older`: there is an anchor before a."""
+    """Return the steps in coding order. `older`: there is an anchor before a."""
     if structure == CHAIN:
         return [Step(k + 1, k, None, 0) for k in range(frames)]
     first, second = None if structure == INTRA else 0, {OLDER: -1, LONG_TERM: KEY}.get(structure) if older else None
@@ -51,12 +51,13 @@ def steps(structure: int, frames: int, older: bool) -> list[Step]:
 
 
 def last_place(structure: int, frames: int) -> int:
-    """The largest place that a clip's frames have."""
+    """Return the largest place among a clip's frames."""
     return 0 if structure == CHAIN else (frames - 1).bit_length()
 
 
 def last_use(order: list[Step]) -> dict[int, int]:
-    """Frame → index in `order` of the last step that is predicted from it; frames that none is from are left out."""
+    """Return by frame the index in `order` of the last step that is predicted from it; frames without such a step are
+    left out."""
     out: dict[int, int] = {}
     for i, step in enumerate(order):
         for reference in (step.first, step.second):

@@ -1,4 +1,4 @@
-"""How a video is coded, and the maps from what a user says to what the model wants."""
+"""How a video is coded, and the maps from a user's options to the model's levels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EFFORTS = (
 
 
 def lower_efforts(effort: int) -> list[int]:
-    """`effort` and the ones below it that search less, falling: what helps an encoder that is late."""
+    """Return `effort` and the lower ones that search less, in falling order, for an encoder that falls behind."""
     found = [effort]
     for lower in reversed(range(effort)):
         if EFFORTS[lower].motion != EFFORTS[found[-1]].motion:
@@ -37,8 +37,8 @@ def lower_efforts(effort: int) -> list[int]:
 
 
 LARGE = 1_500_000
-"""Luma samples of a frame from which a clip is half as long, since all of a clip's frames are in memory, and from which
-fewer clips are worked on at a time: four frames of a clip are coded side by side in any case."""
+"""Luma samples of a frame from which clips are half as long, since all frames of a clip are in memory, and fewer clips
+are coded at a time, since four frames of a clip are coded side by side anyway."""
 
 
 def is_large(height: int, width: int) -> bool:
@@ -47,7 +47,7 @@ def is_large(height: int, width: int) -> bool:
 
 LEVEL_RANGE = (5.5, 17.5)
 STEEP, STEEP_LEVEL = 90.0, 14.5
-"""The quality from which levels rise three times as fast, and its level: 100 is nearly lossless."""
+"""The quality from which levels rise three times as fast, and its level; quality 100 is nearly lossless."""
 TUNES = ("psnr", "ssim")
 
 
@@ -56,11 +56,11 @@ class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors at most,
     `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
     or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
-    `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) steer the quality instead.
-    `max_bitrate`: bits of video a second that no stretch of it passes by more than `buffer` seconds' worth.
-    `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: how long the video is thought to be, if that
-    is known. `pace` is asked for the effort of every clip by who has no time to lose. `told_psnr` hears every frame's
-    where a PSNR is the target. Raises `UsageError`."""
+    `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) set the quality instead.
+    `max_bitrate`: bits of video a second, which no stretch of the video exceeds by more than `buffer` seconds' worth.
+    `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: expected length of the video, if known.
+    `pace` returns the effort for each clip, for live encoding. `told_psnr` is called with every frame's PSNR if a PSNR
+    is the target. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -100,6 +100,6 @@ class EncodeSettings:
 
     @property
     def level(self) -> float:
-        """Level of the predicted frames: linear in quality up to `STEEP`, and from there."""
+        """Level of predicted frames: piecewise linear in quality, with a bend at `STEEP`."""
         points = (0.0, STEEP, 100.0), (LEVEL_RANGE[0], STEEP_LEVEL, LEVEL_RANGE[1])
         return float(np.interp(self.quality, *points))

@@ -1,4 +1,4 @@
-"""Between what a video shows, 8 or 10 bits and its own size, and the codec's padded planes of 12-bit samples."""
+"""Conversion between displayed pictures (8 or 10 bits, own size) and the codec's padded planes of 12-bit samples."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def planes_of(frame: Frame) -> Planes:
 
 
 def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, Array, Array]:
-    """12 bits → what is shown, uint8 or (over 8 bits) uint16: y [height,width], u and v half of it, rounded up."""
+    """12 bits → the displayed picture, uint8 or (over 8 bits) uint16: y [height,width], u and v half of it, rounded
+    up."""
     h2, w2 = -(-height // 2), -(-width // 2)
     shift, top = BITS - depth, (1 << depth) - 1
-    # in one piece of memory, half of what the planes took, so that the heap has no gaps
+    # one allocation, half the size of the planes, so that the heap does not fragment
     memory = np.empty(height * width + 2 * h2 * w2, np.uint8 if depth == 8 else np.uint16)
     y, u, v = np.split(memory, [height * width, height * width + h2 * w2])
     y, u, v = y.reshape(height, width), u.reshape(h2, w2), v.reshape(h2, w2)
@@ -52,7 +53,7 @@ def shown(planes: Planes, height: int, width: int, depth: int) -> tuple[Array, A
 
 
 def checksum(planes: tuple[Array, Array, Array]) -> int:
-    """CRC-32 of a frame as it is shown: Y, U, V, row by row, little-endian."""
+    """Return the CRC-32 of a displayed frame: Y, U, V, row by row, little-endian."""
     crc = 0
     for plane in planes:
         crc = zlib.crc32(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data.cast("B"), crc)

@@ -1,8 +1,8 @@
-"""Noise that a frame does not share with those around it is taken out before it is coded. Only the encoder does so.
+"""Removes noise that a frame does not share with the frames around it, before it is coded. Only the encoder does this.
 
-Motion-compensated temporal filtering as in HM and VTM (Enhorn, Sjöberg and Wennersten 2020): of the frames around, each
-sample takes a share that falls with the distance in time, with what prediction misses in its block, and with how much
-the sample itself differs, measured by the step of quantisation.
+Motion-compensated temporal filtering as in HM and VTM (Enhorn, Sjöberg and Wennersten 2020): each sample takes a share
+of the frames around, which falls with the distance in time, with the prediction error of its block, and with the
+difference of the sample itself relative to the quantisation step.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from ..engine import motion, planes
 Array = npt.NDArray[Any]
 Planes = motion.Planes
 STRENGTHS = (2.5, 1.5, 0.8)
-"""Of anchors and key frames, of the middles of pyramids, and of the quarters (decision 009)."""
+"""Strengths for anchors and key frames, for the middles of pyramids, and for the quarters (decision 009)."""
 REACH = (4, 2, 2)
-"""How many frames before and after help each of them."""
+"""How many frames before and after each of these is filtered with."""
 BY_DISTANCE = (0.85, 0.57, 0.41, 0.33)
-"""Shares of frames 1, 2, 3 and 4 away."""
+"""Weights of frames 1, 2, 3 and 4 away."""
 CHROMA_DEVIATION = 120.0
 """In 12-bit samples."""
 SIDE = 8
 KEPT = 4
-"""Predictions that wait for the errors of all. Others are made twice: at 1080p each takes 6 MiB, and 10 ms to make."""
+"""Predictions that are kept until all errors are known. Others are computed twice: at 1080p one takes 6 MiB and 10
+ms."""
 
 
 def deviation(level: float) -> float:
-    """Of luma samples of 12 bits that count as the same: 12 times the quantisation parameter above 10 that an H.264
-    encoder has with the same λ (0.85 · 2^((QP - 12)/3) bits a squared step of 8-bit samples)."""
+    """Difference of 12-bit luma samples that count as equal: 12 times the excess over 10 of the quantisation parameter
+    of an H.264 encoder with the same λ (0.85 · 2^((QP - 12)/3) bits a squared step of 8-bit samples)."""
     parameter = 12 + 3 * (np.log2(255**2 / 0.85) - level)
     return float(12 * max(parameter - 10, 1.5))
 
@@ -40,7 +41,7 @@ def deviation(level: float) -> float:
 def filtered(
     source: Planes, around: Sequence[tuple[int, Callable[[], Planes]]], level: float, strength: float
 ) -> Planes:
-    """`source`, padded planes, with the help of frames `around`: how many frames away each is, and what makes its
+    """Filter the padded planes `source` with the frames `around`: the distance of each, and a function that returns its
     planes."""
     luma, chroma = source
     now, weight = motion.Picture(luma, chroma, reference=False), motion.weight_of(level)

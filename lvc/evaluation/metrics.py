@@ -172,7 +172,7 @@ class FrameQuality:
 @dataclass
 class ClipQuality:
     """Collects frames with `add`: exact sums and one small record per frame. `ssim`, `multi_scale`: what to measure;
-    `perceptual` measures ST-LPIPS, of every so many frames."""
+    `perceptual` measures ST-LPIPS, on a sample of the frames."""
 
     ssim: bool = True
     multi_scale: bool = False

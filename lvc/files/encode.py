@@ -245,7 +245,7 @@ def _embedded(model: VideoModel) -> ModelChunk:
     file = models.inspect(model.path)
     data = models.contents(file)
     if hashlib.sha256(data).digest() != model.sha256:
-        raise MediaError(f"the model {model.path} was changed meanwhile — start again")
+        raise MediaError(f"the model {model.path} changed during the work — start again")
     return model_chunk(data, None if file.base is None else models.base_of(file))
 
 

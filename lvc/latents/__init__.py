@@ -1,4 +1,5 @@
-"""Latents as data: other people's tensors in `.lvz`, and back, and into training. Names load lazily."""
+"""Latents as data: packs other projects' tensors into `.lvz`, unpacks them, and feeds them to training. Names load
+lazily."""
 
 from __future__ import annotations
 

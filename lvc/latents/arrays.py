@@ -1,5 +1,5 @@
-"""The latents of lvc's own codec as named arrays: what each is (`docs/latents.md`), and writing them as `.npz` or
-safetensors, row by row, in memory that does not grow with the file."""
+"""The latents of lvc's own codec as named arrays (`docs/latents.md` defines them), written as `.npz` or safetensors row
+by row, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Array = npt.NDArray[Any]
 
 NPZ, SAFETENSORS = ".npz", ".safetensors"
 KEY, RESIDUAL = "key", "residual"
-"""What names of arrays begin with: of intra-coded frames, and of predicted ones, whose latents are residuals."""
+"""Prefixes of array names: for intra-coded frames, and for predicted ones, whose latents are residuals."""
 FRAME_OF = {KEY: "key_frame", RESIDUAL: "residual_frame"}
-"""The arrays that say which frames the rows of the others belong to."""
+"""The arrays that give the frame of each row of the other arrays."""
 PLANES = {
     "key_hyper": "key_hyper", "key_latent": "key_latent", "skip": "residual_skip", "copy": "residual_copy",
     "mode": "residual_mode", "vectors": "residual_vectors", "hyper": "residual_hyper", "latent": "residual_latent",
 }  # fmt: skip
-"""A plane's name in the file → its array's."""
+"""A plane's name in the file → the name of its array."""
 VALUE = {KEY: "key_value", RESIDUAL: "residual_value"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One array: its name, and the type and shape that it has for a video."""
+    """One array: its name, type and shape for a video."""
 
     name: str
     dtype: str
@@ -51,15 +51,16 @@ class Spec:
 
 
 def row_shape(name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Of one frame in an array: a plane of one channel is `[rows, columns]`, vectors are `[2, 2, rows, columns]`."""
+    """The shape of one frame's row: a plane of one channel is `[rows, columns]`, vectors are `[2, 2, rows,
+    columns]`."""
     if name == "vectors":
         return 2, 2, *shape[1:]
     return shape[1:] if name in ("skip", "copy", "mode") else shape
 
 
 def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool, values: bool = True) -> list[Spec]:
-    """The arrays of a part of a video with so many intra-coded and so many predicted frames, in the order of
-    `docs/latents.md`; without `values` only what needs no model."""
+    """Return the arrays for a part of a video with these numbers of intra-coded and predicted frames, in the order of
+    `docs/latents.md`; without `values` only those that need no model."""
     frames, shapes = keys + residuals, {p.name: geometry.plane_shape(p) for p in geometry.planes}
     specs = [
         Spec("size", "int64", (4,)),
@@ -89,7 +90,7 @@ def specs_of(geometry: Geometry, keys: int, residuals: int, intra: bool, values:
 
 
 def rows_of(frame: FrameIntegers) -> Iterator[tuple[str, Array]]:
-    """What a frame adds to each array."""
+    """Return the row that a frame adds to each array."""
     for name, value in (
         ("frame", frame.number), ("pts", frame.pts), ("duration", frame.duration), ("time", frame.time),
         ("key", frame.key), ("quality", frame.quality), ("level", frame.level), ("references", frame.references),
@@ -109,7 +110,7 @@ def rows_of(frame: FrameIntegers) -> Iterator[tuple[str, Array]]:
 
 
 class ArraysWriter:
-    """Takes the rows of arrays one after the other. Made by `written`."""
+    """Receives the rows of arrays one after the other. Made by `written`."""
 
     def __init__(self, files: Mapping[str, tuple[BinaryIO, int]], specs: list[Spec]) -> None:
         self._files, self._specs = files, {s.name: s for s in specs}
@@ -133,12 +134,12 @@ class ArraysWriter:
 
 @contextmanager
 def written(target: str, specs: list[Spec], text: dict[str, str], force: bool) -> Iterator[ArraysWriter]:
-    """A `.npz` or `.safetensors` of these arrays, which is published when the block is left in good order. Raises
-    `MediaError` where the disk has no room for it."""
+    """Open a `.npz` or `.safetensors` for these arrays; it gets its final name when the block is left without an error.
+    Raises `MediaError` if the disk has no room for it."""
     total = sum(spec.bytes for spec in specs)
     free = shutil.disk_usage(Path(target).absolute().parent).free
     if total > free:
-        raise MediaError(f"the arrays take {total:,} bytes, {free:,} are free there — take parts: --start, --end")
+        raise MediaError(f"the arrays take {total:,} bytes, {free:,} are free — unpack a part with --start and --end")
     with ExitStack() as stack:
         path = stack.enter_context(publish(target, force=force))
         if target.endswith(NPZ):
@@ -168,7 +169,7 @@ def written(target: str, specs: list[Spec], text: dict[str, str], force: bool) -
 
 
 def _npy_header(file: BinaryIO, spec: Spec) -> int:
-    """Writes it. → where the array begins."""
+    """Write it and return where the array begins."""
     descr = np.lib.format.dtype_to_descr(np.dtype(spec.dtype).newbyteorder("<"))
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": spec.shape})
     return file.tell()

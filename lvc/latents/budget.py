@@ -1,4 +1,4 @@
-"""How much error is allowed, and the step and the model that use it up."""
+"""The allowed error, and the step and the model that make the most of it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Plan:
         return Quantiser(self.mean, self.forward, self.step)
 
     def integers(self) -> list[IntArray]:
-        """The first plane of what was taken."""
+        """Return the first plane of the sampled latents."""
         if self.exponent is None:
             return [self.quantiser(frames.float().numpy()) for frames in self.taken]
         return [planes[0] for planes in self._planes(self.exponent)]
@@ -87,7 +87,7 @@ class Plan:
             yield exact.split(patterns, self.element, exponent)
 
     def packed_bytes(self) -> int:
-        """About what an exact file's planes cost with packing zstd."""
+        """Estimate the cost of an exact file's planes with packing zstd."""
         total = 0
         for plane in (plane for planes in self._planes(self.exponent or 0) for plane in planes):
             total += len(zstandard.ZstdCompressor(level=3).compress(_as_packed(plane)))
@@ -96,7 +96,7 @@ class Plan:
 
     @cached_property
     def _fitted(self) -> tuple[FieldModel | None, bytes, float]:
-        """Model, its bytes, and the bits of a value without them."""
+        """Return the model, its bytes, and the bits of a value without them."""
         clips = self.integers()
         count = sum(clip.size for clip in clips)
         if self.packing != "field":
@@ -124,7 +124,7 @@ class Plan:
         return self._fitted[1]
 
     def bits(self, values: int) -> float:
-        """Estimated bits a value, of `values` in all."""
+        """Return the estimated bits a value, for `values` values in total."""
         return self._fitted[2] + 8 * (len(self.coding) + 400) / values
 
 
@@ -141,13 +141,13 @@ def first_plan(
     packing: str,
     values: int,
 ) -> Plan:
-    """A plan that should hold `bound`; whether it does is measured later."""
+    """Return a plan that is expected to hold `bound`; that is measured later."""
     share = values / max(1, sum(frames.numel() for frames in taken))
     size = statistics.rms if statistics.finite and statistics.rms > 0 else 1.0
     plan = Plan(statistics.mean, forward, 1.0, None, element, packing, share, tuple(taken))
     if bound.kind == "exact":
         exponent = int(np.clip(np.round(np.log2(size)) - _FINE, -140, 100))
-        # without prediction a coarse step, about an exponent, is often the better
+        # without prediction a coarse step of about an exponent is often better
         steps = range(exponent, exponent + _FINE + 3) if packing != "field" else (exponent,)
         return min((_with(plan, 1.0, e) for e in steps), key=lambda p: p.packed_bytes() if len(steps) > 1 else 0)
     if bound.kind == "step":
@@ -169,7 +169,7 @@ def _with(plan: Plan, step: float, exponent: int | None = None) -> Plan:
 
 
 def _a_part(taken: tuple[torch.Tensor, ...]) -> Iterator[torch.Tensor]:
-    """About a quarter of a million values: enough to say what a value costs."""
+    """Take about a quarter of a million values, enough to estimate the cost of a value."""
     left = 1 << 18
     for frames in taken:
         part = frames[: max(8, left // frames[0].numel())]
@@ -180,7 +180,7 @@ def _a_part(taken: tuple[torch.Tensor, ...]) -> Iterator[torch.Tensor]:
 
 
 def _found(excess: Callable[[float], float], guess: float, steps: int = 12) -> float:
-    """The largest step, about, for which `excess` is not positive, by halving of the octave that holds it."""
+    """Return approximately the largest step for which `excess` is not positive, by bisection of its octave."""
     low = high = guess
     for _ in range(40):
         if excess(low) <= 0:
@@ -199,7 +199,8 @@ def _found(excess: Callable[[float], float], guess: float, steps: int = 12) -> f
 
 
 def _errors(plan: Plan) -> tuple[float, float]:
-    """RMS error over RMS of the values, and the largest, on what was taken; rounding to the element type included."""
+    """Return RMS error over RMS of the values, and the largest error, on the sampled latents; both include rounding to
+    the element type."""
     import torch
 
     element = getattr(torch, plan.element)
@@ -217,7 +218,7 @@ def _errors(plan: Plan) -> tuple[float, float]:
 
 
 def next_step(bound: Bound, step: float, relative: float, largest: float, bits: float) -> float:
-    """A step for a smaller error, or for fewer bits, than `step` gave."""
+    """Return a step with a smaller error, or fewer bits, than `step` gave."""
     if bound.kind == "bits":
         return step * float(2 ** min(bits - bound.value + 0.01, _OCTAVES))
     found = relative if bound.kind == "rms" else largest

@@ -1,7 +1,7 @@
-"""`lvc decode --latents`: what a file of arrays says in the place of a video's own latents.
+"""`lvc decode --latents`: arrays in a file replace a video's own latents.
 
-The file comes from anywhere. What it declares is compared with what the video has before anything is read, and only
-the rows of one frame are in memory at a time.
+The file is untrusted. Its declared shapes and types are compared with the video's before anything is read, and only the
+rows of one frame are in memory at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLOCK = 1 << 20
 
 
 class Changes:
-    """Called with what a video says of a frame, gives what is to be decoded; in coding order. Made by `opened`."""
+    """Called in coding order with a frame's own latents; returns the latents to decode. Made by `opened`."""
 
     def __init__(
         self, path: str, arrays: dict[str, _Lazy], geometry: Geometry, model_sha256: bytes, frames: int | None
@@ -58,7 +58,7 @@ class Changes:
         return array.read()
 
     def _numbers(self, kind: str, frames: int | None) -> dict[int, int]:
-        """Rows by the number of their frame."""
+        """Return rows by the number of their frame."""
         name = FRAME_OF[kind]
         mine = [n for n in (*PLANES.values(), VALUE[kind]) if n.startswith(kind) and n in self._arrays]
         if name not in self._arrays:
@@ -80,7 +80,7 @@ class Changes:
         return rows
 
     def _check(self, spec: Spec, kind: str, floats: bool = False) -> None:
-        """The shape and type of an array, if it is there."""
+        """Return the shape and type of an array, if the file has it."""
         array = self._arrays.get(spec.name)
         if array is None:
             return
@@ -119,20 +119,20 @@ class Changes:
                 f"frame {frame.number} has other symbols ({PLANES[symbols]}) and other values ({VALUE[kind]}) than the "
                 "video — change one of them"
             )
-        # once a picture is another one, the means that symbols count from are others: values say what was meant
+        # after a picture has changed, the means that symbols are relative to change too, so values are used instead
         use_values = not of_symbols and (of_values or self._changed)
         self._changed |= of_symbols or of_values or any((planes[n] != frame.planes[n]).any() for n in planes)
-        # detail is what a picture lacked: another picture lacks something else
+        # detail is the residual of the original picture and does not fit another one
         detail = None if self._changed else frame.detail
         return Given(planes, values if use_values else None, detail, frame.exposure)
 
 
 def _fitted(name: str, row: Array, own: Array) -> Array:
-    """A row in the type and shape of the video's own; values are rounded and bounded, integers have to fit."""
+    """Return a row in the video's own type and shape; floats are rounded and clamped, integers must be in range."""
     row = row.reshape(own.shape)
     if row.dtype.kind == "f":
         if not np.isfinite(row).all():
-            raise MediaError(f"{name} has values that are no numbers")
+            raise MediaError(f"{name} has values that are not finite")
         row = np.rint(row).clip(-32768, 32767)
     limits = np.iinfo(own.dtype)
     if row.size and (row.min() < limits.min or row.max() > limits.max):
@@ -141,7 +141,7 @@ def _fitted(name: str, row: Array, own: Array) -> Array:
 
 
 def _check_frame(frame: LatentFrame, planes: dict[str, Array]) -> None:
-    """Raises `MediaError` for modes, vectors and flags that no frame can have."""
+    """Check modes, vectors and flags. Raises `MediaError` for values that no frame can have."""
     if frame.intra_coded:
         return
     skip, copy, mode = (planes[name] for name in ("skip", "copy", "mode"))
@@ -157,7 +157,7 @@ def _check_frame(frame: LatentFrame, planes: dict[str, Array]) -> None:
 
 
 class _Lazy:
-    """An array in a file: its type and shape, and its rows one by one."""
+    """An array in a file: its type and shape, and access to its rows one by one."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -202,9 +202,9 @@ class _Slice(_Lazy):
 
 @contextlib.contextmanager
 def opened(path: str, geometry: Geometry, model_sha256: bytes, frames: int | None, scratch: Path) -> Iterator[Changes]:
-    """`path`: a `.npz` or `.safetensors` of arrays as `lvc unpack` writes them, for the video with this geometry and
-    model and so many frames. `scratch`: a folder for what has to be taken out of a `.npz`. Raises `MediaError` for
-    arrays that do not fit, `UsageError` for another kind of file, `OSError`."""
+    """Open `path`, a `.npz` or `.safetensors` of arrays as `lvc unpack` writes them, for a video with this geometry,
+    model and number of frames. `scratch`: a folder for arrays extracted from a `.npz`. Raises `MediaError` for arrays
+    that do not fit, `UsageError` for another kind of file, `OSError`."""
     with about(path), contextlib.ExitStack() as stack:
         names = {spec.name: spec for spec in specs_of(geometry, 0, 0, True)}
         if path.endswith(SAFETENSORS):
@@ -212,7 +212,7 @@ def opened(path: str, geometry: Geometry, model_sha256: bytes, frames: int | Non
                 file = stack.enter_context(safe_open(path, framework="np"))
                 arrays: dict[str, _Lazy] = {n: _Slice(n, file.get_slice(n)) for n in file.keys() if n in names}  # noqa: SIM118
             except SafetensorError as error:
-                raise MediaError(f"is no safetensors file ({str(error)[:200]})") from error
+                raise MediaError(f"is not a safetensors file ({str(error)[:200]})") from error
         elif path.endswith(NPZ):
             arrays = _members(path, names, scratch)
         else:
@@ -222,7 +222,7 @@ def opened(path: str, geometry: Geometry, model_sha256: bytes, frames: int | Non
 
 
 def _members(path: str, names: dict[str, Spec], scratch: Path) -> dict[str, _Lazy]:
-    """The arrays of a `.npz`, taken out to be mapped."""
+    """Extract the arrays of a `.npz` so that they can be mapped."""
     found: dict[str, _Lazy] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -232,13 +232,13 @@ def _members(path: str, names: dict[str, Spec], scratch: Path) -> dict[str, _Laz
                     with archive.open(info) as member:
                         found[name] = _taken_out(member, names[name], scratch / name)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError) as error:
-        raise MediaError(f"is no .npz that can be read ({str(error)[:200]})") from error
+        raise MediaError(f"is not a .npz that can be read ({str(error)[:200]})") from error
     return found
 
 
 def _taken_out(member: Any, spec: Spec, target: Path) -> _Lazy:
-    """An array that a `.npz` holds. Its rows have to be those that the video has, so that their number alone says how
-    much it takes."""
+    """Extract an array of a `.npz`. Its rows must have the shape of the video's own, so that their number alone
+    determines its size."""
     shape, order, dtype = _npy_header(member)
     if order or dtype.kind not in "iuf" or len(shape) != len(spec.shape) or shape[1:] != spec.shape[1:]:
         row = ", ".join(map(str, spec.shape[1:])) or "integers"

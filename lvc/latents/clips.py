@@ -21,7 +21,7 @@ MAX_FIELD_VALUES = 1 << 26  # of a clip: unpacking needs about 40 bytes for each
 
 
 def plane_names(tensors: TensorSet) -> tuple[str, ...]:
-    """The planes that such a file has."""
+    """Return the names of such a file's planes."""
     if tensors.exponent is None:
         return ("latent",)
     return ("whole", *(f"rest{i}" for i in range(exact.REST_PLANES[tensors.element])))
@@ -30,7 +30,7 @@ def plane_names(tensors: TensorSet) -> tuple[str, ...]:
 def pack_clip(
     planes: list[IntArray], video: VideoDescriptor, tensors: TensorSet, model: field.FieldModel | None, level: int = 12
 ) -> tuple[bytes, int]:
-    """Payload and checksum of `planes`, each `[frames, channels, rows, columns]` of its plane's dtype.
+    """Return payload and checksum of `planes`, each `[frames, channels, rows, columns]` of its plane's dtype.
 
     Rows and columns may be fewer than the file's planes have. `model` for packing `field`.
     """
@@ -45,7 +45,7 @@ def pack_clip(
     field.code(coding, model, (count, channels, rows, columns), planes[0])
     if tensors.exponent is not None:
         exact.code_rest(coding, tensors.element, tensors.exponent, planes[0].ravel(), _rest(planes[1:]))
-    # a stream of nothing but certain symbols is empty, and a payload may not be
+    # a stream of symbols with certainty 1 is empty, and a payload must not be
     payload = encoder.finish() or bytes(4)
     DEFAULT.check_values(planes[0].size, len(payload))
     return payload, crc
@@ -61,7 +61,7 @@ def unpack_clip(
     check: bool = True,
     limits: Limits = DEFAULT,
 ) -> list[IntArray]:
-    """The planes `[frames, channels, rows, columns]` of a clip whose tensor has `extent` (rows, columns).
+    """Unpack the planes `[frames, channels, rows, columns]` of a clip whose tensor has `extent` (rows, columns).
 
     `check` compares the checksum of the integers. Raises `CorruptError`, `LimitError`, `UnsupportedError`.
     """
@@ -113,7 +113,7 @@ def _rest(planes: list[IntArray]) -> IntArray:
 
 
 def _framed(planes: list[IntArray], video: VideoDescriptor) -> Iterator[FrameLatents]:
-    """As latent frames of the file's planes, filled up with zeros; one at a time, because planes may be far larger than
+    """Yield latent frames of the file's planes, padded with zeros; one at a time, because planes may be far larger than
     a tensor in them."""
     shapes = [video.geometry.plane_shape(spec) for spec in video.planes]
     for number in range(len(planes[0])):
@@ -125,7 +125,7 @@ def _framed(planes: list[IntArray], video: VideoDescriptor) -> Iterator[FrameLat
 
 
 def _cut(values: IntArray, dtype: str, rows: int, columns: int) -> IntArray:
-    """The tensor's part of `values` `[frames, channels, rows, columns]`; what lies beside it has to be 0."""
+    """Return the tensor's part of `values` `[frames, channels, rows, columns]`; all other values must be 0."""
     if values[:, :, rows:].any() or values[:, :, :, columns:].any():
         raise CorruptError("values outside of their tensor are not 0")
     return values[:, :, :rows, :columns].astype(dtype, copy=False)

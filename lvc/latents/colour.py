@@ -1,4 +1,4 @@
-"""8-bit YUV 4:2:0 planes ↔ RGB in 0..1 for foreign VAEs, which know nothing else. torch; H.273 numbers."""
+"""8-bit YUV 4:2:0 planes ↔ RGB in 0..1, the only input of foreign VAEs. Uses torch; numbers are those of H.273."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvc.media.types import RANGE_FULL, Frame
 
 _BT601 = (0.299, 0.114)
 _WEIGHTS = {1: (0.2126, 0.0722), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
-"""Red's and blue's share of luma, by matrix; what is not named is taken for BT.601."""
+"""Weights of red and blue in luma, by matrix; others are treated as BT.601."""
 
 
 def _range(color_range: int) -> tuple[float, float, float]:
@@ -20,7 +20,7 @@ def _range(color_range: int) -> tuple[float, float, float]:
 
 
 def to_rgb(frame: Frame, matrix: int, color_range: int) -> Tensor:
-    """`[3, H, W]` float32, clamped to 0..1. Chroma is interpolated between its samples' centres."""
+    """`[3, H, W]` float32, clamped to 0..1. Chroma is interpolated between the centres of its samples."""
     red, blue = _WEIGHTS.get(matrix, _BT601)
     offset, span, chroma = _range(color_range)
     y = (torch.from_numpy(frame.y).float() - offset) / span

@@ -25,7 +25,7 @@ Transform = Callable[[Item], Any]
 
 
 def lvz_files(paths: PathLike | Iterable[PathLike]) -> list[str]:
-    """Files, and the `.lvz` in folders, in the order of names. Raises `UsageError` if there are none."""
+    """Return the files, and the `.lvz` files in folders, in order of name. Raises `UsageError` if there are none."""
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found: list[str] = []
     for path in map(Path, listed):
@@ -37,16 +37,16 @@ def lvz_files(paths: PathLike | Iterable[PathLike]) -> list[str]:
 
 class LatentDataset(Dataset[Any]):
     """`dataset[i]` is a dictionary: `latents` (in the shape and element type that was packed), `name`, `caption` and
-    `tags`; `transform` may make something else of it.
+    `tags`; `transform` may convert it.
 
     Opening reads descriptors and indices; an item then reads its own chunks and no others. Every process opens the
-    files for itself, so any number of workers may be used. `check` compares the checksum of the integers of every item
-    beside those of the chunks.
+    files for itself, so any number of workers may be used. `check` compares the checksum of every item's integers in
+    addition to those of the chunks.
 
     Of a video of lvc's own codec each group of clips is an item: `latents` is float32 `CTHW`, the dequantised latents
-    of its key frame (T is 1), or with `intra` those that each of its frames would have as a key frame, for which it is
-    decoded every time (`lvc unpack --intra` does it once). Latents of predicted frames, which are residuals, and all
-    else that the file says are in `frames(i)`. That takes the model that made the file.
+    of its key frame (T is 1), or with `intra` those that each of its frames would have as a key frame, which decodes
+    the group every time (`lvc unpack --intra` does it once). `frames(i)` has the rest, including the residual latents
+    of predicted frames. Both need the model that made the file.
 
     Raises `UsageError` (nothing there), `CorruptError`, `UnsupportedError`, `OSError`.
     """
@@ -88,7 +88,7 @@ class LatentDataset(Dataset[Any]):
         return self._ends[-1]
 
     def sample(self, index: int) -> Sample:
-        """What is known of an item without reading it: name, axes, sizes, tags."""
+        """Return an item's name, axes, sizes and tags without reading the item."""
         file, at = self._place(index)
         return file.samples[at]
 
@@ -104,7 +104,8 @@ class LatentDataset(Dataset[Any]):
         return item if self.transform is None else self.transform(item)
 
     def frames(self, index: int) -> list[LatentFrame]:
-        """What the file says of each frame of an item, of lvc's own codec. Raises `UsageError` for packed tensors."""
+        """Return the integers and latents of each frame of an item of lvc's own codec. Raises `UsageError` for packed
+        tensors."""
         file, at = self._place(index)
         if not isinstance(file, VideoLatents):
             raise UsageError(f"{file.path} holds tensors, no frames of lvc's own codec")
@@ -122,7 +123,7 @@ class LatentDataset(Dataset[Any]):
 class LatentStream(IterableDataset[Any]):
     """The same items as a stream: each worker takes its share; `shuffle` draws a new order every epoch from `seed`.
 
-    In a distributed run give `rank` and `world`; the shares of all ranks and workers together are the whole once.
+    In a distributed run give `rank` and `world`; the shares of all ranks and workers together cover every item once.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""Element types of tensors without torch: numbers of bfloat16 and float8 as their bit patterns, and safetensors files
-of them. What is between two numbers of a type goes to the nearest, half-way to the even one, as torch does it."""
+"""Element types of tensors without torch: bfloat16 and float8 numbers as bit patterns, and safetensors files of them.
+Rounding is to nearest, ties to even, as in torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lvc.engine import safetensors_file
 Array = npt.NDArray[Any]
 
 NUMPY = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
-"""Types that numpy has; arrays of the others are unsigned integers."""
+"""Types that numpy has; arrays of other types hold unsigned integers."""
 
 
 class Tensor(NamedTuple):
@@ -25,7 +25,7 @@ class Tensor(NamedTuple):
     array: Array
 
     def widened(self) -> Array:
-        """In a type of numpy's, without any loss."""
+        """Convert to a numpy type, without loss."""
         if self.element == "bfloat16":
             return (self.array.astype(np.uint32) << 16).view(np.float32)
         if self.element == "float8_e5m2":
@@ -34,7 +34,7 @@ class Tensor(NamedTuple):
 
 
 def narrowed(values: Array, element: str) -> Array:
-    """float32 → bfloat16's patterns uint16, float16 or float32."""
+    """float32 → bfloat16 bit patterns (uint16), float16 or float32."""
     if element != "bfloat16":
         with np.errstate(over="ignore"):
             return values.astype(NUMPY[element])
@@ -44,8 +44,8 @@ def narrowed(values: Array, element: str) -> Array:
 
 
 def packed_from(tensor: Tensor, element: str, *, exact: bool) -> Tensor:
-    """A tensor that went into a `.lvz` as float16 or float32 in the type that it had before. Values that are not
-    `exact` may have been moved beyond float8's largest number: they stay finite."""
+    """Convert a tensor that a `.lvz` holds as float16 or float32 back to its original type. If values are not `exact`,
+    some may exceed float8's largest number; they are clamped and stay finite."""
     if element == "float64":
         return Tensor(element, tensor.widened().astype(np.float64))
     values = tensor.widened().astype(np.float32)
@@ -62,7 +62,7 @@ def packed_from(tensor: Tensor, element: str, *, exact: bool) -> Tensor:
 
 @cache
 def _float8() -> Array:
-    """float16 [256]: the numbers of float8_e4m3fn."""
+    """Return the float8_e4m3fn numbers as float16 [256]."""
     bits = np.arange(128)
     exponent, fraction = bits >> 3, bits & 7
     sizes = np.where(exponent == 0, fraction / 8 * 2.0**-6, (1 + fraction / 8) * 2.0 ** (exponent - 7.0))
@@ -76,12 +76,12 @@ def _to_float8(values: Array) -> Array:
     size = np.abs(values)
     below = np.searchsorted(between, size, side="left")
     halfway = (below < 126) & (size == between[np.minimum(below, 125)]) & (below % 2 == 1)
-    # what torch does with numbers beyond the largest one, which no file has: they are none
+    # as torch does with numbers beyond the largest, which no file has: NaN
     pattern = np.where(np.isnan(size) | (size > 464), 127, below + halfway)
     signed: Array = (pattern | np.signbit(values) << 7).astype(np.uint8)
     return signed
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], text: dict[str, str]) -> None:
-    """A safetensors file."""
+    """Write a safetensors file."""
     safetensors_file.save(path, {name: (t.element, t.array) for name, t in tensors.items()}, text)

@@ -1,4 +1,4 @@
-"""Exact files: floats as a coarse step, which neighbours predict, and what is left (`formats/lvz.md`, 5.6 and 8.4)."""
+"""Exact files: floats as a coarse step, predicted from neighbours, and a remainder (`formats/lvz.md`, 5.6 and 8.4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REST_PLANES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 @lru_cache(maxsize=8)
 def bases(element: str, exponent: int) -> IntArray:
-    """base(k) for k = 0..32766 and the end of all bit patterns, int64 `[32768]`."""
+    """Return base(k) for k = 0..32766 and the end of all bit patterns, int64 `[32768]`."""
     wanted = np.arange(LARGEST + 1, dtype=np.float64) * 2.0**exponent
     with np.errstate(over="ignore", under="ignore"):
         if element == "float16":
@@ -57,7 +57,7 @@ def join(planes: list[IntArray], element: str, exponent: int) -> IntArray:
 
 
 def code_rest(coding: Coding, element: str, exponent: int, whole: IntArray, rest: IntArray | None) -> IntArray:
-    """Write `rest` int64 `[n]`, or read it (None), beside `whole` `[n]`."""
+    """Write `rest` int64 `[n]`, or read it (None), given `whole` `[n]`."""
     base, fraction = bases(element, exponent), FRACTION[element]
     step = np.minimum(np.where(whole < 0, -1 - whole, whole), LARGEST)
     count = base[step + 1] - base[step]

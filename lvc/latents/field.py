@@ -1,7 +1,7 @@
 """Packing `field`: a plane of integers predicted from its neighbours, the frame before and the channels before.
 
-All arithmetic is on integers (kept in doubles below 2^53 where that is faster), so any machine reads what any other
-wrote. The law is `formats/lvz.md`, section 8.4; names are those of its tables.
+All arithmetic is on integers (kept in doubles below 2^53 where that is faster), so any machine can read what another
+one wrote. `formats/lvz.md`, section 8.4, defines it; names are those of its tables.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_ACROSS = float(1 << 32)
 
 @dataclass(frozen=True)
 class PassWeights:
-    """What one pass uses in one situation. All int64 `[channels]`; `mean` and `size` have one row a feature.
+    """Weights of one pass in one situation. All int64 `[channels]`; `mean` and `size` have one row per feature.
 
     `mean`: first pair of neighbours, second pair, frame before, its neighbours, constant. `size`: constant, misses of
     the neighbours, misses of the channels before, miss of the frame before.
@@ -44,11 +44,12 @@ SIZE_FEATURES = 4
 
 @dataclass(frozen=True)
 class FieldModel:
-    """Everything that packing `field` needs to know of a plane.
+    """All parameters of packing `field` for a plane.
 
-    `temporal`: frames look at the one before in their clip. `group`: channels coded together. `sets[situation][pass]`
-    with situation 0 for a frame without a frame before, 1 for others (only if `temporal`). `cross` `[channels,
-    channels]`: weights of the misses of earlier groups, 0 elsewhere. `norm` `[channels]`: weights in the activity.
+    `temporal`: frames are predicted from the one before in their clip. `group`: channels coded together.
+    `sets[situation][pass]` with situation 0 for a frame without a frame before, 1 for others (only if `temporal`).
+    `cross` `[channels, channels]`: weights of the misses of earlier groups, 0 elsewhere. `norm` `[channels]`: weights
+    in the activity.
     """
 
     temporal: bool
@@ -66,7 +67,7 @@ class FieldModel:
 class Places:
     """One pass: flat places `[n]` and, but for the first pass, the flat places `[4, n]` of their neighbours.
 
-    A neighbour that does not exist is the place behind the last, which holds 0.
+    A missing neighbour is the place after the last, which holds 0.
     """
 
     at: IntArray
@@ -75,7 +76,7 @@ class Places:
 
 @lru_cache(maxsize=64)
 def passes(rows: int, columns: int) -> tuple[Places, ...]:
-    """The seven passes over a plane of this size, coarse to fine; those without places are left out."""
+    """Return the seven passes over a plane of this size, coarse to fine, without empty ones."""
     row, column = (a.ravel() for a in np.mgrid[0:rows, 0:columns])
     found = [Places(np.flatnonzero((row % 8 == 0) & (column % 8 == 0)), None)]
     for step in (4, 2, 1):
@@ -104,7 +105,7 @@ Visit = Callable[["Step"], tuple[IntArray, Floats]]
 
 @dataclass
 class Step:
-    """What is known when a group of channels is coded in a pass; shapes `[…, n]`, eighths of a symbol."""
+    """The data available when a group of channels is coded in a pass; shapes `[…, n]`, in eighths of a symbol."""
 
     situation: int
     number: int  # of the pass
@@ -119,7 +120,7 @@ class Step:
 
 
 def walk(model: FieldModel, frames: int, rows: int, columns: int, visit: Visit) -> IntArray:
-    """Values `[frames, channels, rows, columns]` (int64) as `visit` gives them, in the order of the format."""
+    """Return values `[frames, channels, rows, columns]` (int64) from `visit`, in the order of the format."""
     channels = model.channels
     values = np.zeros((channels, frames, rows * columns + 1), np.float64)
     misses = np.zeros_like(values)
@@ -156,7 +157,7 @@ def floored(sums: Floats, shift: int) -> Floats:
 
 
 def _features(values: Floats, misses: Floats, chosen: slice, situation: int, places: Places) -> tuple[Floats, Floats]:
-    """Features of mean `[5, channels, n]` and expected size `[4, channels, n]`; n counts frame after frame."""
+    """Return features of mean `[5, channels, n]` and expected size `[4, channels, n]`; n counts frame after frame."""
     channels, n = len(values), (chosen.stop - chosen.start) * len(places.at)
     mean = np.zeros((MEAN_FEATURES, channels, n))
     size = np.zeros((SIZE_FEATURES, channels, n))
@@ -178,7 +179,7 @@ def _features(values: Floats, misses: Floats, chosen: slice, situation: int, pla
 
 
 def predicted(model: FieldModel, step: Step) -> tuple[IntArray, IntArray]:
-    """Predictions in eighths and scales of one group, int64 `[channels, n]`."""
+    """Return predictions in eighths and scales of one group, int64 `[channels, n]`."""
     w = model.sets[step.situation][step.number]
     cross = model.cross[step.start : step.stop, : step.start].astype(np.float64)
     mean = step.own + floored(cross @ step.before, 8) if step.start else step.own
@@ -206,7 +207,7 @@ def code(coding: Coding, model: FieldModel, shape: tuple[int, int, int, int], va
 
 
 def split(mean: IntArray, scale: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Centre, eighth (−4..3) and number of low bits for predictions and scales."""
+    """Return centre, eighth (−4..3) and number of low bits for predictions and scales."""
     low = low_bits(scale)
     moved = mean - 4 * ((1 << low) - 1)
     centre = (moved + (4 << low)) >> (3 + low)

@@ -1,4 +1,4 @@
-"""A `.lvz` of latents, opened: its tensors by number, without reading the others."""
+"""An open `.lvz` of latents: reads tensors by number, without the others."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 IntArray = npt.NDArray[Any]
 
 KEY = "key"
-"""The tag of a tensor's name in its file."""
+"""Tag with a tensor's name in its original file."""
 DTYPE = "dtype"
-"""The tag of a tensor's own type, where a `.lvz` holds it as another."""
+"""Tag with a tensor's original type, if the `.lvz` holds it as another."""
 CARRIED = ("float64", "float8_e4m3fn", "float8_e5m2")
-BLOCK = 1 << 18  # values that are turned at a time: their floats stay in the cache
+BLOCK = 1 << 18  # values converted at a time, so that their floats stay in the cache
 
 
 class Dequantiser:
-    """Integers of one file → tensors of its element type; torch does the work."""
+    """Integers of one file → tensors of its element type, with torch."""
 
     def __init__(self, spec: PlaneSpec, tensors: TensorSet) -> None:
         import torch
@@ -65,25 +65,25 @@ class Dequantiser:
         for start in range(0, frames, step):
             part, out = flat[start : start + step], latents[start : start + step]
             if self._matrix is None:
-                out.copy_(part.float().mul_(self._scale[:, None]).add_(self._zero[:, None]))  # addcmul: thrice the time
+                out.copy_(part.float().mul_(self._scale[:, None]).add_(self._zero[:, None]))  # addcmul is slower
             else:
                 out.copy_(torch.baddbmm(self._zero[:, None], self._matrix.expand(len(part), -1, -1), part.float()))
         return latents.reshape(frames, channels, rows, columns)
 
 
 class LatentFile:
-    """Opening reads descriptors and index; a tensor is read, unpacked and turned back when it is asked for.
+    """Opening reads descriptors and index; a tensor is read, unpacked and dequantised on request.
 
     `samples` describes the tensors. A file that `lvc encode` wrote with a foreign model has none of its own: its groups
-    of clips count as tensors `CTHW`. Not for several threads at once. Raises `CorruptError`, `UnsupportedError`,
-    `LimitError`, `OSError`.
+    of clips count as tensors `CTHW`. Not safe for use by several threads at once. Raises `CorruptError`,
+    `UnsupportedError`, `LimitError`, `OSError`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, limits: Limits = DEFAULT, check: bool = True) -> None:
         self.path = os.fspath(path)
         self.limits, self.check = limits, check
         self._file = open(self.path, "rb")
-        weakref.finalize(self, self._file.close)  # data sets are dropped, not closed
+        weakref.finalize(self, self._file.close)  # data sets are dropped without being closed
         try:
             with about(self.path):
                 self._open()
@@ -130,7 +130,7 @@ class LatentFile:
         return len(self.samples)
 
     def integers(self, number: int) -> list[IntArray]:
-        """The planes of tensor `number`, each `[frames, channels, rows, columns]`."""
+        """Return the planes of tensor `number`, each `[frames, channels, rows, columns]`."""
         sample = self.samples[number]
         with about(self.path):
             clips: list[Clip] = self.reader.gop(number)
@@ -146,7 +146,7 @@ class LatentFile:
         return parts[0] if len(parts) == 1 else [np.concatenate(planes) for planes in zip(*parts, strict=True)]
 
     def read(self, number: int) -> torch.Tensor:
-        """Tensor `number` in the shape and element type in which it came."""
+        """Return tensor `number` in its original shape and element type."""
         sample = self.samples[number]
         values = self.dequantise(self.integers(number))
         if not self.tensors.samples:
@@ -161,7 +161,7 @@ class LatentFile:
         return placed.reshape(sample.shape(values.shape[0] if "T" not in sample.axes else values.shape[1]))
 
     def tensor(self, number: int) -> Tensor:
-        """The same as an array, without torch."""
+        """Return the same as an array, without torch."""
         sample, exponent = self.samples[number], self.tensors.exponent
         planes, spec = self.integers(number), self.video.planes[0]
         if exponent is not None:
@@ -187,7 +187,7 @@ class LatentFile:
 
 
 def _dequantised(values: IntArray, spec: PlaneSpec, tensors: TensorSet) -> IntArray:
-    """What `Dequantiser` does, in numpy."""
+    """The same as `Dequantiser`, in numpy."""
     frames, channels, rows, columns = values.shape
     scale = np.array(spec.scale or [1.0] * channels, np.float32)[:, None]
     zero = np.array(spec.zero or [0.0] * channels, np.float32)[:, None]
@@ -202,7 +202,7 @@ def _dequantised(values: IntArray, spec: PlaneSpec, tensors: TensorSet) -> IntAr
 
 
 def _placed(values: IntArray, sample: Sample) -> IntArray:
-    """`[frames, channels, rows, columns]` with the axes as they came."""
+    """Return `[frames, channels, rows, columns]` with the original axes."""
     order = [sample.axes.replace("N", "").index(axis) for axis in "TCHW" if axis in sample.axes]
     channels = values.shape[1]
     if "T" not in sample.axes:

@@ -1,6 +1,6 @@
-"""Finds a `FieldModel` for given integers: least squares on the features, then scales by what they cost.
+"""Finds a `FieldModel` for given integers: least squares on the features, then scales by their cost.
 
-Floats are free here: what is written are the integer weights that come out.
+Floating point is allowed here, because only the resulting integer weights are written.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Floats = npt.NDArray[np.float64]
 
 FULL = tuple(range(f.PASSES))
 LEAN = (0, 1, 2, 1, 2, 1, 2)
-"""Which passes share weights: none, or all of a kind, for files too small to pay for more."""
+"""Which passes share weights: none, or all of a kind, for files too small to carry more weights."""
 
 GROUP = 4
 _RIDGE = 1e-3
-_ONE = 256.0  # weights are integers of this unit
+_ONE = 256.0  # weights are integers in this unit
 _MOST = 32767
 _FACTORS = (0.7, 0.85, 1.0, 1.15, 1.35)
 
@@ -31,7 +31,8 @@ _FACTORS = (0.7, 0.85, 1.0, 1.15, 1.35)
 def fit(
     clips: list[IntArray], temporal: bool, shared: tuple[int, ...] = FULL, group: int = GROUP
 ) -> tuple[f.FieldModel, float]:
-    """A model for `clips`, each int `[frames, channels, rows, columns]`, and its estimated bits for all of them."""
+    """Return a model for `clips`, each int `[frames, channels, rows, columns]`, and its estimated bits for all of
+    them."""
     channels = clips[0].shape[1]
     model = zero_model(channels, temporal, channels)
     model = _with_means(model, clips, shared)
@@ -40,7 +41,7 @@ def fit(
 
 
 def zero_model(channels: int, temporal: bool, group: int) -> f.FieldModel:
-    """Predicts 0 everywhere, with certainty."""
+    """Return a model that predicts 0 everywhere, with certainty."""
     mean, size = (np.zeros((rows, channels), np.int64) for rows in (f.MEAN_FEATURES, f.SIZE_FEATURES))
     sets = tuple((f.PassWeights(mean, size),) * f.PASSES for _ in range(1 + temporal))
     return f.FieldModel(temporal, group, sets, np.zeros((channels, channels), np.int64), np.zeros(channels, np.int64))
@@ -48,7 +49,8 @@ def zero_model(channels: int, temporal: bool, group: int) -> f.FieldModel:
 
 @dataclass
 class _Run:
-    """What one pass over some frames saw, a list entry for each group of channels; arrays end in `n`."""
+    """Observations of one pass over some frames, a list entry for each group of channels; the last axis of arrays is
+    `n`."""
 
     values: list[Floats] = field(default_factory=list)
     features: list[Floats] = field(default_factory=list)
@@ -57,7 +59,7 @@ class _Run:
 
 
 class _Watch:
-    """Visits a clip with its true values and keeps what is seen, by situation and class of passes."""
+    """Visit a clip with its true values and keep the observations, by situation and class of passes."""
 
     def __init__(self, model: f.FieldModel, clip: IntArray, shared: tuple[int, ...], sizes: bool) -> None:
         self.model, self.shared, self.sizes = model, shared, sizes
@@ -78,7 +80,7 @@ class _Watch:
 def _watched(
     model: f.FieldModel, clips: list[IntArray], shared: tuple[int, ...], *, sizes: bool = False
 ) -> dict[tuple[int, int], list[_Run]]:
-    """Runs by (situation, class of passes)."""
+    """Return runs by (situation, class of passes)."""
     found: dict[tuple[int, int], list[_Run]] = {}
     for clip in clips:
         watch = _Watch(model, clip, shared, sizes)
@@ -89,7 +91,7 @@ def _watched(
 
 
 def _joined(runs: list[_Run], name: str) -> Floats:
-    """One array of all runs: channels on the last axis but one, places on the last."""
+    """Join one array of all runs: channels on the last axis but one, places on the last."""
     return np.concatenate([np.concatenate(getattr(run, name), axis=-2) for run in runs], axis=-1)
 
 
@@ -114,7 +116,7 @@ def _solve(square: Floats, right: Floats, noise: float) -> Floats:
 
 
 def _with_cross(model: f.FieldModel, clips: list[IntArray]) -> f.FieldModel:
-    """Weights of the misses of earlier groups, for all passes alike."""
+    """Return weights of the misses of earlier groups, the same for all passes."""
     channels = model.channels
     covariance, n = np.zeros((channels, channels)), 0
     for runs in _watched(replace(model, group=channels), clips, FULL).values():
@@ -134,7 +136,7 @@ def _with_cross(model: f.FieldModel, clips: list[IntArray]) -> f.FieldModel:
 
 
 def _with_sizes(model: f.FieldModel, clips: list[IntArray], shared: tuple[int, ...]) -> tuple[f.FieldModel, float]:
-    """Weights of the expected size; with the bits that all values then cost."""
+    """Return weights of the expected size, and the bits that all values then cost."""
     sets = [list(passes) for passes in model.sets]
     total = 0.0
     for (situation, kind), runs in _watched(model, clips, shared, sizes=True).items():

@@ -1,4 +1,4 @@
-"""Names of models with continuous latents: another project's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
+"""Recognises models with continuous latents by name: another project's VAE, `taesd:PATH` or `diffusers:FOLDER`, and the
 auto-encoders that lvc trains. No torch until one is loaded."""
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _KINDS = ("taesd", "diffusers")
 
 
 def is_foreign(name: object) -> TypeGuard[str]:
-    """Whether a model's name, or the `model_id` of a file, means another project's VAE."""
+    """Return whether a model's name, or the `model_id` of a file, means another project's VAE."""
     return isinstance(name, str) and ":" in name and name.partition(":")[0] in _KINDS
 
 
 def is_continuous(name: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether a model's name means one of either kind. Raises as `lvc.models.inspect` does for files."""
+    """Return whether a model's name means a model of either kind. Raises as `lvc.models.inspect` does for files."""
     if is_foreign(name):
         return True
     if not isinstance(name, str | os.PathLike):
@@ -29,7 +29,8 @@ def is_continuous(name: object) -> TypeGuard[str | os.PathLike[str]]:
 
 
 def load_continuous(name: str | os.PathLike[str], device: str | None) -> Adapter:
-    """Raises `UsageError` (not there), `UnsupportedError` (not such a model), `CorruptError`."""
+    """Load such a model. Raises `UsageError` (not found), `UnsupportedError` (a model of another kind),
+    `CorruptError`."""
     if is_foreign(name):
         from lvc.models.adapters import load_adapter
 

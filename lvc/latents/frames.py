@@ -1,4 +1,4 @@
-"""The latents of a file of lvc's own codec: frame by frame, and all of them as a file of named arrays."""
+"""The latents of a file of lvc's own codec, frame by frame or all in one file of named arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VERSION = "1"
 
 
 def is_video(source: str) -> bool:
-    """Whether a `.lvz` is of lvc's own codec."""
+    """Return whether a `.lvz` is of lvc's own codec."""
     with opened_input(source) as file, about(source):
         return LvzReader(file).tensors is None
 
@@ -45,14 +45,14 @@ def latents_of(
     intra: bool = False,
     threads: int | None = None,
 ) -> Generator[LatentFrame]:
-    """Of the groups of clips that show something from `start` to `end`, in seconds from the first frame, in order of
-    display."""
+    """Yield the frames of the groups of clips that overlap `start` to `end` (seconds from the first frame), in display
+    order."""
     clips, origin = _begun(reader, start, end)
     return codec.latents(clips, reader.video, model, threads, reader.limits, intra, origin)
 
 
 def _begun(reader: LvzReader, start: float | None, end: float | None) -> tuple[Iterator[Clip], int]:
-    """The clips, and the pts of the video's first frame. Raises `UsageError` where there is none."""
+    """Return the clips, and the pts of the video's first frame. Raises `UsageError` if there is no frame."""
     clips = _clips(reader, start, end)
     first = next(clips, None)
     if first is None:
@@ -61,7 +61,8 @@ def _begun(reader: LvzReader, start: float | None, end: float | None) -> tuple[I
 
 
 def _model_of(reader: LvzReader, intra: bool, notice: Notice | None) -> Model | None:
-    """None: it is not here, and the integers can be read without it. Raises `UnsupportedError` where they cannot."""
+    """Return the model; None if it is not installed and the integers can be read without it. Raises `UnsupportedError`
+    if they cannot."""
     try:
         return model_of_file(reader.header, reader.model_chunk)
     except UnsupportedError as error:
@@ -122,10 +123,10 @@ def unpack_video(
 
 
 class VideoLatents:
-    """A file of lvc's own codec in the place of `LatentFile`: its groups of clips count as tensors `CTHW` of float32.
-    T is 1 and the picture the group's key frame; with `intra` these are all its frames, each with the latents that it
-    would have as a key frame. `models` are those loaded already, by hash. Not for several threads at once. Raises
-    `CorruptError`, `UnsupportedError` (the model is not here), `LimitError`, `OSError`."""
+    """Replaces `LatentFile` for a file of lvc's own codec: each group of clips counts as a float32 tensor `CTHW` of its
+    key frame (T is 1) or, with `intra`, of all its frames, each with the latents that it would have as a key frame.
+    `models`: those already loaded, by hash. Not safe for use by several threads at once. Raises `CorruptError`,
+    `UnsupportedError` (the model is not installed), `LimitError`, `OSError`."""
 
     def __init__(
         self, path: str | os.PathLike[str], *, intra: bool = False, models: dict[bytes, Model] | None = None
@@ -157,7 +158,8 @@ class VideoLatents:
         return self._models[sha256]
 
     def frames(self, number: int, *, all_frames: bool = True) -> list[LatentFrame]:
-        """What the file says of the frames of group `number`; without `all_frames` of its key frame alone."""
+        """Return the integers and latents of the frames of group `number`; without `all_frames` only of its key
+        frame."""
         with about(self.path):
             clips = self.reader.gop(number)
             origin = 0 if self.reader.tail is None else self.reader.tail.start_pts
@@ -186,8 +188,8 @@ def _clips(reader: LvzReader, start: float | None, end: float | None) -> Iterato
 
 
 def _counts(reader: LvzReader, start: float | None, end: float | None) -> tuple[int, int]:
-    """The number of intra-coded frames, and of all. The index has both if the whole file is wanted and has no
-    intra-coded anchors; otherwise the wanted part is read once before."""
+    """Return the number of intra-coded frames, and of all frames. The index has both if the whole file is wanted and
+    has no intra-coded anchors; otherwise the wanted part is read once in advance."""
     if reader.video.packing == PACKING_ZSTD and start is end is None and reader.index and reader.tail:
         return len(reader.index.gops), reader.tail.frame_count
     keys = frames = 0

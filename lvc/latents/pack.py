@@ -1,4 +1,4 @@
-"""`lvc pack`: tensors in files become one `.lvz`, whose error is measured on what was written."""
+"""`lvc pack`: packs tensors in files into one `.lvz` and measures the error of the written file."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Progress = Callable[[int, int, int, int | None], object]
 DEFAULT_BOUND = Bound("rms", 0.01)
 PACKINGS = {"zstd": 1, "fast": 1, "field": 3}
 CLIP_FRAMES = 64
-_CLIP_VALUES = 1 << 24  # a clip is cut before it gets larger: what a reader unpacks at once
+_CLIP_VALUES = 1 << 24  # largest clip, which a reader unpacks at once
 _ATTEMPTS = 6
-_REFINED = 3  # attempts to use up a budget of bits
+_REFINED = 3  # attempts to use a budget of bits fully
 _WELL_USED = 0.97
 
 
@@ -58,16 +58,16 @@ def pack_latents(
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> PackResult:
-    """Pack all tensors of `sources` (files and folders) into the `.lvz` `target`; see `Bound` for what is allowed.
+    """Pack all tensors of `sources` (files and folders) into the `.lvz` `target`; `Bound` limits the error or the size.
 
     `packing`: `field` is the densest, `zstd` is read faster, `fast` costs a byte a value and is read about as fast as
-    memory is copied. `decoder` names a foreign model (`taesd:PATH`): errors are then spread as its pictures feel them
-    least. `keys` is a pattern: only tensors whose name in their file fits it. `stride` is the VAE's, for those who ask
-    the file for its picture size. Raises every kind of `LvcError`, and `OSError`.
+    memory is copied. `decoder` names a foreign model (`taesd:PATH`): errors are then shaped to change its pictures
+    least. `keys` is a pattern for the names of tensors in their file; others are left out. `stride` of the VAE
+    determines the picture size that the file states. Raises every kind of `LvcError`, and `OSError`.
     """
     target = os.fspath(target)
     if target == STREAM:
-        raise UsageError("what is packed is read again to check it — write a file")
+        raise UsageError("the packed file is read again to check it — write to a file")
     check_output([os.fspath(source) for source in sources], target, force=force, writes=[LVZ])
     started = time.monotonic()
     found = find(sources, axes, notice or (lambda text: None), keys)
@@ -84,7 +84,7 @@ def pack_latents(
 
 @dataclass
 class Measured:
-    """Errors of what was written, over all values: sums of squares, and the largest."""
+    """Errors of the written values: sums of squares, and the largest."""
 
     squares: float = 0.0
     of_values: float = 0.0
@@ -114,7 +114,7 @@ class _Job:
         self.values = sum(s.values for s in sources)
 
     def _check_kinds(self) -> None:
-        """A file has one number of channels and one element type."""
+        """Check that all tensors have the same number of channels and element type."""
         kinds: dict[tuple[int, str], Source] = {}
         for source in self.sources:
             kinds.setdefault((source.size("C"), source.carrier), source)
@@ -139,7 +139,7 @@ class _Job:
                 if not left or attempt >= _REFINED:
                     return measured
             if self.bound.kind == "exact":
-                raise CorruptError("what was written is not what was read — try again, and check disk and memory")
+                raise CorruptError("the written file does not match its source — try again, and check disk and memory")
             step = next_step(self.bound, self.plan.step, measured.relative, measured.largest, bits)
             self.plan = replace(self.plan, step=step)
         raise UsageError("that bound cannot be held — allow a larger error or more bits, or use --lossless")
@@ -160,12 +160,13 @@ class _Job:
         forward = None
         if self.bound.kind not in ("exact", "max"):
             weights = None if self._decoder is None else decoder_weights(self._decoder, taken, self._device)
-            # a rotation saves bits where bytes are coded, or weighs errors; undoing it takes half of fast's time
+            # a rotation saves bits where bytes are entropy-coded, or weights errors; with packing fast, undoing it
+            # would take half of the time
             forward = rotation(statistics, weights) if weights is not None or self.packing != "fast" else None
         return first_plan(self.bound, statistics, forward, taken, self.element, self.packing, self.values)
 
     def _taken(self) -> Iterator[torch.Tensor]:
-        """Some of the tensors, to fit on: `[frames, channels, rows, columns]`, about a million values."""
+        """Take some of the tensors to fit the model to: `[frames, channels, rows, columns]`, about a million values."""
         left, want = 1 << 20, max(1, len(self.sources) // 64)
         for source in self.sources[::want]:
             frames = source.frames()
@@ -230,7 +231,7 @@ class _Job:
             for number, source in enumerate(self.sources):
                 before, after = source.load(), file.read(number)
                 if before.shape != after.shape:
-                    raise CorruptError("what was written has other shapes than what was read — please report this")
+                    raise CorruptError("the written tensors have other shapes than their source — please report this")
                 if self.bound.kind == "exact":
                     same = bool((_patterns(before) == _patterns(after)).all()) or _same_small(before, after)
                     measured.same_bits = measured.same_bits and same
@@ -247,7 +248,7 @@ def _named(source: Source) -> str:
 
 
 def _patterns(tensor: torch.Tensor) -> IntArray:
-    """Bits of floats as unsigned integers."""
+    """Return the bits of floats as unsigned integers."""
     import torch
 
     kinds = {1: (torch.int8, np.uint8), 2: (torch.int16, np.uint16), 4: (torch.int32, np.uint32)}
@@ -257,7 +258,8 @@ def _patterns(tensor: torch.Tensor) -> IntArray:
 
 
 def _same_small(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether two tensors of fp8 are the same but for which NaN a NaN is: float16, on the way, has others."""
+    """Return whether two float8 tensors are equal, apart from the payload of NaNs, which the detour through float16
+    changes."""
     if before.element_size() != 1:
         return False
     either = before.float().isnan()
@@ -266,7 +268,7 @@ def _same_small(before: torch.Tensor, after: torch.Tensor) -> bool:
 
 
 def _clips_of(frames: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """(first frame, frames) of clips that are not too large."""
+    """Yield (first frame, frames) of clips within the size limit."""
     length = max(1, min(CLIP_FRAMES, _CLIP_VALUES // max(1, frames[0].numel())))
     for start in range(0, len(frames), length):
         yield start, frames[start : start + length]

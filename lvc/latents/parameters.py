@@ -17,7 +17,7 @@ _MOST = 32767
 
 
 def pack_model(model: FieldModel) -> bytes:
-    """Sets that are equal to an earlier one cost a byte."""
+    """Serialise the parameters. A set that equals an earlier one costs one byte."""
     parts = [f.u8(_TEMPORAL * model.temporal), f.uvarint(model.group)]
     seen: dict[bytes, int] = {}
     for number, weights in enumerate((w for sets in model.sets for w in sets), 1):
@@ -34,7 +34,8 @@ def pack_model(model: FieldModel) -> bytes:
 
 
 def unpack_model(data: bytes, channels: int) -> FieldModel:
-    """Raises `CorruptError`, `UnsupportedError`. `channels` is at most 1024, so sizes are bounded."""
+    """Parse the parameters. `channels` is at most 1024, so sizes are bounded. Raises `CorruptError`,
+    `UnsupportedError`."""
     r = f.Fields(data, "parameters of packing field")
     flags = r.u8()
     if flags & ~_TEMPORAL:

@@ -1,4 +1,4 @@
-"""Which integers stand for a latent: a rotation over channels, a step, and what both cost."""
+"""Quantisation of latents: a rotation over channels, a step, and the cost of both."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ IntArray = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 _MOST = 32767
-_WORTH = 0.02  # bits a value that a rotation has to gain
+_WORTH = 0.02  # bits a value that a rotation must save
 _MAX_ROTATED = 256  # channels; a rotation costs their square
 
 
 @dataclass
 class Statistics:
-    """Of all latents: sums over their values, per channel where they have one."""
+    """Statistics of all latents: sums over their values, per channel where applicable."""
 
     count: int
     total: Floats  # [channels]
@@ -54,7 +54,7 @@ class Statistics:
 
     @property
     def rms(self) -> float:
-        """Root of the mean square of all values."""
+        """Return the root mean square of all values."""
         return float(np.sqrt(np.trace(self.products) / max(1, self.count) / len(self.total)))
 
 
@@ -68,7 +68,7 @@ class Quantiser:
 
     @property
     def matrix(self) -> tuple[float, ...]:
-        """What `LTNT` says: the inverse."""
+        """Return the inverse, which `LTNT` stores."""
         return () if self.forward is None else tuple(np.linalg.inv(self.forward).astype(np.float32).ravel().tolist())
 
     def __call__(self, frames: npt.NDArray[np.float32]) -> IntArray:
@@ -83,11 +83,11 @@ class Quantiser:
 
 
 def rotation(statistics: Statistics, weights: Floats | None) -> Floats | None:
-    """Channels → channels that do not correlate, or None if that gains nothing.
+    """Return a rotation that decorrelates the channels, or None if that saves too little.
 
-    `weights` `[channels, channels]`, symmetric: the mean square error of the pictures is the latents' error times it
-    times the error. The rotation then belongs to latents in which all directions weigh the same; its determinant is 1,
-    so that a step costs about the same bits with weights and without.
+    `weights` `[channels, channels]`, symmetric: eᵀ · weights · e is the mean square error of the pictures for an error
+    e of the latents. The rotation is then that of latents scaled so that all directions weigh the same; its determinant
+    is 1, so that a step costs about the same bits with and without weights.
     """
     channels = len(statistics.total)
     if channels > _MAX_ROTATED:

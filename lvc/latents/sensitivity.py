@@ -1,4 +1,4 @@
-"""What a decoder's pictures feel of an error in its latents, by channel."""
+"""Sensitivity of a decoder's pictures to errors in its latents, by channel."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from lvc.latents.foreign import is_foreign, load_continuous
 if TYPE_CHECKING:
     from lvc.models.adapters import Adapter
 
-_SIDE = 24  # rows and columns of latents that are looked at
+_SIDE = 24  # rows and columns of latents that are examined
 _LOOKS, _PROBES = 8, 2
 
 
 def channel_weights(adapter: Adapter, latents: list[torch.Tensor]) -> npt.NDArray[np.float64]:
-    """`[channels, channels]` G, the mean over places of JᵀJ, J being the decoder's derivative there: white noise e on
-    all latents changes the pictures by about E[eᵀGe] (Hutchinson's estimate: gradients of random sums of the pixels).
+    """Return `[channels, channels]` G, the mean over places of JᵀJ, where J is the decoder's derivative: white noise e
+    on all latents changes the pictures by about E[eᵀGe] (Hutchinson's estimate: gradients of random sums of the
+    pixels).
 
-    `latents`: some tensors `[frames, channels, rows, columns]`. Raises `UsageError` if they are not the decoder's.
+    `latents`: some tensors `[frames, channels, rows, columns]`. Raises `UsageError` if their shape does not fit the
+    decoder.
     """
     total, count = np.zeros((adapter.channels, adapter.channels)), 0
     generator = torch.Generator().manual_seed(0)
@@ -45,7 +47,7 @@ def channel_weights(adapter: Adapter, latents: list[torch.Tensor]) -> npt.NDArra
 
 
 def decoder_weights(name: str, latents: list[torch.Tensor], device: str | None) -> npt.NDArray[np.float64]:
-    """The same for a model by its name."""
+    """The same for a model given by name."""
     if not is_foreign(name):
-        raise UsageError(f"{name} is no decoder of foreign latents — write taesd:PATH or diffusers:FOLDER")
+        raise UsageError(f"{name} is not another project's VAE — give taesd:PATH or diffusers:FOLDER")
     return channel_weights(load_continuous(name, device), latents)

@@ -29,7 +29,7 @@ _MAX_CAPTION = 1 << 16
 _LAYOUTS = {3: "CHW", 4: "CTHW", 5: "NCTHW"}
 _USUAL_CHANNELS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ELEMENTS = ("bfloat16", "float16", "float32")
-# what a `.lvz` holds them as; but for float64 without any loss
+# the type in which a `.lvz` holds them; lossless, except for float64
 _CARRIERS = {
     **{element: element for element in ELEMENTS},
     "float64": "float32", "float8_e4m3fn": "float16", "float8_e5m2": "float16",
@@ -39,8 +39,8 @@ _ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "float8_
 
 @dataclass(frozen=True)
 class Source:
-    """One tensor of a file. `axes`: a letter for each axis (`Sample`). `tags` has the file's text and its caption, and
-    `dtype` where `element` is none that a `.lvz` holds: the tensor then goes in as `carrier`."""
+    """One tensor of a file. `axes`: a letter for each axis (`Sample`). `tags` has the file's metadata and its caption,
+    and `dtype` if a `.lvz` cannot hold `element`: the tensor is then stored as `carrier`."""
 
     path: Path
     name: str
@@ -54,7 +54,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        """Its name in its file; empty where the file is one tensor."""
+        """Name in the file; empty if the file is one tensor."""
         return self.tags.get(KEY, "")
 
     @property
@@ -63,7 +63,7 @@ class Source:
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether `carrier` holds less than `element`."""
+        """Whether `carrier` is less precise than `element`."""
         return _ITEM_BYTES[self.element] > _ITEM_BYTES[self.carrier]
 
     @property
@@ -78,7 +78,7 @@ class Source:
         return Sample(self.name, self.axes, self.size("T"), self.size("H"), self.size("W"), dict(self.tags))
 
     def load(self) -> torch.Tensor:
-        """As it is in the file. Raises `MediaError` if it cannot be read any more."""
+        """Load the tensor as the file has it. Raises `MediaError` if it can no longer be read."""
         with _readable(self.path):
             tensor = _load(self.path, self.key)
             if tuple(tensor.shape) == self.shape and _name_of(tensor.dtype) == self.element:
@@ -86,7 +86,7 @@ class Source:
         raise MediaError(f"{self.path} was changed while it was read — start again")
 
     def frames(self) -> torch.Tensor:
-        """The tensor as `[frames, channels, rows, columns]`, of type `carrier`."""
+        """Load the tensor as `[frames, channels, rows, columns]`, of type `carrier`."""
         letters = self.axes.replace("N", "")
         import torch
 
@@ -105,10 +105,10 @@ def find(
     notice: Callable[[str], object],
     keys: str | None = None,
 ) -> list[Source]:
-    """All tensors of these files and folders, folders in the order of names; `axes` says what their axes are, `keys` is
-    a pattern (`latents_image*`) for the names that tensors have in their files.
+    """Find all tensors of these files and folders, folders in order of name; `axes` names their axes, `keys` is a
+    pattern (`latents_image*`) for the names of tensors in their files.
 
-    Raises `UsageError` (nothing there, axes that do not fit), `MediaError` (a file that cannot be read).
+    Raises `UsageError` (nothing found, axes that do not fit), `MediaError` (a file that cannot be read).
     """
     sources = []
     others: set[str] = set()
@@ -143,7 +143,7 @@ def find(
 
 
 def _no_latent(shape: tuple[int, ...], element: str) -> str | None:
-    """Why a tensor is left out; None if it is not."""
+    """Return why a tensor is left out; None if it is taken."""
     if element not in _CARRIERS:
         return f"it is {element}, and lvc packs bfloat16, float16, float32, float64, float8_e4m3fn and float8_e5m2"
     if len(shape) not in _LAYOUTS or 0 in shape:
@@ -152,7 +152,7 @@ def _no_latent(shape: tuple[int, ...], element: str) -> str | None:
 
 
 def restored(tensor: torch.Tensor, tags: dict[str, str], *, exact: bool) -> torch.Tensor:
-    """A tensor as it comes out of a `.lvz`, in the type that it was packed from."""
+    """Convert a tensor from a `.lvz` to the type from which it was packed."""
     import torch
 
     name = tags.get(DTYPE, "")
@@ -161,7 +161,7 @@ def restored(tensor: torch.Tensor, tags: dict[str, str], *, exact: bool) -> torc
     element = getattr(torch, name)
     if not exact and element.itemsize == 1:
         largest = torch.finfo(element).max
-        tensor = tensor.clamp(-largest, largest)  # torch makes NaN of what is larger
+        tensor = tensor.clamp(-largest, largest)  # torch turns larger values into NaN
     return tensor.to(element)
 
 
@@ -175,7 +175,7 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, str]
         elif path.suffix in SUFFIXES:
             yield path, path.stem
         else:
-            raise UsageError(f"{path} is no file of latents — lvc pack takes {', '.join(SUFFIXES)} and folders")
+            raise UsageError(f"{path} is not a file of latents — lvc pack takes {', '.join(SUFFIXES)} and folders")
 
 
 def _axes_of(shape: tuple[int, ...], given: str | None) -> str:
@@ -190,7 +190,7 @@ def _axes_of(shape: tuple[int, ...], given: str | None) -> str:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """What readers of tensors raise, which is anything, as `MediaError`."""
+    """Turn whatever readers of tensors raise into `MediaError`."""
     try:
         yield
     except (OSError, MediaError, UsageError, UnsupportedError):
@@ -200,7 +200,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _tensors(path: Path) -> Iterator[Found]:
-    """Of one file: key, shape, type, and the text that belongs to it."""
+    """Yield key, shape, type and metadata of each tensor of a file."""
     caption = _caption(path)
     if path.suffix == ".safetensors":
         with safe_open(path, framework="np") as file:
@@ -246,7 +246,7 @@ def _load(path: Path, key: str) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _leaves(path: Path, changed: int) -> dict[str, Any]:
-    """What a `.pt` holds, by path of keys. Only the last file is kept: one may hold many tensors."""
+    """Return the tensors of a `.pt` by path of keys. Only the last file is cached, since one may hold many tensors."""
     import torch
 
     return dict(_flat(torch.load(path, map_location="cpu", weights_only=True)))
@@ -259,7 +259,7 @@ _ELEMENT_NAMES = {
 
 
 def _flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(path of keys, leaf) of nested dictionaries and lists."""
+    """Yield (path of keys, leaf) of nested dictionaries and lists."""
     items: Iterable[tuple[Any, Any]]
     if isinstance(content, dict):
         items = content.items()
@@ -273,7 +273,7 @@ def _flat(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _caption(path: Path) -> dict[str, str]:
-    """The text beside a clip, as trainers of diffusion models keep it: `clip.txt` for `clip.safetensors`."""
+    """Return the caption beside a clip, as trainers of diffusion models store it: `clip.txt` for `clip.safetensors`."""
     beside = path.with_suffix(".txt")
     if not beside.is_file() or beside.stat().st_size > _MAX_CAPTION:
         return {}

@@ -1,7 +1,7 @@
 """Probability tables of packing `field`: one for each scale and each eighth of a symbol (`formats/lvz.md`, 8.4).
 
-Everything is additions, multiplications and divisions of doubles, which IEEE 754 fixes, so that every machine makes the
-same tables. A table has the symbols −63..63 and an escape.
+Only additions, multiplications and divisions of doubles are used, which IEEE 754 fixes, so that every machine computes
+the same tables. A table has the symbols −63..63 and an escape.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ IntArray = npt.NDArray[Any]
 REACH = 63
 ESCAPE = 2 * REACH + 1
 EIGHTHS = 8
-SCALES = 28  # scales with tables of their own; larger ones code the low bits apart
+SCALES = 28  # scales with tables of their own; larger ones code the low bits separately
 MAX_SCALE = SCALES + 4 * 16 - 1  # 16 low bits: a table then covers more than any int16
 _QUARTERS = (9, 11, 13, 15)
 THRESHOLDS = np.array([_QUARTERS[j % 4] << (j // 4) for j in range(MAX_SCALE)], np.int64)
 
 
 def scale_of(activity: IntArray) -> IntArray:
-    """The scale, 0..`MAX_SCALE`, of an expected size in 128ths of a symbol: four steps an octave."""
+    """Return the scale, 0..`MAX_SCALE`, of an expected size in 128ths of a symbol: four steps an octave."""
     scale: IntArray = np.digitize(activity, THRESHOLDS)
     return scale
 
 
 def low_bits(scale: IntArray) -> IntArray:
-    """How many low bits of a value with this scale are coded apart."""
+    """Return how many low bits of a value with this scale are coded separately."""
     low: IntArray = np.maximum(0, (scale - SCALES + 4) >> 2)
     return low
 
@@ -46,7 +46,7 @@ def _exponential(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def weights(scale: int, eighth: int) -> IntArray:
-    """The 128 integer weights of `scale` (0..27) for a mean `eighth`/8 (−4..3) beside the symbol 0."""
+    """Return the 128 integer weights of `scale` (0..27) for a mean at `eighth`/8 (−4..3) from the symbol 0."""
     size = float(THRESHOLDS[scale]) * (1.0 / 96.0)
     edges = (np.arange(-REACH, REACH + 2, dtype=np.float64) - 0.5 - eighth * 0.125) / size
     distance = np.minimum(np.abs(edges), 12.0)
@@ -58,13 +58,13 @@ def weights(scale: int, eighth: int) -> IntArray:
 
 @cache
 def table(scale: int, eighth: int) -> Any:
-    """The compiled table; made when first used."""
+    """Return the compiled table, made on first use."""
     return make_table(weights(scale, eighth))
 
 
 @cache
 def bits() -> npt.NDArray[np.float64]:
-    """`[scales, eighths, 128]`: what a symbol costs. For estimates only."""
+    """Return the cost of symbols, `[scales, eighths, 128]`. For estimates only."""
     rows = np.array([[weights(s, e - 4) for e in range(EIGHTHS)] for s in range(SCALES)], np.float64) + 1
     cost: npt.NDArray[np.float64] = -np.log2(rows / rows.sum(-1, keepdims=True))
     return cost

@@ -1,5 +1,5 @@
-"""`lvc unpack`: the latents of a `.lvz` as arrays. Packed tensors become safetensors again, a file for each that there
-was; a video of lvc's own codec becomes one file of named arrays (`lvc.latents.arrays`)."""
+"""`lvc unpack`: the latents of a `.lvz` as arrays. Packed tensors become safetensors again, one file for each original
+file; a video of lvc's own codec becomes one file of named arrays (`lvc.latents.arrays`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Notice = Callable[[str], object]
 SUFFIX, ARCHIVE = ".safetensors", ".npz"
 DEFAULT_KEY = "latents"
 MAX_DEPTH = 32
-"""Folders that a tensor's name may lead through."""
+"""Most folders in a tensor's name."""
 _FREE_BYTES, _EXPANSION = 1 << 30, 1 << 10
 
 
@@ -49,9 +49,10 @@ def unpack_latents(
     `.safetensors` or `.npz`; `names`: only these. Folders in `target` that are links are not entered.
 
     A video of lvc's own codec goes into the file `target`, `.safetensors` (None: beside `source`) or `.npz`, whose
-    arrays `docs/latents.md` lists: of the groups of clips that show something from `start` to `end` (seconds from the
-    first frame), and with `intra` also the latents that each frame would have as a key frame. That takes the model
-    that made it, and decoding; without the model only the integers of packing `zstd` can be read, as `notice` is told.
+    arrays `docs/latents.md` lists. They cover the groups of clips that overlap `start` to `end` (seconds from the first
+    frame), and with `intra` also the latents that each frame would have as a key frame. This needs the model that made
+    the video, and decodes it; without the model only the integers of packing `zstd` can be read, and `notice` is told
+    so.
 
     Raises `UsageError`, `OutputExistsError`, `CorruptError`, `UnsupportedError`, `LimitError` (names of many folders,
     far more tensors than the file has room for), `MediaError` (no room on the disk) and `OSError`.
@@ -132,8 +133,8 @@ def _unpack_archive(
     force: bool,
     progress: Progress | None,
 ) -> UnpackResult:
-    """All tensors as arrays of one `.npz`, `NAME` or `NAME/KEY`. numpy has no bfloat16 and no float8: these become
-    float32 and float16, which loses nothing."""
+    """Write all tensors as arrays of one `.npz`, named `NAME` or `NAME/KEY`. numpy has no bfloat16 and no float8; they
+    become float32 and float16 without loss."""
     _check_size(file, chosen, file.path)
     check_output(file.path, target, force=force, writes=[NPZ])
     size, done, seen = os.path.getsize(file.path), 0, set[str]()
@@ -156,29 +157,30 @@ def _unpack_archive(
 
 
 def _chosen(file: LatentFile, names: Sequence[str] | None) -> dict[str, list[int]]:
-    """Numbers of tensors by the name of the file they came from. Raises `UsageError` for a name that is not there."""
+    """Return the numbers of tensors by the name of their original file. Raises `UsageError` for an unknown name."""
     found: dict[str, list[int]] = {}
     for number, sample in enumerate(file.samples):
         if names is None or sample.name in names:
             found.setdefault(sample.name, []).append(number)
     missing = set(names or ()) - set(found)
     if missing:
-        raise UsageError(f"there is no tensor {sorted(missing)[0]!r} in it — but {file.samples[0].name!r}, for example")
+        raise UsageError(f"the file has no tensor {sorted(missing)[0]!r} — but {file.samples[0].name!r}, for example")
     return found
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """A name as a path below the output. It comes from the file: nothing in it may lead out. Raises `CorruptError`."""
+    """Turn a name into a path below the output. The name is untrusted and must not lead out of it. Raises
+    `CorruptError`."""
     parts = PurePosixPath(name).parts
     if not parts or any(p in ("..", "/", ".") or "\\" in p or ":" in p or "\0" in p for p in parts):
-        raise CorruptError(f"the tensor's name {name[:200]!r} is no name of a file")
+        raise CorruptError(f"the tensor's name {name[:200]!r} is not a file name")
     if len(parts) > MAX_DEPTH:
         raise LimitError(f"the tensor's name {name[:40]!r}… leads through {len(parts)} folders, limit {MAX_DEPTH}")
     return parts
 
 
 def _make_folders(folder: Path, names: tuple[str, ...], undo: contextlib.ExitStack) -> None:
-    """Below `folder`, which the user has named. Raises `UsageError` for a link: it may lead anywhere."""
+    """Create folders below `folder`, which the user named. Raises `UsageError` for a link, which may lead anywhere."""
     for name in names:
         folder = folder / name
         _refuse_link(folder)
@@ -186,7 +188,7 @@ def _make_folders(folder: Path, names: tuple[str, ...], undo: contextlib.ExitSta
 
 
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
-    """One that was not there before goes again if nothing gets into it."""
+    """Create a folder if it is missing; it is removed again if it stays empty."""
     if not folder.is_dir():
         folder.mkdir()
         undo.callback(_remove_if_empty, folder)
@@ -203,7 +205,8 @@ def _refuse_link(path: Path) -> None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """What two names of one file share, also where the case of letters does not count."""
+    """Return device and inode of a file, which all its names share, also where letter case is ignored; None if there is
+    none."""
     try:
         found = os.stat(path)
     except OSError:
@@ -212,11 +215,11 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _check_size(file: LatentFile, chosen: dict[str, list[int]], source: str) -> None:
-    """Raises `LimitError` if far more would come out than real data of this size gives."""
+    """Check the output size. Raises `LimitError` if it is far larger than real data of this size yields."""
     channels, width = file.video.planes[0].channels, 4 if file.tensors.element == "float32" else 2
     samples = (file.samples[number] for numbers in chosen.values() for number in numbers)
     size = width * channels * sum(s.frames * s.rows * s.columns for s in samples)
     if size > _FREE_BYTES + _EXPANSION * os.path.getsize(source):
         raise LimitError(
-            f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — take parts with --name"
+            f"{os.path.getsize(source):,} bytes unpack to {size:,}, a thousand times as many — unpack parts with --name"
         )

@@ -1,7 +1,7 @@
-"""A video through a model with continuous latents: frames → its latents → clips, and back, in constant memory.
+"""Codes a video with a model that has continuous latents: frames → latents → clips, and back, in constant memory.
 
-Stands in for lvc's own codec where the model is an `Adapter`. Every clip can be decoded alone. What `LTNT` says
-(rotation, step, parameters of packing) is fitted to the first clips, before anything is written.
+Takes the place of lvc's own codec if the model is an `Adapter`. Every clip can be decoded alone. The content of `LTNT`
+(rotation, step, parameters of packing) is fitted to the first clips before anything is written.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 IntArray = npt.NDArray[Any]
 
 ELEMENT = "bfloat16"
-_LATENT_FRAMES = 16  # of a clip: what a decoder holds at once
+_LATENT_FRAMES = 16  # of a clip, which a decoder holds at once
 _MOST_FRAMES = 64
 _CLIP_VALUES = 1 << 23  # a clip of large pictures has fewer frames
 _FIT_VALUES = 1 << 20
-_ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents; so much quality halves it
+_ERROR_AT_50, _OCTAVE = 0.14, 12.5  # RMS error over RMS of the latents at quality 50; `_OCTAVE` more quality halves it
 
 
 @dataclass(frozen=True)
 class ContinuousModel:
-    """An adapter with what a file says of its latents: a `VideoModel` (`lvc.files.coding`)."""
+    """An adapter with a file's parameters of its latents: a `VideoModel` (`lvc.files.coding`)."""
 
     adapter: Adapter
     tensors: TensorSet
@@ -75,7 +75,7 @@ class ContinuousModel:
         )  # fmt: skip
 
     def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
-        """Clips of the format, each a key clip."""
+        """Yield clips of the format, each a key clip."""
         if self.quantiser is None:
             raise TypeError("the model was not prepared")
         described = self.described(video, settings)
@@ -92,13 +92,13 @@ class ContinuousModel:
         threads: int | None = None,
         wanted: Callable[[int, int], bool] | None = None,
     ) -> Iterator[Frame]:
-        """Frames of clips, one clip in memory at a time; only those for whose number and pts `wanted` says so. Raises
-        `CorruptError`."""
+        """Yield frames of clips, with one clip in memory at a time; only those that `wanted` selects by number and pts.
+        Raises `CorruptError`."""
         if threads:
             torch.set_num_threads(threads)
         adapter, spec = self.adapter, video.planes[0]
         _, rows, columns = video.geometry.plane_shape(spec)
-        # the decoder sees latents as they were quantised, not rounded to the element type once more
+        # the decoder gets latents as they were quantised, without another rounding to the element type
         dequantise = Dequantiser(spec, replace(self.tensors, element="float32"))
         for clip in clips:
             latents = dequantise(unpack_clip(clip, video, self.tensors, self.field, (rows, columns)))
@@ -114,7 +114,7 @@ class ContinuousModel:
 
 
 def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | None) -> ContinuousModel:
-    """The model of a file that is to be decoded. Raises `CorruptError`, `UnsupportedError`."""
+    """Return the model of a file to decode. Raises `CorruptError`, `UnsupportedError`."""
     if tensors is None or tensors.exponent is not None or tensors.samples:
         raise UnsupportedError("holds tensors, no video — lvc unpack gives them back")
     plane = video.planes[0]
@@ -130,7 +130,8 @@ def opened_model(adapter: Adapter, video: VideoDescriptor, tensors: TensorSet | 
 
 
 def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settings: EncodeSettings) -> ContinuousModel:
-    """A model fitted to the first clip of `frames`, which is consumed. Raises `MediaError` if there is none."""
+    """Return a model fitted to the first clip of `frames`, which it consumes. Raises `MediaError` if there is no
+    frame."""
     first = list(itertools.islice(frames, _clip_frames(adapter, video, settings)))
     if not first:
         raise MediaError("no frame could be decoded — it may be damaged, or the range starts after its end")
@@ -142,7 +143,7 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
         statistics, channel_weights(adapter, list(torch.split(part, 1 if adapter.temporal_stride == 1 else 3)))
     )
     packing = PACKING_ZSTD if settings.packing == "zstd" else PACKING_FIELD
-    # with a rotation that weighs directions differently the error of the latents says little: a step is what counts
+    # with a rotation that weights directions differently, the error of the latents means little, so the step counts
     error = _ERROR_AT_50 * 2.0 ** ((50 - settings.quality) / _OCTAVE)
     step = statistics.rms * error * float(np.sqrt(12))
     name = "zstd" if packing == PACKING_ZSTD else "field"
@@ -156,7 +157,7 @@ def fitted(adapter: Adapter, frames: Iterator[Frame], video: VideoFormat, settin
 
 
 def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings) -> int:
-    """Frames of a clip, which fill its latent frames: no more than a group of clips may have."""
+    """Return the frames of a clip, which fill its latent frames, at most as many as a group of clips may have."""
     wanted = max(1, round(settings.gop * float(video.rate or 25)))
     values = adapter.channels * -(-video.width // adapter.stride) * -(-video.height // adapter.stride)
     latent_frames = min(_LATENT_FRAMES, max(1, _CLIP_VALUES // values))
@@ -166,7 +167,8 @@ def _clip_frames(adapter: Adapter, video: VideoFormat, settings: EncodeSettings)
 
 
 def _encoded(adapter: Adapter, frames: list[Frame], video: VideoFormat) -> Tensor:
-    """Latents `[latent frames, channels, rows, columns]` of a clip, its last frame repeated to fill the last one."""
+    """Return latents `[latent frames, channels, rows, columns]` of a clip, with its last frame repeated to fill the
+    last latent frame."""
     geometry = Geometry(video.width, video.height, adapter.stride, (), adapter.temporal_stride, adapter.temporal_lead)
     pad = (0, geometry.padded_width - video.width, 0, geometry.padded_height - video.height)
     missing = adapter.frames_of(geometry.latent_frames(len(frames))) - len(frames)

@@ -133,7 +133,7 @@ def unpack_clips(payload: bytes, video: VideoDescriptor, limits: Limits) -> Clip
         return _unpacked(payload, video, limits)
     except (CorruptError, LimitError):
         if video.packing != PACKING_RANS and _is_early(payload):
-            text = "CLIP is laid out as by a version before 0.1.0 — make the file anew from its source"
+            text = "CLIP is laid out as by a version before 0.1.0 — encode the source again"
             raise UnsupportedError(text) from None
         raise
 

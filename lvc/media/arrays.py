@@ -79,7 +79,7 @@ def given(picture: Picture) -> Given:
         if array.shape[2] == 3 and array.size:
             return Given(frame=av.VideoFrame.from_ndarray(np.ascontiguousarray(array), _RGB[array.dtype.name]))
     found = type(picture).__name__ if array is None else f"an array {list(array.shape)} of {array.dtype}"
-    raise UsageError(f"{found} is no picture — {ACCEPTED}")
+    raise UsageError(f"{found} is not a picture — {ACCEPTED}")
 
 
 class PlanesOf:

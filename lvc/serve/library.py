@@ -211,7 +211,7 @@ class Library:
             there = os.stat(real)
             same = (status.st_dev, status.st_ino) == (there.st_dev, there.st_ino)
             if not stat.S_ISREG(status.st_mode) or not same or not self._is_inside(real):
-                raise MediaError("this is another file now — load the page again")
+                raise MediaError("the file has been replaced — load the page again")
             return os.fdopen(handle, "rb", buffering=0), status
         except BaseException:
             with contextlib.suppress(OSError):
@@ -245,7 +245,7 @@ class Library:
 def _check_is_lvz(path: str) -> None:
     with open(path, "rb") as file:
         if file.read(4) != b"\x89LVZ":
-            raise CorruptError("is no .lvz — make one with lvc encode")
+            raise CorruptError("is not a .lvz file — make one with lvc encode")
 
 
 def _details_of(reader: LvzReader) -> Details:

@@ -51,7 +51,7 @@ class FileAnswer(Sending):
         while length > 0:
             piece = await anyio.to_thread.run_sync(read, start, min(_PIECE, length))
             if not piece:
-                raise OSError("the file has been cut short meanwhile")
+                raise OSError("the file has been cut short since")
             start, length = start + len(piece), length - len(piece)
             yield piece
 

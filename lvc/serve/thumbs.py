@@ -88,7 +88,7 @@ def _drawn(library: Library, item: Item, details: Details, gop: int, threads: in
         frames = model.decode(islice(clips, 1), reader.video, threads)
         frame = next(iter(frames), None)
         if frame is None:
-            raise MediaError("holds no picture yet")
+            raise MediaError("has no picture yet")
         picture = Image.fromarray(PictureMaker(format_of(reader)).rgb(frame))
     scale = min(1.0, WIDTH / details.width, HEIGHT / details.height)
     size = max(1, round(details.width * scale)), max(1, round(details.height * scale))

@@ -130,7 +130,7 @@ def _check(
 ) -> None:  # fmt: skip
     """Raises `UsageError`."""
     if len(words) > 2:
-        raise UsageError("a walk goes from one clip or frame to another — give at most two")
+        raise UsageError("a walk leads from one clip or frame to another — give at most two")
     if target == STREAM:
         raise UsageError("write a file: a .png, a .jpg, or a video")
     if count is not None and not 1 <= count <= _MOST_COUNT:
@@ -140,7 +140,7 @@ def _check(
     if not 0 < seconds <= _MOST_SECONDS:
         raise UsageError(f"a walk takes up to {_MOST_SECONDS:g} seconds — change --seconds")
     if not 0 <= strength <= 1:
-        raise UsageError("the strength goes from 0 to 1 — change it")
+        raise UsageError("the strength must be from 0 to 1 — change it")
     if prior not in PRIORS:
         raise UsageError(f"no prior {prior!r} — use {' or '.join(PRIORS)}")
 

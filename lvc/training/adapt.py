@@ -49,7 +49,7 @@ SHARE = 1.0, 1.0, 0.7, 0.4, 0.25, 0.2
 BATCH, TRIAL = 4, 8
 """Samples of a step; every eighth sample is kept for judging."""
 RATE, WARM_UP = 0.006, 10
-"""Of learning, in units of a layer's outputs; in so many steps it rises to that."""
+"""Learning rate, in units of a layer's outputs, and the number of warm-up steps in which it rises to that."""
 FLOOR = 300.0
 """Bits below which a sample's error counts for less."""
 LUMA, SOFT, REPORT = 0.75, 0.1, 8.0
@@ -147,7 +147,7 @@ def adapt(settings: AdaptSettings, tell: Tell) -> None:
     samples = _collected(settings, model, lambda: time.monotonic() - began)
     trial, rest = samples[::TRIAL], [s for i, s in enumerate(samples) if i % TRIAL]
     if len(rest) < BATCH:
-        raise MediaError("too little happens in this footage to adapt to — give more of it")
+        raise MediaError("too little changes in this footage to adapt the model to — give more of it")
     with own_threads():
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)
         synthesis = Synthesis(model.programs.programs["predicted"])

@@ -174,13 +174,13 @@ def planned(settings: TrainSettings) -> Plan:
     """Raises `UsageError` for settings that do not fit."""
     family, auto = settings.family, settings.auto
     if family not in FAMILIES[1:]:
-        raise UsageError(f"no family {family!r} — there are {', '.join(FAMILIES)}")
+        raise UsageError(f"unknown family {family!r} — choose one of {', '.join(FAMILIES)}")
     if settings.tune != "psnr" or settings.recipe != "default":
         raise UsageError("--tune and --recipe are for the codec — the other families have --loss")
     terms = parse_terms(auto.loss or LOSS)
     given = {name: getattr(auto, name) for name in asdict(Architecture()) if getattr(auto, name) is not None}
     if settings.start is not None and given:
-        raise UsageError(f"--{next(iter(given))} is that of the model of --init — leave it out")
+        raise UsageError(f"--{next(iter(given))} is set by the model of --init — leave it out")
     if family == "gan" and settings.start is None:
         raise UsageError("a gan begins with a model of the family ae or vae — give it with --init")
     for name, of, value in (("kl", "vae", auto.kl), ("adversarial", "gan", auto.adversarial)):
@@ -280,7 +280,7 @@ def export(
         prior = fitted_prior(net.eval(), Crops(cache, architecture.frames), crop, seed)
         tensors |= {name: value.half().contiguous() for name, value in prior.tensors().items()}
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise UnsupportedError("the training ended with weights that are not finite — begin anew, with another --loss")
+        raise UnsupportedError("the training ended with weights that are not finite — start again with another --loss")
     with publish(str(out), force=True) as path:
         path.write_bytes(safetensors.torch.save(tensors, text))
 

@@ -3,7 +3,7 @@ state file, the log, and small files to carry between machines.
 
 A state file holds `model`, `opt`, `step`, `seconds`, `warm_from` and `ema`. A small file (`--export`) holds the
 averaged weights in float16 as both `model` and `ema`, and no optimiser: measurements read it as it is, and a training
-that starts from it raises its learning rate anew.
+that starts from it raises its learning rate again.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def arguments(p: argparse.ArgumentParser, *, batch: int, muon: float, adam: floa
     p.add_argument("--until", type=float, help="the schedule's end, in seconds since 1970")
     p.add_argument("--report", type=float, help="seconds between lines, instead of 50 steps")
     p.add_argument("--save", type=float, default=180, help="seconds between saved states")
-    p.add_argument("--repeatable", action="store_true", help="begin crops anew after every saved state (`anew`)")
+    p.add_argument("--repeatable", action="store_true", help="start crops again after every saved state (`anew`)")
     p.add_argument("--start", type=Path, help="a checkpoint whose weights are gone on from")
     p.add_argument("--quantised", type=Path, help="calibration: train with the engine's rounding")
     p.add_argument("--tune", default="psnr", choices=("psnr", "ssim"), help="what the networks are to be good at")
@@ -165,8 +165,9 @@ class Training:
         return True
 
     def anew(self) -> bool:
-        """Whether random numbers begin anew, from the seed and the step: at the start and, `--repeatable`, after every
-        saved state. A training that was killed then makes the same steps again, with everything else that does."""
+        """Whether random numbers start again from the seed and the step: at the start and, with `--repeatable`, after
+        every saved state. A training that was killed then makes the same steps again, with everything else that
+        does."""
         if not self.fresh:
             return False
         self.fresh = False

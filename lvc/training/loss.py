@@ -105,7 +105,7 @@ def parse_terms(text: str) -> dict[str, float]:
             raise UsageError(f"--loss {text!r}: {part!r} — write weights of {', '.join(TERMS)}, as in mse=1,ssim=0.2")
         found[name] = value
     if not any(found.values()):
-        raise UsageError(f"--loss {text!r} weighs nothing — write it as mse=1,ssim=0.2")
+        raise UsageError(f"--loss {text!r} has no weight above 0 — write it as mse=1,ssim=0.2")
     return found
 
 

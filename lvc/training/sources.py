@@ -54,7 +54,7 @@ def frames_of(path: Path) -> Iterator[av.VideoFrame]:
 def picture_of(path: Path) -> av.VideoFrame:
     frame = next(frames_of(path), None)
     if frame is None:
-        raise ValueError("it shows nothing")
+        raise ValueError("it has no picture")
     return frame
 
 

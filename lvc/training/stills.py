@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PER_CLIP, EVERY = 12, 12
 HALVED = 512
-"""Photographs with sides of so many samples or more are also kept at half size."""
+"""Photographs whose sides have at least this many samples are also kept at half size."""
 
 
 def pictures(paths: Sequence[Path], report: Callable[[str], object]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Watching a training: what is said of it, its log and its curves. No torch is loaded here."""
+"""Watching a training: its messages, its log and its curves. Does not load torch."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def draw(log: Path, out: Path) -> None:
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         steps = [r for r in rows if r["event"] == "step" and "loss" in r]
     except (ValueError, KeyError, TypeError) as error:
-        raise MediaError(f"{log} is no log of a training — lvc train writes them") from error
+        raise MediaError(f"{log} is not a training log — give one that lvc train wrote") from error
     stages = list(dict.fromkeys(r["stage"] for r in steps))
     shown = [(key, title) for key, title in SHOWN if key == "loss" or any(key in r for r in steps)]
     figure, all_axes = plt.subplots(

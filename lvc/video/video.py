@@ -201,7 +201,7 @@ class Video:
     def __len__(self) -> int:
         count = self.frame_count
         if count is None:
-            raise _LengthUnknown(f"{self._name} lacks its end, so that its frames are not counted")
+            raise _LengthUnknown(f"{self._name} has lost its end, so its frames cannot be counted")
         return count
 
     def __repr__(self) -> str:
@@ -463,12 +463,12 @@ class Video:
     def _from_end(self, when: float) -> float:
         time = float(when)
         if not math.isfinite(time):
-            raise UsageError(f"{time} is no time")
+            raise UsageError(f"{time} is not a time")
         if time >= 0:
             return time
         duration = self.duration
         if duration is None:
-            raise UsageError(f"{self._name} lacks its end, so that nothing can be counted from there")
+            raise UsageError(f"{self._name} has lost its end, so frames cannot be counted from there")
         return max(0.0, duration + time)
 
     def _size(self) -> tuple[int, int]:

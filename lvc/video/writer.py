@@ -177,10 +177,10 @@ class Writer:
             ("chroma_location", chroma_location, 6),
         ):  # fmt: skip
             if number is not None and not 0 <= number <= most:
-                raise UsageError(f"{name} goes from 0 to {most}")
+                raise UsageError(f"{name} must be from 0 to {most}")
         width, height = _whole(width, "width"), _whole(height, "height")
         if width < 1 or height < 1:
-            raise UsageError(f"frames of {width}x{height} show nothing")
+            raise UsageError(f"frames of {width}x{height} have no samples")
         if max(width, height) > DEFAULT.max_side or width * height > DEFAULT.max_pixels:
             raise LimitError(f"pictures of {width}x{height} are over the limit — scale them down")
         check_memory("encode", (width, height), None, max_memory, notice)
@@ -491,7 +491,7 @@ def _positive(value: Fraction | tuple[int, int], name: str) -> Fraction:
     try:
         ratio = Fraction(*value) if isinstance(value, tuple) else Fraction(value)
     except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"{name} {value!r} is no ratio — give a Fraction or (numerator, denominator)") from error
+        raise UsageError(f"{name} {value!r} is not a ratio — give a Fraction or (numerator, denominator)") from error
     if ratio <= 0:
         raise UsageError(f"{name} is a ratio above 0")
     return ratio

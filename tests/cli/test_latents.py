@@ -189,7 +189,7 @@ def wrong(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
         ("shape", "key_value (has the shape|is int16)"), ("rows", "residual_value has the shape"),
         ("frames", "frame 99"),
         ("twice", "twice"), ("kind", "frame 1"), ("model", "another model"), ("mode", "residual_mode of frame"),
-        ("vectors", "residual_vectors of frame"), ("copy", "residual_copy of frame"), ("nan", "no numbers"),
+        ("vectors", "residual_vectors of frame"), ("copy", "residual_copy of frame"), ("nan", "not finite"),
         ("range", "key_latent .*int16"), ("float", "key_latent is float32"), ("both", "change one of them"),
         ("unnamed", "without residual_frame"), ("nothing", "none of the arrays"),
     ],
@@ -220,7 +220,7 @@ def bomb(path: Path) -> None:
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 def test_files_of_nonsense(tmp_path: Path, coded: Path, content: bytes, ending: str) -> None:
     (tmp_path / f"x.{ending}").write_bytes(content)
-    with pytest.raises(MediaError, match=f"is no .{ending}|is no safetensors|has none of the arrays"):
+    with pytest.raises(MediaError, match=f"is not a .{ending}|is not a safetensors|has none of the arrays"):
         decode_file(coded, tmp_path / "out.mkv", latents=tmp_path / f"x.{ending}")
     assert names(tmp_path) == [f"x.{ending}"]
 

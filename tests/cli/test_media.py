@@ -15,7 +15,6 @@ import av
 import pytest
 from typer.testing import CliRunner
 
-import lvc
 from lvc.cli import app
 from tests.helpers import fakecodec
 from tests.helpers.command import FAKE, Done, names
@@ -38,11 +37,7 @@ class Here:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    for name in ("codec", "models"):  # put back what `install` replaces
-        __import__(f"lvc.{name}")
-        monkeypatch.setitem(sys.modules, f"lvc.{name}", sys.modules[f"lvc.{name}"])
-        monkeypatch.setattr(lvc, name, sys.modules[f"lvc.{name}"])
-    fakecodec.install()
+    fakecodec.install_for_a_test(monkeypatch)
     monkeypatch.chdir(tmp_path)
     return Here(tmp_path)
 

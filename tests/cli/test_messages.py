@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from lvc.cli import app
 from lvc.errors import UsageError, explained
 from lvc.files.coding import model_of
 from lvc.lvz import Header
@@ -72,3 +74,45 @@ def test_packed_latents_are_unpacked() -> None:
     packed: Any = SimpleNamespace(header=Header("latents"))
     with pytest.raises(UsageError, match="lvc unpack"):
         model_of(packed, None, None)
+
+
+STREAM = "rtsp://127.0.0.1:9/1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["encode", STREAM, "out.lvz", "--start", "1"], "leave out --start"),
+        (["encode", STREAM, "out.lvz", "--verify"], "--verify"),
+        (["encode", STREAM, "out.lvz", "--target-size", "1M"], "cannot have a target"),
+        (["encode", STREAM, "out.lvz", "--target-bitrate", "1M"], "cannot have a target"),
+        (["encode", STREAM, "out.lvz", "--embed-model"], "leave out --embed-model"),
+        (["encode", STREAM, "out.lvz", "--close-gaps"], "leave out --close-gaps"),
+        (["encode", STREAM, "out.lvz", "--strict"], "leave out --strict"),
+        (["encode", STREAM, "out.lvz", "--dry-run"], "--dry-run is for a folder"),
+        (["encode", "a.mp4", "--segment", "10s"], "--segment is for streams"),
+        (["encode", "a.mp4", "--max-latency", "5s"], "--max-latency is for streams"),
+        (["encode", "a.mp4", "c.lvz", "--address", "node:1"], "--address is for a folder"),
+        (["decode", "a.lvz", "c.mp4", "--engine", "ray"], "--engine is for a folder"),
+        (["encode", "videos", "out.lvz"], "--output-dir"),
+        (["encode", "videos", "--output-dir", "out", "--resume", "--force"], "contradict"),
+        (["encode", "videos", "--output-dir", "out", "--watch", "--dry-run"], "--watch cannot be combined"),
+        (["encode", "videos", "--output-dir", "out", "--address", "node:1"], "add --engine ray"),
+        (["decode", "a.lvz", "out.mp4", "--follow", "--salvage"], "--follow and --salvage"),
+        (["decode", "a.lvz", "out.mp4", "--latents", "a.npz", "--salvage"], "--latents cannot be combined"),
+        (["decode", "a.lvz", "out.mp4", "--latents", "a.npz", "--follow"], "--latents cannot be combined"),
+        (["decode", "a.lvz", "b.lvz", "--latents", "a.npz"], "--latents belongs to one file"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    """They are refused before anything is opened, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    for name in ("a.mp4", "a.lvz", "b.lvz", "a.npz"):
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.iterdir())
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and said in " ".join(done.stderr.split()), done.stderr
+    assert sorted(tmp_path.iterdir()) == before and list((tmp_path / "videos").iterdir()) == []

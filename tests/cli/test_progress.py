@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lvc.cli import progress
+from lvc.cli import progress, table
 from lvc.cli.progress import Pace, clock, line_of
+from lvc.jobs.task import Outcome, Progress, Status, Task
 
 
 class Clock:
@@ -65,3 +66,31 @@ def test_it_fits(clock_of: Clock, width: int, name: str, total: int | None) -> N
 
 def test_clock() -> None:
     assert [clock(s) for s in (0.4, 59.6, 61, 3723)] == ["0:00", "1:00", "1:01", "1:02:03"]
+
+
+def test_the_table_of_a_folder_job(clock_of: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "time", clock_of)
+    board = table.Board("videos", 4)
+    first, second = Task("videos/a.mp4", "a.lvz"), Task("videos/sub/b\x1b[2J.mp4", "b.lvz")
+    board.progress(Progress(first, 0, 100, 0, 0))
+    board.progress(Progress(second, 0, None, 0, 0))
+    clock_of.now += 10
+    board.progress(Progress(first, 50, 100, 0, 0))
+    board.progress(Progress(second, 20, None, 0, 0))
+    assert rows(board) == [
+        ["a.mp4", "50 frames", "50 %", "5.0 fps", "0:10 left"],
+        ["sub/b?[2J.mp4", "20 frames", "", "2.0 fps", ""],  # a name cannot clear the screen
+        ["0 of 4 files", "70 frames", "", "7.0 fps", ""],
+    ]
+    board.outcome(Outcome(first, Status.done, "", {"frames": 100}))
+    board.outcome(Outcome(second, Status.failed, "damaged"))
+    clock_of.now += 10
+    assert rows(board) == [["2 of 4 files", "100 frames", "", "5.0 fps", "0:20 left"]]
+    watching = table.Board("videos", None)
+    watching.outcome(Outcome(first, Status.done, "", {"frames": 1}))
+    assert rows(watching)[0][0] == "1 file" and rows(watching)[0][4] == ""
+
+
+def rows(board: table.Board) -> list[list[str]]:
+    shown = board.table()
+    return [list(row) for row in zip(*([str(cell) for cell in column.cells] for column in shown.columns), strict=True)]

@@ -81,8 +81,8 @@ def test_an_anchor_that_nothing_predicts_is_coded_by_itself() -> None:
 
 
 def test_lively_scenes_have_shorter_clips() -> None:
-    calm = [frame(n, 128, 160, shift=n / 8) for n in range(34)]
-    lively = [frame(n, 128, 160, shift=n / 8) for n in range(34)]
+    calm = [frame(n, 96, 128, shift=n / 8) for n in range(34)]
+    lively = [frame(n, 96, 128, shift=n / 8) for n in range(34)]
     rng = np.random.default_rng(0)
     for f in lively:  # what nothing predicts
         f.y[:] = np.clip(f.y + rng.normal(0, 20, f.y.shape), 0, 255).astype(np.uint8)
@@ -188,10 +188,10 @@ def test_settings_are_checked() -> None:
 
 
 def test_effort_may_change_from_clip_to_clip() -> None:
-    frames, asked = [frame(n, 64, 96, shift=5 * n) for n in range(9)], iter([9, 9, 0, 0, 0])
+    frames, asked = [frame(n, 48, 64, shift=5 * n) for n in range(6)], iter([7, 7, 0, 0, 0])
     mixed = clips_of(frames, clip_frames=4, pace=lambda: next(asked))
-    assert [len(c.pts) for c in mixed] == [1, 4, 4] and len(pictures(mixed, 64, 96)) == 9
-    assert mixed[:2] == clips_of(frames, clip_frames=4, effort=9)[:2]
+    assert [len(c.pts) for c in mixed] == [1, 4, 1] and len(pictures(mixed, 48, 64)) == 6
+    assert mixed[:2] == clips_of(frames, clip_frames=4, effort=7)[:2]
 
 
 def test_frames_are_taken_as_they_are_needed() -> None:

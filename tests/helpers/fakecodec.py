@@ -196,6 +196,17 @@ def install() -> None:
         setattr(lvc, name, module)
 
 
+def install_for_a_test(monkeypatch: Any) -> None:
+    """The same in the process of the tests, for one of them."""
+    import lvc
+
+    for name in ("codec", "models"):  # put back what `install` replaces
+        __import__(f"lvc.{name}")
+        monkeypatch.setitem(sys.modules, f"lvc.{name}", sys.modules[f"lvc.{name}"])
+        monkeypatch.setattr(lvc, name, sys.modules[f"lvc.{name}"])
+    install()
+
+
 if __name__ in ("__main__", "__mp_main__"):  # the workers of a folder job load this file under the second name
     install()
 

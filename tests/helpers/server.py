@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from lvc.files import decode_frames
+from lvc.files import decode_frames, encode_file
 from lvc.files.decode import format_of
 from lvc.lvz import LvzReader
 from lvc.media.pictures import PictureMaker
+from tests.helpers.waiting import PATIENCE
 
 SECRET = b"the content of a file that is not served"
 ODD = "<b>Ünïcode & “quotes” #1 100%.lvz"
@@ -79,7 +80,10 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self.process.poll() is None:
+        if self.process.poll() is None:  # properly, so that coverage is measured in it
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
             self.process.kill()
         if self.reader is not None:
             self.reader.join(60)
@@ -119,12 +123,8 @@ def picture_at(path: Path, seconds: float) -> Any:
     return maker.rgb([frame for at, frame in decoded(path) if at <= seconds + 1e-6][-1])
 
 
-def encode(source: Path, target: Path, *options: str) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "lvc", "encode", str(source), str(target), "--effort", "0", "--gop", "1", *options],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def encode(source: Path, target: Path, gop: float = 1, **options: Any) -> Path:
+    encode_file(source, target, effort=0, gop=gop, **options)
     return target
 
 

@@ -115,6 +115,7 @@ def test_refusals(tmp_path: Path, carphone: Path) -> None:
     assert not (tmp_path / "x.lvz").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_file(), reason="the weights of taef2 are not here")
 def test_the_real_taef2(tmp_path: Path, carphone: Path) -> None:
     model = f"taesd:{REAL}"

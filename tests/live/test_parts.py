@@ -150,13 +150,13 @@ def test_a_file_is_followed_as_long_as_it_is_locked(tmp_path: Path) -> None:
             begun.set()
             for _ in range(4):
                 file.write(b"12345")
-                time.sleep(0.25)  # longer than the follower is patient without a lock
+                time.sleep(0.1)  # longer than the follower is patient without a lock
 
     begun = threading.Event()
     writer = threading.Thread(target=write)
     writer.start()
     assert begun.wait(PATIENCE)
-    with FollowedFile(path, patience=0.2) as file:
+    with FollowedFile(path, patience=0.05) as file:
         assert file.read(3) == b"123" and not file.seekable()
         rest = b""
         while piece := file.read(100):

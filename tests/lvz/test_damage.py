@@ -15,11 +15,11 @@ from lvc.lvz import PACKING_ZSTD, Clip, LvzReader, LvzWriter, PacketGroup, Recor
 from lvc.lvz import chunks as c
 from lvc.lvz import fields as f
 from lvc.lvz.clips import ClipGroup, pack_clips, unpack_clips
-from lvc.lvz.descriptors import pack_head, pack_video
+from lvc.lvz.descriptors import pack_copied, pack_head, pack_video
 from lvc.lvz.index import pack_tail
 from lvc.lvz.packets import pack_packets
 from lvc.lvz.records import PACKING_RANS
-from tests.helpers.lvz_build import HEADER, VIDEO, Pipe, clip, packet, small_file
+from tests.helpers.lvz_build import AUDIO, HEADER, VIDEO, Pipe, clip, packet, small_file
 
 SMALL = small_file(2, 2, size=8, chunk_bytes=0)
 
@@ -254,9 +254,43 @@ def clip_chunk(item: Clip) -> tuple[bytes, bytes]:
     return c.CLIP, pack_clips(ClipGroup([item], False), VIDEO)
 
 
+SOUND_CHUNKS = [HEAD_CHUNK, VIDEO_CHUNK, (c.CSTR, pack_copied(0, AUDIO))]
+
+
+def one_packet(
+    marks: int = 3, flags: int = 1, duration: int = 1024, pts: int = 0, size: int = 4
+) -> tuple[bytes, bytes]:
+    """A group of one packet whose fields may break the rules."""
+    times = f.ints([pts] * (marks & 1)) + f.ints([]) + f.ints([0] * (marks >> 1 & 1))
+    head = f.uvarint(0) + f.uvarint(1) + f.ints([marks]) + f.ints([flags]) + f.ints([duration])
+    return c.PKTS, head + times + f.ints([size]) + b"data"
+
+
+def one_clip(differences: list[int], durations: list[int] | None = None, size: int = 4) -> tuple[bytes, bytes]:
+    """A key clip whose fields may break the rules."""
+    head = f.u8(1 if durations is None else 9) + f.uvarint(0) + f.uvarint(1) + f.ints([len(differences)])
+    lengths = f.uvarint(1001) if durations is None else f.ints(durations)
+    return c.CLIP, head + f.ints(differences) + lengths + f.uvarint(size) + b"data"[:size]
+
+
 @pytest.mark.parametrize(
     ("chunks", "error"),
     [
+        ([*SOUND_CHUNKS, one_packet()], TruncatedError),  # whole, but for the end of the file
+        ([*SOUND_CHUNKS, one_packet(marks=4)], UnsupportedError),
+        ([*SOUND_CHUNKS, one_packet(flags=-1)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(flags=1 << 32)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(duration=-1)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(duration=1 << 61)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(pts=1 << 61)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(size=-1)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(size=5)], CorruptError),
+        ([*SOUND_CHUNKS, one_packet(size=DEFAULT.max_packet + 1)], LimitError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, one_clip([0, 0, 0, 0])], TruncatedError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, one_clip([0, -1001, 0, 0])], CorruptError),  # two frames at one time
+        ([HEAD_CHUNK, VIDEO_CHUNK, one_clip([1 << 61] * 2)], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, one_clip([0, 0], [1001, -1])], CorruptError),
+        ([HEAD_CHUNK, VIDEO_CHUNK, one_clip([0, 0], size=0)], CorruptError),
         ([(c.HEAD, pack_head(replace(HEADER, version=2)))], UnsupportedError),
         ([(c.HEAD, b"\x02\x00 entirely different")], UnsupportedError),
         ([(c.HEAD, pack_head(replace(HEADER, required_features=2)))], UnsupportedError),

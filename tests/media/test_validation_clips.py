@@ -11,6 +11,7 @@ from tests.helpers.clips import Read, validation_clips
 CLIPS = validation_clips()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLIPS, reason="no validation footage here (LVC_DATA)")
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda path: path.name)
 def test_round_trip(tmp_path: Path, clip: Path) -> None:

@@ -33,7 +33,7 @@ crypto.subtle.digest("SHA-256", film.captureFrame().data)
 """
 
 
-@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("isolated", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_frames_that_are_sought(browser: Any, site: Site, carphone_lvz: Path, isolated: bool) -> None:
     """Far from their key frame, in several places of the pyramid, and with what comes after them. On isolated pages
     workers lend each other a hand."""

@@ -15,13 +15,13 @@ from tests.helpers.server import ODD, SECRET, Server, Starter, encode, start
 @pytest.fixture(scope="session")
 def silent(tmp_path_factory: pytest.TempPathFactory, carphone: Path) -> Path:
     """carphone as .lvz: 75 frames at 29.97 fps, a GOP a second, no sound."""
-    return encode(carphone, tmp_path_factory.mktemp("silent") / "carphone.lvz", "--duration", "2.5")
+    return encode(carphone, tmp_path_factory.mktemp("silent") / "carphone.lvz", duration=2.5)
 
 
 @pytest.fixture(scope="session")
 def sounding(tmp_path_factory: pytest.TempPathFactory, bunny: Path) -> Path:
     """bunny as .lvz, small, with AAC: about five seconds in GOPs of a second."""
-    return encode(bunny, tmp_path_factory.mktemp("sounding") / "bunny.lvz", "--resolution", "160x90")
+    return encode(bunny, tmp_path_factory.mktemp("sounding") / "bunny.lvz", resolution="160x90")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -122,9 +123,16 @@ RUBBISH = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def answers(hasty: Server) -> dict[str, bytes]:
+    """What comes back for each kind of rubbish; all are sent at once, because to some the server listens for long."""
+    with ThreadPoolExecutor(len(RUBBISH)) as pool:
+        return dict(zip(RUBBISH, pool.map(hasty.raw, RUBBISH.values()), strict=True))
+
+
 @pytest.mark.parametrize("what", RUBBISH)
-def test_rubbish(hasty: Server, tree: Path, what: str) -> None:
-    got = hasty.raw(RUBBISH[what])
+def test_rubbish(answers: dict[str, bytes], hasty: Server, tree: Path, what: str) -> None:
+    got = answers[what]
     assert SECRET not in got and b"Traceback" not in got
     assert not got or got.startswith(b"HTTP/1.1 ")
     assert_alive(hasty, tree)

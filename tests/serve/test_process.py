@@ -51,7 +51,7 @@ def test_a_missing_path() -> None:
 def test_a_file_that_is_no_lvz(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     done = run(tmp_path / "notes.txt", "--port", "0")
-    assert done.returncode == 4 and "is no .lvz" in done.stderr
+    assert done.returncode == 4 and "is not a .lvz file" in done.stderr
 
 
 @pytest.mark.slow

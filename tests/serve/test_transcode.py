@@ -180,7 +180,7 @@ def test_long_groups_are_cut(started: Starter, tmp_path: Path, bunny: Path) -> N
     source = tmp_path / "source.mkv"
     audio = Audio("mp2", 44100, "stereo", 9.0)
     Clip((64, 48), 225, audio=[audio], container="matroska").write(source)
-    film = encode(source, tmp_path / "film.lvz", "--gop", "60")
+    film = encode(source, tmp_path / "film.lvz", gop=60)
     server = started(tmp_path)
     wanted = pictures(film)
     for name, end in (("index", ".ts"), ("mp4", ".m4s")):
@@ -211,7 +211,7 @@ def test_times_that_come_irregularly(started: Starter, tmp_path: Path) -> None:
     source = tmp_path / "slides.mp4"
     pts = [0, 1, 2, 300, 301, 302, 303]
     Clip((64, 48), 7, pts=pts, time_base=Fraction(1, 25), last_duration=100).write(source)
-    film = encode(source, tmp_path / "slides.lvz", "--gop", "60")
+    film = encode(source, tmp_path / "slides.lvz", gop=60)
     server = started(tmp_path)
     wanted = pictures(film)
     listed = [

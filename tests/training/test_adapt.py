@@ -124,7 +124,7 @@ def test_a_delta_is_a_model(installed: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_what_cannot_be_adapted(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     still = film(tmp_path / "still.mkv", frames=1)
-    with pytest.raises(MediaError, match="too little happens"):
+    with pytest.raises(MediaError, match="too little changes"):
         adapted(tmp_path, still)
     with pytest.raises(UsageError, match="256 letters"):
         adapted(tmp_path, still, name="x" * 256)

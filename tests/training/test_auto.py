@@ -158,14 +158,14 @@ def test_killed_it_goes_on_with_the_same_losses_to_the_bit(data: Path, family: s
         ("vae", {"auto": AutoSettings(stride=12)}, UsageError, "stride is 12"),
         ("vae", {"auto": AutoSettings(channels=300)}, UsageError, "channels is 300"),
         ("vae", {"auto": AutoSettings(loss="mse=1,psnr=2")}, UsageError, "psnr=2"),
-        ("vae", {"auto": AutoSettings(loss="mse=0")}, UsageError, "weighs nothing"),
+        ("vae", {"auto": AutoSettings(loss="mse=0")}, UsageError, "no weight above 0"),
         ("vae", {"auto": AutoSettings(adversarial=1.0)}, UsageError, "--adversarial is a weight of the family gan"),
         ("ae", {"auto": AutoSettings(kl=1.0)}, UsageError, "--kl is a weight of the family vae"),
         ("ae", {"tune": "ssim"}, UsageError, "--tune and --recipe are for the codec"),
         ("ae", {"crop": 96}, UsageError, "multiple of 64"),
         ("gan", {}, UsageError, "begins with a model of the family ae or vae"),
         ("gan", {"start": Path("gone.safetensors")}, MediaError, "no such file"),
-        ("other", {}, UsageError, "no family 'other'"),
+        ("other", {}, UsageError, "unknown family 'other'"),
     ],
 )
 def test_settings_that_do_not_fit(

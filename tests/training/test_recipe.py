@@ -299,5 +299,5 @@ def test_pictures_and_histograms_for_tensorboard(tmp_path: Path) -> None:
 def test_what_is_no_log(tmp_path: Path) -> None:
     for text in ("no json", "[1]", "{}"):
         (tmp_path / "log").write_text(text)
-        with pytest.raises(MediaError, match="no log"):
+        with pytest.raises(MediaError, match="not a training log"):
             draw(tmp_path / "log", tmp_path / "log.png")
