@@ -62,7 +62,8 @@ class EncodeSettings:
     `max_bitrate`: bits of video a second that no stretch of it passes by more than `buffer` seconds' worth.
     `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: how long the video is thought to be, if that
     is known. `pace` is asked for the effort of every clip by who has no time to lose. `told_psnr` hears every frame's
-    where a PSNR is the target. Raises `UsageError`."""
+    where a PSNR is the target. `told_error` hears every frame's squared error, in 12-bit samples, in any order and on
+    any thread. Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -80,6 +81,7 @@ class EncodeSettings:
     seconds: float | None = None
     pace: Callable[[], int] | None = None
     told_psnr: Callable[[float], object] | None = None
+    told_error: Callable[[float], object] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:
