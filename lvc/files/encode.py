@@ -71,8 +71,8 @@ BY_DECIBELS = 0.5
 
 @dataclass(frozen=True)
 class Trial:
-    """One of the encodings of a source that are compared: with which model, if not that of the options, and the error
-    of every frame (`EncodeSettings.told_error`)."""
+    """One of the encodings of a source that are compared: its model, and the error of every frame
+    (`EncodeSettings.told_error`)."""
 
     model: OwnModel
     errors: list[float] = field(default_factory=list)
@@ -123,7 +123,7 @@ def encode_once(
         net: VideoModel
         if trial is None:
             net, items = video_model(options, items, reader.video, settings)
-            inside = embedded(net) if options.embed_model else None
+            inside = _embedded(net) if options.embed_model else None
         else:
             settings = replace(settings, told_error=trial.errors.append)
             net, inside = trial.model, trial.model.inside
@@ -254,7 +254,7 @@ def video_model(
     return OwnModel(loaded(models.tuned(options.model, options.tune))), items
 
 
-def embedded(model: VideoModel) -> ModelChunk:
+def _embedded(model: VideoModel) -> ModelChunk:
     """What a file carries to be decoded without the model's own: of an adapted model, what makes it of its base."""
     if model.path is None:
         raise UsageError("--embed-model is for models that lvc train or lvc adapt made — leave it out")

@@ -12,6 +12,7 @@ from lvc.adaptation.samples import Samples
 from lvc.errors import UnsupportedError, UsageError
 from lvc.facts import info_file, verify_file
 from lvc.files import adapted, decode_frames, encode_file, encode_video
+from lvc.files.forecast import forecast
 from lvc.jobs.identity import origin_of, why_stale
 from lvc.lvz import MODEL_DELTA, LvzReader
 from lvc.models import inspect, load_model
@@ -47,9 +48,7 @@ def test_a_delta_that_pays_is_inside(installed: Path, tmp_path: Path, quick: Non
     # what the encoder has seen: every frame's checksum is compared on the way
     assert verify_file(tmp_path / "a.lvz", full=True).values["decoded"] == made.frames == 40
     assert info_file(tmp_path / "a.lvz").values["model_inside"]["bytes"] == made.delta_bytes
-    # it is the base with other biases, and with the base as it is these would be other pictures
-    plain = encode_file(source, tmp_path / "b.lvz", model=base, quality=90, threads=1)
-    assert plain.adapted is None and plain.gain is None
+    # with the base as it is these would be other pictures
     with pytest.raises(UnsupportedError, match="not with spoilt"):
         list(decode_frames(tmp_path / "a.lvz", model=load_model(base)))
     # a folder's job that is resumed knows it by the base
@@ -96,6 +95,8 @@ def test_what_makes_no_sense(installed: Path, tmp_path: Path, monkeypatch: pytes
             encode_file(once, target, model="small", adapt=True)
     with pytest.raises(UsageError, match="reads the source twice"):
         encode_file(source, "-", model="small", adapt=True)
+    with pytest.raises(UsageError, match="--dry-run cannot predict"):
+        forecast(str(source), str(target), EncodeOptions(model="small", adapt=True))
     delta = tmp_path / "delta.safetensors"
     write_delta(delta, "d", model_file().read_bytes(), {}, {})
     with pytest.raises(UsageError, match="is a delta"):
