@@ -115,7 +115,8 @@ def encode_once(
         from lvc.codec import refines
 
         size = reader.video.width, reader.video.height
-        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice, refines(options.effort))
+        refined, frames = refines(options.effort), reader.frame_count_hint
+        check_memory("encode", size, frames, options.max_memory, notice, refined, options.adapt)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, frames_ahead(*size)))
         path = stack.enter_context(destination(target, force))
         stack.enter_context(own_threads())

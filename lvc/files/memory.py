@@ -17,7 +17,7 @@ Job = Literal["encode", "decode"]
 BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
-REFINING = 1 << 30  # of any picture: torch, and the gradient of a strip
+REFINING = 1 << 30  # of any picture: torch, and the gradient of a strip, or of a few samples
 _WORTH_SAYING = 2 << 30
 _AHEAD, _AHEAD_BYTES = 24, 16 << 20
 _M_ARENA_MAX = -8  # malloc.h of glibc
@@ -36,11 +36,13 @@ def frames_ahead(width: int, height: int) -> int:
     return max(2, min(_AHEAD, _AHEAD_BYTES // (width * height * 3 // 2)))
 
 
-def estimate(job: Job, width: int, height: int, frames: int | None, refined: bool = False) -> int:
+def estimate(
+    job: Job, width: int, height: int, frames: int | None, refined: bool = False, adapted: bool = False
+) -> int:
     """Return the approximate peak memory in bytes. `frames`: their number, None if unknown. `refined`: whether the
-    encoder refines latents."""
+    encoder refines latents; `adapted`: whether it adapts its model."""
     samples = width * height
-    return BASE + samples * (STILL if frames == 1 else VIDEO)[job] + REFINING * refined
+    return BASE + samples * (STILL if frames == 1 else VIDEO)[job] + REFINING * (refined or adapted)
 
 
 def machine_has() -> int | None:
@@ -67,16 +69,18 @@ def check_memory(
     limit: float | None = None,
     notice: Callable[[str], object] | None = None,
     refined: bool = False,
+    adapted: bool = False,
 ) -> None:
     """Raise `LimitError` if the job would take more than `limit` bytes (None: more than the machine has). Sends a
     `notice` if it takes much."""
-    needed = estimate(job, *size, frames, refined)
+    needed = estimate(job, *size, frames, refined, adapted)
     most = machine_has() if limit is None else int(limit)
     text = f"pictures of {size[0]}x{size[1]} take about {_amount(needed)} to {job}"
     if most is not None and needed > most:
         whose = "this machine has" if limit is None else "the limit is"
         advice = "scale them with --resolution" if job == "encode" else "take a machine with more"
         advice = f"{advice}, lower --effort to 6" if refined else advice
+        advice = f"{advice}, leave out --adapt" if adapted else advice
         raise LimitError(f"{text}, {whose} {_amount(most)} — {advice}, or allow more with --max-memory")
     if notice is not None and needed >= _WORTH_SAYING:
         notice(text)

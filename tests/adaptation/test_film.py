@@ -9,7 +9,7 @@ import pytest
 
 from lvc.adaptation import tuning
 from lvc.adaptation.samples import Samples
-from lvc.errors import UnsupportedError, UsageError
+from lvc.errors import LimitError, UnsupportedError, UsageError
 from lvc.facts import info_file, verify_file
 from lvc.files import adapted, decode_frames, encode_file, encode_video
 from lvc.files.forecast import forecast
@@ -97,6 +97,8 @@ def test_what_makes_no_sense(installed: Path, tmp_path: Path, monkeypatch: pytes
         encode_file(source, "-", model="small", adapt=True)
     with pytest.raises(UsageError, match="--dry-run cannot predict"):
         forecast(str(source), str(target), EncodeOptions(model="small", adapt=True))
+    with pytest.raises(LimitError, match="take about 1.5 GB to encode, .* leave out --adapt"):
+        encode_file(source, target, model="small", adapt=True, max_memory=1e9)
     delta = tmp_path / "delta.safetensors"
     write_delta(delta, "d", model_file().read_bytes(), {}, {})
     with pytest.raises(UsageError, match="is a delta"):
