@@ -22,14 +22,16 @@ class Learner:
         self._synthesis = Synthesis(model.programs.programs["predicted"])
         self._name, self._file, self._threads = model.id, file, threads
 
-    def learn(self, samples: Sequence[Sample], steps: int, seed: int = 0) -> tuple[Model, bytes] | None:
-        """The adapted model, and its file. None: nothing is gained on the samples themselves."""
+    def learn(
+        self, samples: Sequence[Sample], steps: int, seed: int = 0, rate: float | None = None
+    ) -> tuple[Model, bytes] | None:
+        """The adapted model, and its file. None: nothing is gained on the samples themselves. `rate` as of `tune`."""
         if len(samples) < BATCH:
             return None
         with own_threads():
             torch.set_num_threads(self._threads)
             before = judged(self._synthesis, samples)
-            tune(self._synthesis, samples, seed, lambda done: done / steps)
+            tune(self._synthesis, samples, seed, lambda done: done / steps, rate=rate)
             changes = self._synthesis.changes()
             if judged(self._synthesis, samples) >= before:
                 return None

@@ -27,8 +27,9 @@ from lvc.results import EncodeResult
 if TYPE_CHECKING:
     from lvc.models import Model
 
-STEPS = 100
-"""Of tuning: a number and not a time, so that the same video always gives the same file."""
+STEPS, RATE = 150, 0.05
+"""Of tuning: a number and not a time, so that the same video always gives the same file. Much may be learnt by heart,
+since the whole video judges it."""
 SAMPLES = 100
 
 
@@ -75,7 +76,8 @@ def encode_adapted(
         kept, before = encoded(best, Trial(OwnModel(base, encoder_of=partial(Collector, samples=samples))))
         kept = replace(kept, adapted=False)
         say("adapting the model to what was seen")
-        learnt = Learner(base, data, options.threads or usable_cores()).learn(samples.drawn(), STEPS)
+        learner = Learner(base, data, options.threads or usable_cores())
+        learnt = learner.learn(samples.drawn(), STEPS, rate=RATE)
         if learnt is not None:
             model, file = learnt
             inside = model_chunk(file, data)

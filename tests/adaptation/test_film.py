@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lvc.adaptation import tuning
 from lvc.adaptation.samples import Samples
 from lvc.errors import LimitError, UnsupportedError, UsageError
 from lvc.facts import info_file, verify_file
@@ -24,8 +23,8 @@ from tests.helpers.small_models import model_file, same, spoilt
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was spoilt is farther away than what is usually learnt in a hundred steps."""
-    monkeypatch.setattr(tuning, "RATE", 4.0)
+    """What was spoilt is farther away than what is usually learnt."""
+    monkeypatch.setattr(adapted, "RATE", 4.0)
     monkeypatch.setattr(adapted, "STEPS", 40)
 
 
@@ -106,7 +105,7 @@ def test_what_makes_no_sense(installed: Path, tmp_path: Path, monkeypatch: pytes
 
     # an error in the midst of it leaves nothing
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lvc.adaptation.learner.Learner.learn", broken)
