@@ -55,6 +55,7 @@ class EncodeOptions(CodingOptions):
     verify: bool = False
     strict: bool = False
     embed_model: bool = False
+    adapt: bool = False
     max_memory: float | None = None
 
 
@@ -74,6 +75,7 @@ class RecordOptions(CodingOptions):
     resolution: str | None = None
     fps: str | float | Fraction | None = None
     allow_playlists: bool = False
+    adapt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import multiprocessing
 import os
 import queue
 import signal
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import connection
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -35,6 +37,14 @@ _POLL = 0.03
 """Seconds between checks of the flag that stops a thread, and of Ctrl-C on Windows, while a queue is full or empty."""
 # seconds to wait for a thread that was told to stop: a reader may be blocked for ever, a writer's file closes next
 _READER_PATIENCE, _WRITER_PATIENCE = 3.0, 30.0
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the process that started this one, and end at once. For a thread."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def usable_cores() -> int:

@@ -92,6 +92,10 @@ class EncodeResult(_Job):
         quality: With which that was reached.
         audio_bytes: Of sound, framing included.
         bytes_taken: Of `bytes_in`, those of the time that was taken; None if that is unknown.
+        adapted: Whether a delta is inside, where the model was to be adapted; otherwise None.
+        delta_bytes: Of that delta, or of the one that was not kept; None if none was made.
+        gain: Percent by which it lowers the bits and what errors are worth in bits, its own counted: negative if it
+            would cost more than it saves.
     """
 
     model: str
@@ -101,6 +105,9 @@ class EncodeResult(_Job):
     quality: float | None = None
     audio_bytes: int = 0
     bytes_taken: int | None = None
+    adapted: bool | None = None
+    delta_bytes: int | None = None
+    gain: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -110,6 +117,17 @@ class EncodeResult(_Job):
     def fields(self) -> dict[str, Any]:
         """What the command prints with `--json`."""
         return {**super().fields(), "bpp": round(self.bpp, 6)}
+
+    @property
+    def _adaptation(self) -> str:
+        if self.adapted is None:
+            return ""
+        if self.gain is None:
+            return ", model not adapted: nothing gained"
+        delta = f"a delta of {_bytes(self.delta_bytes)} bytes"
+        if self.adapted:
+            return f", model adapted: {delta} saves {self.gain:.2f} %"
+        return f", model not adapted: {delta} would cost {-self.gain:.2f} % more than it saves"
 
     def __str__(self) -> str:
         share = ""
@@ -122,7 +140,7 @@ class EncodeResult(_Job):
         vmaf = "" if self.vmaf is None else f", VMAF {self.vmaf:.1f} at quality {self.quality:.1f}"
         return (
             f"{counted(self.frames, 'frame')} {self.width}x{self.height} {self._took}, {_bytes(self.bytes_out)} bytes "
-            f"({sizes}){share}, {self.bpp:.4f} bpp{vmaf} → {self.output}"
+            f"({sizes}){share}, {self.bpp:.4f} bpp{vmaf}{self._adaptation} → {self.output}"
             f"{', verified' if self.verified else ''}"
         )
 

@@ -16,12 +16,14 @@ import argparse
 import json
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from lvc.adaptation.synthesis import Synthesis, floor
 from lvc.codec import decode, encode
 from lvc.codec import frames as coding
 from lvc.codec.payload import level_of
@@ -37,7 +39,6 @@ from lvc.models.store import default_model_path
 from lvc.training import export, quantise
 from lvc.training.loop import optimizers
 from lvc.training.networks import SIGMA_MIN, SIGMA_RATE, TABLES, Inter, block_error, gaussian_bits
-from lvc.training.synthesis import Synthesis, floor
 
 QUALITIES = 15.0, 30.0, 45.0, 65.0
 SIDE, MARGIN = 20, 2
@@ -57,8 +58,8 @@ def footage(path: str, first: int, last: int):
 
 
 class Collector(coding.FrameEncoder):
-    def __init__(self, model, height, width, kept, quality) -> None:
-        super().__init__(model, height, width)
+    def __init__(self, model, height, width, kept, quality, **given) -> None:
+        super().__init__(model, height, width, **given)
         self.kept, self.asked = kept, quality
 
     def predicted(self, time, refs, place, quality, source, *more):
@@ -101,7 +102,7 @@ def samples(a: argparse.Namespace) -> None:
     video, frames = footage(a.video, a.first, a.last)
     kept = []
     for quality in QUALITIES:
-        coder = lambda m, h, w, quality=quality: Collector(m, h, w, kept, quality)  # noqa: E731
+        coder = partial(Collector, kept=kept, quality=quality)
         for _ in encode(iter(frames), video, load_model(a.model), EncodeSettings(quality=quality, threads=1), coder):
             pass
     np.savez(a.out, **{name: np.stack([s[i] for s in kept]) for i, name in enumerate(NAMES)})

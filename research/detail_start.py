@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class Counting(Context):
 class Counter(FrameEncoder):
     """An encoder that keeps every frame's counts, [contexts,2], in `parts`."""
 
-    def __init__(self, model: Model, height: int, width: int, parts: list[np.ndarray]) -> None:
-        super().__init__(model, height, width)
+    def __init__(self, model: Model, height: int, width: int, parts: list[np.ndarray], **given: Any) -> None:
+        super().__init__(model, height, width, **given)
         self.parts = parts
 
     def _detailed(self, source: Planes, made: Planes, quality: int, coder: Any) -> Planes:
@@ -83,7 +84,7 @@ def main() -> None:
         video = VideoFormat(y.shape[2], y.shape[1], time_base=(1, 25), frame_rate=(25, 1))
         frames = (Frame(a.copy(), b[0].copy(), b[1].copy(), i, 1) for i, (a, b) in enumerate(zip(y, uv, strict=True)))
         settings = EncodeSettings(quality=QUALITIES[k % len(QUALITIES)], gop=1e6, threads=1)
-        list(encode(frames, video, model, settings, lambda m, h, w: Counter(m, h, w, parts)))
+        list(encode(frames, video, model, settings, partial(Counter, parts=parts)))
         print(k, len(parts), flush=True)
     write(starts(np.stack(parts)))
 

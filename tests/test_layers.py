@@ -35,6 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "models": {"torch", "numpy", "safetensors", "diffusers"},
     "options": set(),
     "codec": {"numpy"},
+    "adaptation": {"torch", "numpy"},
     "latents": {"torch", "numpy", "safetensors", "zstandard"},
     "features": {"numpy", "safetensors"},
     "files": set(),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.planes import block_errors, to_patches
 from ..entropy.clip import FrameLatents, latents_crc, pack_zstd
 from ..errors import UnsupportedError
 from ..lvz import Geometry
@@ -24,7 +25,7 @@ from ..models.load import Model
 from ..pipeline import ReadAhead, acquire, thread_pool, usable_cores
 from . import payload as layout
 from .control import Control, control_of
-from .frames import Coded, FrameEncoder, Planes, integers
+from .frames import OFFSET, Coded, FrameEncoder, Planes, integers
 from .gop import GopEncoder
 from .groups import Around, Group, group_frames
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
@@ -73,11 +74,11 @@ def encode(
     video: VideoFormat,
     model: Model,
     settings: EncodeSettings,
-    encoder_of: Callable[[Model, int, int], FrameEncoder] | None = None,
+    encoder_of: Callable[..., FrameEncoder] = FrameEncoder,
 ) -> Iterator[EncodedClip]:
     """Frames of one size, in order of `pts` → clips. Key frames come at least every `gop` seconds and at scene cuts; a
-    key frame is a clip. `encoder_of` makes the frame encoder for a model, height and width, for callers that observe
-    how frames are coded."""
+    key frame is a clip. `encoder_of` takes the arguments of `FrameEncoder`, for callers that observe how frames are
+    coded."""
     if not model.can_encode:
         raise UnsupportedError(f"the model {model.id} can only decode — choose another one with --model")
     height, width = video.height + -video.height % 16, video.width + -video.width % 16
@@ -103,12 +104,8 @@ def encode(
         thread_pool(clips_at_once, "lvc-clips") as pool,
         contextlib.nullcontext(_admitted(source, room)) if lean else ReadAhead(source, 1) as groups,
     ):
-        if encoder_of is None:
-            frames_of = FrameEncoder(model, height, width, keep=zstd, detail=not zstd, at_once=workers)
-        else:
-            frames_of = encoder_of(model, height, width)
         encoder = GopEncoder(
-            frames_of,
+            encoder_of(model, height, width, keep=zstd, detail=not zstd, at_once=workers),
             effort_of(settings.effort),
             side_by_side.map if workers > 1 else map,
             workers if large else None,
@@ -167,6 +164,8 @@ def _begun(
     def done(number: int, coded: Coded) -> None:
         if control.wants_psnr:
             control.measured(_psnr(planes_of(group.frames[number]), coded.planes, video.bit_depth))
+        if settings.told_error is not None:
+            settings.told_error(_error(planes_of(group.frames[number]), coded.planes))
         checks[number] = checksum(shown(coded.planes, video.height, video.width, video.bit_depth))
         if geometry is not None:
             kept.append(integers(coded))
@@ -212,6 +211,13 @@ def _begun(
 def _near(frames: list[Frame], i: int, reach: int) -> Around:
     """The frames of a group around frame `i`, with their distances."""
     return [(abs(k - i), frames[k]) for k in range(max(0, i - reach), min(len(frames), i + reach + 1)) if k != i]
+
+
+def _error(source: Planes, coded: Planes) -> float:
+    """The squared error of padded planes, weighted as by the choices of `FrameEncoder`."""
+    error = to_patches(*source, OFFSET)
+    error -= to_patches(*coded, OFFSET)
+    return float(block_errors(error).sum())
 
 
 def _psnr(source: Planes, coded: Planes, depth: int) -> float:

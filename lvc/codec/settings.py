@@ -60,7 +60,8 @@ class EncodeSettings:
     `max_bitrate`: bits of video a second, which no stretch of the video exceeds by more than `buffer` seconds' worth.
     `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: expected length of the video, if known.
     `pace` returns the effort for each clip, for live encoding. `told_psnr` is called with every frame's PSNR if a PSNR
-    is the target. Raises `UsageError`."""
+    is the target, `told_error` with every frame's squared error, in 12-bit samples, in any order and on any thread.
+    Raises `UsageError`."""
 
     quality: float = 50.0
     gop: float = 10.0
@@ -78,6 +79,7 @@ class EncodeSettings:
     seconds: float | None = None
     pace: Callable[[], int] | None = None
     told_psnr: Callable[[float], object] | None = None
+    told_error: Callable[[float], object] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= 100:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from lvc.errors import UnsupportedError, UsageError
 from lvc.latents.foreign import is_continuous, is_foreign, load_continuous
-from lvc.lvz import PACKING_NAMES, Clip, LvzReader, TensorSet, VideoDescriptor
+from lvc.lvz import PACKING_NAMES, Clip, LvzReader, ModelChunk, TensorSet, VideoDescriptor
 from lvc.media import Frame, VideoFormat
 
 if TYPE_CHECKING:
     from lvc.codec import Change, EncodedClip, EncodeSettings
+    from lvc.codec.frames import FrameEncoder
     from lvc.latents.video import ContinuousModel
     from lvc.models import Model
     from lvc.models.adapters import Adapter
@@ -51,9 +52,12 @@ class VideoModel(Protocol):
 
 @dataclass(frozen=True)
 class OwnModel:
-    """lvc's own codec with a model for it."""
+    """lvc's own codec with a model for it. `inside`: what a file carries to be decoded without the model's own.
+    `encoder_of`: who looks on while frames are coded (`lvc.codec.encode`)."""
 
     model: Model
+    inside: ModelChunk | None = None
+    encoder_of: Callable[..., FrameEncoder] | None = None
     tensors: None = None
 
     @property
@@ -77,7 +81,8 @@ class OwnModel:
     def encode(self, frames: Iterable[Frame], video: VideoFormat, settings: EncodeSettings) -> Iterator[EncodedClip]:
         from lvc import codec
 
-        return codec.encode(frames, video, self.model, settings)
+        given = {} if self.encoder_of is None else {"encoder_of": self.encoder_of}
+        return codec.encode(frames, video, self.model, settings, **given)
 
     def decode(
         self, clips: Iterable[Clip], video: VideoDescriptor, threads: int | None = None, wanted: Wanted | None = None

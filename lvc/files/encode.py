@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -69,6 +69,15 @@ BY_DECIBELS = 0.5
 """The same for a target PSNR."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One of the encodings of a source that are compared: its model, and the error of every frame
+    (`EncodeSettings.told_error`)."""
+
+    model: OwnModel
+    errors: list[float] = field(default_factory=list)
+
+
 def encode_once(
     source: str,
     target: str,
@@ -78,6 +87,7 @@ def encode_once(
     origin: Origin | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
+    trial: Trial | None = None,
 ) -> EncodeResult:
     """Encode `source` in one pass; ignores the targets that take several. Raises as `encode_file`."""
     label = Place(target).called(STDOUT)
@@ -103,12 +113,18 @@ def encode_once(
         )  # fmt: skip
         notices.new(reader.notices, list(filter(None, map(way_out, reader.copied))))
         size = reader.video.width, reader.video.height
-        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice)
+        check_memory("encode", size, reader.frame_count_hint, options.max_memory, notice, options.adapt)
         items: Iterable[Frame | CopiedPacket] = stack.enter_context(ReadAhead(reader, frames_ahead(*size)))
         path = stack.enter_context(destination(target, force))
         stack.enter_context(own_threads())
         settings = settings_of(options, seconds_of(reader), reached.append)
-        net, items = video_model(options, items, reader.video, settings)
+        net: VideoModel
+        if trial is None:
+            net, items = video_model(options, items, reader.video, settings)
+            inside = _embedded(net) if options.embed_model else None
+        else:
+            settings = replace(settings, told_error=trial.errors.append)
+            net, inside = trial.model, trial.model.inside
         copied = [CopiedStream(**vars(stream)) for stream in reader.copied]
         beside = Beside(
             tuple(copied),
@@ -116,7 +132,7 @@ def encode_once(
             Side(**vars(reader.side)),
             tuple(Attachment(**vars(item)) for item in reader.attachments),
             origin,
-            _embedded(net) if options.embed_model else None,
+            inside,
         )
         count = Count(size_of(source), reader.frame_count_hint, progress)
         with about(label), opened_for_writing(path) as file:
@@ -238,15 +254,21 @@ def video_model(
 
 def _embedded(model: VideoModel) -> ModelChunk:
     """What a file carries to be decoded without the model's own: of an adapted model, what makes it of its base."""
-    from lvc import models
-
     if model.path is None:
         raise UsageError("--embed-model is for models that lvc train or lvc adapt made — leave it out")
+    return model_chunk(*bytes_of(model))
+
+
+def bytes_of(model: VideoModel) -> tuple[bytes, bytes | None]:
+    """The file of a model that has one, and that of the base if a delta makes it. Raises `MediaError`."""
+    from lvc import models
+
+    assert model.path is not None
     file = models.inspect(model.path)
     data = models.contents(file)
     if hashlib.sha256(data).digest() != model.sha256:
         raise MediaError(f"the model {model.path} changed during the work — start again")
-    return model_chunk(data, None if file.base is None else models.base_of(file))
+    return data, None if file.base is None else models.base_of(file)
 
 
 def made_by(settings: EncodeSettings) -> str:

@@ -82,6 +82,8 @@ def forecast(
     """
     if options.target_size is not None or options.target_vmaf is not None:
         raise UsageError("--dry-run cannot predict --target-size or --target-vmaf — give a --quality")
+    if options.adapt:
+        raise UsageError("--dry-run cannot predict what --adapt gains — leave one of them out")
     if source == STREAM:
         raise UsageError("a pipe can be read only once — --dry-run needs a file")
     check_output(source, target, force=force, writes=["lvz"])

@@ -17,6 +17,7 @@ Job = Literal["encode", "decode"]
 BASE = 400 << 20
 STILL = {"encode": 90, "decode": 70}
 VIDEO = {"encode": 500, "decode": 160}
+ADAPTING = 1 << 30  # of any picture: torch, and the gradient of a few samples
 _WORTH_SAYING = 2 << 30
 _AHEAD, _AHEAD_BYTES = 24, 16 << 20
 _M_ARENA_MAX = -8  # malloc.h of glibc
@@ -35,9 +36,10 @@ def frames_ahead(width: int, height: int) -> int:
     return max(2, min(_AHEAD, _AHEAD_BYTES // (width * height * 3 // 2)))
 
 
-def estimate(job: Job, width: int, height: int, frames: int | None) -> int:
-    """Return the approximate peak memory in bytes. `frames`: their number, None if unknown."""
-    return BASE + width * height * (STILL if frames == 1 else VIDEO)[job]
+def estimate(job: Job, width: int, height: int, frames: int | None, adapted: bool = False) -> int:
+    """Return the approximate peak memory in bytes. `frames`: their number, None if unknown. `adapted`: whether the
+    encoder adapts its model."""
+    return BASE + width * height * (STILL if frames == 1 else VIDEO)[job] + ADAPTING * adapted
 
 
 def machine_has() -> int | None:
@@ -63,15 +65,17 @@ def check_memory(
     frames: int | None,
     limit: float | None = None,
     notice: Callable[[str], object] | None = None,
+    adapted: bool = False,
 ) -> None:
     """Raise `LimitError` if the job would take more than `limit` bytes (None: more than the machine has). Sends a
     `notice` if it takes much."""
-    needed = estimate(job, *size, frames)
+    needed = estimate(job, *size, frames, adapted)
     most = machine_has() if limit is None else int(limit)
     text = f"pictures of {size[0]}x{size[1]} take about {_amount(needed)} to {job}"
     if most is not None and needed > most:
         whose = "this machine has" if limit is None else "the limit is"
         advice = "scale them with --resolution" if job == "encode" else "take a machine with more"
+        advice = f"{advice}, leave out --adapt" if adapted else advice
         raise LimitError(f"{text}, {whose} {_amount(most)} — {advice}, or allow more with --max-memory")
     if notice is not None and needed >= _WORTH_SAYING:
         notice(text)

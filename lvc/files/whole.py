@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lvc.errors import UsageError
+from lvc.files.adapted import encode_adapted
 from lvc.files.common import Notice, PathLike, Progress
 from lvc.files.decode import decode_video
 from lvc.files.encode import encode_once
@@ -54,6 +56,7 @@ def encode_file(
     allow_playlists: bool = False,
     verify: bool = False,
     embed_model: bool = False,
+    adapt: bool = False,
     strict: bool = False,
     max_memory: float | None = None,
     force: bool = False,
@@ -91,6 +94,8 @@ def encode_file(
         allow_playlists: The source may be a playlist (HLS, DASH, concat) that refers to other files.
         verify: Decode and check the output before publishing it.
         embed_model: Store the model in the output, which then decodes without the model's file.
+        adapt: Encode a second time with the model adapted to this video, and keep that, with the delta inside, if it
+            is worth its bytes. Seldom is (docs/adaptation.md). Takes no target and no `max_bitrate`.
         strict: Raise `LossError` instead of sending a notice if anything of the source would be lost.
         max_memory: The most bytes that pictures may need. None: what the machine has.
         force: Replace an existing `.lvz`.
@@ -117,8 +122,8 @@ def encode_file(
         threads=threads, device=device, target_bitrate=target_bitrate, target_psnr=target_psnr,
         target_size=target_size, target_vmaf=target_vmaf, max_bitrate=max_bitrate, buffer=buffer, bit_depth=bit_depth,
         audio=audio, subtitles=subtitles, resolution=resolution, fps=fps, start=start, duration=duration,
-        close_gaps=close_gaps, allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, strict=strict,
-        max_memory=max_memory,
+        close_gaps=close_gaps, allow_playlists=allow_playlists, verify=verify, embed_model=embed_model, adapt=adapt,
+        strict=strict, max_memory=max_memory,
     )  # fmt: skip
     return encode_video(
         os.fspath(source), os.fspath(target), options, force=force, progress=progress, notice=notice
@@ -139,8 +144,10 @@ def encode_video(
     given = [text for name, text in _TARGETS.items() if getattr(options, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} cannot be combined — give one of them")
-    one = encode_once
-    if options.target_size is not None:
+    one: Callable[..., EncodeResult] = encode_once
+    if options.adapt:
+        one = encode_adapted
+    elif options.target_size is not None:
         one = encode_to_size
     elif options.target_vmaf is not None:
         one = encode_to_vmaf

@@ -45,7 +45,10 @@ def why_stale(target: str, source: str, options: EncodeOptions, model_sha256: by
             origin = reader.origin
             if origin is None:
                 return "does not record its source"
-            if reader.header.model_sha256 != model_sha256:
+            made_with, inside = reader.header.model_sha256, reader.model_chunk
+            if options.adapt and inside is not None:
+                made_with = inside.base_sha256
+            if made_with != model_sha256:
                 return "was made with another model"
             if origin.settings != settings_of(options):
                 return "was made with other settings"

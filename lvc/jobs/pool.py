@@ -19,7 +19,7 @@ from lvc.files.memory import share_one_heap
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
 from lvc.output import discard_unfinished
-from lvc.pipeline import interrupt, stop_signals
+from lvc.pipeline import end_with_parent, interrupt, stop_signals
 
 _PATIENCE = 10.0  # seconds that a worker has to shut down
 
@@ -124,7 +124,7 @@ def _main(pipe: connection.Connection, job: Job, threads: int) -> None:
     for number in stop_signals():  # Ctrl-C and a closed terminal reach all processes; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     share_one_heap()
     worker = Worker(job, threads)
 
@@ -142,10 +142,3 @@ def _end(number: int, frame: FrameType | None) -> None:
     """Only once: the pool says it twice, and the second time must not end the removal of what is half-written."""
     signal.signal(number, signal.SIG_IGN)
     interrupt(number, frame)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)

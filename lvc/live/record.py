@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvc.errors import MediaError, UsageError
 from lvc.features import Watcher
-from lvc.files.coding import OwnModel, VideoModel, loaded
+from lvc.files.adapted import adaptable, refuse_adapting
+from lvc.files.coding import OwnModel, loaded
 from lvc.files.common import RECORDS_AHEAD, Notice, Progress, blamed
 from lvc.files.encode import made_by, records_of
 from lvc.kinds import LVZ
+from lvc.live.adapting import Adapting
 from lvc.live.pace import Pace
 from lvc.live.segments import Segments
 from lvc.live.source import Counts, Item, LiveSource
@@ -43,7 +45,7 @@ LIVE_CLIP = 8
 @dataclass(frozen=True)
 class Recording:
     """The result of a recording. `files`: those written; `dropped`: frames received but not encoded; `duration`: in
-    seconds, without gaps."""
+    seconds, without gaps; `adapted`: how many files carry a delta, where the model was to be adapted."""
 
     output: str
     files: tuple[str, ...]
@@ -56,6 +58,7 @@ class Recording:
     bytes_out: int
     seconds: float
     model: str
+    adapted: int | None = None
 
     def fields(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "files": list(self.files)}
@@ -65,9 +68,10 @@ class Recording:
         rate = 8 * self.bytes_out / self.duration / 1000 if self.duration else 0.0
         dropped = f", {self.dropped} dropped" if self.dropped else ""
         again = f", {self.connections} connections" if self.connections > 1 else ""
+        adapted = "" if self.adapted is None else f", {self.adapted} with a delta"
         return (
             f"{counted(self.frames, 'frame')} {self.width}x{self.height}{dropped}, {self.duration:.1f} s{again}, "
-            f"{self.bytes_out:,} bytes, {rate:.1f} kbit/s → {files}"
+            f"{self.bytes_out:,} bytes, {rate:.1f} kbit/s → {files}{adapted}"
         )
 
 
@@ -90,6 +94,10 @@ def record(
     segment, keep, max_latency = options.segment, options.keep, options.max_latency
     if keep is not None and segment is None:
         raise UsageError("--keep deletes old segments — set their length with --segment")
+    if options.adapt:
+        if segment is None:
+            raise UsageError("--adapt changes the model from one segment to the next — set their length with --segment")
+        refuse_adapting(options)
     if segment is not None and target == STREAM:
         raise UsageError("segments are written to files — give a file name")
     names = Segments(target) if segment is not None else None
@@ -105,7 +113,9 @@ def record(
             "subtitles": options.subtitles, "threads": options.threads or 0,
             "allow_playlists": options.allow_playlists, "bit_depth": options.bit_depth,
         }  # fmt: skip
-        net = OwnModel(loaded(models.tuned(options.model, options.tune)))  # before the camera starts to deliver
+        # before the camera starts to deliver
+        base, data = adaptable(options) if options.adapt else (loaded(models.tuned(options.model, options.tune)), b"")
+        net = OwnModel(base)
         camera = LiveSource(source, reading, say, max_latency, options.reconnect)
         stack.enter_context(_stopping(camera.stop))
         stack.enter_context(camera)
@@ -114,19 +124,26 @@ def record(
             effort=options.effort, max_bitrate=options.max_bitrate, buffer=options.buffer, tune=options.tune,
             low_delay=True, clip_frames=LIVE_CLIP,
         )  # fmt: skip
+        adapting = None
+        if options.adapt:
+            adapting = stack.enter_context(Adapting(base, data, camera.video, settings, say))
         if max_latency is not None:
             pace = Pace(codec.lower_efforts(settings.effort), max_latency, camera.waited, say)
             settings = dataclasses.replace(settings, pace=pace)
         # features stay in memory until a file ends, which without segments may be never
-        job = _Recorder(camera, net, settings, options.features and segment is not None, progress, status)
-        items = _Items(camera, options.duration)
+        job = _Recorder(camera, settings, options.features and segment is not None, progress, status)
+        items, before = _Items(camera, options.duration), 0  # frames before the last segment
         while (begin := items.next_frame()) is not None:
             moment = camera.wall_clock(begin)
             path = target if names is None else names.name(moment)
             if names is not None:
                 with about(path):
                     check_output(source, path, force=force, writes=[LVZ])
-            job.write(path, items.until(segment), moment)
+            piece = items.until(segment)
+            if adapting is not None:
+                net, piece = adapting.model(job.frames - before), adapting.watch(piece)
+            before = job.frames
+            job.write(path, net, piece, moment)
             if names is not None and keep is not None:
                 _delete(names.older_than(time.time() - keep), path, say)
     if not job.files:
@@ -135,6 +152,7 @@ def record(
     return Recording(
         target, tuple(job.files), job.frames, counts.dropped, counts.connections, camera.video.width,
         camera.video.height, job.duration, job.bytes_out, time.monotonic() - started, net.id,
+        job.adapted if options.adapt else None,
     )  # fmt: skip
 
 
@@ -206,22 +224,21 @@ class _Recorder:
     def __init__(
         self,
         camera: LiveSource,
-        model: VideoModel,
         settings: EncodeSettings,
         features: bool,
         progress: Progress | None,
         status: Callable[[int, str], object] | None,
     ) -> None:
-        self._camera, self._model, self._settings = camera, model, settings
+        self._camera, self._settings = camera, settings
         self._progress, self._status = progress, status
         self._features = features
         self.files: list[str] = []
-        self.frames = self.bytes_out = 0
+        self.frames = self.bytes_out = self.adapted = 0
         self.duration = 0.0
 
-    def write(self, path: str, items: Iterator[Item], moment: float) -> None:
+    def write(self, path: str, model: OwnModel, items: Iterator[Item], moment: float) -> None:
         """Write one file. `moment`: its beginning, in seconds since 1970."""
-        camera, model = self._camera, self._model
+        camera = self._camera
         video = model.described(camera.video, self._settings)
         copied = [CopiedStream(**vars(stream)) for stream in camera.copied]
         began = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -230,8 +247,10 @@ class _Recorder:
         with contextlib.ExitStack() as stack:
             with about(path):
                 file = stack.enter_context(_opened(path))
-                writer = LvzWriter(file, header, video, copied, metadata, side=Side(**vars(camera.side)))
+                side = Side(**vars(camera.side))
+                writer = LvzWriter(file, header, video, copied, metadata, side=side, model_chunk=model.inside)
                 self.files.append(path)
+                self.adapted += model.inside is not None
             watcher = Watcher(camera.video, camera.copied) if self._features else None
             if watcher is not None:
                 items = watcher.watch(items)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ PRIOR = 300.0
 class Counter(FrameEncoder):
     """An encoder that counts: `counts` float64 [tables, symbols of the largest], as tables have their symbols."""
 
-    def __init__(self, model: Model, height: int, width: int, counts: np.ndarray) -> None:
-        super().__init__(model, height, width, keep=True)
+    def __init__(self, model: Model, height: int, width: int, counts: np.ndarray, **given: Any) -> None:
+        super().__init__(model, height, width, **{**given, "keep": True})
         self.counts = counts
         tables = model.programs.tables
         assert tables is not None
@@ -109,7 +110,7 @@ def count(model: Model, clips: Clips, groups: int, crop: int, seed: int = 5) -> 
         y, uv = clips.crop(rng, FRAMES, crop)
         frames = _frames(y, uv)
         settings = EncodeSettings(quality=float(quality), threads=1)
-        for _ in encode(frames, video, model, settings, lambda m, h, w: Counter(m, h, w, counts)):
+        for _ in encode(frames, video, model, settings, partial(Counter, counts=counts)):
             pass
     return counts
 

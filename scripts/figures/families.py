@@ -128,7 +128,7 @@ def at(points: list[dict[str, Any]], wanted: str, metric: str, value: float) -> 
     def scale(x: float) -> float:
         return -10 * math.log10(max(1 - x, 1e-9)) if "ssim" in metric else x
 
-    known = sorted((scale(p[metric]), p[wanted]) for p in points)
+    known = sorted((scale(p[metric]), p[wanted]) for p in points if p[wanted] is not None)
     target = scale(value)
     for (a, one), (b, other) in zip(known, known[1:], strict=False):
         if a <= target <= b and b > a:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lvc.adaptation.synthesis import Differentiable
 from lvc.engine import gradient
 from lvc.engine import program as p
 from lvc.engine.coder import Coder
@@ -18,7 +19,6 @@ from lvc.engine.motion import LUMA_WEIGHT
 from lvc.engine.nets import set_threads
 from lvc.engine.planes import LUMA_PATCH
 from lvc.errors import UnsupportedError
-from lvc.training.synthesis import Differentiable
 from tests.helpers.small_models import model
 
 ROW, SIZE = 40, (28, 36)

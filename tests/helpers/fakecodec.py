@@ -53,6 +53,7 @@ class EncodeSettings:
     pace: Callable[[], int] | None = None
     low_delay: bool = False
     told_psnr: Callable[[float], object] | None = None
+    told_error: Callable[[float], object] | None = None
 
 
 @dataclass

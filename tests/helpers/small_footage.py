@@ -11,13 +11,14 @@ import numpy as np
 from tests.helpers.small_models import frame
 
 
-def film(path: Path, frames: int = 18, side: int = 96) -> Path:
+def film(path: Path, frames: int = 18, side: int = 96, scene: int = 1000) -> Path:
+    """`scene`: frames until another picture moves."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=Fraction(25))
         stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
         for n in range(frames):
-            f = frame(n, side, side, shift=n)
+            f = frame(n, side, side, shift=n, seed=n // scene)
             planes = np.concatenate([f.y.ravel(), f.u.ravel(), f.v.ravel()]).reshape(-1, side)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
         out.mux(stream.encode(None))
