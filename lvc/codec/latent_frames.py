@@ -165,7 +165,7 @@ def _extracted(
     """Yield clips with the integers and latents of their frames, in coding order."""
     decoder = decoder_of(video, model, threads, keep=True)
     if intra and not model.can_encode:
-        raise UnsupportedError(f"the model {model.id} can only decode, and --intra needs its encoder")
+        raise UnsupportedError(f"the model {model.id} can only decode, and intra latents need its encoder")
     geometry = video.geometry
     analysis = FrameEncoder(model, geometry.padded_height, geometry.padded_width) if intra else None
     of_key = 0
