@@ -10,12 +10,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lvc.adaptation.beside import Beside, Excerpt, Learnt
 from lvc.files.coding import OwnModel
 from lvc.live.source import Item
 from lvc.media import Frame, VideoFormat
 
 if TYPE_CHECKING:
-    from lvc.adaptation.worker import Beside, Excerpt, Learnt
     from lvc.codec import EncodeSettings
     from lvc.files.common import Notice
     from lvc.models import Model
@@ -78,8 +78,6 @@ class Adapting:
             return
         self._seen.append(frame)
         if len(self._seen) == self._learnt_frames + self._held_frames:
-            from lvc.adaptation.worker import Excerpt
-
             self._idle.clear()
             self._excerpts.put(Excerpt(self._seen[: self._learnt_frames], self._seen[self._learnt_frames :]))
             self._seen, self._passed = [], 0
@@ -108,7 +106,6 @@ class Adapting:
             self._say(text)
 
     def _main(self) -> None:
-        from lvc.adaptation.worker import Beside
         from lvc.models.load import model_of_bytes
 
         try:

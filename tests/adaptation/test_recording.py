@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lvc.adaptation import tuning, worker
-from lvc.adaptation.worker import Excerpt, Pupil
+from lvc.adaptation.beside import Excerpt
+from lvc.adaptation.worker import Pupil
 from lvc.codec import EncodeSettings
 from lvc.errors import UsageError
 from lvc.facts import info_file, verify_file
@@ -146,3 +149,10 @@ def test_what_makes_no_sense(installed: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--max-bitrate"):
         record.record(source, str(tmp_path / "a.lvz"), RecordOptions(adapt=True, segment=1.0, max_bitrate=1e6))
     assert not list(tmp_path.glob("*.lvz"))
+
+
+@pytest.mark.slow
+def test_the_recorder_does_not_load_what_learns() -> None:
+    code = "import sys, lvc.live.record, lvc.adaptation.beside; print([m for m in ('torch',) if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
