@@ -51,7 +51,6 @@ def main() -> None:
     p.add_argument("--frames", type=int, default=65)
     p.add_argument("--rows", type=int, default=288)
     p.add_argument("--clip-frames", type=int, default=32)
-    p.add_argument("--key", type=float, default=1.6)
     p.add_argument("--effort", type=int, default=4)
     p.add_argument("--qualities", type=float, nargs="+", default=(15.0, 35.0, 55.0, 75.0))
     p.add_argument("--set", nargs="*", default=[], metavar="MODULE.NAME=VALUE")
@@ -62,12 +61,14 @@ def main() -> None:
         module, name = name.split(".")
         where = importlib.import_module(f"lvc.codec.{module}")
         setattr(where, name, type(getattr(where, name))(json.loads(value)))
-    settings = EncodeSettings(clip_frames=a.clip_frames, key_raise=a.key, effort=a.effort, threads=1, gop=1e6)
+    settings = EncodeSettings(clip_frames=a.clip_frames, effort=a.effort, threads=1)
     model, table = load_model(a.model), {}
     for clip in CLIPS[: int(a.clips[0])] if a.clips[0].isdigit() else a.clips:
         y, uv = footage(a.root, clip, a.frames, a.rows)
         began = time.process_time()
-        table[clip] = [point(model, y, uv, dataclasses.replace(settings, quality=q)) for q in a.qualities]
+        table[clip] = [
+            point(model, y, uv, dataclasses.replace(settings, quality=q, seconds=len(y) / RATE)) for q in a.qualities
+        ]
         spent = (time.process_time() - began) / len(a.qualities) / len(y)
         print(f"{clip:14}", *(f"{r:.4f} bpp {q:.2f} dB " for r, q in table[clip]), f" {spent * 1e3:.0f} ms", flush=True)
         if a.points:

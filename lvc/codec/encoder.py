@@ -29,6 +29,7 @@ from .frames import OFFSET, Coded, FrameEncoder, Planes, integers
 from .gop import GopEncoder
 from .groups import Around, Group, group_frames
 from .pyramid import CHAIN, OLDER, PYRAMID, steps
+from .reuse import LEAST, key_raise
 from .settings import EFFORTS, Effort, EncodeSettings, is_large
 from .shown import BITS, checksum, planes_of, shown
 from .temporal_filter import REACH, STRENGTHS, filtered
@@ -37,6 +38,8 @@ FALL = 50
 """Eighths of a quality step between a place in the pyramid and the place before (decision 009)."""
 ANCHOR_RAISE = 1.0
 """Levels by which anchors exceed the mean."""
+LOWEST_KEY = 7.1
+"""The level below which key frames fall apart."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,23 @@ def _admitted(groups: Iterator[Group], room: threading.Semaphore) -> Iterator[Gr
         yield group
 
 
+def _raise_of(group: Group, control: Control, settings: EncodeSettings, video: VideoFormat) -> float:
+    """By how many levels a key frame is better than others. Rate control expects always the same."""
+    (key,), after = group.frames, group.after
+    only = after is None and group.elapsed == 0
+    if settings.low_delay or control.wants_sizes or control.wants_psnr or only:
+        return settings.key_raise
+    if after is None:
+        return LEAST
+    tick = video.time_base[0] / video.time_base[1]
+    seconds = settings.gop if settings.seconds is None else min(settings.gop, settings.seconds - tick * group.elapsed)
+    each = (after.frames[-1].pts - key.pts) / len(after.frames)
+    frames = len(after.frames) + 1 if after.ends else max(len(after.frames) + 1, int(seconds / (tick * each)))
+    distances = sorted({-(-len(after.frames) // n) for n in (4, 2, 1)})
+    later = [(n, planes_of(after.frames[n - 1])[0]) for n in distances]
+    return key_raise(planes_of(key)[0], later, frames)
+
+
 def _begun(
     encoder: GopEncoder,
     group: Group,
@@ -172,7 +192,8 @@ def _begun(
 
     between: Callable[[], bytes]
     if group.key:
-        quality = layout.quality_of(control.level + settings.key_raise)
+        level = control.level + _raise_of(group, control, settings, video)
+        quality = layout.quality_of(max(level, LOWEST_KEY))
         filters[0] = group.around, layout.level_of(quality), STRENGTHS[0]
         with encoder.turn():
             payload, coded = encoder.key(sources[0], quality)

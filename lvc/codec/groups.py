@@ -31,11 +31,15 @@ class Seen:
 
 @dataclass
 class Group:
-    """Frames of a clip; `around`: the frames around its last one."""
+    """Frames of a clip; `around`: the frames around its last one. `ends`: no more frames follow before the next key
+    frame. Of a key frame: `elapsed` ticks since the video's first frame, and the group `after` it, if that is known."""
 
     key: bool
     frames: list[Frame] = field(default_factory=list)
     around: Around = field(default_factory=list)
+    ends: bool = False
+    elapsed: int = 0
+    after: Group | None = None
 
 
 def look_ahead(frames: Iterable[Frame], reach: int) -> Iterator[Seen]:
@@ -69,15 +73,32 @@ def group_frames(
     frames: Iterable[Frame], settings: EncodeSettings, length: int, ticks: float, reach: int
 ) -> Iterator[Group]:
     """Group frames: a key frame alone, at cuts and every `ticks` of the time base; other frames up to `length` a group,
-    or `SHORT` in lively scenes. `reach`: how many frames before and after are kept."""
+    or `SHORT` in lively scenes. `reach`: how many frames before and after are kept. Unless in low delay, a key frame
+    comes when the group after it is known."""
+    key: Group | None = None
+    for group in _groups(frames, length, ticks, reach):
+        if key is not None:
+            key.after = None if group.key else group
+            yield key
+        key = group if group.key and not settings.low_delay else None
+        if key is None:
+            yield group
+    if key is not None:
+        yield key
+
+
+def _groups(frames: Iterable[Frame], length: int, ticks: float, reach: int) -> Iterator[Group]:
     group, change = Group(False), 0.0
+    first_pts: int | None = None
     key_pts: int | None = None
     for seen in look_ahead(frames, reach):
         frame = seen.frame
+        first_pts = frame.pts if first_pts is None else first_pts
         if key_pts is None or frame.pts - key_pts >= ticks or seen.cut:
             if group.frames:
+                group.ends = True
                 yield group
-            yield Group(True, [frame], seen.around)
+            yield Group(True, [frame], seen.around, elapsed=frame.pts - first_pts)
             key_pts, group, change = frame.pts, Group(False), 0.0
             continue
         group.frames.append(frame)
@@ -88,4 +109,5 @@ def group_frames(
             yield group
             group, change = Group(False), 0.0
     if group.frames:
+        group.ends = True
         yield group

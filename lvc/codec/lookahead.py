@@ -23,7 +23,7 @@ class LookAhead:
         small = smaller(luma)
         flat = float(np.abs(small - _means(small)).mean()) / 16
         now, before = motion.Picture(small), self._before
-        self._before = _grey(small), now
+        self._before = grey(small), now
         if before is None:
             return flat, flat
         mode, mv, _ = motion.search(now, (before[1], None), 1, (0, None), WEIGHT, effort=0)
@@ -41,11 +41,11 @@ def missed_by_prediction(
     """Return the mean squared error of a frame's prediction; all pictures come from `smaller`."""
     pictures = tuple(motion.Picture(r) for r in references)
     mode, mv, _ = motion.search(motion.Picture(now, reference=False), pictures, time, times, WEIGHT, effort=0)  # type: ignore[arg-type]
-    (predicted, _), _ = motion.compensate(_grey(references[0]), _grey(references[1]), mode, mv)
+    (predicted, _), _ = motion.compensate(grey(references[0]), grey(references[1]), mode, mv)
     return float(np.square(now - predicted, dtype=np.float32).mean())
 
 
-def _grey(small: np.ndarray) -> motion.Planes:
+def grey(small: np.ndarray) -> motion.Planes:
     return small, np.zeros((2, small.shape[0] // 2, small.shape[1] // 2), np.int16)
 
 

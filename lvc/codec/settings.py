@@ -54,8 +54,9 @@ TUNES = ("psnr", "ssim")
 @dataclass(frozen=True)
 class EncodeSettings:
     """`quality` 0..100 (higher is better), `gop` seconds between key frames, `clip_frames` between anchors at most,
-    `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others, `packing` `rans`
-    or `zstd`, `threads` that code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
+    `low_delay`: every frame from the one before, `key_raise`: levels of key frames above the others in low delay and
+    where a target sets the quality (elsewhere `reuse.key_raise` finds it), `packing` `rans` or `zstd`, `threads` that
+    code clips side by side (None: all cores), `effort` 0..9: how long the encoder searches.
     `target_bitrate` (bits of video a second) or `target_psnr` (dB, mean of planes 6:1:1) set the quality instead.
     `max_bitrate`: bits of video a second, which no stretch of the video exceeds by more than `buffer` seconds' worth.
     `tune`, `psnr` or `ssim`, is what the model was chosen for. `seconds`: expected length of the video, if known.

