@@ -44,7 +44,7 @@ def film(folder: Path, count: int) -> Iterator[Frame]:
     """Six seconds of each clip, again and again."""
     number = 0
     while number < count:
-        for clip in sorted(folder.iterdir()):
+        for clip in sorted(filter(Path.is_file, folder.iterdir())):
             with MediaReader(clip, resolution=f"{WIDTH}x{HEIGHT}", fps=FPS, duration=6, audio="none") as reader:
                 if reader.video.width != WIDTH:  # a picture that is shown turned
                     continue
