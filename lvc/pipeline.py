@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -45,6 +46,15 @@ def end_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
+
+
+def end_process(process: BaseProcess, patience: float) -> None:
+    """Tell a process to end, wait up to `patience` seconds, and kill it if it has not."""
+    process.terminate()
+    process.join(patience)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def usable_cores() -> int:

@@ -14,7 +14,7 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from ..errors import explained
-from ..pipeline import end_with_parent, stop_signals
+from ..pipeline import end_process, end_with_parent, stop_signals
 
 if TYPE_CHECKING:
     from ..codec import EncodeSettings
@@ -67,11 +67,7 @@ class Beside:
 
     def end(self) -> None:
         """End the process, whatever it does; `learn` on another thread raises."""
-        self._process.terminate()
-        self._process.join(_PATIENCE)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end_process(self._process, _PATIENCE)
 
 
 def _main(pipe: connection.Connection, nice: int) -> None:

@@ -13,9 +13,13 @@ CUT = 4.0, 0.8
 error of 8x8 block means it exceeds the second."""
 
 
+Reference = tuple[np.ndarray, motion.Picture]
+"""Luma, and what the search makes of it."""
+
+
 class LookAhead:
     def __init__(self) -> None:
-        self._before: tuple[motion.Planes, motion.Picture] | None = None
+        self._before: Reference | None = None
 
     def see(self, luma: np.ndarray) -> tuple[float, float]:
         """Take the next frame's luma (int16 [H,W], 12 bits). Return the mean absolute errors (luma, of 255) of
@@ -23,12 +27,10 @@ class LookAhead:
         small = smaller(luma)
         flat = float(np.abs(small - _means(small)).mean()) / 16
         now, before = motion.Picture(small), self._before
-        self._before = grey(small), now
+        self._before = small, now
         if before is None:
             return flat, flat
-        mode, mv, _ = motion.search(now, (before[1], None), 1, (0, None), WEIGHT, effort=0)
-        (predicted, _), _ = motion.compensate(before[0], None, mode, mv)
-        return float(np.abs(small - predicted).mean()) / 16, flat
+        return float(np.abs(small - predicted(now, before)).mean()) / 16, flat
 
     @staticmethod
     def cut(missed: float, flat: float) -> bool:
@@ -39,13 +41,26 @@ def missed_by_prediction(
     now: np.ndarray, references: tuple[np.ndarray, np.ndarray], time: int, times: tuple[int, int]
 ) -> float:
     """Return the mean squared error of a frame's prediction; all pictures come from `smaller`."""
-    pictures = tuple(motion.Picture(r) for r in references)
-    mode, mv, _ = motion.search(motion.Picture(now, reference=False), pictures, time, times, WEIGHT, effort=0)  # type: ignore[arg-type]
-    (predicted, _), _ = motion.compensate(grey(references[0]), grey(references[1]), mode, mv)
-    return float(np.square(now - predicted, dtype=np.float32).mean())
+    first, second = ((r, motion.Picture(r)) for r in references)
+    made = predicted(motion.Picture(now, reference=False), first, second, time, times)
+    return float(np.square(now - made, dtype=np.float32).mean())
 
 
-def grey(small: np.ndarray) -> motion.Planes:
+def predicted(
+    now: motion.Picture,
+    first: Reference,
+    second: Reference | None = None,
+    time: int = 1,
+    times: tuple[int, int | None] = (0, None),
+) -> np.ndarray:
+    """Return the luma that one or two references predict for a picture; all come from `smaller`."""
+    (luma, one), (other, two) = first, second or (None, None)
+    mode, mv, _ = motion.search(now, (one, two), time, times, WEIGHT, effort=0)
+    (made, _), _ = motion.compensate(_grey(luma), None if other is None else _grey(other), mode, mv)
+    return made
+
+
+def _grey(small: np.ndarray) -> motion.Planes:
     return small, np.zeros((2, small.shape[0] // 2, small.shape[1] // 2), np.int16)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..engine import motion
-from .lookahead import BY, WEIGHT, grey, smaller
+from .lookahead import BY, predicted, smaller
 
 SHARE, BASE = 0.5, -0.3
 """Levels by which a key frame is better for each doubling of the frames that keep it, and where it is one (decision
@@ -34,15 +34,13 @@ def key_raise(luma: np.ndarray, later: Sequence[tuple[int, np.ndarray]], frames:
     if not later:
         return LEAST
     small = smaller(luma)
-    reference = motion.Picture(small), None
+    reference = small, motion.Picture(small)
     kept, area, last = np.ones(()), np.zeros(()), 0
     for distance, other in later:
         source = smaller(other)
-        now = motion.Picture(source, reference=False)
-        mode, mv, _ = motion.search(now, reference, distance, (0, None), WEIGHT, effort=0)
-        (predicted, _), _ = motion.compensate(grey(small), None, mode, mv)
         h, w = source.shape
-        error = np.square(source - predicted, dtype=np.float32)
+        made = predicted(motion.Picture(source, reference=False), reference, time=distance)
+        error = np.square(source - made, dtype=np.float32)
         error = error.reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK).mean((1, 3))
         found = 1 / (1 + error / LOST)
         kept, area, last = found, area + (distance - last) * (kept + found) / 2, distance

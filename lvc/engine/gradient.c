@@ -194,20 +194,14 @@ static void widen(const uint8_t *from, uint8_t *to, int rows, int columns)
                     to[(size_t)j * columns + i] = 1;
 }
 
-static void layer_back(Backward *b, int index, uint8_t *around)
+static void layer_back(Backward *b, int index)
 {
     State *s = b->s;
-    const Program *p = s->p;
-    s->layer = &p->layer[index];
+    begin_layer(s, index);
     b->back = &b->g->back[index];
     const LvcLayer *l = &s->layer->is;
-    int scale = walk_scale(p, l), threads = pool_threads();
-    s->rows = rows_of(s, scale);
-    s->columns = columns_of(s, scale);
-    s->mask = s->work[index];
-    s->bands = threads == 1 ? 1 : 2 * threads < s->rows ? 2 * threads : s->rows;
     if (l->add >= 0 && b->g->active[l->add]) {
-        const LvcTensor *t = &p->tensor[l->out];
+        const LvcTensor *t = &s->p->tensor[l->out];
         size_t n = (size_t)rows_of(s, t->scale) * columns_of(s, t->scale) * padded(t->channels);
         for (size_t i = 0; i < n; i++)
             b->slope[l->add][i] += b->slope[l->out][i];
@@ -217,9 +211,8 @@ static void layer_back(Backward *b, int index, uint8_t *around)
         size_t n = (size_t)(s->rows + 2) * (s->columns + 2) * padded(l->outputs);
         memset(b->first, l->block_zero[0], n);
         memset(b->middle, 0, n * sizeof *b->middle);
-        b->around = s->mask ? around : NULL;
         if (s->mask)
-            widen(s->mask, around, s->rows, s->columns);
+            widen(s->mask, b->around, s->rows, s->columns);
         first = 1, last = 3;
     }
     for (b->step = first; b->step <= last; b->step++)
@@ -246,7 +239,7 @@ static void error_slopes(const Backward *b, const int16_t *target, const float *
 }
 
 /* Lays out what the backward pass needs beside the forward pass; with NULL, counts the bytes. */
-static size_t lay_out_back(Backward *b, const Place *place, size_t slopes, uint8_t *memory, uint8_t **around)
+static size_t lay_out_back(Backward *b, const Place *place, size_t slopes, uint8_t *memory)
 {
     const Program *p = b->s->p;
     size_t most = 0, at = slopes, pixels = 0;
@@ -267,7 +260,7 @@ static size_t lay_out_back(Backward *b, const Place *place, size_t slopes, uint8
     at += aligned(most * sizeof *b->middle);
     b->first = memory ? memory + at : NULL;
     at += aligned(most);
-    *around = memory ? memory + at : NULL;
+    b->around = memory ? memory + at : NULL;
     return at + aligned(pixels);
 }
 
@@ -316,7 +309,7 @@ static void copy_slopes(const Backward *b, float *out)
         memcpy(out + i * channels, b->slope[b->g->of] + i * padded(channels), (size_t)channels * sizeof *out);
 }
 
-static void run_back(Backward *b, const Place *place, const int16_t *target, const float *weights, uint8_t *around)
+static void run_back(Backward *b, const Place *place, const int16_t *target, const float *weights)
 {
     const Program *p = b->s->p;
     for (int i = p->layers; i >= 0; i--) {
@@ -330,7 +323,7 @@ static void run_back(Backward *b, const Place *place, const int16_t *target, con
         if (i == p->layers)
             error_slopes(b, target, weights);
         else if (place[p->layer[i].is.out].to >= 0)
-            layer_back(b, i, around);
+            layer_back(b, i);
     }
 }
 
@@ -348,7 +341,7 @@ LVC_API int lvc_gradient_run(const Gradient *g, Workspace *w, const LvcRun *run,
     size_t tensors = (size_t)p->tensors, layers = (size_t)p->layers;
     Place *place = allocate(tensors, sizeof *place), *back_place = allocate(tensors, sizeof *place);
     s.tensor = allocate(tensors, sizeof *s.tensor);
-    uint8_t **need = allocate(tensors, sizeof *need), *around;
+    uint8_t **need = allocate(tensors, sizeof *need);
     s.work = allocate(layers, sizeof *s.work);
     b.slope = allocate(tensors, sizeof *b.slope);
     int ok = place && back_place && s.tensor && need && s.work && b.slope;
@@ -358,16 +351,16 @@ LVC_API int lvc_gradient_run(const Gradient *g, Workspace *w, const LvcRun *run,
         find_uses(g, &s, back_place);
         size_t values = place_tensors(&s, place, 0), slopes = place_tensors(&s, back_place, sizeof(float));
         size_t forward = lay_out(&s, place, values, NULL, need);
-        ok = workspace_has(w, forward + lay_out_back(&b, back_place, slopes, NULL, &around));
+        ok = workspace_has(w, forward + lay_out_back(&b, back_place, slopes, NULL));
         if (ok) {
             lay_out(&s, place, values, w->memory, need);
-            lay_out_back(&b, back_place, slopes, w->memory + forward, &around);
+            lay_out_back(&b, back_place, slopes, w->memory + forward);
             if (run->wanted)
                 plan_work(&s, need);
             take_arrays(&s);
             for (int i = 0; i < p->layers; i++)
                 run_layer(&s, i);
-            run_back(&b, back_place, target, weights, around);
+            run_back(&b, back_place, target, weights);
             copy_slopes(&b, out);
         }
     }

@@ -48,7 +48,7 @@ typedef struct {
     size_t scratch_bytes;
     uint8_t *first;    /* block: A's outputs, with a pixel more on all sides */
     float *middle;     /* block: slopes of the depthwise filter's sums, with a pixel more on all sides */
-    uint8_t *around;   /* block: the mask, and the pixels around it; NULL: all */
+    uint8_t *around;   /* block: the mask, if there is one, and the pixels around it */
     int step;
 } Backward;
 

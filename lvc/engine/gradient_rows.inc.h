@@ -354,7 +354,7 @@ static void back_band(void *context, int task, int worker)
     const Backward *b = context;
     const State *s = b->s;
     int top = (int)((int64_t)s->rows * task / s->bands), bottom = (int)((int64_t)s->rows * (task + 1) / s->bands);
-    const uint8_t *mask = b->step == 1 || b->step == 3 ? b->around : s->mask;
+    const uint8_t *mask = s->mask && (b->step == 1 || b->step == 3) ? b->around : s->mask;
     Rows rows = {b, b->scratch + (size_t)worker * b->scratch_bytes};
     for (int y = top; y < bottom; y++)
         each_run(mask ? mask + (size_t)y * s->columns : NULL, s->columns, y, chunks_back, &rows);

@@ -933,24 +933,26 @@ void take_arrays(State *s)
             copy_channels(s, p->input[i], s->run->inputs[i], NULL);
 }
 
-void run_layer(State *s, int index)
+void begin_layer(State *s, int index)
 {
-    const Program *p = s->p;
-    s->layer = &p->layer[index];
-    const LvcLayer *l = &s->layer->is;
-    int scale = walk_scale(p, l);
+    s->layer = &s->p->layer[index];
+    int scale = walk_scale(s->p, &s->layer->is), threads = pool_threads();
     s->rows = rows_of(s, scale);
     s->columns = columns_of(s, scale);
     s->mask = s->work[index];
-    if (l->op == OP_HYPER) {
+    s->bands = threads == 1 ? 1 : 2 * threads < s->rows ? 2 * threads : s->rows;
+}
+
+void run_layer(State *s, int index)
+{
+    begin_layer(s, index);
+    int op = s->layer->is.op;
+    if (op == OP_HYPER)
         code_hyper(s);
-    } else if (l->op == OP_CODE) {
+    else if (op == OP_CODE)
         code_latents(s);
-    } else {
-        int threads = pool_threads();
-        s->bands = threads == 1 ? 1 : 2 * threads < s->rows ? 2 * threads : s->rows;
+    else
         pool_run(run_band, s, s->bands);
-    }
 }
 
 size_t lay_out(State *s, const Place *place, size_t tensors, uint8_t *memory, uint8_t **need)

@@ -134,6 +134,8 @@ void copy_channels(const State *s, int tensor, const void *from, void *to);
 /* Sets s->work. `need`: a zeroed mask for each tensor. */
 void plan_work(State *s, uint8_t **need);
 
+/* Sets which layer runs, and how it is divided. */
+void begin_layer(State *s, int index);
 void run_layer(State *s, int index);
 void program_free(Program *p);
 

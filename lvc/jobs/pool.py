@@ -19,7 +19,7 @@ from lvc.files.memory import share_one_heap
 from lvc.jobs.task import Event, Job, Outcome, Progress, Status, Task
 from lvc.jobs.work import Worker
 from lvc.output import discard_unfinished
-from lvc.pipeline import end_with_parent, interrupt, stop_signals
+from lvc.pipeline import end_process, end_with_parent, interrupt, stop_signals
 
 _PATIENCE = 10.0  # seconds that a worker has to shut down
 
@@ -37,11 +37,7 @@ class _Process:
         self.task: Task | None = None
 
     def end(self) -> None:
-        self.process.terminate()
-        self.process.join(_PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        end_process(self.process, _PATIENCE)
         self.pipe.close()
 
 
